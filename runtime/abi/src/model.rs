@@ -1,0 +1,174 @@
+//! The descriptor: what a compiled model is, and where its parts are.
+
+use core::ffi::{c_char, c_void};
+
+use crate::{PlanFn, RunFn};
+
+/// Bit of [`ModelDescriptor::flags`]: the weights lie in the file named by `weights_file`, `weights` is null, and a run
+/// needs [`crate::RunArgs::weights`].
+pub const FLAG_WEIGHTS_IN_FILE: u32 = 1;
+
+/// A compiled model: one read-only, 64-byte-aligned data symbol.
+#[repr(C)]
+#[derive(Debug)]
+pub struct ModelDescriptor {
+    /// [`crate::MAGIC`].
+    pub magic: u64,
+    /// [`crate::ABI_VERSION`] of the compiler.
+    pub abi_version: u32,
+    /// Bytes of this structure in the compiler's version of it.
+    pub struct_bytes: u32,
+    /// The model's name, a C identifier.
+    pub name: *const c_char,
+    /// The target it was compiled for, e.g. `x86_64-avx2`.
+    pub target: *const c_char,
+    /// The compiler that made it, e.g. `nnc 0.1.0`.
+    pub compiler: *const c_char,
+    /// An [`crate::Arch`].
+    pub arch: u32,
+    /// Bits named `FLAG_…`; unknown ones are refused.
+    pub flags: u32,
+    /// The features the code needs, bits of [`crate::x86_64`] or [`crate::aarch64`].
+    pub features: u64,
+    /// Length of `inputs`.
+    pub n_inputs: u32,
+    /// Length of `outputs`.
+    pub n_outputs: u32,
+    /// The inputs, in calling order.
+    pub inputs: *const TensorDescriptor,
+    /// The outputs, in calling order.
+    pub outputs: *const TensorDescriptor,
+    /// Length of `symbols`.
+    pub n_symbols: u32,
+    /// Kernels in the code, for information.
+    pub n_kernels: u32,
+    /// The symbolic dimensions.
+    pub symbols: *const SymbolDescriptor,
+    /// Sum of the ranks of the inputs: the length of every `input_dims`.
+    pub input_dims_len: u32,
+    /// Sum of the ranks of the outputs: the length of every `output_dims`.
+    pub output_dims_len: u32,
+    /// Workspace of every run, or -1 when it depends on symbols and `plan` must be asked.
+    pub workspace_bytes: i64,
+    /// Alignment of the workspace: [`crate::ALIGNMENT`].
+    pub workspace_alignment: u64,
+    /// The embedded weights, aligned to [`crate::ALIGNMENT`], or null.
+    pub weights: *const c_void,
+    /// Bytes of the weights in their final layout, embedded or in the side file.
+    pub weights_bytes: u64,
+    /// Bytes of machine code.
+    pub code_bytes: u64,
+    /// BLAKE3 of the source model file and its external data.
+    pub source_hash: [u8; 32],
+    /// BLAKE3 of the weights in their final layout.
+    pub weights_hash: [u8; 32],
+    /// Computes sizes from input dimensions. Null only when no dimension of an input or output is other than constant.
+    pub plan: Option<PlanFn>,
+    /// Runs the model. Never null.
+    pub run: Option<RunFn>,
+    /// With [`FLAG_WEIGHTS_IN_FILE`], the side file's name without folder; it lies beside the artifact.
+    pub weights_file: *const c_char,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
+
+/// One input or output.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TensorDescriptor {
+    /// Its name in the source model.
+    pub name: *const c_char,
+    /// `rank` dimensions, outermost first.
+    pub dims: *const DimDescriptor,
+    /// A [`crate::DType`].
+    pub dtype: u32,
+    /// Number of dimensions.
+    pub rank: u32,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// One dimension of an input or output.
+#[repr(C)]
+#[derive(Debug)]
+pub struct DimDescriptor {
+    /// A [`DimKind`].
+    pub kind: u32,
+    /// With [`DimKind::Symbol`], the index in `ModelDescriptor::symbols`; else 0.
+    pub symbol: u32,
+    /// With [`DimKind::Constant`], the size. With [`DimKind::Data`], an upper bound for all inputs or -1. Else -1.
+    pub value: i64,
+    /// How to print it: `3`, `batch`, `past + 1`. Never null.
+    pub text: *const c_char,
+}
+
+/// How a dimension is known.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum DimKind {
+    /// At compile time.
+    Constant = 0,
+    /// It is a symbol; the first input dimension that is just the symbol gives its value.
+    Symbol = 1,
+    /// It is computed from symbols, by `plan`.
+    Expression = 2,
+    /// It depends on the values of the inputs: `plan` gives an upper bound, the run the size. Outputs only.
+    Data = 3,
+}
+
+impl DimKind {
+    /// The kind with this code.
+    pub const fn from_code(code: u32) -> Option<DimKind> {
+        match code {
+            0 => Some(DimKind::Constant),
+            1 => Some(DimKind::Symbol),
+            2 => Some(DimKind::Expression),
+            3 => Some(DimKind::Data),
+            _ => None,
+        }
+    }
+}
+
+/// A symbolic dimension and the bounds the model was compiled for.
+#[repr(C)]
+#[derive(Debug)]
+pub struct SymbolDescriptor {
+    /// Its name in the source model.
+    pub name: *const c_char,
+    /// The least value.
+    pub min: i64,
+    /// The greatest value; `i64::MAX` when unbounded.
+    pub max: i64,
+}
+
+/// The end of a weights side file, after exactly `weights_bytes` of weights: ties the file to its model without reading
+/// the weights.
+#[repr(C)]
+#[derive(Debug)]
+pub struct WeightsTrailer {
+    /// [`crate::WEIGHTS_MAGIC`].
+    pub magic: u64,
+    /// Equal to `ModelDescriptor::weights_bytes`.
+    pub weights_bytes: u64,
+    /// Zero.
+    pub reserved: [u64; 2],
+    /// Equal to `ModelDescriptor::weights_hash`.
+    pub weights_hash: [u8; 32],
+}
+
+// SAFETY: descriptors are immutable for as long as they can be reached, so sharing their pointers is sharing constants.
+unsafe impl Sync for ModelDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for ModelDescriptor {}
+// SAFETY: as above.
+unsafe impl Sync for TensorDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for TensorDescriptor {}
+// SAFETY: as above.
+unsafe impl Sync for DimDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for DimDescriptor {}
+// SAFETY: as above.
+unsafe impl Sync for SymbolDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for SymbolDescriptor {}

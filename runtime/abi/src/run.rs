@@ -1,0 +1,92 @@
+//! Calling a model: sizes first, then the run, with threads lent by the caller.
+
+use core::ffi::c_void;
+
+/// Checks input dimensions and computes sizes.
+///
+/// `input_dims` holds the dimensions of all inputs, one after the other (`input_dims_len` of them). Symbols take their
+/// value from the first input dimension that is just the symbol; then every dimension is checked against its constant,
+/// symbol or expression, and every symbol against its bounds. Answers [`crate::Status`]: `Ok`, `NullArgument`,
+/// `BadShape`, `DimOutOfBounds`, `SizeOverflow`, `CheckFailed`. Pure, and safe to call from any thread.
+pub type PlanFn = unsafe extern "C" fn(input_dims: *const i64, out: *mut PlanResult) -> i32;
+
+/// What [`PlanFn`] fills in.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PlanResult {
+    /// Set by the caller: room for `output_dims_len` numbers, or null when they are not wanted. Filled with the output
+    /// dimensions, for data-dependent ones with an upper bound.
+    pub out_dims: *mut i64,
+    /// Workspace that a run with these dimensions needs.
+    pub workspace_bytes: u64,
+    /// On `BadShape` and `DimOutOfBounds`, the index in `input_dims` of the offending dimension, if the model says; the
+    /// caller sets -1 before.
+    pub fault_dim: i64,
+    /// With `fault_dim`, the size that was expected, if there is one; the caller sets -1 before.
+    pub fault_expected: i64,
+}
+
+/// Runs a model. Safe to call from any number of threads at once with different outputs and workspaces.
+///
+/// Checks dimensions as [`PlanFn`] does, then that the workspace is large enough and aligned. On any answer other than
+/// `Ok` the contents of outputs, `output_dims` and workspace are unspecified.
+pub type RunFn = unsafe extern "C" fn(args: *const RunArgs) -> i32;
+
+/// The memory of one run. The caller owns all of it; outputs and workspace overlap nothing else here.
+#[repr(C)]
+#[derive(Debug)]
+pub struct RunArgs {
+    /// `n_inputs` pointers to dense row-major tensors. Any alignment works; 64 is fastest. An empty tensor's may be null.
+    pub inputs: *const *const c_void,
+    /// The dimensions of all inputs, one after the other. May be null when all of them are constants.
+    pub input_dims: *const i64,
+    /// `n_outputs` pointers to memory for the tensors at the sizes that `plan` gave. An empty tensor's may be null.
+    pub outputs: *const *mut c_void,
+    /// Filled with the actual output dimensions, one after the other; an output is packed densely at those. May be null
+    /// when no output dimension depends on data.
+    pub output_dims: *mut i64,
+    /// `workspace_bytes` of scratch memory, aligned to [`crate::ALIGNMENT`]; contents do not matter before or after.
+    pub workspace: *mut c_void,
+    /// At least what `plan` gave.
+    pub workspace_bytes: u64,
+    /// Null for the embedded weights, else the mapped side file, aligned to [`crate::ALIGNMENT`].
+    pub weights: *const c_void,
+    /// Threads to use; null for none.
+    pub context: *const RunContext,
+    /// Number of pointers in `inputs`, at least the model's `n_inputs`.
+    pub n_inputs: u32,
+    /// Number of pointers in `outputs`, at least the model's `n_outputs`.
+    pub n_outputs: u32,
+    /// Zero.
+    pub reserved: u64,
+}
+
+/// Part of a loop: iterations `begin..end`. Must not unwind.
+pub type ParallelBody = unsafe extern "C" fn(data: *mut c_void, begin: i64, end: i64);
+
+/// A loop run by several threads: calls `body` on disjoint ranges that together cover `0..count`, each at least `grain`
+/// long except the last, on any threads and in any order, and returns when all calls have returned. `grain` below 1
+/// counts as 1; with `count` below 1 nothing is called.
+pub type ParallelFor = unsafe extern "C" fn(
+    pool: *mut c_void,
+    count: i64,
+    grain: i64,
+    body: ParallelBody,
+    data: *mut c_void,
+);
+
+/// The threads a run may use.
+#[repr(C)]
+#[derive(Debug)]
+pub struct RunContext {
+    /// Null: the run stays on the calling thread.
+    pub parallel_for: Option<ParallelFor>,
+    /// Passed to `parallel_for`.
+    pub pool: *mut c_void,
+    /// How many threads `parallel_for` uses, the caller included; a hint. 0 counts as 1.
+    pub threads: u32,
+    /// Zero.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: [u64; 3],
+}
