@@ -1,0 +1,146 @@
+//! The host plan: buffers with places, and the steps that run kernels over them.
+//!
+//! Invariants (enforced by [`crate::verify`]):
+//! - two workspace buffers whose live ranges meet share no byte (the planner's checker in `nnc-passes`);
+//! - a step's argument types agree with its kernel's declarations;
+//! - a symbol is bound by the signature or by a `Bind` before a later step needs it.
+
+use crate::kernel::Kernel;
+use crate::weights::{Weight, WeightId};
+use nnc_ir::{DType, Dim, DimTable, Symbol};
+
+/// An index of [`Program::buffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+/// An index of [`Program::kernels`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KernelId(pub u32);
+
+/// Where a buffer's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The caller's input of this number.
+    Input(usize),
+    /// The caller's output of this number.
+    Output(usize),
+    /// A weight of the artifact, read-only.
+    Weight(WeightId),
+    /// In the workspace, at this many bytes from its start (a multiple of 64).
+    Workspace {
+        /// Offset in bytes.
+        offset: Dim,
+    },
+}
+
+/// A buffer of the host plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Buffer {
+    /// The value it holds, for dumps.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Bytes it may need (an upper bound where a dimension is data-dependent).
+    pub bytes: Dim,
+    /// Place.
+    pub place: Place,
+}
+
+/// A buffer argument of a kernel: a buffer from some element on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Argument {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// First element handed to the kernel.
+    pub offset: Dim,
+}
+
+/// One step of the host plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Runs a kernel over its whole parallel loop.
+    Run {
+        /// The kernel.
+        kernel: KernelId,
+        /// One per non-scratch buffer declaration.
+        arguments: Vec<Argument>,
+        /// One per integer parameter.
+        params: Vec<Dim>,
+        /// Extent of the parallel loop.
+        extent: Dim,
+        /// Estimated work of the whole step, in nanoseconds on one core: too little is not spread over threads.
+        work: Dim,
+        /// The node it came from, for profiles and messages.
+        origin: String,
+    },
+    /// Reads an `i64` element into a symbol; outside `min..=max` the run fails.
+    Bind {
+        /// Defined by this step.
+        symbol: Symbol,
+        /// Where it is read from.
+        source: Argument,
+        /// Lowest value allowed.
+        min: Dim,
+        /// Highest value allowed.
+        max: Dim,
+    },
+    /// Fails the run with a status of `nnc-abi` unless two dimension expressions are equal.
+    Check {
+        /// One side.
+        left: Dim,
+        /// Other side.
+        right: Dim,
+        /// The node it came from.
+        origin: String,
+    },
+    /// Runs one of two lists of steps.
+    If {
+        /// A `bool` element.
+        condition: Argument,
+        /// Run when it is nonzero.
+        then: Vec<Step>,
+        /// Run otherwise.
+        otherwise: Vec<Step>,
+    },
+    /// Runs the body while the `bool` element, read before each iteration, is nonzero.
+    While {
+        /// A `bool` element.
+        condition: Argument,
+        /// Repeated.
+        body: Vec<Step>,
+    },
+}
+
+/// A parameter or result of the program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Parameter {
+    /// Name in the model.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Shape; data-dependent symbols may occur in results.
+    pub shape: Vec<Dim>,
+}
+
+/// A compiled model before code generation.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The model's name, a C identifier.
+    pub name: String,
+    /// Symbols of the dimensions below; those of origin `Input` are bound by the signature.
+    pub dims: DimTable,
+    /// Inputs.
+    pub inputs: Vec<Parameter>,
+    /// Outputs.
+    pub outputs: Vec<Parameter>,
+    /// Weights in the order they are laid out.
+    pub weights: Vec<Weight>,
+    /// Buffers.
+    pub buffers: Vec<Buffer>,
+    /// Kernels; equal ones appear once.
+    pub kernels: Vec<Kernel>,
+    /// The host plan.
+    pub steps: Vec<Step>,
+    /// Bytes of workspace needed, over symbols of origin `Input` alone.
+    pub workspace_bytes: Dim,
+}

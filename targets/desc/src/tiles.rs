@@ -1,0 +1,43 @@
+//! Register tiles of the GEMM micro-kernel: how many rows and columns a target keeps in registers.
+//!
+//! With R vector registers, a tile of `rows` by `width` elements uses `rows * width / lanes` accumulators and leaves
+//! registers for one row of the right operand and a broadcast of the left. Fewer rows go with a wider panel, so that
+//! a convolution over a 7-wide image still keeps the multipliers busy.
+
+use crate::table::Target;
+
+/// Shape of a register tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Most rows at once.
+    pub rows: usize,
+    /// Columns: a multiple of the lanes.
+    pub width: usize,
+}
+
+impl Target {
+    /// Tile for a product of `rows` (`None` when not known) by `columns` in a type of `size` bytes.
+    pub fn gemm_tile(&self, rows: Option<usize>, columns: usize, size: usize) -> Tile {
+        let lanes = self.vector_bytes() / size;
+        // (rows, vectors per row): what fits the register file, the best reuse first.
+        let shapes: &[(usize, usize)] = match self.vector_bytes() {
+            64 => &[(14, 2), (9, 3), (7, 4), (28, 1)],
+            32 => &[(6, 2), (4, 3), (12, 1)],
+            _ => &[(4, 2), (8, 1)],
+        };
+        let cost = |&(r, v): &(usize, usize)| {
+            let panels = columns.div_ceil(v * lanes);
+            let (blocks, tail) = match rows {
+                Some(m) => (m.div_ceil(r), m),
+                None => (1, r),
+            };
+            // Per summed element: v loads of the right operand and one broadcast per row, against rows * v
+            // multiply-adds; two of either start in a cycle.
+            let loads = blocks * v + tail;
+            let multiplies = tail * v;
+            panels * loads.max(multiplies).max(blocks * 8)
+        };
+        let best = shapes.iter().min_by_key(|s| cost(s)).copied().unwrap_or((4, 2));
+        Tile { rows: best.0, width: best.1 * lanes }
+    }
+}
