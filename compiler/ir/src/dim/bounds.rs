@@ -1,0 +1,240 @@
+//! Interval analysis: what the bounds of symbols say of an expression. Every answer fails closed.
+//!
+//! Two bounds are computed and the better one kept: plain intervals, and the polynomial rewritten in variables shifted
+//! to start at 0, where every term with a positive coefficient is at least 0. The second proves `n*m - n >= 0` for
+//! `n >= 0`, `m >= 1`, which intervals cannot.
+
+use super::{Atom, Dim, DimOp, DimTable, Symbol};
+use std::collections::BTreeMap;
+
+/// Stands for infinity. Real values are below 2^63, so sums of many stay below it.
+const INF: i128 = 1 << 100;
+/// Nesting of symbols bounded by expressions over other symbols.
+const MAX_UPPER_DEPTH: u32 = 16;
+
+type Interval = (i128, i128);
+
+fn clamp(value: i128) -> i128 {
+    value.clamp(-INF, INF)
+}
+
+fn mul(a: i128, b: i128) -> i128 {
+    clamp(a.saturating_mul(b))
+}
+
+fn mul_intervals(a: Interval, b: Interval) -> Interval {
+    let products = [mul(a.0, b.0), mul(a.0, b.1), mul(a.1, b.0), mul(a.1, b.1)];
+    (products.into_iter().min().unwrap_or(-INF), products.into_iter().max().unwrap_or(INF))
+}
+
+impl Dim {
+    /// Least and greatest value over the bounds of the symbols, saturated to `i64` (`i64::MAX`: unbounded).
+    pub fn bounds(&self, table: &DimTable) -> (i64, i64) {
+        let (low, high) = interval(self, table, MAX_UPPER_DEPTH);
+        let narrow = |v: i128| v.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
+        (narrow(low), narrow(high))
+    }
+
+    /// Whether `self >= other` for every value of the symbols. `false` when not known.
+    pub fn provably_ge(&self, other: &Dim, table: &DimTable) -> bool {
+        let mut difference = self - other;
+        if *self == Dim::OVERFLOW || *other == Dim::OVERFLOW || difference == Dim::OVERFLOW {
+            return matches!((self.as_const(), other.as_const()), (Some(a), Some(b)) if a >= b);
+        }
+        for _ in 0..MAX_UPPER_DEPTH {
+            if interval(&difference, table, MAX_UPPER_DEPTH).0 >= 0 {
+                return true;
+            }
+            // -c * count >= -c * upper: replace a symbol by its symbolic bound and look again.
+            let bounded = difference.terms().iter().find_map(|term| match term.mono.0.as_slice() {
+                [Atom::Sym(s)] if term.coef < 0 => table.lookup(*s)?.upper.clone().map(|u| (term.coef, *s, u)),
+                _ => None,
+            });
+            let Some((coef, symbol, upper)) = bounded else { return false };
+            difference = &difference + &((upper - Dim::sym(symbol)) * coef);
+        }
+        false
+    }
+
+    /// Whether `self > other` for every value of the symbols. `false` when not known.
+    pub fn provably_gt(&self, other: &Dim, table: &DimTable) -> bool {
+        self.provably_ge(&(other + 1), table)
+    }
+
+    /// The expression with minima, maxima, comparisons, selections and divisions decided where the bounds do.
+    pub fn simplify(&self, table: &DimTable) -> Dim {
+        let mut sum = Dim::from(self.constant());
+        for term in self.terms() {
+            let mut product = Dim::from(term.coef);
+            for atom in &term.mono.0 {
+                let factor = match atom {
+                    Atom::Sym(symbol) => match table.lookup(*symbol) {
+                        Some(info) if info.min == info.max => Dim::from(info.min),
+                        _ => Dim::sym(*symbol),
+                    },
+                    Atom::Op(op, operands) => {
+                        let operands: Vec<Dim> = operands.iter().map(|d| d.simplify(table)).collect();
+                        decide(*op, operands, table)
+                    }
+                };
+                product = &product * &factor;
+            }
+            sum = &sum + &product;
+        }
+        sum
+    }
+}
+
+fn decide(op: DimOp, mut operands: Vec<Dim>, table: &DimTable) -> Dim {
+    match (op, operands.as_slice()) {
+        (DimOp::Min | DimOp::Max, _) => {
+            let mut i = 0;
+            while i < operands.len() {
+                let loses = operands.iter().enumerate().any(|(j, other)| {
+                    let (low, high) = if op == DimOp::Min { (other, &operands[i]) } else { (&operands[i], other) };
+                    // MAX is "to the end": no value exceeds it.
+                    j != i && (high.is_const(i64::MAX) || high.provably_ge(low, table))
+                });
+                if loses {
+                    operands.remove(i);
+                } else {
+                    i += 1;
+                }
+            }
+        }
+        (DimOp::Eq, [a, b]) if a.provably_gt(b, table) || b.provably_gt(a, table) => return Dim::ZERO,
+        (DimOp::Lt, [a, b]) if b.provably_gt(a, table) => return Dim::ONE,
+        (DimOp::Lt, [a, b]) if a.provably_ge(b, table) => return Dim::ZERO,
+        (DimOp::Select, [c, a, b]) => {
+            let (low, high) = c.bounds(table);
+            if low > 0 || high < 0 {
+                return a.clone();
+            }
+            if (low, high) == (0, 0) {
+                return b.clone();
+            }
+        }
+        (DimOp::FloorDiv | DimOp::Mod, [a, b]) if a.provably_ge(&Dim::ZERO, table) && b.provably_gt(a, table) => {
+            return if op == DimOp::FloorDiv { Dim::ZERO } else { a.clone() };
+        }
+        _ => {}
+    }
+    Dim::apply(op, &operands)
+}
+
+fn interval(dim: &Dim, table: &DimTable, depth: u32) -> Interval {
+    if let Some(value) = dim.as_const() {
+        return (i128::from(value), i128::from(value));
+    }
+    let mut atoms: BTreeMap<&Atom, Interval> = BTreeMap::new();
+    for atom in dim.terms().iter().flat_map(|t| &t.mono.0) {
+        atoms.entry(atom).or_insert_with(|| atom_interval(atom, table, depth));
+    }
+    let (mut low, mut high) = (i128::from(dim.constant()), i128::from(dim.constant()));
+    for term in dim.terms() {
+        let (l, h) = mul_intervals((i128::from(term.coef), i128::from(term.coef)), product(&term.mono.0, &atoms));
+        (low, high) = (clamp(low + l), clamp(high + h));
+    }
+    (low.max(shifted_low(dim, &atoms, 1)), high.min(-shifted_low(dim, &atoms, -1)))
+}
+
+/// The interval of a sorted product; an even power is not negative.
+fn product(mono: &[Atom], atoms: &BTreeMap<&Atom, Interval>) -> Interval {
+    let mut result = (1, 1);
+    for power in mono.chunk_by(|a, b| a == b) {
+        let base = atoms.get(&power[0]).copied().unwrap_or((-INF, INF));
+        let mut raised = power.iter().fold((1, 1), |acc, _| mul_intervals(acc, base));
+        if power.len() % 2 == 0 {
+            raised.0 = raised.0.max(0);
+        }
+        result = mul_intervals(result, raised);
+    }
+    result
+}
+
+/// A lower bound of `sign * dim` from its expansion in variables `atom - least value`, which are not negative.
+fn shifted_low(dim: &Dim, atoms: &BTreeMap<&Atom, Interval>, sign: i128) -> i128 {
+    // Variables by position; a term of the expansion is a sorted list of positions.
+    let shifts: Vec<Interval> = atoms.values().copied().collect();
+    if shifts.iter().any(|s| s.0 <= -INF) || shifts.len() > 16 || dim.terms().len() > 64 {
+        return -INF;
+    }
+    let index: BTreeMap<&Atom, usize> = atoms.keys().enumerate().map(|(i, a)| (*a, i)).collect();
+    let mut expansion: BTreeMap<Vec<usize>, i128> = BTreeMap::new();
+    for term in dim.terms() {
+        if term.mono.0.len() > 6 {
+            return -INF;
+        }
+        let mut partial: Vec<(Vec<usize>, i128)> = vec![(vec![], sign * i128::from(term.coef))];
+        for atom in &term.mono.0 {
+            let Some(&i) = index.get(atom) else { return -INF };
+            let shift = shifts[i].0;
+            partial = partial
+                .into_iter()
+                .flat_map(|(mono, coef)| {
+                    let mut longer = mono.clone();
+                    longer.push(i);
+                    let constant = (shift != 0).then(|| (mono, mul(coef, shift)));
+                    std::iter::once((longer, coef)).chain(constant)
+                })
+                .collect();
+        }
+        for (mut mono, coef) in partial {
+            mono.sort_unstable();
+            let slot = expansion.entry(mono).or_insert(0);
+            *slot = clamp(*slot + coef);
+        }
+    }
+    let mut low = sign * i128::from(dim.constant());
+    for (mono, coef) in expansion {
+        if mono.is_empty() {
+            low = clamp(low + coef);
+        } else if coef < 0 {
+            let reach = mono.iter().fold(1, |acc, &i| mul(acc, clamp(shifts[i].1 - shifts[i].0)));
+            low = clamp(low + mul(coef, reach));
+        }
+    }
+    low
+}
+
+fn symbol_interval(symbol: Symbol, table: &DimTable, depth: u32) -> Interval {
+    let Some(info) = table.lookup(symbol) else { return (-INF, INF) };
+    let low = if info.min == i64::MIN { -INF } else { i128::from(info.min) };
+    let mut high = if info.max == i64::MAX { INF } else { i128::from(info.max) };
+    if let (Some(upper), true) = (&info.upper, depth > 0) {
+        high = high.min(interval(upper, table, depth - 1).1);
+    }
+    // Contradictory bounds describe no run at all; keep the interval well-formed.
+    (low, high.max(low))
+}
+
+fn atom_interval(atom: &Atom, table: &DimTable, depth: u32) -> Interval {
+    let (op, operands) = match atom {
+        Atom::Sym(symbol) => return symbol_interval(*symbol, table, depth),
+        Atom::Op(op, operands) => (*op, operands),
+    };
+    let of: Vec<Interval> = operands.iter().map(|d| interval(d, table, depth)).collect();
+    match (op, of.as_slice()) {
+        (DimOp::FloorDiv, &[a, b]) if b.0 > 0 => {
+            // Monotone in a; in b the extremes are at its ends. An infinite operand stays infinite.
+            let quotient = |x: i128, y: i128| if x.abs() >= INF && y < INF { x } else { x.div_euclid(y) };
+            let ends = [quotient(a.0, b.0), quotient(a.0, b.1), quotient(a.1, b.0), quotient(a.1, b.1)];
+            (ends.into_iter().min().unwrap_or(-INF), ends.into_iter().max().unwrap_or(INF))
+        }
+        (DimOp::Mod, &[a, b]) if b.0 > 0 => {
+            let high = clamp(b.1 - 1);
+            (0, if a.0 >= 0 { high.min(a.1) } else { high })
+        }
+        (DimOp::Min, of) if !of.is_empty() => {
+            let least = |f: fn(&Interval) -> i128| of.iter().map(f).min().unwrap_or(-INF);
+            (least(|i| i.0), least(|i| i.1))
+        }
+        (DimOp::Max, of) if !of.is_empty() => {
+            let most = |f: fn(&Interval) -> i128| of.iter().map(f).max().unwrap_or(INF);
+            (most(|i| i.0), most(|i| i.1))
+        }
+        (DimOp::Eq | DimOp::Lt, _) => (0, 1),
+        (DimOp::Select, &[_, a, b]) => (a.0.min(b.0), a.1.max(b.1)),
+        _ => (-INF, INF),
+    }
+}

@@ -1,0 +1,110 @@
+//! The symbols that dimensions mention, with their names and bounds.
+
+use super::{Dim, Symbol};
+use rustc_hash::FxHashMap;
+
+/// Who gives a symbol its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SymbolOrigin {
+    /// The shapes of the model's inputs.
+    Input,
+    /// A node, from data (`NonZero`, `Loop`, `BindDims`, ...).
+    Node,
+}
+
+/// What is known of a symbol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SymbolInfo {
+    /// Unique in its table.
+    pub name: String,
+    /// Least value.
+    pub min: i64,
+    /// Greatest value.
+    pub max: i64,
+    /// A bound in terms of symbols defined before, e.g. `n*m` for the count of nonzero elements.
+    pub upper: Option<Dim>,
+    /// Who defines it.
+    pub origin: SymbolOrigin,
+}
+
+impl SymbolInfo {
+    /// An input dimension of any size, 0 included.
+    pub fn input(name: impl Into<String>) -> SymbolInfo {
+        SymbolInfo { name: name.into(), min: 0, max: i64::MAX, upper: None, origin: SymbolOrigin::Input }
+    }
+}
+
+/// Every symbol of a graph. Names are unique.
+#[derive(Clone, Debug, Default)]
+pub struct DimTable {
+    symbols: Vec<SymbolInfo>,
+    by_name: FxHashMap<String, Symbol>,
+}
+
+impl DimTable {
+    /// Adds a symbol. When its name is taken, a number is appended.
+    pub fn new_symbol(&mut self, mut info: SymbolInfo) -> Symbol {
+        if info.name.is_empty() || self.by_name.contains_key(&info.name) {
+            info.name = self.unused_name(&info.name);
+        }
+        let symbol = Symbol(self.symbols.len() as u32);
+        self.by_name.insert(info.name.clone(), symbol);
+        self.symbols.push(info);
+        symbol
+    }
+
+    /// Adds a symbol that a node defines, named after `prefix`.
+    pub fn fresh(&mut self, prefix: &str, min: i64, max: i64, upper: Option<Dim>) -> Symbol {
+        let name = self.unused_name(prefix);
+        self.new_symbol(SymbolInfo { name, min, max, upper, origin: SymbolOrigin::Node })
+    }
+
+    fn unused_name(&self, prefix: &str) -> String {
+        let prefix = if prefix.is_empty() { "dim" } else { prefix };
+        // One of len + 1 candidates is free.
+        (0..=self.symbols.len())
+            .map(|i| format!("{prefix}_{i}"))
+            .find(|name| !self.by_name.contains_key(name))
+            .unwrap_or_else(|| prefix.to_owned())
+    }
+
+    /// What is known of a symbol; `None` when it is not of this table.
+    pub fn lookup(&self, symbol: Symbol) -> Option<&SymbolInfo> {
+        self.symbols.get(symbol.0 as usize)
+    }
+
+    /// What is known of a symbol of this table.
+    ///
+    /// # Panics
+    /// When the symbol is not of this table; [`crate::verify`] uses [`DimTable::lookup`] instead.
+    pub fn get(&self, symbol: Symbol) -> &SymbolInfo {
+        &self.symbols[symbol.0 as usize]
+    }
+
+    /// Narrows what is known of a symbol, e.g. after `--dim batch=1..8`. Symbols of other tables are ignored.
+    pub fn set_bounds(&mut self, symbol: Symbol, min: i64, max: i64) {
+        if let Some(info) = self.symbols.get_mut(symbol.0 as usize) {
+            (info.min, info.max) = (min, max);
+        }
+    }
+
+    /// The symbol called `name`.
+    pub fn find(&self, name: &str) -> Option<Symbol> {
+        self.by_name.get(name).copied()
+    }
+
+    /// How many symbols there are.
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
+    /// All symbols in order of definition.
+    pub fn iter(&self) -> impl Iterator<Item = (Symbol, &SymbolInfo)> {
+        self.symbols.iter().enumerate().map(|(i, info)| (Symbol(i as u32), info))
+    }
+}
