@@ -25,6 +25,7 @@ mod limits;
 mod load;
 mod model;
 mod payload;
+mod rename;
 mod schema;
 mod sparse;
 mod strip;
