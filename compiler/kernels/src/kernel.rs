@@ -214,10 +214,10 @@ pub enum Stmt {
     For(Loop, Vec<Stmt>),
     /// A loop that combines values; the accumulators are visible after it. A vector reduce yields a scalar.
     Reduce(Loop, Vec<Stmt>, Vec<Accumulator>),
-    /// Writes an element.
+    /// Writes an element, which no other iteration of a parallel or vector loop around it touches.
     Store(BufferRef, Index, Expr),
-    /// Writes an element combined with what is there (never used on elements that another iteration of a parallel
-    /// or vector loop touches).
+    /// `if condition { then } else { otherwise }`. Inside a vector loop the condition is the same in all lanes
+    /// (what differs from lane to lane is written with [`Expr::Select`] and [`Expr::LoadIf`]).
     If(Expr, Vec<Stmt>, Vec<Stmt>),
     /// Declares a mutable variable, not inside a vector loop.
     Mutable(Var, Expr),
