@@ -16,6 +16,7 @@ pub mod dim;
 pub mod dtype;
 pub mod graph;
 pub mod infer;
+mod names;
 pub mod op;
 pub mod parse;
 pub mod print;
