@@ -1,0 +1,136 @@
+/* nnc.h: the runtime's C API. Loads compiled models, checks what is passed to them, and brings a thread pool.
+ *
+ * Link with libnnc_runtime.so, or libnnc_runtime.a and -lpthread -ldl -lm. A program can also call a model without this
+ * library: see nnc_abi.h and the header that the compiler writes for each model.
+ *
+ * Errors: functions that answer int32_t answer an `enum nnc_status`, NNC_OK being 0; the text of an error is in
+ * nnc_last_error(). No function aborts, throws, or calls a model before its file, version and processor are checked.
+ *
+ * Threads: every function may be called from any thread at any time, with the same handle too, except that freeing a
+ * handle must come after all other uses of it.
+ *
+ * Arrays of dimensions are those of all inputs (or outputs), one after the other, outermost first: for inputs of ranks 4
+ * and 2, six numbers. Their lengths are `input_dims_len` and `output_dims_len` of the descriptor.
+ *
+ * Example, for a model with one f32 input and one f32 output:
+ *
+ *     struct nnc_model *model;
+ *     if (nnc_model_load("model.so", &model) != NNC_OK) { puts(nnc_last_error()); return 1; }
+ *     const int64_t dims[] = {1, 3, 224, 224};
+ *     const void *inputs[] = {image};
+ *     void *outputs[] = {scores};
+ *     if (nnc_run(model, nnc_pool_shared(), inputs, dims, outputs, NULL, NULL, 0) != NNC_OK) puts(nnc_last_error());
+ *     nnc_model_free(model);
+ */
+#ifndef NNC_H
+#define NNC_H
+
+#include "nnc_abi.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct nnc_model; /* a loaded model */
+struct nnc_pool;  /* a pool of threads */
+
+/* ---- Errors and versions ---- */
+
+/* The text of the last error on the calling thread: one line, UTF-8, valid until the next error on that thread; empty if
+ * there was none. Never null. */
+const char *nnc_last_error(void);
+
+/* A sentence for a status, for an unknown one too. Never null; not to be freed. */
+const char *nnc_status_text(int32_t status);
+
+/* The runtime's version, such as "0.1.0". Not to be freed. */
+const char *nnc_version(void);
+
+/* The version of the ABI that models must have: NNC_ABI_VERSION of the runtime. */
+uint32_t nnc_abi_version(void);
+
+/* Bits of one element of an `enum nnc_dtype`; 0 for an unknown type. A tensor of n elements has (n * bits + 7) / 8
+ * bytes. */
+uint32_t nnc_dtype_bits(uint32_t dtype);
+
+/* The features of this machine's processor, NNC_X86_64_... or NNC_AARCH64_... */
+uint64_t nnc_host_features(void);
+
+/* ---- Models ---- */
+
+/* Loads a compiled model. Maps the file and reads a few pages, however large the weights. The file must not be overwritten
+ * in place while loaded. On success *out is a handle to be freed with nnc_model_free, else null.
+ * Errors: NNC_NOT_FOUND, NNC_NOT_A_MODEL, NNC_WRONG_ARCH, NNC_ABI_MISMATCH, NNC_UNSUPPORTED_CPU (the text names the missing
+ * features), NNC_NULL_ARGUMENT. */
+int32_t nnc_model_load(const char *path, struct nnc_model **out);
+
+/* Makes a handle for a model that is linked into the program: pass &nnc_model_<name>. The descriptor must outlive the
+ * handle. On success *out is a handle to be freed with nnc_model_free, else null.
+ * Errors: as nnc_model_load; NNC_BAD_ARGUMENT for a model whose weights are in a side file. */
+int32_t nnc_model_from_descriptor(const struct nnc_model_descriptor *descriptor, struct nnc_model **out);
+
+/* Frees a handle and, with the last handle of a file, unmaps the file. Null is allowed. */
+void nnc_model_free(struct nnc_model *model);
+
+/* The model's descriptor: names, types, dimensions, symbols, sizes, hashes. Valid as long as the handle; null for null. */
+const struct nnc_model_descriptor *nnc_model_get_descriptor(const struct nnc_model *model);
+
+/* Describes an input: name, dtype, rank and dims. *out is valid as long as the handle.
+ * Errors: NNC_BAD_ARGUMENT for an index that is too large, NNC_NULL_ARGUMENT. */
+int32_t nnc_model_input(const struct nnc_model *model, uint32_t index, const struct nnc_tensor_descriptor **out);
+
+/* Describes an output, likewise. */
+int32_t nnc_model_output(const struct nnc_model *model, uint32_t index, const struct nnc_tensor_descriptor **out);
+
+/* ---- Running ---- */
+
+/* Checks the dimensions of all inputs and computes the sizes of a run. `output_dims` and `workspace_bytes` may be null when
+ * not wanted. For data-dependent output dimensions an upper bound is given.
+ * Errors: NNC_BAD_SHAPE, NNC_DIM_OUT_OF_BOUNDS, NNC_SIZE_OVERFLOW, NNC_NULL_ARGUMENT. */
+int32_t nnc_plan(const struct nnc_model *model, const int64_t *input_dims, int64_t *output_dims,
+                 uint64_t *workspace_bytes);
+
+/* Runs the model and returns when it is done.
+ *   pool             threads to use; null for the calling thread alone
+ *   inputs           one pointer per input: a dense row-major tensor, of any alignment
+ *   input_dims       dimensions of all inputs; null if there are none
+ *   outputs          one pointer per output: room for the dimensions that nnc_plan gives
+ *   output_dims      filled with the actual dimensions, at which the outputs are dense; may be null
+ *   workspace        memory of at least the size that nnc_plan gives, aligned to NNC_ALIGNMENT; null to have the runtime
+ *                    provide it, which it keeps for later runs of this model
+ *   workspace_bytes  size of `workspace`
+ * Outputs and workspace must overlap nothing. On an error their contents are unspecified.
+ * Errors: those of nnc_plan, NNC_WORKSPACE_TOO_SMALL, NNC_MISALIGNED, NNC_OUT_OF_MEMORY, and those that depend on input
+ * values: NNC_BAD_INDEX, NNC_CHECK_FAILED, NNC_DIVIDE_BY_ZERO, NNC_BOUND_EXCEEDED. */
+int32_t nnc_run(const struct nnc_model *model, const struct nnc_pool *pool, const void *const *inputs,
+                const int64_t *input_dims, void *const *outputs, int64_t *output_dims, void *workspace,
+                uint64_t workspace_bytes);
+
+/* ---- Threads ---- */
+
+/* Makes a pool that runs loops on `threads` threads, the caller of a loop being one of them; 0 for one per core that this
+ * process may use. On success *out is a handle to be freed with nnc_pool_free. */
+int32_t nnc_pool_create(uint32_t threads, struct nnc_pool **out);
+
+/* Ends a pool's threads. Null and the shared pool are allowed, and left alone. */
+void nnc_pool_free(struct nnc_pool *pool);
+
+/* The pool that the process shares, started on first use with one thread per core allowed by affinity and cgroup quota, or
+ * as many as the environment variable NNC_THREADS says. Lives as long as the process. */
+const struct nnc_pool *nnc_pool_shared(void);
+
+/* Threads of a pool, the caller of a loop included; 1 for null. */
+uint32_t nnc_pool_threads(const struct nnc_pool *pool);
+
+/* Fills in the context that lends a pool to a model called without nnc_run. Valid as long as the pool. */
+int32_t nnc_pool_context(const struct nnc_pool *pool, struct nnc_run_context *out);
+
+/* An nnc_parallel_for_fn whose pool is a `struct nnc_pool *`, or null for a loop on the calling thread. May be called from
+ * many threads at once and from inside a loop. */
+void nnc_pool_parallel_for(void *pool, int64_t count, int64_t grain, nnc_parallel_body body, void *data);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NNC_H */

@@ -1,0 +1,264 @@
+//! A loaded model: immutable, shared, cheap to clone.
+
+use std::any::Any;
+use std::fmt;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use libloading::os::unix::Library;
+use memmap2::Mmap;
+use nnc_abi::{ModelDescriptor, PlanResult, Status};
+
+use crate::runner::{Buffers, Runner, Threads};
+use crate::signature::{Dim, Signature};
+use crate::{Error, Result, Tensor, TensorRef, check, loader};
+
+/// A model that has passed every check and can be run by any number of threads at once.
+#[derive(Clone)]
+pub struct Model {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    descriptor: *const ModelDescriptor,
+    pub(crate) signature: Signature,
+    weights: Option<Mmap>,
+    load_time: Duration,
+    /// Buffers of finished calls of [`Model::run`], for the next ones.
+    idle: Mutex<Vec<Buffers>>,
+    /// What the descriptor's memory belongs to. Last, as it goes last.
+    _owner: Owner,
+}
+
+#[allow(dead_code)] // Held to be dropped.
+enum Owner {
+    Library(Library),
+    Caller(Box<dyn Any + Send + Sync>),
+}
+
+// SAFETY: the descriptor and what it points to are constants, alive as long as `_owner`; the rest is Send and Sync.
+unsafe impl Send for Inner {}
+// SAFETY: as above.
+unsafe impl Sync for Inner {}
+
+/// The sizes of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Bytes of workspace.
+    pub workspace_bytes: u64,
+    /// The dimensions of each output; for data-dependent ones an upper bound.
+    pub output_dims: Vec<Vec<i64>>,
+    /// Bytes of each output at those dimensions.
+    pub output_bytes: Vec<u64>,
+}
+
+impl Model {
+    /// Loads a compiled model. Takes well under a millisecond whatever the size of the weights: they are mapped, not read.
+    ///
+    /// Loading one path twice gives one copy in memory. A file must not be overwritten in place while it is loaded;
+    /// replace it by renaming, as the compiler does.
+    pub fn load(path: impl AsRef<Path>) -> Result<Model> {
+        let start = Instant::now();
+        let loaded = loader::load(path.as_ref())?;
+        Ok(Model {
+            inner: Arc::new(Inner {
+                descriptor: loaded.descriptor,
+                signature: loaded.signature,
+                weights: loaded.weights,
+                load_time: start.elapsed(),
+                idle: Mutex::new(Vec::new()),
+                _owner: Owner::Library(loaded.library),
+            }),
+        })
+    }
+
+    /// A model that is linked into the program: `extern "C" { static nnc_model_foo: ModelDescriptor; }`.
+    ///
+    /// # Safety
+    ///
+    /// It is a descriptor that nnc made.
+    pub unsafe fn from_descriptor(descriptor: &'static ModelDescriptor) -> Result<Model> {
+        // SAFETY: the caller's promise; a static outlives every owner.
+        unsafe { Model::from_descriptor_owned(descriptor, Box::new(())) }
+    }
+
+    /// A model whose memory `owner` keeps, such as a just-in-time compiler's module; dropped with the model's last clone.
+    ///
+    /// A model with its weights in a side file cannot be made this way: there is no folder to find the file in.
+    ///
+    /// # Safety
+    ///
+    /// It is a descriptor that nnc made, valid and unchanging until `owner` is dropped.
+    pub unsafe fn from_descriptor_owned(
+        descriptor: *const ModelDescriptor,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Result<Model> {
+        let start = Instant::now();
+        // SAFETY: the caller's promise.
+        let signature = unsafe { Signature::read(descriptor, "model") }?;
+        if let Some(file) = &signature.weights_file {
+            let message = format!(
+                "model `{}` keeps its weights in `{file}`: load it by path",
+                signature.name
+            );
+            return Err(Error::new(Status::BadArgument, message));
+        }
+        Ok(Model {
+            inner: Arc::new(Inner {
+                descriptor,
+                signature,
+                weights: None,
+                load_time: start.elapsed(),
+                idle: Mutex::new(Vec::new()),
+                _owner: Owner::Caller(owner),
+            }),
+        })
+    }
+
+    /// What the model takes, gives and needs.
+    pub fn signature(&self) -> &Signature {
+        &self.inner.signature
+    }
+
+    /// The descriptor itself.
+    pub fn descriptor(&self) -> &ModelDescriptor {
+        self.inner.descriptor()
+    }
+
+    /// How long loading took.
+    pub fn load_time(&self) -> Duration {
+        self.inner.load_time
+    }
+
+    /// The sizes of a run with inputs of these dimensions.
+    pub fn plan(&self, input_dims: &[&[i64]]) -> Result<Plan> {
+        let signature = self.signature();
+        let ranks = signature.inputs.iter().map(|t| t.dims.len());
+        if !input_dims.iter().map(|d| d.len()).eq(ranks) {
+            let message = format!(
+                "model `{}`: wrong number of inputs or dimensions",
+                signature.name
+            );
+            return Err(Error::new(Status::BadRank, message));
+        }
+        let mut flat = vec![0; signature.output_dims_len()];
+        let workspace_bytes = self
+            .inner
+            .plan(&input_dims.concat(), &mut Vec::new(), &mut flat)?;
+        let mut rest = &flat[..];
+        let (mut output_dims, mut output_bytes) = (Vec::new(), Vec::new());
+        for info in &signature.outputs {
+            let (dims, tail) = rest.split_at(info.dims.len());
+            rest = tail;
+            output_bytes.push(self.inner.output_bytes(info, dims)?);
+            output_dims.push(dims.to_vec());
+        }
+        Ok(Plan {
+            workspace_bytes,
+            output_dims,
+            output_bytes,
+        })
+    }
+
+    /// Runs the model on the process's shared pool. Outputs are new; the workspace is kept for the next call.
+    pub fn run(&self, inputs: &[TensorRef<'_>]) -> Result<Vec<Tensor>> {
+        self.run_with(inputs, &Threads::Shared)
+    }
+
+    /// Runs the model on the given threads.
+    pub fn run_with(&self, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<Vec<Tensor>> {
+        self.inner.with_buffers(|buffers| {
+            buffers.run(&self.inner, inputs, threads)?;
+            Ok(buffers.take_outputs(&self.inner.signature))
+        })
+    }
+
+    /// Buffers for repeated runs, on the process's shared pool.
+    pub fn runner(&self) -> Runner {
+        Runner::new(self.clone(), Threads::Shared)
+    }
+}
+
+impl Inner {
+    pub(crate) fn descriptor(&self) -> &ModelDescriptor {
+        // SAFETY: valid and unchanging as long as `_owner`, checked by `Signature::read`.
+        unsafe { &*self.descriptor }
+    }
+
+    /// Lends buffers that no other call uses at the moment.
+    pub(crate) fn with_buffers<T>(&self, body: impl FnOnce(&mut Buffers) -> T) -> T {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = idle().pop().unwrap_or_default();
+        let result = body(&mut buffers);
+        idle().push(buffers);
+        result
+    }
+
+    /// The side file's weights, or null for embedded ones.
+    pub(crate) fn weights(&self) -> *const std::ffi::c_void {
+        self.weights
+            .as_ref()
+            .map_or(std::ptr::null(), |map| map.as_ptr().cast())
+    }
+
+    /// Checks the dimensions of all inputs, fills in those of all outputs, answers the workspace. `symbols` is scratch.
+    pub(crate) fn plan(
+        &self,
+        input_dims: &[i64],
+        symbols: &mut Vec<i64>,
+        output_dims: &mut [i64],
+    ) -> Result<u64> {
+        let signature = &self.signature;
+        assert_eq!(input_dims.len(), signature.input_dims_len());
+        assert_eq!(output_dims.len(), signature.output_dims_len());
+        check::check_dims(signature, input_dims, symbols)?;
+        let Some(plan) = self.descriptor().plan else {
+            let sizes = signature
+                .outputs
+                .iter()
+                .flat_map(|t| &t.dims)
+                .map(|d: &Dim| d.value.unwrap_or(-1));
+            output_dims
+                .iter_mut()
+                .zip(sizes)
+                .for_each(|(to, size)| *to = size);
+            return Ok(signature.workspace_bytes.unwrap_or(0));
+        };
+        let out_dims = output_dims.as_mut_ptr();
+        let mut result = PlanResult {
+            out_dims,
+            workspace_bytes: 0,
+            fault_dim: -1,
+            fault_expected: -1,
+        };
+        // SAFETY: both arrays have the lengths that the descriptor asks for.
+        let code = unsafe { plan(input_dims.as_ptr(), &mut result) };
+        if code != Status::Ok as i32 {
+            return Err(check::plan_refused(signature, input_dims, code, &result));
+        }
+        Ok(result.workspace_bytes)
+    }
+
+    /// Bytes of an output; an error if the model gave dimensions that cannot be.
+    pub(crate) fn output_bytes(&self, info: &crate::TensorInfo, dims: &[i64]) -> Result<u64> {
+        check::bytes_of(info, dims).ok_or_else(|| {
+            let message = format!(
+                "output `{}` would be {} {dims:?}, which is too large",
+                info.name, info.dtype
+            );
+            Error::new(Status::SizeOverflow, message)
+        })
+    }
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Model({} for {})",
+            self.signature().name,
+            self.signature().target
+        )
+    }
+}
