@@ -1,1 +1,48 @@
-//! nnc-ops
+//! ONNX operators as core operations.
+//!
+//! [`translate`] turns a model into an [`nnc_ir::Graph`]. Each operator family is one file of this crate and one line
+//! of the table in `registry.rs`; nothing after this crate knows an ONNX operator.
+//!
+//! # How to add an operator
+//!
+//! 1. Write `src/<operator>.rs`: a `//!` line of purpose, a link to the operator's page and the opsets covered; then
+//!
+//!    ```ignore
+//!    pub fn hard_swish(ctx: &mut Context) -> Result<Vec<ValueId>> {
+//!        let x = ctx.input(0)?;                      // required input; optional_input(i) for the others
+//!        let alpha = ctx.float("alpha", 0.2)?;       // attribute with its default: each access marks it consumed
+//!        let scaled = ctx.binary_scalar(BinaryOp::Mul, x, alpha.into())?;
+//!        Ok(vec![scaled])                            // results in ONNX order; unwanted ones at the end may be left out
+//!    }
+//!    ```
+//! 2. Add a line to the table in `registry.rs`: the module, and for each of its operators the name, the first opset
+//!    covered and the function. The line declares the module as well.
+//! 3. Write tests at the end of the file with the helpers of `testing.rs`.
+//!
+//! What a translation may rely on: names are resolved, model-local functions are inlined, inputs have exact types.
+//! What it must do: read every attribute it supports through the accessors (one that nobody read is an error naming
+//! it; `ctx.no_effect(name)` is for those documented as meaningless at inference), never index or unwrap on model data,
+//! and refuse with [`error::invalid`] (the model breaks ONNX's rules) or [`error::unsupported`] (nnc cannot do it),
+//! saying what to do. Helpers that emit core ops are in `emit.rs`, those about shapes in `shapes.rs`.
+
+#[macro_use]
+mod registry_table;
+
+pub mod context;
+mod emit;
+pub mod error;
+mod finish;
+mod scope;
+mod shapes;
+mod tensors;
+#[cfg(test)]
+pub(crate) mod testing;
+mod translate;
+
+pub mod registry;
+
+pub use context::Context;
+pub use error::{ErrorKind, TranslateError};
+pub use translate::{DimRange, Options, translate};
+
+for_each_family!(declare_modules);

@@ -1,0 +1,67 @@
+//! After the last node: what the stated output shapes add, and removal of what nothing uses.
+
+use crate::translate::declared_shape;
+use nnc_ir::{Dim, Graph, Op, SymbolOrigin};
+
+/// Takes constants from the stated output shapes for dimensions that only the run would know; a run that finds another
+/// size stops with an error.
+pub(crate) fn unify_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
+    for (output, info) in graph.outputs.clone().iter().zip(&onnx.outputs) {
+        let Some(stated) = info.ty.as_ref().and_then(|ty| declared_shape(ty, &graph.dims)) else { continue };
+        let shape = graph.shape(output.1).to_vec();
+        if stated.len() != shape.len() {
+            continue;
+        }
+        for (dim, stated) in shape.iter().zip(stated) {
+            let (Some(symbol), Some(size)) = (dim.as_symbol(), stated.as_ref().and_then(Dim::as_const)) else {
+                continue;
+            };
+            let Some(known) = graph.dims.lookup(symbol) else { continue };
+            if known.origin == SymbolOrigin::Node && known.min <= size && size <= known.max {
+                graph.dims.set_bounds(symbol, size, size);
+            }
+        }
+    }
+}
+
+/// Removes nodes whose results nothing uses and gives the subgraphs the final table of dimensions.
+pub(crate) fn finish(graph: &mut Graph) {
+    prune(graph);
+    let dims = graph.dims.clone();
+    share_dims(graph, &dims);
+}
+
+fn share_dims(graph: &mut Graph, dims: &nnc_ir::DimTable) {
+    graph.dims = dims.clone();
+    for node in &mut graph.nodes {
+        match &mut node.op {
+            Op::If { then, otherwise } => {
+                share_dims(then, dims);
+                share_dims(otherwise, dims);
+            }
+            Op::Loop { body, .. } => share_dims(body, dims),
+            _ => {}
+        }
+    }
+}
+
+/// Removes nodes whose results nothing uses. A node that defines symbols stays.
+pub(crate) fn prune(graph: &mut Graph) {
+    let mut live = vec![false; graph.values.len()];
+    for (_, output) in &graph.outputs {
+        live[output.index()] = true;
+    }
+    let mut keep = vec![false; graph.nodes.len()];
+    for (node, keep) in graph.nodes.iter().zip(&mut keep).rev() {
+        let defines = matches!(
+            node.op,
+            Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } | Op::BindDims { .. } | Op::Loop { .. }
+        );
+        *keep = defines || node.outputs.iter().any(|o| live[o.index()]);
+        if *keep {
+            node.inputs.iter().for_each(|i| live[i.index()] = true);
+        }
+    }
+    let mut kept = keep.into_iter();
+    graph.nodes.retain(|_| kept.next().unwrap_or(true));
+}

@@ -1,0 +1,136 @@
+//! Helpers of the operators' tests: tiny models written in a line, and what they translate to.
+
+use crate::{Options, translate};
+use nnc_onnx::{Attribute, DimInfo, ElemType, Graph, Model, Node, TypeInfo, ValueInfo};
+use std::collections::BTreeMap;
+
+/// A model under construction: one graph, opset 23.
+pub(crate) struct Sketch {
+    /// The model; tests may change it.
+    pub model: Model,
+}
+
+/// A model without nodes.
+pub(crate) fn sketch() -> Sketch {
+    let model = Model {
+        file: "test.onnx".into(),
+        ir_version: 10,
+        opset_imports: BTreeMap::from([(String::new(), 23)]),
+        producer: String::new(),
+        graph: Graph::default(),
+        functions: vec![],
+        source: nnc_onnx::Bytes::new(vec![]),
+    };
+    Sketch { model }
+}
+
+impl Sketch {
+    /// An input, e.g. `input("x", ElemType::Float, "batch 3")`.
+    pub fn input(mut self, name: &str, elem_type: ElemType, shape: &str) -> Sketch {
+        let dim = |text: &str| match text {
+            "?" => DimInfo::Unknown,
+            _ => text.parse().map_or_else(|_| DimInfo::Symbol(text.to_owned()), DimInfo::Size),
+        };
+        let shape = Some(shape.split_whitespace().map(dim).collect());
+        let ty = Some(TypeInfo::Tensor { elem_type, shape });
+        self.model.graph.inputs.push(ValueInfo { name: name.into(), ty });
+        self
+    }
+
+    /// A constant of integers (`i64`).
+    pub fn ints(self, name: &str, dims: &[usize], values: &[i64]) -> Sketch {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(name, ElemType::Int64, dims, bytes)
+    }
+
+    /// A constant of floats.
+    pub fn floats(self, name: &str, dims: &[usize], values: &[f32]) -> Sketch {
+        let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        self.initializer(name, ElemType::Float, dims, bytes)
+    }
+
+    /// A constant.
+    pub fn initializer(mut self, name: &str, elem_type: ElemType, dims: &[usize], bytes: Vec<u8>) -> Sketch {
+        let data = nnc_onnx::TensorData::Bytes(nnc_onnx::Bytes::new(bytes));
+        let tensor = nnc_onnx::Tensor { elem_type, dims: dims.to_vec(), data };
+        self.model.graph.initializers.push(nnc_onnx::NamedTensor { name: name.into(), tensor });
+        self
+    }
+
+    /// The operator set version.
+    pub fn opset(mut self, version: i64) -> Sketch {
+        self.model.opset_imports.insert(String::new(), version);
+        self
+    }
+
+    /// A node, e.g. `node("Add", "x y -> z")`; `_` leaves an operand or result out.
+    pub fn node(mut self, op_type: &str, signature: &str) -> Sketch {
+        let names = |text: &str| -> Vec<String> {
+            text.split_whitespace().map(|n| if n == "_" { String::new() } else { n.to_owned() }).collect()
+        };
+        let (inputs, outputs) = signature.split_once("->").unwrap_or((signature, ""));
+        let graph = &mut self.model.graph;
+        graph.nodes.push(Node {
+            name: format!("n{}", graph.nodes.len()),
+            op_type: op_type.into(),
+            domain: String::new(),
+            overload: String::new(),
+            opset: self.model.opset_imports.get("").copied().unwrap_or(23),
+            inputs: names(inputs),
+            outputs: names(outputs),
+            attributes: BTreeMap::new(),
+        });
+        self
+    }
+
+    /// An attribute of the last node.
+    pub fn attribute(mut self, name: &str, value: Attribute) -> Sketch {
+        if let Some(node) = self.model.graph.nodes.last_mut() {
+            node.attributes.insert(name.into(), value);
+        }
+        self
+    }
+
+    /// An integer attribute of the last node.
+    pub fn int(self, name: &str, value: i64) -> Sketch {
+        self.attribute(name, Attribute::Int(value))
+    }
+
+    /// A float attribute of the last node.
+    pub fn float(self, name: &str, value: f32) -> Sketch {
+        self.attribute(name, Attribute::Float(value))
+    }
+
+    /// A string attribute of the last node.
+    pub fn string(self, name: &str, value: &str) -> Sketch {
+        self.attribute(name, Attribute::String(value.as_bytes().to_vec()))
+    }
+
+    /// A list attribute of the last node.
+    pub fn int_list(self, name: &str, values: &[i64]) -> Sketch {
+        self.attribute(name, Attribute::Ints(values.to_vec()))
+    }
+
+    /// An output of no stated type.
+    pub fn output(mut self, name: &str) -> Sketch {
+        self.model.graph.outputs.push(ValueInfo { name: name.into(), ty: None });
+        self
+    }
+
+    /// The graph it translates to.
+    pub fn translate(&self) -> Result<nnc_ir::Graph, crate::TranslateError> {
+        translate(&self.model, &Options::default())
+    }
+
+    /// The type of the first output, e.g. `f32[batch, 3]`, or the error.
+    pub fn result_type(&self) -> String {
+        match self.translate() {
+            Ok(graph) => graph.outputs.first().map_or_else(String::new, |o| {
+                let ty = graph.ty(o.1);
+                let dims: Vec<String> = ty.shape.iter().map(|d| graph.dims.display(d).to_string()).collect();
+                format!("{}[{}]", ty.dtype, dims.join(", "))
+            }),
+            Err(error) => error.to_string(),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The driver: a model's inputs, nodes in order, outputs.
+
+use crate::context::{Context, Translator, label};
+use crate::error::{Error, Result, TranslateError, invalid, unsupported};
+use crate::scope::{self, Frame};
+use crate::{finish, registry, tensors};
+use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
+use nnc_onnx::{DimInfo, Model, TypeInfo};
+use std::collections::BTreeMap;
+
+/// The sizes a dimension may take: `--dim batch=1..64`, or `--dim batch=8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DimRange {
+    /// Least size.
+    pub min: i64,
+    /// Greatest size.
+    pub max: i64,
+}
+
+/// What the user says besides the model.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Ranges of the model's named dimensions.
+    pub dims: BTreeMap<String, DimRange>,
+}
+
+/// Translates a model into core ops.
+///
+/// # Errors
+/// When the model breaks ONNX's rules, uses what nnc does not implement (all missing operators are named at once), or
+/// does not fit the options.
+pub fn translate(model: &Model, options: &Options) -> std::result::Result<Graph, TranslateError> {
+    let fail = |error: Error| TranslateError {
+        file: model.file.clone(),
+        node: error.place,
+        message: error.message,
+        kind: error.kind,
+    };
+    missing_operators(model).map_err(fail)?;
+    let mut translator = Translator { options, frames: vec![] };
+    translator.model(model).map_err(fail)
+}
+
+/// An error naming every operator of the model that has no translation.
+fn missing_operators(model: &Model) -> Result<()> {
+    let mut missing: BTreeMap<String, usize> = BTreeMap::new();
+    let mut graphs = vec![&model.graph];
+    while let Some(graph) = graphs.pop() {
+        for node in &graph.nodes {
+            graphs.extend(node.attributes.values().flat_map(|a| a.graphs()));
+            let domain = if node.domain.is_empty() { String::new() } else { format!("{}:", node.domain) };
+            let text = match registry::find(&node.domain, &node.op_type) {
+                None => format!("{domain}{}", node.op_type),
+                Some(operator) if node.opset < operator.since => {
+                    format!("{domain}{} of opset {} (opsets from {} on are)", node.op_type, node.opset, operator.since)
+                }
+                Some(_) => continue,
+            };
+            *missing.entry(text).or_default() += 1;
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> = missing
+        .iter()
+        .map(|(name, &n)| if n == 1 { name.clone() } else { format!("{name} ({n} nodes)") })
+        .collect();
+    Err(unsupported(format!("operators not supported: {}; `nnc inspect` lists those that are", list.join(", "))))
+}
+
+impl<'m> Translator<'m> {
+    fn model(&mut self, model: &'m Model) -> Result<Graph> {
+        if let Some(&opset) = model.opset_imports.get("").filter(|&&v| v > registry::NEWEST_OPSET) {
+            return Err(unsupported(format!(
+                "opset {opset} is newer than the newest known, {}; export the model for that one",
+                registry::NEWEST_OPSET
+            )));
+        }
+        self.frames.push(Frame::new(&model.graph, DimTable::default()));
+        self.model_inputs(&model.graph)?;
+        self.nodes(&model.graph)?;
+        let outputs = self.outputs(&model.graph)?;
+        let Some(mut frame) = self.frames.pop() else { return Err(invalid("the model has no graph")) };
+        frame.graph.outputs = outputs;
+        finish::unify_outputs(&mut frame.graph, &model.graph);
+        finish::finish(&mut frame.graph);
+        Ok(frame.graph)
+    }
+
+    /// The parameters: symbols first, then types, as a dimension such as `past + 1` mentions others.
+    fn model_inputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<()> {
+        let inputs: Vec<_> = graph.required_inputs().collect();
+        let Some(frame) = self.frames.last_mut() else { return Ok(()) };
+        let table = &mut frame.graph.dims;
+        let names = inputs.iter().flat_map(|input| shape_of(input.ty.as_ref()).into_iter().flatten());
+        let names = names.filter_map(|d| if let DimInfo::Symbol(name) = d { Some(name.as_str()) } else { None });
+        let mut fixed: BTreeMap<String, Dim> = BTreeMap::new();
+        let (plain, compound): (Vec<&str>, Vec<&str>) = names.partition(|name| is_identifier(name));
+        for name in plain.iter().copied().chain(compound) {
+            let derived = !is_identifier(name) && table.parse(name).is_ok();
+            if derived || table.find(name).is_some() || fixed.contains_key(name) {
+                continue;
+            }
+            let range = self.options.dims.get(name);
+            let info = match range {
+                Some(range) if range.min == range.max => {
+                    fixed.insert(name.to_owned(), Dim::from(range.min));
+                    // Kept in the table as well: other dimensions may be expressions over it.
+                    SymbolInfo { min: range.min, max: range.max, ..SymbolInfo::input(name) }
+                }
+                Some(range) => SymbolInfo { min: range.min, max: range.max, ..SymbolInfo::input(name) },
+                None => SymbolInfo::input(name),
+            };
+            table.new_symbol(info);
+        }
+        if let Some(unknown) = self.options.dims.keys().find(|name| table.find(name).is_none()) {
+            let known: Vec<&str> = table.iter().map(|(_, info)| info.name.as_str()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(invalid(format!("--dim {unknown}: the model's inputs have no such dimension; they have {known}")));
+        }
+        for input in inputs {
+            let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
+            let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
+                return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
+            };
+            let Some(dtype) = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8) else {
+                return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
+            };
+            let table = &mut frame.graph.dims;
+            let mut dims = vec![];
+            for (axis, dim) in shape.iter().enumerate() {
+                dims.push(match dim {
+                    DimInfo::Size(size) => match i64::try_from(*size) {
+                        Ok(size) if size < i64::MAX => Dim::from(size),
+                        _ => return Err(at(format!("dimension {size} is too large"))),
+                    },
+                    DimInfo::Symbol(name) => {
+                        let dim = named_dim(name, table);
+                        dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?.simplify(table)
+                    }
+                    DimInfo::Unknown => {
+                        let name = format!("{}_dim{axis}", input.name);
+                        Dim::sym(table.new_symbol(SymbolInfo::input(name)))
+                    }
+                });
+            }
+            let value = frame.graph.add_input(TensorType::new(dtype, dims), input.name.as_str());
+            frame.names.insert(&input.name, value);
+        }
+        Ok(())
+    }
+
+    /// Translates the nodes of the innermost frame's graph.
+    pub(crate) fn nodes(&mut self, graph: &'m nnc_onnx::Graph) -> Result<()> {
+        for node in &graph.nodes {
+            self.node(node).map_err(|mut error| {
+                error.place.get_or_insert_with(|| label(node));
+                error
+            })?;
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, node: &'m nnc_onnx::Node) -> Result<()> {
+        let Some(operator) = registry::find(&node.domain, &node.op_type) else {
+            return Err(unsupported("the operator is not supported"));
+        };
+        let mut ctx = Context::new(self, node);
+        let results = (operator.translation)(&mut ctx)?;
+        if let Some(name) = ctx.unread() {
+            return Err(unsupported(format!(
+                "attribute `{name}` is not known to {} of opset {}; remove it or export for an opset that has it",
+                node.op_type, node.opset
+            )));
+        }
+        let frame = ctx.frame_mut();
+        for (i, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let Some(&value) = results.get(i) else {
+                return Err(unsupported(format!("output {i} (`{name}`) is not supported")));
+            };
+            let slot = &mut frame.graph.values[value.index()].name;
+            if slot.is_empty() {
+                slot.clone_from(name);
+            }
+            frame.names.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// The values of the innermost frame's outputs, with their names.
+    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, ValueId)>> {
+        let frames = &mut self.frames;
+        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve(frames, &o.name)?))).collect()
+    }
+}
+
+fn shape_of(ty: Option<&TypeInfo>) -> Option<&Vec<DimInfo>> {
+    match ty {
+        Some(TypeInfo::Tensor { shape, .. }) => shape.as_ref(),
+        _ => None,
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// The dimension a `dim_param` stands for: a symbol of that name, or an expression over symbols.
+fn named_dim(name: &str, table: &DimTable) -> Option<Dim> {
+    table.find(name).map(Dim::sym).or_else(|| table.parse(name).ok())
+}
+
+/// The shape a type states, `None` for a dimension not known in terms of the symbols there are.
+pub(crate) fn declared_shape(ty: &TypeInfo, table: &DimTable) -> Option<Vec<Option<Dim>>> {
+    let known = |dim: &DimInfo| match dim {
+        DimInfo::Size(size) => i64::try_from(*size).ok().map(Dim::from),
+        DimInfo::Symbol(name) => named_dim(name, table).map(|d| d.simplify(table)),
+        DimInfo::Unknown => None,
+    };
+    Some(shape_of(Some(ty))?.iter().map(known).collect())
+}
