@@ -129,3 +129,21 @@ fn headers_are_valid_c_plus_plus() {
         );
     }
 }
+
+/// A new function of the C API must not take the symbol of somebody's model.
+#[test]
+fn names_of_functions_are_reserved() {
+    let header = include_str!("../include/nnc.h");
+    let mut found = 0;
+    for (at, prefix) in header.match_indices(abi::MODEL_SYMBOL_PREFIX) {
+        let rest = &header[at + prefix.len()..];
+        let end = rest.find(|c: char| c != '_' && !c.is_ascii_alphanumeric());
+        let name = &rest[..end.unwrap()];
+        // The placeholder in comments has no name.
+        if !name.is_empty() {
+            found += 1;
+            assert!(abi::RESERVED_MODEL_NAMES.contains(&name), "{name}");
+        }
+    }
+    assert!(found >= 6);
+}

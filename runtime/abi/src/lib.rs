@@ -54,6 +54,17 @@ pub const MODEL_SYMBOL: &str = "nnc_model";
 /// The symbol `nnc_model_<name>` is this followed by the model's name as a C identifier.
 pub const MODEL_SYMBOL_PREFIX: &str = "nnc_model_";
 
+/// Names a model cannot have: with the prefix they are functions of the C API, which may be linked into the same program.
+pub const RESERVED_MODEL_NAMES: &[&str] = &[
+    "load",
+    "from_descriptor",
+    "free",
+    "get_descriptor",
+    "input",
+    "output",
+    "descriptor",
+];
+
 /// The C spelling of this crate: `include/nnc_abi.h`, self-contained but for `<stdint.h>`, with an include guard, for the
 /// compiler to paste into each `model.h`.
 pub const C_HEADER: &str = include_str!("../../include/nnc_abi.h");
