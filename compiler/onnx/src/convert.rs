@@ -188,7 +188,7 @@ impl Converter {
                 Attribute::SparseTensor(self.constants.sparse(tensor)?.tensor)
             }
             AttributeType::TYPE_PROTO => {
-                let ty = proto.tp.as_ref().and_then(|ty| type_info(ty));
+                let ty = proto.tp.as_ref().and_then(type_info);
                 Attribute::Type(ty.ok_or_else(missing)?)
             }
             AttributeType::FLOATS => Attribute::Floats(proto.floats.clone()),

@@ -232,3 +232,39 @@ fn weights_stay_in_the_file_at_any_alignment() {
         assert!(model.source.is_mapped());
     }
 }
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn files_past_two_gigabytes_load() {
+    use std::io::{Seek, SeekFrom, Write};
+    const LEN: u64 = 5 << 29;
+    let varint = |value: u64| {
+        let mut out = Vec::new();
+        crate::wire::put_varint(&mut out, value);
+        out
+    };
+    // The elements are a hole in the file; the last byte is written.
+    let tensor = [
+        &[8][..],
+        &varint(LEN),
+        &[16, 2],
+        &field(8, b"w"),
+        &[9 << 3 | 2],
+        &varint(LEN),
+    ];
+    let tensor = tensor.concat();
+    let graph = [vec![5 << 3 | 2], varint(tensor.len() as u64 + LEN), tensor].concat();
+    let mut head = bytes_of(&model(super::graph(&[], &[], vec![])));
+    head.extend([vec![7 << 3 | 2], varint(graph.len() as u64 + LEN), graph].concat());
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&head).unwrap();
+    file.seek(SeekFrom::Start(head.len() as u64 + LEN - 1))
+        .unwrap();
+    file.write_all(&[7]).unwrap();
+    let model = crate::Model::load(file.path()).unwrap();
+    let bytes = model.graph.initializers[0].tensor.bytes();
+    assert_eq!(
+        (bytes.len() as u64, bytes[0], bytes.last()),
+        (LEN, 0, Some(&7))
+    );
+}
