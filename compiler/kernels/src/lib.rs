@@ -11,8 +11,12 @@
 //! "High-Performance Deep Learning via a Single Building Block", 2019.
 
 pub mod affine;
+pub mod interpret;
 pub mod kernel;
+pub mod ops;
 pub mod plan;
+pub mod print;
+pub mod verify;
 pub mod weights;
 
 pub use kernel::{BufferDecl, BufferRef, Expr, Gemm, Kernel, Lanes, Loop, Scalar, Stmt, Var, VarInfo};

@@ -47,7 +47,7 @@ impl Weight {
             Pack::Plain => self.source.len(),
             Pack::Panels { batch, sum, columns, width, .. } => {
                 let product = |loops: &[(usize, usize)]| loops.iter().map(|l| l.0).product::<usize>();
-                product(batch) * product(sum) * columns.div_ceil(*width) * width
+                product(batch) * product(sum) * columns.div_ceil((*width).max(1)) * width
             }
         }
     }
@@ -57,11 +57,31 @@ impl Weight {
         self.packed_len() * self.source.dtype.size()
     }
 
+    /// Number of elements of the source, from its first on, that the layout reads; `None` when that overflows or the
+    /// layout makes no sense.
+    pub fn source_reach(&self) -> Option<usize> {
+        let Pack::Panels { batch, sum, columns, column_stride, width } = &self.pack else {
+            return Some(self.source.len());
+        };
+        if *width == 0 {
+            return None;
+        }
+        let mut last = 0usize;
+        for &(count, stride) in batch.iter().chain(sum).chain([&(*columns, *column_stride)]) {
+            let Some(steps) = count.checked_sub(1) else { return Some(0) };
+            last = last.checked_add(steps.checked_mul(stride)?)?;
+        }
+        last.checked_add(1)
+    }
+
     /// Writes the packed form.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Those of the writer, and `InvalidInput` when the layout reads beyond the source.
     pub fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        if self.source_reach().is_none_or(|n| n > self.source.len()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the layout reads beyond the weight's elements"));
+        }
         let bytes = self.source.data.bytes();
         let size = self.source.dtype.size();
         let Pack::Panels { batch, sum, columns, column_stride, width } = &self.pack else {

@@ -1,0 +1,236 @@
+//! Runs whole programs: binds symbols, lays out memory as planned, and walks the steps.
+
+use super::code::Code;
+use super::machine::{POISON, View, read};
+use super::{MAX_BYTES, RunError, execute, prepare};
+use crate::plan::{Argument, BufferId, Place, Program, Step};
+use crate::verify;
+use nnc_ir::{DType, Dim, Symbol};
+
+/// Runs a program on inputs given as dimensions and bytes; returns its outputs likewise, at their actual dimensions.
+///
+/// # Errors
+/// When the program breaks a rule, the inputs do not fit its signature, or the run fails.
+pub fn run(program: &Program, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<Vec<(Vec<i64>, Vec<u8>)>, RunError> {
+    verify::program(program)?;
+    let codes = program.kernels.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
+    let mut host = Host { program, codes, symbols: vec![None; program.dims.len()], regions: vec![], places: vec![] };
+    host.bind_inputs(inputs)?;
+    host.allocate(inputs)?;
+    host.steps(&program.steps)?;
+    host.outputs()
+}
+
+/// Where a buffer lies: region, first byte, number of bytes it has there.
+type Extent = (usize, usize, usize);
+
+struct Host<'a> {
+    program: &'a Program,
+    codes: Vec<Code>,
+    symbols: Vec<Option<i64>>,
+    regions: Vec<Vec<u8>>,
+    /// Region of each buffer.
+    places: Vec<usize>,
+}
+
+impl Host<'_> {
+    fn bind_inputs(&mut self, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<(), RunError> {
+        let program = self.program;
+        if inputs.len() != program.inputs.len() {
+            return Err(RunError::Plan(format!("{} inputs given, {} taken", inputs.len(), program.inputs.len())));
+        }
+        let error = |name: &str, problem: String| RunError::Input { name: name.to_owned(), problem };
+        for (parameter, (dims, _)) in program.inputs.iter().zip(inputs) {
+            if dims.len() != parameter.shape.len() {
+                let problem = format!("has {} dimensions instead of {}", dims.len(), parameter.shape.len());
+                return Err(error(&parameter.name, problem));
+            }
+            for (expected, &actual) in parameter.shape.iter().zip(dims) {
+                let Some(symbol) = expected.as_symbol() else { continue };
+                let Some(cell) = self.symbols.get_mut(symbol.0 as usize) else { continue };
+                cell.get_or_insert(actual);
+                if let Some(info) = program.dims.lookup(symbol)
+                    && !(info.min..=info.max).contains(&actual)
+                {
+                    let problem = format!("`{}` is {actual}, outside {}..={}", info.name, info.min, info.max);
+                    return Err(error(&parameter.name, problem));
+                }
+            }
+        }
+        for (parameter, (dims, bytes)) in program.inputs.iter().zip(inputs) {
+            for (expected, &actual) in parameter.shape.iter().zip(dims) {
+                let value = self.value(expected)?;
+                if value != actual {
+                    let text = program.dims.display(expected);
+                    return Err(error(&parameter.name, format!("dimension {actual} should be {text} = {value}")));
+                }
+            }
+            if byte_count(dims, parameter.dtype) != Some(bytes.len()) {
+                return Err(error(&parameter.name, format!("{} bytes do not fit {dims:?}", bytes.len())));
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, dim: &Dim) -> Result<i64, RunError> {
+        self.lookup(dim).ok_or_else(|| {
+            RunError::Plan(format!("`{}` has no value (unbound, or overflows)", self.program.dims.display(dim)))
+        })
+    }
+
+    fn lookup(&self, dim: &Dim) -> Option<i64> {
+        dim.eval(&|s: Symbol| self.symbols.get(s.0 as usize).copied().flatten())
+    }
+
+    fn size(&self, dim: &Dim, what: &str) -> Result<usize, RunError> {
+        let value = self.value(dim)?;
+        usize::try_from(value)
+            .ok()
+            .filter(|&n| n <= MAX_BYTES)
+            .ok_or_else(|| RunError::Plan(format!("{what} is {value} bytes")))
+    }
+
+    /// Regions: inputs, outputs, weights, then the workspace.
+    fn allocate(&mut self, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<(), RunError> {
+        let program = self.program;
+        let (outputs, weights) = (inputs.len(), inputs.len() + program.outputs.len());
+        let workspace = weights + program.weights.len();
+        self.regions = inputs.iter().map(|(_, bytes)| bytes.clone()).collect();
+        self.regions.resize(weights, vec![]);
+        for weight in &program.weights {
+            let mut bytes = vec![];
+            weight.write_to(&mut bytes).map_err(|e| RunError::Plan(format!("packing a weight: {e}")))?;
+            self.regions.push(bytes);
+        }
+        self.regions.push(vec![POISON; self.size(&program.workspace_bytes, "the workspace")?]);
+        for buffer in &program.buffers {
+            let region = match buffer.place {
+                Place::Input(i) => i,
+                Place::Output(i) => outputs + i,
+                Place::Weight(id) => weights + id.0 as usize,
+                Place::Workspace { .. } => workspace,
+            };
+            if let Place::Output(_) = buffer.place {
+                let bytes = self.size(&buffer.bytes, &buffer.name)?.max(self.regions[region].len());
+                self.regions[region] = vec![POISON; bytes];
+            }
+            self.places.push(region);
+        }
+        Ok(())
+    }
+
+    fn extent_of(&self, id: BufferId) -> Result<Extent, RunError> {
+        let buffer = &self.program.buffers[id.0 as usize];
+        let region = self.places[id.0 as usize];
+        let available = self.regions[region].len();
+        let bytes = self.size(&buffer.bytes, &buffer.name)?;
+        let start = match &buffer.place {
+            Place::Workspace { offset } => self.size(offset, &buffer.name)?,
+            _ => 0,
+        };
+        if start.checked_add(bytes).is_none_or(|end| end > available) {
+            let problem = format!("buffer `{}` of {bytes} bytes at {start} exceeds {available}", buffer.name);
+            return Err(RunError::Plan(problem));
+        }
+        Ok((region, start, bytes))
+    }
+
+    fn view(&self, argument: &Argument, dtype: DType, writable: bool) -> Result<View, RunError> {
+        let (region, start, bytes) = self.extent_of(argument.buffer)?;
+        let element = self.value(&argument.offset)?;
+        let skipped = usize::try_from(element).ok().and_then(|n| n.checked_mul(dtype.size()));
+        match skipped.filter(|&n| n <= bytes) {
+            Some(skipped) => Ok(View { region, start: start + skipped, len: bytes - skipped, dtype, writable }),
+            None => {
+                let name = &self.program.buffers[argument.buffer.0 as usize].name;
+                Err(RunError::Plan(format!("element {element} handed to a kernel is outside buffer `{name}`")))
+            }
+        }
+    }
+
+    /// The first element of an argument.
+    fn element(&self, argument: &Argument, dtype: DType) -> Result<u64, RunError> {
+        let view = self.view(argument, dtype, false)?;
+        if view.len < dtype.size() {
+            return Err(RunError::Plan("an element read by the plan is outside its buffer".to_owned()));
+        }
+        Ok(read(&self.regions[view.region][view.start..view.start + dtype.size()]))
+    }
+
+    fn steps(&mut self, steps: &[Step]) -> Result<(), RunError> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn step(&mut self, step: &Step) -> Result<(), RunError> {
+        match step {
+            Step::Run { kernel, arguments, params, extent, work: _, origin } => {
+                let index = kernel.0 as usize;
+                let kernel = &self.program.kernels[index];
+                let views = arguments.iter().zip(&self.codes[index].buffers);
+                let views = views.map(|(a, &(dtype, writable))| self.view(a, dtype, writable));
+                let views = views.collect::<Result<Vec<_>, _>>()?;
+                let params = params.iter().map(|d| self.value(d)).collect::<Result<Vec<_>, _>>()?;
+                let extent = self.value(extent)?;
+                let code = &self.codes[index];
+                let mut locals = vec![0; code.locals];
+                for (local, &value) in code.params.iter().zip(&params) {
+                    locals[local.slot as usize] = value as u64;
+                }
+                let own = code.extent.eval(&locals);
+                if own.map(|e| e.max(0)) != Some(extent.max(0)) {
+                    let problem = format!("{origin}: runs over {extent}, the kernel says {own:?}");
+                    return Err(RunError::arguments(kernel, problem));
+                }
+                execute(kernel, code, &mut self.regions, views, &params, (0, extent), origin)
+            }
+            Step::Bind { symbol, source, min, max } => {
+                let value = self.element(source, DType::I64)? as i64;
+                let (min, max) = (self.value(min)?, self.value(max)?);
+                if !(min..=max).contains(&value) {
+                    let name = self.program.dims.lookup(*symbol).map_or_else(String::new, |i| i.name.clone());
+                    return Err(RunError::Bound { symbol: name, value, min, max });
+                }
+                if let Some(cell) = self.symbols.get_mut(symbol.0 as usize) {
+                    *cell = Some(value);
+                }
+                Ok(())
+            }
+            Step::Check { left, right, origin } => {
+                let (left, right) = (self.value(left)?, self.value(right)?);
+                if left == right { Ok(()) } else { Err(RunError::Check { origin: origin.clone(), left, right }) }
+            }
+            Step::If { condition, then, otherwise } => {
+                let taken = self.element(condition, DType::Bool)? != 0;
+                self.steps(if taken { then } else { otherwise })
+            }
+            Step::While { condition, body } => {
+                while self.element(condition, DType::Bool)? != 0 {
+                    self.steps(body)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn outputs(&mut self) -> Result<Vec<(Vec<i64>, Vec<u8>)>, RunError> {
+        let first = self.program.inputs.len();
+        let mut results = vec![];
+        for (i, parameter) in self.program.outputs.iter().enumerate() {
+            let dims = parameter.shape.iter().map(|d| self.value(d)).collect::<Result<Vec<i64>, _>>()?;
+            let mut bytes = std::mem::take(&mut self.regions[first + i]);
+            let wanted = byte_count(&dims, parameter.dtype).filter(|&n| n <= bytes.len());
+            let Some(wanted) = wanted else {
+                let problem = format!("output `{}` of {dims:?} exceeds its {} bytes", parameter.name, bytes.len());
+                return Err(RunError::Plan(problem));
+            };
+            bytes.truncate(wanted);
+            results.push((dims, bytes));
+        }
+        Ok(results)
+    }
+}
+
+/// Bytes of a dense tensor; `None` when a dimension is negative or the size overflows.
+fn byte_count(dims: &[i64], dtype: DType) -> Option<usize> {
+    dims.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(usize::try_from(d).ok()?))
+}

@@ -1,0 +1,70 @@
+//! Accumulator types of the micro-kernel and how operands are read into them.
+
+use super::machine::read;
+use nnc_ir::DType;
+
+/// A type that products are summed in.
+pub(super) trait Sum: Copy + Default {
+    fn plus_product(self, x: Self, y: Self) -> Self;
+    /// Bits, zero-extended.
+    fn to_bits64(self) -> u64;
+    /// Appends elements of `dtype` (one that `ops::gemm_accepts` pairs with this accumulator), converted.
+    fn read(dtype: DType, bytes: &[u8], out: &mut Vec<Self>);
+}
+
+impl Sum for f32 {
+    fn plus_product(self, x: f32, y: f32) -> f32 {
+        self + x * y
+    }
+    fn to_bits64(self) -> u64 {
+        u64::from(self.to_bits())
+    }
+    fn read(dtype: DType, bytes: &[u8], out: &mut Vec<f32>) {
+        let elements = bytes.chunks_exact(dtype.size()).map(read);
+        match dtype {
+            DType::F16 => out.extend(elements.map(|b| half::f16::from_bits(b as u16).to_f32())),
+            DType::BF16 => out.extend(elements.map(|b| half::bf16::from_bits(b as u16).to_f32())),
+            _ => out.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
+        }
+    }
+}
+
+impl Sum for f64 {
+    fn plus_product(self, x: f64, y: f64) -> f64 {
+        self + x * y
+    }
+    fn to_bits64(self) -> u64 {
+        self.to_bits()
+    }
+    fn read(_: DType, bytes: &[u8], out: &mut Vec<f64>) {
+        out.extend(bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)));
+    }
+}
+
+impl Sum for i32 {
+    fn plus_product(self, x: i32, y: i32) -> i32 {
+        self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn to_bits64(self) -> u64 {
+        u64::from(self as u32)
+    }
+    fn read(dtype: DType, bytes: &[u8], out: &mut Vec<i32>) {
+        match dtype {
+            DType::U8 => out.extend(bytes.iter().map(|&b| i32::from(b))),
+            DType::I8 => out.extend(bytes.iter().map(|&b| i32::from(b as i8))),
+            _ => out.extend(bytes.as_chunks().0.iter().map(|b| i32::from_le_bytes(*b))),
+        }
+    }
+}
+
+impl Sum for i64 {
+    fn plus_product(self, x: i64, y: i64) -> i64 {
+        self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn to_bits64(self) -> u64 {
+        self as u64
+    }
+    fn read(_: DType, bytes: &[u8], out: &mut Vec<i64>) {
+        out.extend(bytes.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)));
+    }
+}

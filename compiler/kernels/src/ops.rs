@@ -1,0 +1,108 @@
+//! Names and operand types of the scalar functions, shared by the text form, the verifier and the interpreter.
+//!
+//! Invariant: a function that [`unary_accepts`], [`binary_accepts`] or [`reduce_accepts`] allows has a meaning in the
+//! interpreter, and every backend implements it.
+
+use nnc_ir::DType;
+use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident, $from:ident, $ty:ident { $($variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        pub const fn $name(op: $ty) -> &'static str {
+            match op { $($ty::$variant => $text,)* }
+        }
+        /// The function of that name.
+        pub fn $from(name: &str) -> Option<$ty> {
+            match name { $($text => Some($ty::$variant),)* _ => None }
+        }
+    };
+}
+
+names! {
+    /// Name of a function of one operand in text forms.
+    unary_name, unary_from_name, UnaryOp {
+        Neg = "neg", Abs = "abs", Sign = "sign", Floor = "floor", Ceil = "ceil", Round = "round", Trunc = "trunc",
+        Sqrt = "sqrt", Rsqrt = "rsqrt", Recip = "recip", Exp = "exp", Log = "log", Sin = "sin", Cos = "cos",
+        Tan = "tan", Asin = "asin", Acos = "acos", Atan = "atan", Sinh = "sinh", Cosh = "cosh", Tanh = "tanh",
+        Asinh = "asinh", Acosh = "acosh", Atanh = "atanh", Erf = "erf", Sigmoid = "sigmoid", Not = "not",
+        BitNot = "bit_not", IsNan = "is_nan", IsInf = "is_inf",
+    }
+}
+names! {
+    /// Name of a function of two operands in text forms.
+    binary_name, binary_from_name, BinaryOp {
+        Add = "add", Sub = "sub", Mul = "mul", Div = "div", Mod = "mod", Rem = "rem", Pow = "pow", Max = "max",
+        Min = "min", Atan2 = "atan2", And = "and", Or = "or", Xor = "xor", Shl = "shl", Shr = "shr", Eq = "eq",
+        Ne = "ne", Lt = "lt", Le = "le", Gt = "gt", Ge = "ge",
+    }
+}
+names! {
+    /// Name of a combination in text forms.
+    reduce_name, reduce_from_name, ReduceOp { Sum = "sum", Prod = "prod", Max = "max", Min = "min" }
+}
+
+/// Whether arithmetic is done in this type at all: every type but `f16` and `bf16`.
+const fn computes(dtype: DType) -> bool {
+    !matches!(dtype, DType::F16 | DType::BF16)
+}
+
+/// Whether the function takes an operand of this type.
+pub fn unary_accepts(op: UnaryOp, dtype: DType) -> bool {
+    computes(dtype)
+        && match op {
+            UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Sign => dtype != DType::Bool,
+            UnaryOp::Not => dtype == DType::Bool,
+            UnaryOp::BitNot => dtype.is_int(),
+            _ => dtype.is_float(),
+        }
+}
+
+/// Whether the function takes operands of this type.
+pub fn binary_accepts(op: BinaryOp, dtype: DType) -> bool {
+    use BinaryOp::*;
+    computes(dtype)
+        && match op {
+            Add | Sub | Mul | Div | Mod | Rem | Pow => dtype != DType::Bool,
+            Max | Min | Eq | Ne | Lt | Le | Gt | Ge => true,
+            Atan2 => dtype.is_float(),
+            And | Or | Xor => !dtype.is_float(),
+            Shl | Shr => dtype.is_int(),
+        }
+}
+
+/// Whether elements of this type are combined so.
+pub fn reduce_accepts(op: ReduceOp, dtype: DType) -> bool {
+    computes(dtype) && (dtype != DType::Bool || matches!(op, ReduceOp::Max | ReduceOp::Min))
+}
+
+/// The combination as a function of two operands.
+pub const fn reduce_function(op: ReduceOp) -> BinaryOp {
+    match op {
+        ReduceOp::Sum => BinaryOp::Add,
+        ReduceOp::Prod => BinaryOp::Mul,
+        ReduceOp::Max => BinaryOp::Max,
+        ReduceOp::Min => BinaryOp::Min,
+    }
+}
+
+/// Whether a micro-kernel sums products of these element types in this type.
+pub fn gemm_accepts(a: DType, b: DType, acc: DType) -> bool {
+    use DType::*;
+    match acc {
+        F32 => a == b && matches!(a, F32 | F16 | BF16),
+        F64 => a == F64 && b == F64,
+        // Two's complement sums wrap alike whether the operands are signed or not.
+        I32 => (matches!(a, U8 | I8) && matches!(b, U8 | I8)) || (a == b && matches!(a, I32 | U32)),
+        I64 => a == b && matches!(a, I64 | U64),
+        _ => false,
+    }
+}
+
+/// Result type of a function of one operand.
+pub const fn unary_result(op: UnaryOp, operand: DType) -> DType {
+    match op {
+        UnaryOp::IsNan | UnaryOp::IsInf => DType::Bool,
+        _ => operand,
+    }
+}

@@ -1,0 +1,160 @@
+//! The text form of programs. Weights appear as type, shape, content hash and layout.
+
+use super::name;
+use crate::plan::{Argument, Parameter, Place, Program, Step};
+use crate::weights::{Pack, Weight};
+use nnc_ir::SymbolOrigin;
+use std::fmt::{self, Write};
+
+/// The text of a program.
+pub fn program(program: &Program) -> String {
+    let mut printer = Printer { program, out: String::new() };
+    printer.program();
+    printer.out
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&program(self))
+    }
+}
+
+/// Joins what is written of each element.
+fn list<T>(items: impl IntoIterator<Item = T>, text: impl Fn(T) -> String) -> String {
+    items.into_iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+struct Printer<'a> {
+    program: &'a Program,
+    out: String,
+}
+
+macro_rules! line {
+    ($self:ident, $level:expr, $($arg:tt)*) => {{
+        for _ in 0..$level { $self.out.push_str("  "); }
+        let _ = writeln!($self.out, $($arg)*);
+    }};
+}
+
+impl<'a> Printer<'a> {
+    fn program(&mut self) {
+        let program = self.program;
+        line!(self, 0, "program {} {{", name(&program.name));
+        for (symbol, info) in program.dims.iter() {
+            let origin = match info.origin {
+                SymbolOrigin::Input => "input",
+                SymbolOrigin::Node => "node",
+            };
+            let max = if info.max == i64::MAX { String::new() } else { format!("={}", info.max) };
+            let upper = info.upper.as_ref().map(|d| format!(" below {}", program.dims.display(d)));
+            let symbol = program.dims.display(&nnc_ir::Dim::sym(symbol)).to_string();
+            line!(self, 1, "dim {symbol}: {origin} {}..{max}{}", info.min, upper.unwrap_or_default());
+        }
+        for parameter in &program.inputs {
+            let text = self.parameter(parameter);
+            line!(self, 1, "input {text}");
+        }
+        for parameter in &program.outputs {
+            let text = self.parameter(parameter);
+            line!(self, 1, "output {text}");
+        }
+        for (i, weight) in program.weights.iter().enumerate() {
+            line!(self, 1, "weight {i}: {}", weight_text(weight));
+        }
+        for buffer in &program.buffers {
+            let place = match &buffer.place {
+                Place::Input(i) => format!("input {i}"),
+                Place::Output(i) => format!("output {i}"),
+                Place::Weight(id) => format!("weight {}", id.0),
+                Place::Workspace { offset } => format!("workspace {}", program.dims.display(offset)),
+            };
+            let bytes = program.dims.display(&buffer.bytes);
+            line!(self, 1, "buffer {}: {} bytes {bytes} at {place}", name(&buffer.name), buffer.dtype);
+        }
+        line!(self, 1, "workspace {}", program.dims.display(&program.workspace_bytes));
+        for kernel in &program.kernels {
+            for text in super::kernel(kernel).lines() {
+                line!(self, 1, "{text}");
+            }
+        }
+        line!(self, 1, "steps {{");
+        self.steps(&program.steps, 2);
+        line!(self, 1, "}}");
+        line!(self, 0, "}}");
+    }
+
+    fn dim(&self, dim: &nnc_ir::Dim) -> String {
+        self.program.dims.display(dim).to_string()
+    }
+
+    fn parameter(&self, parameter: &Parameter) -> String {
+        let shape = list(&parameter.shape, |d| self.dim(d));
+        format!("{}: {}[{shape}]", name(&parameter.name), parameter.dtype)
+    }
+
+    fn argument(&self, argument: &Argument) -> String {
+        let buffer = self.program.buffers.get(argument.buffer.0 as usize);
+        let text = buffer.map_or_else(|| format!("?b{}", argument.buffer.0), |b| name(&b.name));
+        if argument.offset.is_const(0) { text } else { format!("{text}[{}]", self.dim(&argument.offset)) }
+    }
+
+    fn steps(&mut self, steps: &[Step], level: usize) {
+        for step in steps {
+            self.step(step, level);
+        }
+    }
+
+    fn step(&mut self, step: &Step, level: usize) {
+        match step {
+            Step::Run { kernel, arguments, params, extent, work, origin } => {
+                let kernel = self.program.kernels.get(kernel.0 as usize);
+                let kernel = kernel.map_or_else(|| "?".to_owned(), |k| name(&k.name));
+                let mut all = list(arguments, |a| self.argument(a));
+                if !params.is_empty() {
+                    let _ = write!(all, "; {}", list(params, |d| self.dim(d)));
+                }
+                let (extent, work) = (self.dim(extent), self.dim(work));
+                line!(self, level, "run @{kernel}({all}) over 0..{extent} work {work} from {origin:?}");
+            }
+            Step::Bind { symbol, source, min, max } => {
+                let symbol = self.dim(&nnc_ir::Dim::sym(*symbol));
+                let (source, min, max) = (self.argument(source), self.dim(min), self.dim(max));
+                line!(self, level, "bind {symbol} = {source} in {min}..={max}");
+            }
+            Step::Check { left, right, origin } => {
+                line!(self, level, "check {} == {} from {origin:?}", self.dim(left), self.dim(right));
+            }
+            Step::If { condition, then, otherwise } => {
+                line!(self, level, "if {} {{", self.argument(condition));
+                self.steps(then, level + 1);
+                if !otherwise.is_empty() {
+                    line!(self, level, "}} else {{");
+                    self.steps(otherwise, level + 1);
+                }
+                line!(self, level, "}}");
+            }
+            Step::While { condition, body } => {
+                line!(self, level, "while {} {{", self.argument(condition));
+                self.steps(body, level + 1);
+                line!(self, level, "}}");
+            }
+        }
+    }
+}
+
+fn weight_text(weight: &Weight) -> String {
+    let source = &weight.source;
+    let hash = blake3::hash(source.data.bytes()).to_hex();
+    let shape = list(&source.shape, |d| d.to_string());
+    let mut text = format!("{}[{shape}] {}", source.dtype, &hash[..16]);
+    match &weight.pack {
+        Pack::Plain => text.push_str(" plain"),
+        Pack::Panels { batch, sum, columns, column_stride, width } => {
+            let loops = |all: &[(usize, usize)]| list(all, |(count, step)| format!("{count} by {step}"));
+            let (batch, sum) = (loops(batch), loops(sum));
+            let _ = write!(text, " panels batch ({batch}) sum ({sum}) columns {columns} by {column_stride}");
+            let _ = write!(text, " width {width}");
+        }
+    }
+    text
+}

@@ -1,0 +1,195 @@
+//! Programs: rules 20 to 26.
+
+use super::{Check, Problem, VerifyError, ensure};
+use crate::kernel::{Access, Kernel};
+use crate::plan::{Argument, Buffer, BufferId, KernelId, Place, Program, Step};
+use crate::weights::Weight;
+use nnc_ir::{DType, Dim, Symbol, SymbolOrigin};
+use rustc_hash::FxHashSet;
+
+/// Steps nest at most this deep.
+const MAX_NESTING: u32 = 100;
+
+/// Checks a program and all its kernels.
+///
+/// # Errors
+/// The first rule broken.
+pub fn program(program: &Program) -> Result<(), VerifyError> {
+    let mut names = FxHashSet::default();
+    for kernel in &program.kernels {
+        super::kernel(kernel)?;
+        let unique = ensure(names.insert(&kernel.name), 20, || "another kernel has this name".to_owned());
+        unique.map_err(|p| error(format!("kernel `{}`", kernel.name), p))?;
+    }
+    for (i, weight) in program.weights.iter().enumerate() {
+        check_weight(weight).map_err(|p| error(format!("weight {i}"), p))?;
+    }
+    let mut checker = Checker { program, bound: FxHashSet::default() };
+    for (symbol, info) in program.dims.iter() {
+        let mentioned = || program.inputs.iter().flat_map(|p| &p.shape).any(|d| d.symbols().contains(&symbol));
+        if info.origin == SymbolOrigin::Input && mentioned() {
+            checker.bound.insert(symbol);
+        }
+    }
+    let workspace = "the workspace size".to_owned();
+    checker.dim(&program.workspace_bytes).map_err(|p| error(workspace, p))?;
+    for buffer in &program.buffers {
+        checker.buffer(buffer).map_err(|p| error(format!("buffer `{}`", buffer.name), p))?;
+    }
+    for (i, output) in program.outputs.iter().enumerate() {
+        let has_buffer = program.buffers.iter().any(|b| b.place == Place::Output(i));
+        let check = ensure(has_buffer, 21, || "no buffer lies there".to_owned());
+        check.map_err(|p| error(format!("output `{}`", output.name), p))?;
+    }
+    checker.steps(&program.steps, 0)?;
+    for output in &program.outputs {
+        for dim in &output.shape {
+            checker.dim(dim).map_err(|p| error(format!("output `{}`", output.name), p))?;
+        }
+    }
+    Ok(())
+}
+
+fn error(place: String, Problem(rule, problem): Problem) -> VerifyError {
+    VerifyError { rule, place, statement: String::new(), problem }
+}
+
+fn check_weight(weight: &Weight) -> Check {
+    let reach = weight.source_reach();
+    ensure(reach.is_some_and(|n| n <= weight.source.len()), 22, || {
+        format!("its layout reads element {reach:?} of {}", weight.source.len())
+    })
+}
+
+struct Checker<'a> {
+    program: &'a Program,
+    bound: FxHashSet<Symbol>,
+}
+
+impl<'a> Checker<'a> {
+    fn dim(&self, dim: &Dim) -> Check {
+        match dim.symbols().into_iter().find(|s| !self.bound.contains(s)) {
+            Some(symbol) => {
+                let name = self.program.dims.lookup(symbol).map_or("?", |info| &info.name);
+                Err(Problem(25, format!("symbol `{name}` is not bound")))
+            }
+            None => ensure(*dim != Dim::OVERFLOW, 25, || "a dimension overflowed".to_owned()),
+        }
+    }
+
+    fn buffer(&self, buffer: &Buffer) -> Check {
+        let program = self.program;
+        let expected = match &buffer.place {
+            Place::Input(i) => program.inputs.get(*i).map(|p| p.dtype),
+            Place::Output(i) => {
+                // The caller allocates outputs before the run.
+                self.dim(&buffer.bytes)?;
+                program.outputs.get(*i).map(|p| p.dtype)
+            }
+            Place::Weight(id) => program.weights.get(id.0 as usize).map(|w| w.source.dtype),
+            Place::Workspace { offset } => {
+                self.dim(offset)?;
+                if let Some(at) = offset.as_const() {
+                    let inside = match (buffer.bytes.as_const(), program.workspace_bytes.as_const()) {
+                        (Some(bytes), Some(all)) => at.checked_add(bytes).is_some_and(|end| end <= all),
+                        _ => true,
+                    };
+                    ensure(at >= 0 && at % 64 == 0 && inside, 21, || format!("lies at byte {at} of the workspace"))?;
+                }
+                Some(buffer.dtype)
+            }
+        };
+        match expected {
+            None => Err(Problem(21, "its place does not exist".to_owned())),
+            Some(dtype) => ensure(dtype == buffer.dtype, 21, || format!("is {} in place of {dtype}", buffer.dtype)),
+        }
+    }
+
+    fn buffer_of(&self, id: BufferId) -> Check<&'a Buffer> {
+        self.program.buffers.get(id.0 as usize).ok_or_else(|| Problem(23, format!("buffer {} does not exist", id.0)))
+    }
+
+    fn argument(&self, argument: &Argument, dtype: DType, rule: u8) -> Check<&'a Buffer> {
+        let buffer = self.buffer_of(argument.buffer)?;
+        ensure(buffer.dtype == dtype, rule, || format!("buffer `{}` is {} not {dtype}", buffer.name, buffer.dtype))?;
+        self.dim(&buffer.bytes)?;
+        self.dim(&argument.offset)?;
+        Ok(buffer)
+    }
+
+    fn run(&self, id: KernelId, arguments: &[Argument], params: &[Dim], extent: &Dim) -> Check {
+        let kernel: &Kernel = self
+            .program
+            .kernels
+            .get(id.0 as usize)
+            .ok_or_else(|| Problem(23, format!("kernel {} does not exist", id.0)))?;
+        let decls: Vec<_> = kernel.buffers.iter().filter(|d| !matches!(d.access, Access::Scratch { .. })).collect();
+        ensure(decls.len() == arguments.len() && params.len() == kernel.params.len(), 23, || {
+            let (a, p) = (arguments.len(), params.len());
+            let (takes, counts) = (decls.len(), kernel.params.len());
+            format!("hands {a} buffers and {p} dimensions to `{}`, which takes {takes} and {counts}", kernel.name)
+        })?;
+        for (argument, decl) in arguments.iter().zip(decls) {
+            let buffer = self.argument(argument, decl.dtype, 23)?;
+            let constant = matches!(buffer.place, Place::Input(_) | Place::Weight(_));
+            ensure(!constant || decl.access != Access::Write, 23, || format!("writes to `{}`", buffer.name))?;
+        }
+        for param in params {
+            self.dim(param)?;
+        }
+        self.dim(extent)?;
+        let position = |s: Symbol| kernel.params.iter().position(|v| v.0 == s.0);
+        let own = kernel.parallel.1.substitute(&|s| position(s).and_then(|i| params.get(i).cloned()));
+        let agree = match (own.as_const(), extent.as_const()) {
+            (Some(own), Some(extent)) => own.max(0) == extent.max(0),
+            _ => true,
+        };
+        ensure(agree, 24, || format!("runs over {extent} instead of {own}"))
+    }
+
+    fn steps(&mut self, steps: &[Step], nesting: u32) -> Result<(), VerifyError> {
+        steps.iter().try_for_each(|step| self.step(step, nesting))
+    }
+
+    fn step(&mut self, step: &Step, nesting: u32) -> Result<(), VerifyError> {
+        let place = match step {
+            Step::Run { origin, .. } | Step::Check { origin, .. } => format!("step {origin}"),
+            Step::Bind { .. } => "bind".to_owned(),
+            Step::If { .. } => "if".to_owned(),
+            Step::While { .. } => "while".to_owned(),
+        };
+        let at = |p| error(place.clone(), p);
+        ensure(nesting < MAX_NESTING, 23, || "steps are nested too deeply".to_owned()).map_err(at)?;
+        match step {
+            Step::Run { kernel, arguments, params, extent, work, origin: _ } => {
+                self.run(*kernel, arguments, params, extent).and_then(|()| self.dim(work)).map_err(at)
+            }
+            Step::Bind { symbol, source, min, max } => {
+                self.argument(source, DType::I64, 26).map_err(at)?;
+                self.dim(min).and_then(|()| self.dim(max)).map_err(at)?;
+                let known = self.program.dims.lookup(*symbol).is_some_and(|i| i.origin == SymbolOrigin::Node);
+                ensure(known, 25, || "binds a symbol that no node defines".to_owned()).map_err(at)?;
+                self.bound.insert(*symbol);
+                Ok(())
+            }
+            Step::Check { left, right, .. } => self.dim(left).and_then(|()| self.dim(right)).map_err(at),
+            Step::If { condition, then, otherwise } => {
+                self.argument(condition, DType::Bool, 26).map_err(at)?;
+                let before = self.bound.clone();
+                self.steps(then, nesting + 1)?;
+                let after_then = std::mem::replace(&mut self.bound, before);
+                self.steps(otherwise, nesting + 1)?;
+                self.bound.retain(|s| after_then.contains(s));
+                Ok(())
+            }
+            Step::While { condition, body } => {
+                self.argument(condition, DType::Bool, 26).map_err(at)?;
+                let before = self.bound.clone();
+                self.steps(body, nesting + 1)?;
+                // The body may never run.
+                self.bound = before;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! One kernel or program per rule that breaks it.
