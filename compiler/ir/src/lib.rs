@@ -12,12 +12,14 @@
 //! Source: the op set follows StableHLO (openxla.org/stablehlo/spec) with channels-last convolution and
 //! ONNX-like gathers; the text form follows Cranelift's conventions.
 
+mod attributes;
 pub mod dim;
 pub mod dtype;
 pub mod graph;
 pub mod infer;
 mod names;
 pub mod op;
+mod op_parts;
 pub mod parse;
 pub mod print;
 pub mod symbolic;

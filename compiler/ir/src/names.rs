@@ -126,16 +126,4 @@ impl Op {
             Op::Loop { .. } => "loop",
         }
     }
-
-    /// The symbols this operation defines from data.
-    pub fn defined_symbols(&self) -> &[crate::Symbol] {
-        match self {
-            Op::NonZero { count } | Op::Unique { count, .. } | Op::NonMaxSuppression { count, .. } => {
-                std::slice::from_ref(count)
-            }
-            Op::Loop { trips, .. } => std::slice::from_ref(trips),
-            Op::BindDims { symbols } => symbols,
-            _ => &[],
-        }
-    }
 }

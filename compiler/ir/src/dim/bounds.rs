@@ -68,10 +68,8 @@ impl Dim {
             let mut product = Dim::from(term.coef);
             for atom in &term.mono.0 {
                 let factor = match atom {
-                    Atom::Sym(symbol) => match table.lookup(*symbol) {
-                        Some(info) if info.min == info.max => Dim::from(info.min),
-                        _ => Dim::sym(*symbol),
-                    },
+                    // Not even a symbol with one value is replaced, or equal sizes would differ as expressions.
+                    Atom::Sym(symbol) => Dim::sym(*symbol),
                     Atom::Op(op, operands) => {
                         let operands: Vec<Dim> = operands.iter().map(|d| d.simplify(table)).collect();
                         decide(*op, operands, table)

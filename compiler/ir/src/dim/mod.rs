@@ -22,6 +22,7 @@ mod text;
 
 pub use table::{DimTable, SymbolInfo, SymbolOrigin};
 pub use text::{DimParseError, DisplayDim};
+pub(crate) use text::{is_identifier, unquote};
 
 use canonical::Poly;
 use std::cmp::Ordering;

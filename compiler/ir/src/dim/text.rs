@@ -60,6 +60,14 @@ impl DimTable {
         parse_with(text, &mut |name| self.find(name))
     }
 
+    /// Reads the expression that text begins with; returns what follows it.
+    pub(crate) fn parse_prefix<'t>(&self, text: &'t str) -> Result<(Dim, &'t str), DimParseError> {
+        let mut symbol = |name: &str| self.find(name);
+        let mut parser = Parser { rest: text, nesting: 0, percent: false, symbol: &mut symbol };
+        let dim = parser.sum()?;
+        Ok((dim, parser.rest))
+    }
+
     /// Reads an expression; unknown names become input symbols when `create_missing`.
     ///
     /// # Errors
@@ -180,11 +188,13 @@ const MAX_NESTING: u32 = 200;
 struct Parser<'a, 'f> {
     rest: &'a str,
     nesting: u32,
+    /// Whether `%` is the remainder; in the text of graphs it begins a value.
+    percent: bool,
     symbol: &'f mut dyn FnMut(&str) -> Option<Symbol>,
 }
 
 fn parse_with(text: &str, symbol: &mut dyn FnMut(&str) -> Option<Symbol>) -> Result<Dim, DimParseError> {
-    let mut parser = Parser { rest: text, nesting: 0, symbol };
+    let mut parser = Parser { rest: text, nesting: 0, percent: true, symbol };
     let dim = parser.sum()?;
     parser.skip_space();
     if parser.rest.is_empty() { Ok(dim) } else { Err(parser.error("an operator or the end")) }
@@ -239,7 +249,7 @@ impl Parser<'_, '_> {
                 value = value * self.factor(false)?;
             } else if self.eat("//") || self.eat("/") {
                 value = value.floor_div(&self.factor(false)?);
-            } else if self.eat("%") {
+            } else if self.percent && self.eat("%") {
                 value = value.rem(&self.factor(false)?);
             } else {
                 return Ok(value);
