@@ -32,6 +32,7 @@ pub mod context;
 mod emit;
 pub mod error;
 mod finish;
+pub mod interpret;
 mod scope;
 mod shapes;
 mod tensors;

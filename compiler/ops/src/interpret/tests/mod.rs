@@ -1,0 +1,1 @@
+//! Hand-computed cases, one file per family of operations.
