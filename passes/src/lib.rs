@@ -1,1 +1,10 @@
-//! nnc-passes
+//! The passes: from an imported graph to a program of kernels.
+//!
+//! Graph passes rewrite `nnc_ir::Graph`; [`fusion`] decides which values exist in
+//! memory; [`lower`] turns each remaining region into a kernel of `nnc-kernels`; [`memory`] gives every buffer its
+//! place in the workspace and [`memory_check`] checks that independently.
+
+pub mod fusion;
+pub mod lower;
+pub mod memory;
+pub mod memory_check;

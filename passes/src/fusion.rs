@@ -1,0 +1,259 @@
+//! Fusion: which values exist in memory, and which are computed where they are used.
+//!
+//! A *region* is a root value that is stored, plus every value inlined into its kernel. One reverse walk over the
+//! graph decides, consumers first:
+//! - a view (transpose, reshape, slice, ...) is never stored for its own sake: it is an index transformation;
+//! - an elementwise value all of whose uses lie in one region joins it;
+//! - a reduction joins a region whose leading axes are the reduction's result axes: the kernel computes it once per
+//!   row. This makes row pipelines of softmax and the normalisations, however an exporter spelled them;
+//! - a structured operation (contract, conv, pool) becomes the *anchor* of the region that its result flows into
+//!   elementwise: the rest of the region is its epilogue.
+//!
+//! Invariant: every value with more than one region, and every operand of an operation that needs memory, is stored.
+
+use nnc_ir::op::Op;
+use nnc_ir::{Graph, Node, NodeId, ValueId};
+
+/// The decision for each value.
+#[derive(Debug)]
+pub struct Fusion {
+    /// Whether the value has memory of its own.
+    pub stored: Vec<bool>,
+    /// For a stored value the structured node whose epilogue ends in it.
+    pub anchor: Vec<Option<NodeId>>,
+    /// Uses of each value by nodes and outputs.
+    pub use_counts: Vec<usize>,
+}
+
+/// What a node is to fusion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Same index in, same index out.
+    Elementwise,
+    /// An index transformation or an expression of the index; never worth storing for itself.
+    View,
+    /// Elements computed from operands at computed indices; worth storing when used in two regions.
+    Movement,
+    /// Combines elements along axes.
+    Reduction,
+    /// A kernel of its own that may have an epilogue.
+    Anchor,
+    /// A kernel of its own.
+    Opaque,
+}
+
+/// The role of an operation.
+pub fn role(op: &Op) -> Role {
+    match op {
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert(_) | Op::Bitcast(_) => Role::Elementwise,
+        Op::Constant(_) | Op::Dims { .. } | Op::Iota { .. } => Role::View,
+        Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => Role::View,
+        Op::Pad { .. } | Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => Role::Movement,
+        Op::Reduce { .. } | Op::ArgReduce { .. } => Role::Reduction,
+        Op::Contract { .. } | Op::Conv { .. } | Op::Pool { .. } => Role::Anchor,
+        Op::Concat { .. }
+        | Op::PoolIndex { .. }
+        | Op::ScatterNd(_)
+        | Op::ScatterElements { .. }
+        | Op::Cumulative { .. }
+        | Op::TopK { .. }
+        | Op::NonZero { .. }
+        | Op::Unique { .. }
+        | Op::NonMaxSuppression { .. }
+        | Op::BindDims { .. }
+        | Op::Recurrent(_)
+        | Op::Random { .. }
+        | Op::If { .. }
+        | Op::Loop { .. } => Role::Opaque,
+    }
+}
+
+/// Where a value would be computed if it were inlined into all its uses.
+#[derive(Clone, Debug, Default)]
+struct Demand {
+    /// Some use needs it (or a view of it) in memory.
+    memory: bool,
+    /// The regions, by root value.
+    regions: Vec<ValueId>,
+    /// Number of leading axes of the (single) root that index it, axis by axis; `None` when an index is transformed.
+    aligned: Option<usize>,
+}
+
+impl Demand {
+    fn join(&mut self, other: &Demand) {
+        self.memory |= other.memory;
+        if self.regions.is_empty() {
+            self.aligned = other.aligned;
+        } else if self.aligned != other.aligned {
+            self.aligned = None;
+        }
+        for region in &other.regions {
+            if !self.regions.contains(region) {
+                self.regions.push(*region);
+            }
+        }
+    }
+}
+
+/// Decides for every value of the graph.
+pub fn fuse(graph: &Graph) -> Fusion {
+    let count = graph.values.len();
+    let mut fusion = Fusion { stored: vec![false; count], anchor: vec![None; count], use_counts: vec![0; count] };
+    let mut demand: Vec<Demand> = vec![Demand::default(); count];
+    for node in &graph.nodes {
+        for input in &node.inputs {
+            fusion.use_counts[input.index()] += 1;
+        }
+    }
+    for (_, output) in &graph.outputs {
+        fusion.use_counts[output.index()] += 1;
+        demand[output.index()].memory = true;
+        // A view that is an output is stored as it is, so that consumers may read it too.
+        fusion.stored[output.index()] = true;
+    }
+    for &input in &graph.inputs {
+        fusion.stored[input.index()] = true;
+    }
+    let mut walk = Walk { has_reduction: vec![false; count], row_value: row_values(graph), reduced: vec![false; count] };
+    for (position, node) in graph.nodes.iter().enumerate().rev() {
+        let role = role(&node.op);
+        for &output in &node.outputs {
+            decide(graph, NodeId(position as u32), role, output, &demand[output.index()], &mut fusion, &mut walk);
+        }
+        for &input in &node.inputs {
+            let passed = pass_on(graph, node, role, input, &demand, &fusion);
+            demand[input.index()].join(&passed);
+            walk.reduced[input.index()] |= role == Role::Reduction;
+        }
+    }
+    fusion
+}
+
+/// State of the reverse walk beside the decisions.
+struct Walk {
+    /// Regions, by root, that hold a reduction (an anchor and a reduction do not share a kernel).
+    has_reduction: Vec<bool>,
+    /// See [`row_values`].
+    row_value: Vec<bool>,
+    /// Values that a reduction uses.
+    reduced: Vec<bool>,
+}
+
+/// Values computed from a reduction's result without passing through memory, such as `x - max(x)`. Storing one would
+/// split a row pipeline; any other value that a reduction and something else read is better stored once.
+fn row_values(graph: &Graph) -> Vec<bool> {
+    let mut in_memory = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        if matches!(role(&node.op), Role::Anchor | Role::Opaque) {
+            node.inputs.iter().for_each(|v| in_memory[v.index()] = true);
+        }
+    }
+    graph.outputs.iter().for_each(|(_, v)| in_memory[v.index()] = true);
+    let mut row = vec![false; graph.values.len()];
+    for node in &graph.nodes {
+        let value = match role(&node.op) {
+            Role::Reduction => true,
+            Role::Elementwise | Role::View => {
+                node.inputs.iter().any(|v| row[v.index()] && !in_memory[v.index()])
+            }
+            Role::Movement | Role::Anchor | Role::Opaque => false,
+        };
+        node.outputs.iter().for_each(|v| row[v.index()] = value);
+    }
+    row
+}
+
+fn decide(
+    graph: &Graph,
+    id: NodeId,
+    role: Role,
+    output: ValueId,
+    wants: &Demand,
+    fusion: &mut Fusion,
+    walk: &mut Walk,
+) {
+    let stored = &mut fusion.stored[output.index()];
+    let single = match wants.regions.as_slice() {
+        [root] if !wants.memory && !*stored => Some(*root),
+        _ => None,
+    };
+    match role {
+        Role::View => {}
+        Role::Elementwise | Role::Movement => {
+            let shared_row =
+                walk.reduced[output.index()] && fusion.use_counts[output.index()] > 1 && !walk.row_value[output.index()];
+            *stored |= single.is_none() || shared_row;
+        }
+        Role::Reduction => {
+            let joins = single.filter(|root| row_of(graph, output, *root, wants.aligned));
+            match joins {
+                Some(root) if fusion.anchor[root.index()].is_none() => walk.has_reduction[root.index()] = true,
+                _ => {
+                    *stored = true;
+                    walk.has_reduction[output.index()] = true;
+                }
+            }
+        }
+        Role::Anchor => {
+            let root = single.filter(|root| {
+                wants.aligned == Some(graph.ty(*root).rank())
+                    && graph.shape(*root) == graph.shape(output)
+                    && fusion.anchor[root.index()].is_none()
+                    && !walk.has_reduction[root.index()]
+            });
+            *stored |= root.is_none();
+            fusion.anchor[root.unwrap_or(output).index()] = Some(id);
+        }
+        Role::Opaque => *stored = true,
+    }
+}
+
+/// Whether a reduction's result is computed once per leading index of the root.
+fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: Option<usize>) -> bool {
+    let (outer, full) = (graph.shape(reduced), graph.shape(root));
+    aligned == Some(outer.len()) && full.len() >= outer.len() && full[..outer.len()] == *outer
+}
+
+/// What the use of `input` by `node` demands.
+fn pass_on(
+    graph: &Graph,
+    node: &Node,
+    role: Role,
+    input: ValueId,
+    demand: &[Demand],
+    fusion: &Fusion,
+) -> Demand {
+    let memory = Demand { memory: true, ..Demand::default() };
+    if matches!(role, Role::Opaque | Role::Anchor) {
+        return memory;
+    }
+    let output = node.outputs[0];
+    let mut passed = if fusion.stored[output.index()] {
+        Demand { memory: false, regions: vec![output], aligned: Some(graph.ty(output).rank()) }
+    } else {
+        demand[output.index()].clone()
+    };
+    let rank = graph.ty(output).rank();
+    passed.aligned = match &node.op {
+        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert(_) | Op::Bitcast(_) => passed.aligned,
+        // A broadcast along trailing axes keeps its operand a row value; unit axes carry no index.
+        Op::Broadcast { axes, .. } => passed.aligned.filter(|&k| k == rank).and_then(|_| {
+            let shape = graph.shape(input);
+            let used = shape.iter().rposition(|d| !d.is_const(1)).map_or(0, |last| last + 1);
+            (axes[..used].iter().enumerate().all(|(i, &a)| a == i)).then_some(shape.len())
+        }),
+        // Trailing unit axes come and go freely.
+        Op::Reshape { .. } => passed.aligned.and_then(|k| {
+            let (from, to) = (graph.shape(input), graph.shape(output));
+            let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+            let units = |dims: &[nnc_ir::Dim]| dims.iter().all(|d| d.is_const(1));
+            (k == to.len() && units(&from[common..]) && units(&to[common..])).then_some(from.len())
+        }),
+        _ => None,
+    };
+    // Expanding along leading axes would compute the operand anew for every row: it is stored instead.
+    if matches!(node.op, Op::Broadcast { .. }) && passed.aligned.is_none() {
+        return memory;
+    }
+    passed
+}

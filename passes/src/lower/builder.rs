@@ -1,0 +1,314 @@
+//! Building one kernel: variables, buffers, parameters and scopes.
+//!
+//! Scopes nest as loops do. A definition goes to the outermost scope that knows everything it mentions, so
+//! loop-invariant work is hoisted by construction.
+
+use super::{LowerError, Lowering};
+use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin, ValueId};
+use nnc_kernels::kernel::{Access, BufferRef, Expr, Index, Kernel, Lanes, Loop, Stmt, Var};
+use nnc_kernels::plan::{Argument, BufferId};
+use rustc_hash::FxHashMap;
+
+/// One level of nesting.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    /// Statements so far.
+    pub statements: Vec<Stmt>,
+    /// Whether code here runs in vector lanes.
+    pub vector: bool,
+    /// Values known here, by index.
+    pub memo: FxHashMap<(ValueId, Vec<Index>), Expr>,
+}
+
+/// A kernel under construction.
+pub(crate) struct KernelBuilder<'a, 'g> {
+    /// The lowering it is part of.
+    pub cx: &'a mut Lowering<'g>,
+    /// The kernel so far; its body is in the scopes.
+    pub kernel: Kernel,
+    /// Bounds of the kernel's variables, by the same number.
+    pub table: DimTable,
+    /// Values whose expression is given: the accumulators of anchors.
+    pub bound: FxHashMap<ValueId, Expr>,
+    /// The value being stored, whose own memory is not to be read.
+    pub root: Option<ValueId>,
+    /// Rows of a reduction's operand kept in scratch memory, see `emit`.
+    pub rows: FxHashMap<ValueId, super::emit::RowCache>,
+    arguments: Vec<Argument>,
+    buffers: FxHashMap<(BufferId, Dim, bool), BufferRef>,
+    params: Vec<Dim>,
+    param_vars: FxHashMap<Symbol, Var>,
+    scopes: Vec<Scope>,
+    depth: Vec<usize>,
+    loops: Vec<(Var, Index, Lanes)>,
+}
+
+impl<'a, 'g> KernelBuilder<'a, 'g> {
+    /// An empty kernel; scope 0 is the body of its parallel loop.
+    pub fn new(cx: &'a mut Lowering<'g>, name: &str) -> Self {
+        let kernel = Kernel::new(name);
+        let mut builder = KernelBuilder {
+            cx,
+            kernel,
+            table: DimTable::default(),
+            bound: FxHashMap::default(),
+            root: None,
+            rows: FxHashMap::default(),
+            arguments: vec![],
+            buffers: FxHashMap::default(),
+            params: vec![],
+            param_vars: FxHashMap::default(),
+            scopes: vec![Scope::default()],
+            depth: vec![0],
+            loops: vec![],
+        };
+        builder.mirror(0, i64::MAX - 1, None);
+        builder
+    }
+
+    fn mirror(&mut self, min: i64, max: i64, upper: Option<Dim>) {
+        let name = self.kernel.vars[self.table.len()].name.clone();
+        self.table.new_symbol(SymbolInfo { name, min, max, upper, origin: SymbolOrigin::Node });
+    }
+
+    /// A variable defined in the innermost scope.
+    pub fn var(&mut self, name: &str, dtype: DType, min: i64, max: i64, upper: Option<Dim>) -> Var {
+        self.var_at(name, dtype, (min, max), upper, self.scopes.len() - 1)
+    }
+
+    fn var_at(&mut self, name: &str, dtype: DType, range: (i64, i64), upper: Option<Dim>, depth: usize) -> Var {
+        let var = self.kernel.add_var(name, dtype, range.0, range.1);
+        self.mirror(range.0, range.1, upper);
+        self.depth.push(depth);
+        var
+    }
+
+    /// A dimension of the graph as an index over kernel parameters.
+    pub fn import(&mut self, dim: &Dim) -> Index {
+        if dim.as_const().is_some() {
+            return dim.clone();
+        }
+        for symbol in dim.symbols() {
+            if !self.param_vars.contains_key(&symbol) {
+                let info = self.cx.graph.dims.get(symbol).clone();
+                let var = self.var_at("n", DType::I64, (info.min, info.max), None, 0);
+                self.kernel.params.push(var);
+                self.params.push(Dim::sym(symbol));
+                self.param_vars.insert(symbol, var);
+            }
+        }
+        let vars = &self.param_vars;
+        dim.substitute(&|s| vars.get(&s).map(|v| v.index()))
+    }
+
+    /// A buffer as a parameter; `offset` in elements is added by the host.
+    pub fn buffer(&mut self, buffer: BufferId, offset: &Dim, write: bool) -> BufferRef {
+        let key = (buffer, offset.clone(), write);
+        if let Some(&found) = self.buffers.get(&key) {
+            return found;
+        }
+        let dtype = self.cx.program.buffers[buffer.0 as usize].dtype;
+        let access = if write { Access::Write } else { Access::Read };
+        let name = if write { "y" } else { "x" };
+        let reference = self.kernel.add_buffer(name, dtype, access);
+        self.arguments.push(Argument { buffer, offset: offset.clone() });
+        self.buffers.insert(key, reference);
+        reference
+    }
+
+    /// Scratch memory of the running task.
+    pub fn scratch(&mut self, dtype: DType, elements: usize) -> BufferRef {
+        self.kernel.add_buffer("scratch", dtype, Access::Scratch { elements })
+    }
+
+    /// The scope being filled.
+    pub fn top(&mut self) -> &mut Scope {
+        let last = self.scopes.len() - 1;
+        &mut self.scopes[last]
+    }
+
+    /// Appends a statement to the innermost scope.
+    pub fn push(&mut self, statement: Stmt) {
+        self.top().statements.push(statement);
+    }
+
+    /// Number of the innermost scope.
+    pub fn level(&self) -> usize {
+        self.scopes.len() - 1
+    }
+
+    /// Whether code in scope `level` runs in vector lanes.
+    pub fn in_vector(&self, level: usize) -> bool {
+        self.scopes[..=level].iter().any(|s| s.vector)
+    }
+
+    /// Opens a scope that is not a loop.
+    pub fn open_scope(&mut self, vector: bool) {
+        self.scopes.push(Scope { vector, ..Scope::default() });
+    }
+
+    /// Closes the innermost scope and yields its statements.
+    pub fn close_scope(&mut self) -> Vec<Stmt> {
+        self.scopes.pop().map(|s| s.statements).unwrap_or_default()
+    }
+
+    /// Opens a loop; the index of a unit loop is 0 and nothing is opened.
+    pub fn open_loop(&mut self, name: &str, extent: &Index, lanes: Lanes) -> Index {
+        let (_, high) = extent.bounds(&self.table);
+        self.open_scope(lanes == Lanes::Vector);
+        let upper = extent - &Dim::from(1);
+        let var = self.var(name, DType::I64, 0, high.saturating_sub(1).max(0), Some(upper));
+        self.loops.push((var, extent.clone(), lanes));
+        var.index()
+    }
+
+    /// Closes the innermost loop.
+    pub fn close_loop(&mut self) {
+        let body = self.close_scope();
+        if let Some((var, extent, lanes)) = self.loops.pop() {
+            self.push(Stmt::For(Loop { var, extent, lanes }, body));
+        }
+    }
+
+    /// Closes the innermost loop as a reduction whose accumulators are defined in the scope around it.
+    pub fn close_reduce(&mut self, accumulators: Vec<nnc_kernels::kernel::Accumulator>) {
+        let body = self.close_scope();
+        if let Some((var, extent, lanes)) = self.loops.pop() {
+            self.push(Stmt::Reduce(Loop { var, extent, lanes }, body, accumulators));
+        }
+    }
+
+    /// Opens a loop per extent that is not 1, serial but for the last; yields the indices and how many were opened.
+    pub fn open_loops(&mut self, extents: &[Dim], last: Lanes) -> (Vec<Index>, usize) {
+        let innermost = extents.iter().rposition(|d| !d.is_const(1));
+        let mut opened = 0;
+        let mut index = Vec::with_capacity(extents.len());
+        for (axis, extent) in extents.iter().enumerate() {
+            if extent.is_const(1) {
+                index.push(Dim::from(0));
+                continue;
+            }
+            let lanes = if Some(axis) == innermost { last } else { Lanes::Serial };
+            let extent = self.import(extent);
+            index.push(self.open_loop("i", &extent, lanes));
+            opened += 1;
+        }
+        (index, opened)
+    }
+
+    /// Splits one index over the product of `extents` into an index per extent, defined by `Let`s.
+    pub fn split_index(&mut self, flat: &Index, extents: &[Index]) -> Vec<Index> {
+        let mut rest = flat.clone();
+        let mut result = vec![Dim::from(0); extents.len()];
+        let mut remaining: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_const(1)).collect();
+        while let Some(axis) = (!remaining.is_empty()).then(|| remaining.remove(0)) {
+            if remaining.is_empty() {
+                result[axis] = rest;
+                break;
+            }
+            let stride = remaining.iter().fold(Dim::from(1), |a, &i| &a * &extents[i]);
+            let high = extents[axis].bounds(&self.table).1.saturating_sub(1).max(0);
+            let quotient = rest.floor_div(&stride);
+            let upper = &extents[axis] - &Dim::from(1);
+            let var = self.var("q", DType::I64, 0, high, Some(upper));
+            self.push(Stmt::Let(var, Expr::Index(quotient)));
+            rest = rest - &var.index() * &stride;
+            // What is left gets a variable too, so that its bounds are known.
+            let high = stride.bounds(&self.table).1.saturating_sub(1).max(0);
+            let left = self.var("r", DType::I64, 0, high, Some(&stride - &Dim::from(1)));
+            self.push(Stmt::Let(left, Expr::Index(rest)));
+            rest = left.index();
+            result[axis] = var.index();
+        }
+        result
+    }
+
+    /// The outermost scope in which everything the index mentions is known.
+    pub fn index_level(&self, index: &Index) -> usize {
+        index.symbols().iter().map(|s| self.depth[s.0 as usize]).max().unwrap_or(0)
+    }
+
+    /// The outermost scope in which everything the expression mentions is known.
+    pub fn expr_level(&self, expr: &Expr) -> usize {
+        match expr {
+            Expr::Const(_) => 0,
+            Expr::Var(v) => self.depth[v.0 as usize],
+            Expr::Index(i) => self.index_level(i),
+            // Scratch memory changes while the kernel runs: a load from it stays where it is.
+            Expr::Load(b, i) => match self.kernel.buffers[b.0 as usize].access {
+                Access::Scratch { .. } => self.level(),
+                _ => self.index_level(i),
+            },
+            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr_level(x),
+            Expr::Binary(_, x, y) => self.expr_level(x).max(self.expr_level(y)),
+            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
+                self.expr_level(x).max(self.expr_level(y)).max(self.expr_level(z))
+            }
+            Expr::LoadIf { condition, index, otherwise, .. } => {
+                self.expr_level(condition).max(self.index_level(index)).max(self.expr_level(otherwise))
+            }
+        }
+    }
+
+    /// Names an expression in the outermost scope that can hold it.
+    pub fn define(&mut self, name: &str, expr: Expr) -> Var {
+        let level = self.expr_level(&expr);
+        let dtype = self.kernel.dtype(&expr);
+        let (min, max) = match &expr {
+            Expr::Index(i) => i.bounds(&self.table),
+            _ => (i64::MIN, i64::MAX),
+        };
+        let var = self.var_at(name, dtype, (min, max), None, level);
+        self.scopes[level].statements.push(Stmt::Let(var, expr));
+        var
+    }
+
+    /// Remembers a value at an index for as long as scope `level` lasts.
+    pub fn remember(&mut self, level: usize, key: (ValueId, Vec<Index>), expr: Expr) {
+        self.scopes[level].memo.insert(key, expr);
+    }
+
+    /// A value remembered in any open scope.
+    pub fn recall(&self, key: &(ValueId, Vec<Index>)) -> Option<Expr> {
+        self.scopes.iter().rev().find_map(|s| s.memo.get(key)).cloned()
+    }
+
+    /// Sets the scopes inside `level` aside, so that statements can be added there.
+    pub fn suspend(&mut self, level: usize) -> Vec<Scope> {
+        self.scopes.split_off(level + 1)
+    }
+
+    /// Takes suspended scopes back.
+    pub fn resume(&mut self, scopes: Vec<Scope>) {
+        self.scopes.extend(scopes);
+    }
+
+    /// A variable for an accumulator, defined in scope `level`.
+    pub fn accumulator(&mut self, dtype: DType, level: usize) -> Var {
+        self.var_at("acc", dtype, (i64::MIN, i64::MAX), None, level)
+    }
+
+    /// Sets the parallel loop's extent and yields its index.
+    pub fn parallel(&mut self, extent: &Dim) -> Index {
+        let extent = self.import(extent);
+        let (_, high) = extent.bounds(&self.table);
+        let var = self.kernel.parallel.0;
+        self.kernel.vars[var.0 as usize].max = high.saturating_sub(1).max(0);
+        self.table.set_bounds(Symbol(var.0), 0, high.saturating_sub(1).max(0));
+        self.kernel.parallel.1 = extent;
+        var.index()
+    }
+
+    /// Finishes the kernel and adds its step. `work` is in nanoseconds on one core, over the graph's symbols.
+    pub fn finish(mut self, work: Dim) -> Result<(), LowerError> {
+        let body = self.close_scope();
+        self.kernel.body = body;
+        super::loops::collapse(&mut self.kernel);
+        super::loops::parallelise(&mut self.kernel);
+        let by_symbol: FxHashMap<Symbol, Dim> =
+            self.kernel.params.iter().zip(&self.params).map(|(v, d)| (Symbol(v.0), d.clone())).collect();
+        let extent = self.kernel.parallel.1.substitute(&|s| by_symbol.get(&s).cloned());
+        self.cx.add_step(self.kernel, self.arguments, self.params, extent, work);
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! Convolutions, channels last: batch-reduce GEMM over kernel offsets, or vector loops over channels when depthwise.
+//!
+//! The input is read through a view whose border is in memory (see `halo`), so that no kernel branches on position.
+//! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
+
+use super::builder::KernelBuilder;
+use super::contract::{accumulator_type, high, remaining};
+use super::emit::{compute_type, identity};
+use super::halo::border;
+use super::panels::widened;
+use super::storage::Storage;
+use super::{LowerError, Lowering};
+use nnc_ir::op::{BinaryOp, Op, ReduceOp, Window};
+use nnc_ir::{DType, Dim, Node, ValueId};
+use nnc_kernels::kernel::{Expr, Gemm, Index, Lanes, RightOperand, Stmt};
+use nnc_kernels::weights::Pack;
+
+/// Most kernel elements that a depthwise kernel writes out.
+const UNROLLED_TAPS: usize = 64;
+
+impl Lowering<'_> {
+    pub(super) fn lower_conv(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
+        let Op::Conv { window, groups, out } = &anchor.op else { return Err(self.error("not a convolution")) };
+        let (x, w) = (anchor.inputs[0], anchor.inputs[1]);
+        let acc = accumulator_type(*out);
+        let input = self.bordered_input(x, window, acc)?;
+        let channels = self.graph.shape(x).last().and_then(Dim::as_const).unwrap_or(0);
+        let per_group = self.graph.ty(w).shape.iter().rev().nth(1).and_then(Dim::as_const).unwrap_or(0);
+        let outputs = self.graph.shape(w).last().and_then(Dim::as_const).unwrap_or(0);
+        if channels == 0 || per_group == 0 || outputs == 0 {
+            return Err(self.error("a convolution over a symbolic or empty number of channels: fix it with --dim"));
+        }
+        let taps: usize = window.size.iter().product();
+        let depthwise = *groups as i64 == channels && per_group == 1 && outputs == channels && *groups > 1;
+        if depthwise && taps <= UNROLLED_TAPS {
+            return self.lower_depthwise(anchor, root, window, &input, acc);
+        }
+        self.lower_grouped(anchor, root, window, *groups, &input, acc)
+    }
+
+    /// The input as strided memory that includes the border; its offset is at the border's first element.
+    fn bordered_input(&mut self, x: ValueId, window: &Window, acc: DType) -> Result<Storage, LowerError> {
+        let border = border(window);
+        let ty = self.graph.ty(x).clone();
+        let direct = ty.dtype == acc || ty.dtype.size() == 1;
+        let have = self.halo.get(&x).cloned();
+        if direct && let Some(view) = self.view_of(x) {
+            let contiguous = view.strides.last().is_some_and(|s| s.is_const(1)) || ty.shape.last().is_some_and(|d| d.is_const(1));
+            let covered = border.iter().enumerate().all(|(a, &(low, high))| {
+                let had = have.as_ref().filter(|_| view.base == x).map_or((0, 0), |h| h[a]);
+                low <= had.0 && high <= had.1
+            });
+            if contiguous
+                && covered
+                && let Some(storage) = self.storage_to_read(view.base)
+            {
+                let offset = border
+                    .iter()
+                    .zip(&view.strides)
+                    .fold(view.offset.clone(), |o, (&(low, _), s)| o - s * &Dim::from(low as i64));
+                return Ok(Storage { buffer: storage.buffer, offset, strides: view.strides });
+            }
+        }
+        // A copy with the border around it.
+        let padded: Vec<Dim> = ty
+            .shape
+            .iter()
+            .zip(&border)
+            .map(|(d, &(low, high))| d + &Dim::from((low + high) as i64))
+            .collect();
+        let dtype = if ty.dtype.is_float() { acc } else { ty.dtype };
+        let mut storage = self.scratch_with_halo(x, dtype, &ty.shape, &padded, &border)?;
+        let order: Vec<usize> = (0..ty.rank()).collect();
+        self.copy_into(x, &order, dtype, &storage)?;
+        for (&(low, _), stride) in border.iter().zip(&storage.strides.clone()) {
+            storage.offset = storage.offset - stride * &Dim::from(low as i64);
+        }
+        Ok(storage)
+    }
+
+    /// Output positions: axis sizes, the input elements per step, and per kernel element.
+    fn geometry(&self, anchor: &Node, window: &Window, input: &Storage) -> (Vec<Dim>, Vec<Dim>, Vec<Dim>) {
+        let shape = self.graph.shape(anchor.outputs[0]);
+        let spatial = window.size.len();
+        let sizes = shape[1..=spatial].to_vec();
+        let scaled = |factors: &[usize]| {
+            (0..spatial).map(|a| &input.strides[a + 1] * &Dim::from(factors[a] as i64)).collect::<Vec<_>>()
+        };
+        (sizes, scaled(&window.strides), scaled(&window.dilations))
+    }
+
+    fn lower_grouped(
+        &mut self,
+        anchor: &Node,
+        root: ValueId,
+        window: &Window,
+        groups: usize,
+        input: &Storage,
+        acc: DType,
+    ) -> Result<(), LowerError> {
+        let (x, w) = (anchor.inputs[0], anchor.inputs[1]);
+        let spatial = window.size.len();
+        let (sizes, steps, tap_strides) = self.geometry(anchor, window, input);
+        let per_group = self.graph.ty(w).shape[spatial].as_const().unwrap_or(1);
+        let outputs = self.graph.ty(w).shape[spatial + 1].as_const().unwrap_or(1);
+        let columns = outputs / groups as i64;
+
+        // Rows of the GEMM: the output axes that one input stride walks, from the innermost outwards.
+        let mut rows = sizes[spatial - 1].clone();
+        let row_stride = steps[spatial - 1].clone();
+        let mut merged = 1;
+        while merged < spatial {
+            let axis = spatial - 1 - merged;
+            if sizes[axis].is_const(1) || &row_stride * &rows == steps[axis] {
+                rows = &rows * &sizes[axis];
+                merged += 1;
+            } else {
+                break;
+            }
+        }
+        let batch = self.graph.shape(x)[0].clone();
+        let outer_sizes: Vec<Dim> =
+            std::iter::once(batch.clone()).chain(sizes[..spatial - merged].iter().cloned()).collect();
+        let outer_strides: Vec<Dim> = std::iter::once(input.strides[0].clone())
+            .chain(steps[..spatial - merged].iter().cloned())
+            .collect();
+
+        // The sum: kernel axes as taps around the contiguous channels; the innermost joins them if it can.
+        let mut k = per_group;
+        let mut taps: Vec<(usize, Dim)> = window.size.iter().copied().zip(tap_strides.iter().cloned()).collect();
+        while let Some((count, stride)) = taps.last() {
+            let joins = groups == 1 && stride.is_const(k);
+            if *count == 1 || joins {
+                k *= *count as i64;
+                taps.pop();
+            } else {
+                break;
+            }
+        }
+        taps.retain(|t| t.0 > 1);
+
+        let tile = self.target.gemm_tile(rows.as_const().map(|n| n as usize), columns as usize, acc.size());
+        let width = tile.width as i64;
+        let panels = (columns + width - 1) / width;
+        let Some(tensor) = self.constant_of(w) else {
+            return self.error_run_time_weights();
+        };
+        let source = widened(&tensor, acc);
+        let total: usize = window.size.iter().product::<usize>() * per_group as usize;
+        let pack = Pack::Panels {
+            batch: vec![(groups, columns as usize)],
+            sum: vec![(total, outputs as usize)],
+            columns: columns as usize,
+            column_stride: 1,
+            width: tile.width,
+        };
+        let weights = self.add_weight(&source, pack);
+        let panel_elements = total as i64 * width;
+
+        let storage = self.storage_to_write(root)?;
+        let ty = self.graph.ty(root).clone();
+        let positions = sizes.iter().fold(batch.clone(), |a, d| &a * d);
+        let work = (&positions * &Dim::from(outputs * total as i64)).floor_div(&Dim::from(40)).max(&Dim::from(1));
+        let (block, blocks) = self.row_block(&rows, tile.rows);
+        let weight_bytes = panels * panel_elements * acc.size() as i64;
+        let weights_fit = weight_bytes <= self.target.l2_bytes as i64 / 2;
+
+        let anchor_shape: Vec<Dim> = self.graph.shape(anchor.outputs[0]).to_vec();
+        let mut b = KernelBuilder::new(self, "conv");
+        b.root = Some(root);
+        // Loop order: whichever operand is small stays in cache while the other streams.
+        let fixed = [Dim::from(groups as i64)];
+        let mut extents: Vec<Dim> = fixed.to_vec();
+        let panel_axis;
+        if weights_fit {
+            extents.extend(outer_sizes.iter().cloned());
+            extents.extend([blocks.clone(), Dim::from(panels)]);
+            panel_axis = extents.len() - 1;
+        } else {
+            extents.push(Dim::from(panels));
+            extents.extend(outer_sizes.iter().cloned());
+            extents.push(blocks.clone());
+            panel_axis = 1;
+        }
+        let all = extents.iter().fold(Dim::from(1), |a, d| &a * d);
+        let flat = b.parallel(&all);
+        let imported: Vec<Index> = extents.iter().map(|d| b.import(d)).collect();
+        let position = b.split_index(&flat, &imported);
+        let group = position[0].clone();
+        let panel = position[panel_axis].clone();
+        let (outer, block_index) = if weights_fit {
+            (position[1..=outer_sizes.len()].to_vec(), position[panel_axis - 1].clone())
+        } else {
+            (position[2..2 + outer_sizes.len()].to_vec(), position[2 + outer_sizes.len()].clone())
+        };
+        let imported_rows = b.import(&rows);
+        let imported_block = b.import(&block);
+        let row_start = &block_index * &imported_block;
+        let a_row_stride = b.import(&row_stride);
+        let mut a_offset = &group * &Dim::from(per_group) + &row_start * &a_row_stride;
+        for (i, stride) in outer.iter().zip(&outer_strides) {
+            a_offset = a_offset + i * &b.import(stride);
+        }
+        let m = if blocks.is_const(1) {
+            imported_rows.clone()
+        } else {
+            match (imported_rows.as_const(), block.as_const()) {
+                (Some(rows), Some(block)) if rows % block == 0 => Dim::from(block),
+                _ => (&imported_rows - &row_start).min(&imported_block),
+            }
+        };
+        let column_start = &panel * &Dim::from(width);
+        let n = remaining(&Dim::from(columns), &column_start, width);
+        let a = b.buffer(input.buffer, &input.offset, false);
+        let b_buffer = b.buffer(weights, &Dim::from(0), false);
+        let b_offset = &group * &Dim::from(panels * panel_elements) + &panel * &Dim::from(panel_elements);
+        let taps = taps.into_iter().map(|(n, s)| (n, b.import(&s))).collect();
+
+        b.open_scope(true);
+        let row = b.var("row", DType::I64, 0, high(&m, &b), Some(&m - &Dim::from(1)));
+        let col = b.var("col", DType::I64, 0, width - 1, None);
+        let sum = b.var("sum", acc, i64::MIN, i64::MAX, None);
+        let inner_dims: Vec<Index> =
+            anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
+        let mut index = outer;
+        index.extend(b.unflatten(&(&row_start + &row.index()), &inner_dims));
+        index.push(&group * &Dim::from(columns) + &column_start + col.index());
+        let epilogue = b.epilogue(anchor.outputs[0], root, sum, &index, &ty, &storage)?;
+        b.push(Stmt::Gemm(Box::new(Gemm {
+            m,
+            n,
+            k: Dim::from(k),
+            a,
+            a_offset,
+            a_row_stride,
+            taps,
+            b: b_buffer,
+            b_offset,
+            b_layout: RightOperand::Panel,
+            width: tile.width,
+            rows: tile.rows,
+            acc_dtype: acc,
+            row,
+            col,
+            acc: sum,
+            epilogue,
+        })));
+        b.finish(work)
+    }
+
+    /// The tensor of a constant, or of a run-time weight's view of one.
+    fn constant_of(&self, value: ValueId) -> Option<nnc_ir::Tensor> {
+        match self.definition(value)?.op {
+            Op::Constant(id) => Some(self.graph.consts.get(id).clone()),
+            _ => None,
+        }
+    }
+
+    fn error_run_time_weights(&self) -> Result<(), LowerError> {
+        Err(self.error("a convolution whose weights are computed at run time is not supported yet"))
+    }
+
+    /// Lanes over channels, kernel elements written out, weights in registers along each row of outputs.
+    fn lower_depthwise(
+        &mut self,
+        anchor: &Node,
+        root: ValueId,
+        window: &Window,
+        input: &Storage,
+        acc: DType,
+    ) -> Result<(), LowerError> {
+        let w = anchor.inputs[1];
+        let spatial = window.size.len();
+        let (sizes, steps, tap_strides) = self.geometry(anchor, window, input);
+        let channels = self.graph.shape(w)[spatial + 1].clone();
+        let taps: usize = window.size.iter().product();
+        let storage = self.storage_to_write(root)?;
+        let ty = self.graph.ty(root).clone();
+        let batch = self.graph.shape(anchor.inputs[0])[0].clone();
+        let positions = sizes.iter().fold(&batch * &channels, |a, d| &a * d);
+        let work = (&positions * &Dim::from(taps as i64)).floor_div(&Dim::from(12)).max(&Dim::from(1));
+        let weight_type = self.graph.ty(w).dtype;
+
+        let mut b = KernelBuilder::new(self, "depthwise");
+        b.root = Some(root);
+        let mut outer: Vec<Dim> = vec![batch];
+        outer.extend(sizes[..spatial - 1].iter().cloned());
+        let (mut index, opened) = b.open_loops(&outer, Lanes::Serial);
+        let imported_channels = b.import(&channels);
+        let c = b.open_loop("c", &imported_channels, Lanes::Vector);
+        let mut weights = Vec::with_capacity(taps);
+        let kernel_dims: Vec<Index> = window.size.iter().map(|&n| Dim::from(n as i64)).collect();
+        for tap in 0..taps {
+            let mut at = b.unflatten(&Dim::from(tap as i64), &kernel_dims);
+            at.extend([Dim::from(0), c.clone()]);
+            let value = b.emit(w, &at)?;
+            let value = Expr::convert(acc, compute_type(weight_type), value);
+            weights.push(Expr::Var(b.define("w", value)));
+        }
+        let width = b.import(&sizes[spatial - 1]);
+        let column = b.open_loop("ox", &width, Lanes::Serial);
+        index.push(column);
+        let x = b.buffer(input.buffer, &input.offset, false);
+        let x_type = b.cx.program.buffers[input.buffer.0 as usize].dtype;
+        let mut base = &index[0] * &b.import(&input.strides[0]) + &c * &b.import(&input.strides[spatial + 1]);
+        for a in 0..spatial {
+            base = base + &index[a + 1] * &b.import(&steps[a]);
+        }
+        let mut sum = identity(ReduceOp::Sum, acc);
+        for (tap, weight) in weights.into_iter().enumerate() {
+            let at = b.unflatten(&Dim::from(tap as i64), &kernel_dims);
+            let mut element = base.clone();
+            for (a, i) in at.iter().enumerate() {
+                element = element + i * &b.import(&tap_strides[a]);
+            }
+            let loaded = Expr::convert(acc, x_type, Expr::Load(x, element));
+            sum = match (acc.is_float(), tap) {
+                (true, 0) => Expr::binary(BinaryOp::Mul, loaded, weight),
+                (true, _) => Expr::MulAdd(Box::new(loaded), Box::new(weight), Box::new(sum)),
+                (false, _) => {
+                    let product = Expr::binary(BinaryOp::Mul, loaded, weight);
+                    Expr::binary(BinaryOp::Add, sum, product)
+                }
+            };
+        }
+        index.push(c);
+        let sum = b.define("sum", sum);
+        b.finish_anchor(anchor.outputs[0], root, sum, &index, &ty, &storage)?;
+        for _ in 0..opened + 2 {
+            b.close_loop();
+        }
+        b.finish(work)
+    }
+}
+
+impl KernelBuilder<'_, '_> {
+    /// Stores one element of an anchor's region in the scope that is open.
+    pub fn finish_anchor(
+        &mut self,
+        anchor: ValueId,
+        root: ValueId,
+        sum: nnc_kernels::Var,
+        index: &[Index],
+        ty: &nnc_ir::TensorType,
+        storage: &Storage,
+    ) -> Result<(), LowerError> {
+        let anchor_type = self.cx.graph.ty(anchor).dtype;
+        let raw = Expr::convert(compute_type(anchor_type), self.kernel.var_dtype(sum), Expr::Var(sum));
+        self.bound.insert(anchor, raw.clone());
+        let value = if anchor == root { raw } else { self.emit_definition(root, index)? };
+        let stored = Expr::convert(ty.dtype, compute_type(ty.dtype), value);
+        let target = self.buffer(storage.buffer, &storage.offset, true);
+        let element = self.element(&storage.strides, index);
+        self.push(Stmt::Store(target, element, stored));
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! Halos: convolution borders kept in memory around a value, so that kernels read them like any other element.
+//!
+//! The producer writes the inside; a step before it writes zeros around. A value whose readers want different
+//! borders gets the largest.
+
+use super::builder::KernelBuilder;
+use super::storage::{Storage, dense_strides};
+use super::{LowerError, Lowering};
+use nnc_ir::op::{Op, Window};
+use nnc_ir::{Dim, ValueId};
+use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+
+/// Border per axis of `[N, spatial.., C]` that a window needs: (low, high).
+pub(crate) fn border(window: &Window) -> Vec<(usize, usize)> {
+    let spatial = window.pad_low.iter().copied().zip(window.pad_high.iter().copied());
+    std::iter::once((0, 0)).chain(spatial).chain(std::iter::once((0, 0))).collect()
+}
+
+impl Lowering<'_> {
+    /// Finds the values that convolutions read directly and remembers the borders they want.
+    pub(super) fn request_halos(&mut self) {
+        for node in &self.graph.nodes {
+            let Op::Conv { window, .. } = &node.op else { continue };
+            let input = node.inputs[0];
+            let border = border(window);
+            let wanted = border.iter().any(|&(low, high)| low + high > 0);
+            let own_memory = self.fusion.stored[input.index()]
+                && self.storage[input.index()].is_none()
+                && self.definition(input).is_some_and(|n| !matches!(n.op, Op::Concat { .. } | Op::Constant(_)));
+            if !wanted || !own_memory {
+                continue;
+            }
+            let halo = self.halo.entry(input).or_insert_with(|| vec![(0, 0); border.len()]);
+            for (have, want) in halo.iter_mut().zip(border) {
+                *have = (have.0.max(want.0), have.1.max(want.1));
+            }
+        }
+    }
+
+    /// Memory for a value inside a zeroed border.
+    pub(super) fn storage_with_halo(
+        &mut self,
+        value: ValueId,
+        halo: &[(usize, usize)],
+    ) -> Result<Storage, LowerError> {
+        let ty = self.graph.ty(value).clone();
+        let padded: Vec<Dim> =
+            ty.shape.iter().zip(halo).map(|(d, &(low, high))| d + &Dim::from((low + high) as i64)).collect();
+        self.scratch_with_halo(value, ty.dtype, &ty.shape, &padded, halo)
+    }
+
+    /// Workspace memory of shape `padded` with a zeroed border, seen from its inside.
+    pub(super) fn scratch_with_halo(
+        &mut self,
+        value: ValueId,
+        dtype: nnc_ir::DType,
+        inside: &[Dim],
+        padded: &[Dim],
+        halo: &[(usize, usize)],
+    ) -> Result<Storage, LowerError> {
+        let elements = padded.iter().fold(Dim::from(1), |a, d| &a * d);
+        let strides = dense_strides(padded);
+        let offset =
+            strides.iter().zip(halo).fold(Dim::from(0), |sum, (s, &(low, _))| sum + s * &Dim::from(low as i64));
+        let buffer = self.add_workspace(format!("{value}"), dtype, &elements)?;
+        self.zero_border(buffer, inside, padded, halo, &strides)?;
+        Ok(Storage { buffer, offset, strides })
+    }
+
+    /// Writes zeros to every element outside the inside: slabs of whole hyperplanes, axis by axis.
+    fn zero_border(
+        &mut self,
+        buffer: nnc_kernels::BufferId,
+        inside: &[Dim],
+        padded: &[Dim],
+        halo: &[(usize, usize)],
+        strides: &[Dim],
+    ) -> Result<(), LowerError> {
+        let dtype = self.program.buffers[buffer.0 as usize].dtype;
+        for (axis, &(low, high)) in halo.iter().enumerate() {
+            for (start, count) in [(Dim::from(0), low), (&inside[axis] + &Dim::from(low as i64), high)] {
+                if count == 0 {
+                    continue;
+                }
+                // Axes before this one run over the inside alone: their borders are written already.
+                let extents: Vec<Dim> = (0..padded.len())
+                    .map(|a| match a.cmp(&axis) {
+                        std::cmp::Ordering::Less => inside[a].clone(),
+                        std::cmp::Ordering::Equal => Dim::from(count as i64),
+                        std::cmp::Ordering::Greater => padded[a].clone(),
+                    })
+                    .collect();
+                let mut origin = &start * &strides[axis];
+                for a in 0..axis {
+                    origin = origin + &strides[a] * &Dim::from(halo[a].0 as i64);
+                }
+                let work = extents.iter().fold(Dim::from(1), |a, d| &a * d).floor_div(&Dim::from(8));
+                let mut b = KernelBuilder::new(self, "zero");
+                let (index, opened) = b.open_loops(&extents, Lanes::Vector);
+                let target = b.buffer(buffer, &origin, true);
+                let element = b.element(strides, &index);
+                b.push(Stmt::Store(target, element, Expr::constant(dtype, 0.0)));
+                for _ in 0..opened {
+                    b.close_loop();
+                }
+                b.finish(work)?;
+            }
+        }
+        Ok(())
+    }
+}

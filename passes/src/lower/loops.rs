@@ -1,0 +1,222 @@
+//! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
+
+use nnc_ir::{Dim, Symbol};
+use nnc_kernels::kernel::{Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
+
+/// Elements that one parallel iteration of a flat loop handles.
+const BLOCK: i64 = 8192;
+
+/// Calls `f` on every index of the statements.
+fn for_each_index(statements: &mut [Stmt], f: &mut dyn FnMut(&mut Index)) {
+    for statement in statements {
+        match statement {
+            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => indices_of(e, f),
+            Stmt::For(l, body) => {
+                f(&mut l.extent);
+                for_each_index(body, f);
+            }
+            Stmt::Reduce(l, body, accumulators) => {
+                f(&mut l.extent);
+                for_each_index(body, f);
+                for a in accumulators {
+                    indices_of(&mut a.init, f);
+                    indices_of(&mut a.value, f);
+                }
+            }
+            Stmt::Store(_, i, e) => {
+                f(i);
+                indices_of(e, f);
+            }
+            Stmt::If(c, a, b) => {
+                indices_of(c, f);
+                for_each_index(a, f);
+                for_each_index(b, f);
+            }
+            Stmt::While(c, body) => {
+                indices_of(c, f);
+                for_each_index(body, f);
+            }
+            Stmt::Fail(_) => {}
+            Stmt::Gemm(g) => {
+                for i in [&mut g.m, &mut g.n, &mut g.k, &mut g.a_offset, &mut g.a_row_stride, &mut g.b_offset] {
+                    f(i);
+                }
+                g.taps.iter_mut().for_each(|t| f(&mut t.1));
+                if let RightOperand::Rows { row_stride } = &mut g.b_layout {
+                    f(row_stride);
+                }
+                for_each_index(&mut g.epilogue, f);
+            }
+        }
+    }
+}
+
+fn indices_of(expr: &mut Expr, f: &mut dyn FnMut(&mut Index)) {
+    match expr {
+        Expr::Const(_) | Expr::Var(_) => {}
+        Expr::Index(i) | Expr::Load(_, i) => f(i),
+        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => indices_of(x, f),
+        Expr::Binary(_, x, y) => {
+            indices_of(x, f);
+            indices_of(y, f);
+        }
+        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
+            indices_of(x, f);
+            indices_of(y, f);
+            indices_of(z, f);
+        }
+        Expr::LoadIf { condition, index, otherwise, .. } => {
+            indices_of(condition, f);
+            f(index);
+            indices_of(otherwise, f);
+        }
+    }
+}
+
+/// Substitutes a variable in every index of the statements; uses as plain expressions are left alone.
+fn substitute(statements: &mut [Stmt], var: Var, by: &Index) {
+    for_each_index(statements, &mut |i| *i = i.substitute(&|s| (s == Symbol(var.0)).then(|| by.clone())));
+}
+
+fn mentions_as_value(statements: &[Stmt], var: Var) -> bool {
+    fn in_expr(e: &Expr, var: Var) -> bool {
+        match e {
+            Expr::Var(v) => *v == var,
+            Expr::Const(_) | Expr::Index(_) | Expr::Load(..) => false,
+            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => in_expr(x, var),
+            Expr::Binary(_, x, y) => in_expr(x, var) || in_expr(y, var),
+            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => in_expr(x, var) || in_expr(y, var) || in_expr(z, var),
+            Expr::LoadIf { condition, otherwise, .. } => in_expr(condition, var) || in_expr(otherwise, var),
+        }
+    }
+    statements.iter().any(|s| match s {
+        Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) | Stmt::Store(_, _, e) => in_expr(e, var),
+        Stmt::For(_, body) => mentions_as_value(body, var),
+        Stmt::Reduce(_, body, acc) => {
+            mentions_as_value(body, var) || acc.iter().any(|a| in_expr(&a.init, var) || in_expr(&a.value, var))
+        }
+        Stmt::If(c, a, b) => in_expr(c, var) || mentions_as_value(a, var) || mentions_as_value(b, var),
+        Stmt::While(c, body) => in_expr(c, var) || mentions_as_value(body, var),
+        Stmt::Fail(_) => false,
+        Stmt::Gemm(g) => mentions_as_value(&g.epilogue, var),
+    })
+}
+
+/// Fuses loops nested perfectly in each other wherever every index sees them as one.
+pub(crate) fn collapse(kernel: &mut Kernel) {
+    let mut body = std::mem::take(&mut kernel.body);
+    collapse_block(&mut body, kernel);
+    kernel.body = body;
+}
+
+fn collapse_block(statements: &mut [Stmt], kernel: &mut Kernel) {
+    for statement in statements {
+        match statement {
+            Stmt::For(outer, body) => {
+                collapse_block(body, kernel);
+                if outer.lanes != Lanes::Serial || body.len() != 1 {
+                    continue;
+                }
+                let Stmt::For(inner, _) = &mut body[0] else { continue };
+                let inner = inner.clone();
+                if inner.lanes == Lanes::Unrolled || !fusible(&mut body[..], outer.var, &inner) {
+                    continue;
+                }
+                let extent = &outer.extent * &inner.extent;
+                let info = &kernel.vars[outer.var.0 as usize];
+                let high = (info.max.saturating_add(1))
+                    .saturating_mul(kernel.vars[inner.var.0 as usize].max.saturating_add(1))
+                    .saturating_sub(1);
+                kernel.vars[inner.var.0 as usize].max = high;
+                let Some(Stmt::For(_, mut innermost)) = body.pop() else { continue };
+                substitute(&mut innermost, outer.var, &Dim::from(0));
+                *outer = Loop { var: inner.var, extent, lanes: inner.lanes };
+                *body = innermost;
+            }
+            Stmt::If(_, a, b) => {
+                collapse_block(a, kernel);
+                collapse_block(b, kernel);
+            }
+            Stmt::Reduce(_, body, _) | Stmt::While(_, body) => collapse_block(body, kernel),
+            _ => {}
+        }
+    }
+}
+
+/// Whether outer and inner loop can run as one: in every index the outer variable's coefficient is the inner one's
+/// times the inner extent.
+fn fusible(body: &mut [Stmt], outer: Var, inner: &Loop) -> bool {
+    let extent_free = !inner.extent.symbols().contains(&Symbol(outer.0));
+    if !extent_free || mentions_as_value(body, outer) || mentions_as_value(body, inner.var) {
+        return false;
+    }
+    let mut good = true;
+    for_each_index(body, &mut |index| {
+        let symbols = index.symbols();
+        let (o, i) = (symbols.contains(&Symbol(outer.0)), symbols.contains(&Symbol(inner.var.0)));
+        if !o && !i {
+            return;
+        }
+        let ok = match (coefficient(index, outer), coefficient(index, inner.var)) {
+            (Some(co), Some(ci)) => co == &ci * &inner.extent,
+            _ => false,
+        };
+        good &= ok;
+    });
+    good
+}
+
+/// The coefficient of a variable in which the index is linear.
+fn coefficient(index: &Index, var: Var) -> Option<Index> {
+    nnc_kernels::affine::coefficient(index, var)
+}
+
+/// Makes the outermost loop the parallel one.
+///
+/// A kernel whose body is definitions and then one loop runs that loop in parallel; definitions are repeated by
+/// every task. A flat vector loop is cut into blocks.
+pub(crate) fn parallelise(kernel: &mut Kernel) {
+    if !kernel.parallel.1.is_const(1) {
+        return;
+    }
+    let (last, before) = match kernel.body.split_last() {
+        Some((Stmt::For(l, _), before)) => (l.clone(), before),
+        _ => return,
+    };
+    let pure = before.iter().all(|s| matches!(s, Stmt::Let(..)));
+    let defined: Vec<Symbol> =
+        before.iter().filter_map(|s| if let Stmt::Let(v, _) = s { Some(Symbol(v.0)) } else { None }).collect();
+    let extent_known = last.extent.symbols().iter().all(|s| kernel.params.contains(&Var(s.0)) && !defined.contains(s));
+    if !pure || !extent_known {
+        return;
+    }
+    let Some(Stmt::For(_, mut inner)) = kernel.body.pop() else { return };
+    let parallel = kernel.parallel.0;
+    match last.lanes {
+        Lanes::Unrolled => kernel.body.push(Stmt::For(last, inner)),
+        Lanes::Serial => {
+            let max = kernel.vars[last.var.0 as usize].max;
+            kernel.vars[parallel.0 as usize].max = max;
+            substitute(&mut inner, last.var, &parallel.index());
+            kernel.parallel.1 = last.extent;
+            kernel.body.append(&mut inner);
+        }
+        Lanes::Vector => {
+            let high = kernel.vars[last.var.0 as usize].max;
+            if high < BLOCK {
+                kernel.body.push(Stmt::For(last, inner));
+                return;
+            }
+            let start = parallel.index() * &Dim::from(BLOCK);
+            let flat = &start + &last.var.index();
+            substitute(&mut inner, last.var, &flat);
+            kernel.vars[last.var.0 as usize].max = BLOCK - 1;
+            kernel.vars[parallel.0 as usize].max = high / BLOCK;
+            let left = &last.extent - &start;
+            let exact = last.extent.as_const().is_some_and(|n| n % BLOCK == 0);
+            let extent = if exact { Dim::from(BLOCK) } else { left.min(&Dim::from(BLOCK)) };
+            kernel.parallel.1 = last.extent.ceil_div(&Dim::from(BLOCK));
+            kernel.body.push(Stmt::For(Loop { var: last.var, extent, lanes: Lanes::Vector }, inner));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Lowering: every region of the graph becomes a kernel and a step of the host plan.
+//!
+//! [`Lowering`] holds the program being built and where each stored value lies ([`Storage`]); [`emit`] computes any
+//! value at any index as a scalar expression; one module per kind of kernel builds the loops around it.
+//!
+//! Invariants:
+//! - regions are lowered in the order of their roots, so that memory is written before it is read;
+//! - kernels mention no global symbol: symbols reach them as integer parameters, so that equal layers share a kernel.
+
+mod builder;
+mod conv;
+mod contract;
+mod data_dependent;
+mod emit;
+mod halo;
+mod indices;
+mod loops;
+mod map;
+mod movement;
+mod panels;
+mod pool;
+mod recurrent;
+mod storage;
+mod view;
+
+pub use storage::Storage;
+
+use crate::fusion::{Fusion, Role, fuse, role};
+use nnc_desc::Target;
+use nnc_ir::op::Op;
+use nnc_ir::{DType, Dim, Graph, Node, NodeId, SymbolOrigin, Tensor, ValueId};
+use nnc_kernels::kernel::Kernel;
+use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
+use nnc_kernels::weights::{Pack, Weight, WeightId};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// Why a graph could not be lowered.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct LowerError {
+    /// The node it came from.
+    pub origin: String,
+    /// What is wrong and what to do.
+    pub problem: String,
+}
+
+/// The program being built.
+pub(crate) struct Lowering<'g> {
+    graph: &'g Graph,
+    target: &'g Target,
+    fusion: Fusion,
+    definitions: Vec<Option<NodeId>>,
+    program: Program,
+    /// Where each stored value lies, once it is decided.
+    storage: Vec<Option<Storage>>,
+    /// Border that consumers want around a value's spatial axes: (low, high) per axis of the value.
+    halo: FxHashMap<ValueId, Vec<(usize, usize)>>,
+    /// Outputs written as the value they are a reshape of.
+    aliases: FxHashSet<ValueId>,
+    /// Index tensors whose range is checked by an earlier step.
+    checked: FxHashSet<(ValueId, Vec<Dim>)>,
+    kernels: FxHashMap<Kernel, KernelId>,
+    weights: FxHashMap<([u8; 32], Pack), BufferId>,
+    /// The node being lowered, for messages.
+    origin: String,
+}
+
+/// Lowers a verified graph.
+///
+/// The workspace offsets are not assigned yet: [`crate::memory::plan`] does that.
+///
+/// # Errors
+/// When an operation has no lowering, naming its node.
+pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
+    let parameter = |name: &str, value: ValueId| Parameter {
+        name: name.to_owned(),
+        dtype: graph.ty(value).dtype,
+        shape: graph.shape(value).to_vec(),
+    };
+    let program = Program {
+        name: graph.name.clone(),
+        dims: graph.dims.clone(),
+        inputs: graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect(),
+        outputs: graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect(),
+        weights: vec![],
+        buffers: vec![],
+        kernels: vec![],
+        steps: vec![],
+        workspace_bytes: Dim::from(0),
+    };
+    let mut lowering = Lowering {
+        graph,
+        target,
+        fusion: fuse(graph),
+        definitions: graph.definitions(),
+        program,
+        storage: vec![None; graph.values.len()],
+        halo: FxHashMap::default(),
+        aliases: FxHashSet::default(),
+        checked: FxHashSet::default(),
+        kernels: FxHashMap::default(),
+        weights: FxHashMap::default(),
+        origin: String::new(),
+    };
+    lowering.place_parameters();
+    lowering.request_halos();
+    for node in &graph.nodes {
+        lowering.origin.clone_from(&node.origin);
+        lowering.lower_node(node)?;
+    }
+    lowering.finish_outputs()?;
+    Ok(lowering.program)
+}
+
+impl Lowering<'_> {
+    fn error(&self, problem: impl Into<String>) -> LowerError {
+        LowerError { origin: self.origin.clone(), problem: problem.into() }
+    }
+
+    fn definition(&self, value: ValueId) -> Option<&Node> {
+        self.definitions[value.index()].map(|id| &self.graph.nodes[id.index()])
+    }
+
+    /// Lowers the region that ends in this node, if one does.
+    fn lower_node(&mut self, node: &Node) -> Result<(), LowerError> {
+        if role(&node.op) == Role::Opaque {
+            return self.lower_opaque(node);
+        }
+        let output = node.outputs[0];
+        if !self.fusion.stored[output.index()] {
+            return Ok(());
+        }
+        if self.storage[output.index()].is_some() && self.is_alias(output) {
+            return Ok(());
+        }
+        self.check_indices(output)?;
+        match self.fusion.anchor[output.index()] {
+            Some(id) => {
+                let anchor = &self.graph.nodes[id.index()];
+                match &anchor.op {
+                    Op::Contract { .. } => self.lower_contract(anchor, output),
+                    Op::Conv { .. } => self.lower_conv(anchor, output),
+                    _ => self.lower_pool(anchor, output),
+                }
+            }
+            None => self.lower_map(output),
+        }
+    }
+
+    fn lower_opaque(&mut self, node: &Node) -> Result<(), LowerError> {
+        for &input in &node.inputs {
+            self.check_indices(input)?;
+        }
+        match &node.op {
+            Op::Concat { axis } => self.lower_concat(node, *axis),
+            Op::Recurrent(cell) => self.lower_recurrent(node, cell),
+            _ => self.lower_data_dependent(node),
+        }
+    }
+
+    /// Adds a buffer.
+    fn add_buffer(&mut self, name: String, dtype: DType, elements: &Dim, place: Place) -> BufferId {
+        let bytes = elements * &Dim::from(dtype.size() as i64);
+        self.program.buffers.push(Buffer { name, dtype, bytes, place });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    /// Adds a workspace buffer whose offset the memory planner will assign. `elements` may mention data-dependent
+    /// symbols; their upper bounds are taken.
+    fn add_workspace(&mut self, name: String, dtype: DType, elements: &Dim) -> Result<BufferId, LowerError> {
+        let elements = self.upper_bound(elements)?;
+        Ok(self.add_buffer(name, dtype, &elements, Place::Workspace { offset: Dim::from(0) }))
+    }
+
+    /// An upper bound over symbols that are known before the run.
+    fn upper_bound(&self, dim: &Dim) -> Result<Dim, LowerError> {
+        let mut bound = dim.clone();
+        for _ in 0..32 {
+            let inner: Vec<_> = bound
+                .symbols()
+                .into_iter()
+                .filter(|s| self.graph.dims.get(*s).origin != SymbolOrigin::Input)
+                .collect();
+            if inner.is_empty() {
+                return Ok(bound);
+            }
+            for symbol in inner {
+                let info = self.graph.dims.get(symbol);
+                let upper = match &info.upper {
+                    Some(upper) => upper.clone(),
+                    None if info.max < i64::MAX => Dim::from(info.max),
+                    None => {
+                        return Err(self.error(format!(
+                            "the size {} depends on data and has no bound: bound it with --dim {}=0..N",
+                            info.name, info.name
+                        )));
+                    }
+                };
+                bound = bound.substitute(&|s| (s == symbol).then(|| upper.clone()));
+            }
+        }
+        Err(self.error("sizes bound each other in a cycle"))
+    }
+
+    /// The buffer of a weight, shared by content and layout.
+    fn add_weight(&mut self, source: &Tensor, pack: Pack) -> BufferId {
+        let key = (nnc_ir::graph::content_hash(source), pack.clone());
+        if let Some(&buffer) = self.weights.get(&key) {
+            return buffer;
+        }
+        let weight = Weight { source: source.clone(), pack };
+        let (id, elements) = (WeightId(self.program.weights.len() as u32), weight.packed_len());
+        self.program.weights.push(weight);
+        let name = format!("weight{}", id.0);
+        let buffer = self.add_buffer(name, source.dtype, &Dim::from(elements as i64), Place::Weight(id));
+        self.weights.insert(key, buffer);
+        buffer
+    }
+
+    /// Adds a kernel (or finds an equal one) and the step that runs it.
+    fn add_step(&mut self, mut kernel: Kernel, arguments: Vec<Argument>, params: Vec<Dim>, extent: Dim, work: Dim) {
+        let name = std::mem::take(&mut kernel.name);
+        let id = match self.kernels.get(&kernel) {
+            Some(&id) => id,
+            None => {
+                let id = KernelId(self.program.kernels.len() as u32);
+                self.kernels.insert(kernel.clone(), id);
+                kernel.name = format!("{name}_{}", id.0);
+                self.program.kernels.push(kernel);
+                id
+            }
+        };
+        let origin = self.origin.clone();
+        self.program.steps.push(Step::Run { kernel: id, arguments, params, extent, work, origin });
+    }
+}

@@ -1,0 +1,54 @@
+//! Concatenation and outputs that are other values: copies into place.
+
+use super::storage::Storage;
+use super::{LowerError, Lowering};
+use nnc_ir::{Dim, Node};
+
+impl Lowering<'_> {
+    /// Copies every operand into its slice of the result. Operands that could be computed there were given that
+    /// slice as their storage when they were lowered.
+    pub(super) fn lower_concat(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {
+        let output = node.outputs[0];
+        let storage = self.storage_to_write(output)?;
+        let dtype = self.graph.ty(output).dtype;
+        let mut start = Dim::from(0);
+        for &input in &node.inputs {
+            let slice = concat_slice(&storage, axis, &start);
+            start = start + &self.graph.shape(input)[axis];
+            if self.storage[input.index()].as_ref() == Some(&slice) {
+                continue;
+            }
+            let order: Vec<usize> = (0..self.graph.ty(input).rank()).collect();
+            self.copy_into(input, &order, dtype, &slice)?;
+        }
+        Ok(())
+    }
+
+    /// Outputs that are an input, a constant, or another output's value are copied at the end.
+    pub(super) fn finish_outputs(&mut self) -> Result<(), LowerError> {
+        use nnc_kernels::plan::Place;
+        for (i, (name, value)) in self.graph.outputs.iter().enumerate() {
+            let written = self.storage[value.index()]
+                .as_ref()
+                .is_some_and(|s| self.program.buffers[s.buffer.0 as usize].place == Place::Output(i));
+            if written {
+                continue;
+            }
+            self.origin = format!("output {name:?}");
+            let ty = self.graph.ty(*value).clone();
+            let buffer = self.add_buffer(name.clone(), ty.dtype, &ty.count(), Place::Output(i));
+            let order: Vec<usize> = (0..ty.rank()).collect();
+            self.copy_into(*value, &order, ty.dtype, &Storage::dense(buffer, &ty.shape))?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a concatenation's memory that begins at `start` along `axis`.
+pub(crate) fn concat_slice(storage: &Storage, axis: usize, start: &Dim) -> Storage {
+    Storage {
+        buffer: storage.buffer,
+        offset: &storage.offset + &(start * &storage.strides[axis]),
+        strides: storage.strides.clone(),
+    }
+}

@@ -1,0 +1,83 @@
+//! Pooling, channels last: lanes over channels, the window in serial loops.
+//!
+//! Maxima and minima clamp the window's positions to the input (reading an element twice changes nothing); sums skip
+//! positions outside.
+
+use super::builder::KernelBuilder;
+use super::emit::{compute_type, identity};
+use super::{LowerError, Lowering};
+use nnc_ir::op::{BinaryOp, Op, ReduceOp};
+use nnc_ir::{Dim, Node, ValueId};
+use nnc_kernels::kernel::{Accumulator, Expr, Index, Lanes};
+
+impl Lowering<'_> {
+    pub(super) fn lower_pool(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
+        let Op::Pool { op, window } = &anchor.op else { return Err(self.error("not a pooling")) };
+        let x = anchor.inputs[0];
+        let x_type = self.graph.ty(x).clone();
+        let anchor_shape = self.graph.shape(anchor.outputs[0]).to_vec();
+        let storage = self.storage_to_write(root)?;
+        let ty = self.graph.ty(root).clone();
+        let spatial = window.size.len();
+        let taps: usize = window.size.iter().product();
+        let work = (&self.graph.ty(anchor.outputs[0]).count() * &Dim::from(taps as i64))
+            .floor_div(&Dim::from(8))
+            .max(&Dim::from(1));
+        let mut b = KernelBuilder::new(self, "pool");
+        b.root = Some(root);
+        let (index, opened) = b.open_loops(&anchor_shape, Lanes::Vector);
+        let mut at: Vec<Index> = index.clone();
+        let mut inside: Option<Expr> = None;
+        let mut loops = 0;
+        for a in 0..spatial {
+            let size = b.import(&x_type.shape[a + 1]);
+            let tap = if window.size[a] == 1 {
+                Dim::from(0)
+            } else {
+                loops += 1;
+                b.open_loop("t", &Dim::from(window.size[a] as i64), Lanes::Serial)
+            };
+            let position = &index[a + 1] * &Dim::from(window.strides[a] as i64)
+                + &tap * &Dim::from(window.dilations[a] as i64)
+                - Dim::from(window.pad_low[a] as i64);
+            let last = &size - &Dim::from(1);
+            let low_ok = position.provably_ge(&Dim::from(0), &b.table);
+            let high_ok = last.provably_ge(&position, &b.table);
+            let mut clamped = position.clone();
+            for (ok, op, bound) in
+                [(low_ok, BinaryOp::Ge, Dim::from(0)), (high_ok, BinaryOp::Le, last)]
+            {
+                if ok {
+                    continue;
+                }
+                clamped = if op == BinaryOp::Ge { clamped.max(&bound) } else { clamped.min(&bound) };
+                let condition = Expr::binary(op, Expr::Index(position.clone()), Expr::Index(bound));
+                inside = Some(match inside {
+                    None => condition,
+                    Some(rest) => Expr::binary(BinaryOp::And, rest, condition),
+                });
+            }
+            at[a + 1] = clamped;
+        }
+        let mut value = b.emit(x, &at)?;
+        let dtype = compute_type(x_type.dtype);
+        if let (Some(condition), ReduceOp::Sum | ReduceOp::Prod) = (inside, op) {
+            value = Expr::select(condition, value, identity(*op, dtype));
+        }
+        for _ in 0..loops {
+            let level = b.level() - 1;
+            let var = b.accumulator(dtype, level);
+            b.close_reduce(vec![Accumulator { var, op: *op, init: identity(*op, dtype), value }]);
+            value = Expr::Var(var);
+        }
+        let sum = match value {
+            Expr::Var(var) => var,
+            other => b.define("sum", other),
+        };
+        b.finish_anchor(anchor.outputs[0], root, sum, &index, &ty, &storage)?;
+        for _ in 0..opened {
+            b.close_loop();
+        }
+        b.finish(work)
+    }
+}
