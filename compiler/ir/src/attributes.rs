@@ -17,6 +17,10 @@ pub(crate) trait Attribute: Sized {
 
 macro_rules! operations {
     ($($name:literal => $variant:ident $({ $($field:ident),* })? $(( $($position:ident),* ))?;)*) => {
+        /// Every operation that is a row.
+        #[cfg(test)]
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
+
         /// Writes ` key=value` for each attribute.
         pub(crate) fn write(op: &Op, p: &mut Printer<'_>) {
             match op {

@@ -189,12 +189,7 @@ impl Graph {
     ///
     /// # Errors
     /// What [`crate::infer::infer`] says of operands that do not fit the operation.
-    pub fn push(
-        &mut self,
-        op: Op,
-        inputs: &[ValueId],
-        origin: &str,
-    ) -> Result<Vec<ValueId>, crate::infer::TypeError> {
+    pub fn push(&mut self, op: Op, inputs: &[ValueId], origin: &str) -> Result<Vec<ValueId>, crate::infer::TypeError> {
         let operands: Vec<&TensorType> = inputs.iter().map(|&v| self.ty(v)).collect();
         let types = crate::infer::infer(&op, &operands, &self.consts)?;
         let outputs: Vec<ValueId> = types.into_iter().map(|ty| self.add_value(ty, "")).collect();

@@ -21,10 +21,9 @@ impl Op {
     pub fn dims(&self) -> Vec<&Dim> {
         match self {
             Op::Dims { dims, .. } => dims.iter().collect(),
-            Op::Iota { shape, .. }
-            | Op::Broadcast { shape, .. }
-            | Op::Reshape { shape }
-            | Op::Random { shape, .. } => shape.iter().collect(),
+            Op::Iota { shape, .. } | Op::Broadcast { shape, .. } | Op::Reshape { shape } | Op::Random { shape, .. } => {
+                shape.iter().collect()
+            }
             Op::Slice { starts, sizes, .. } => starts.iter().chain(sizes).collect(),
             Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
             Op::TopK { k, .. } => vec![k],
@@ -36,10 +35,9 @@ impl Op {
     pub fn dims_mut(&mut self) -> Vec<&mut Dim> {
         match self {
             Op::Dims { dims, .. } => dims.iter_mut().collect(),
-            Op::Iota { shape, .. }
-            | Op::Broadcast { shape, .. }
-            | Op::Reshape { shape }
-            | Op::Random { shape, .. } => shape.iter_mut().collect(),
+            Op::Iota { shape, .. } | Op::Broadcast { shape, .. } | Op::Reshape { shape } | Op::Random { shape, .. } => {
+                shape.iter_mut().collect()
+            }
             Op::Slice { starts, sizes, .. } => starts.iter_mut().chain(sizes).collect(),
             Op::Pad { low, high, .. } => low.iter_mut().chain(high).collect(),
             Op::TopK { k, .. } => vec![k],

@@ -7,7 +7,7 @@
 use super::{Atom, Dim, DimOp, DimTable, Symbol};
 use std::collections::BTreeMap;
 
-/// Stands for infinity. Real values are below 2^63, so sums of many stay below it.
+/// Stands for infinity. Finite ends of intervals are within `i64`, so no sum of them comes near.
 const INF: i128 = 1 << 100;
 /// Nesting of symbols bounded by expressions over other symbols.
 const MAX_UPPER_DEPTH: u32 = 16;
@@ -20,6 +20,14 @@ fn clamp(value: i128) -> i128 {
 
 fn mul(a: i128, b: i128) -> i128 {
     clamp(a.saturating_mul(b))
+}
+
+/// Ends beyond `i64` become infinite outward and the nearest `i64` inward; the latter describes no value at all.
+fn snap((low, high): Interval) -> Interval {
+    let (least, greatest) = (i128::from(i64::MIN), i128::from(i64::MAX));
+    let low = if low < least { -INF } else { low.min(greatest) };
+    let high = if high > greatest { INF } else { high.max(least) };
+    (low, high)
 }
 
 fn mul_intervals(a: Interval, b: Interval) -> Interval {
@@ -126,14 +134,16 @@ fn interval(dim: &Dim, table: &DimTable, depth: u32) -> Interval {
     }
     let mut atoms: BTreeMap<&Atom, Interval> = BTreeMap::new();
     for atom in dim.terms().iter().flat_map(|t| &t.mono.0) {
-        atoms.entry(atom).or_insert_with(|| atom_interval(atom, table, depth));
+        atoms.entry(atom).or_insert_with(|| snap(atom_interval(atom, table, depth)));
     }
     let (mut low, mut high) = (i128::from(dim.constant()), i128::from(dim.constant()));
     for term in dim.terms() {
-        let (l, h) = mul_intervals((i128::from(term.coef), i128::from(term.coef)), product(&term.mono.0, &atoms));
+        let coef = i128::from(term.coef);
+        let (l, h) = snap(mul_intervals((coef, coef), product(&term.mono.0, &atoms)));
         (low, high) = (clamp(low + l), clamp(high + h));
     }
-    (low.max(shifted_low(dim, &atoms, 1)), high.min(-shifted_low(dim, &atoms, -1)))
+    let shifted = |sign| shifted_low(dim, &atoms, sign).unwrap_or(-INF);
+    snap((low.max(shifted(1)), high.min(-shifted(-1))))
 }
 
 /// The interval of a sorted product; an even power is not negative.
@@ -150,49 +160,48 @@ fn product(mono: &[Atom], atoms: &BTreeMap<&Atom, Interval>) -> Interval {
     result
 }
 
-/// A lower bound of `sign * dim` from its expansion in variables `atom - least value`, which are not negative.
-fn shifted_low(dim: &Dim, atoms: &BTreeMap<&Atom, Interval>, sign: i128) -> i128 {
+/// A lower bound of `sign * dim` from its expansion in variables `atom - least value`, which are not negative; `None`
+/// when there is none, or numbers grow beyond what is worth following.
+fn shifted_low(dim: &Dim, atoms: &BTreeMap<&Atom, Interval>, sign: i128) -> Option<i128> {
     // Variables by position; a term of the expansion is a sorted list of positions.
     let shifts: Vec<Interval> = atoms.values().copied().collect();
-    if shifts.iter().any(|s| s.0 <= -INF) || shifts.len() > 16 || dim.terms().len() > 64 {
-        return -INF;
+    let bounded_below = shifts.iter().all(|s| s.0 > -INF);
+    if !bounded_below || shifts.len() > 16 || dim.terms().len() > 64 || dim.terms().iter().any(|t| t.mono.0.len() > 6) {
+        return None;
     }
+    let finite = |v: Option<i128>| v.filter(|v| v.abs() < INF);
     let index: BTreeMap<&Atom, usize> = atoms.keys().enumerate().map(|(i, a)| (*a, i)).collect();
     let mut expansion: BTreeMap<Vec<usize>, i128> = BTreeMap::new();
     for term in dim.terms() {
-        if term.mono.0.len() > 6 {
-            return -INF;
-        }
         let mut partial: Vec<(Vec<usize>, i128)> = vec![(vec![], sign * i128::from(term.coef))];
         for atom in &term.mono.0 {
-            let Some(&i) = index.get(atom) else { return -INF };
-            let shift = shifts[i].0;
-            partial = partial
-                .into_iter()
-                .flat_map(|(mono, coef)| {
-                    let mut longer = mono.clone();
-                    longer.push(i);
-                    let constant = (shift != 0).then(|| (mono, mul(coef, shift)));
-                    std::iter::once((longer, coef)).chain(constant)
-                })
-                .collect();
+            let &i = index.get(atom)?;
+            let mut longer = Vec::with_capacity(2 * partial.len());
+            for (mut mono, coef) in partial {
+                if shifts[i].0 != 0 {
+                    longer.push((mono.clone(), finite(coef.checked_mul(shifts[i].0))?));
+                }
+                mono.push(i);
+                longer.push((mono, coef));
+            }
+            partial = longer;
         }
         for (mut mono, coef) in partial {
             mono.sort_unstable();
             let slot = expansion.entry(mono).or_insert(0);
-            *slot = clamp(*slot + coef);
+            *slot = finite(Some(*slot + coef))?;
         }
     }
     let mut low = sign * i128::from(dim.constant());
     for (mono, coef) in expansion {
+        let reach = |product: i128, &i: &usize| finite(product.checked_mul(shifts[i].1 - shifts[i].0));
         if mono.is_empty() {
-            low = clamp(low + coef);
+            low = finite(Some(low + coef))?;
         } else if coef < 0 {
-            let reach = mono.iter().fold(1, |acc, &i| mul(acc, clamp(shifts[i].1 - shifts[i].0)));
-            low = clamp(low + mul(coef, reach));
+            low = finite(Some(low + mono.iter().try_fold(coef, reach)?))?;
         }
     }
-    low
+    Some(low)
 }
 
 fn symbol_interval(symbol: Symbol, table: &DimTable, depth: u32) -> Interval {

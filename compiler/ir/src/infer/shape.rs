@@ -31,7 +31,8 @@ pub(super) fn broadcast(inputs: &[&TensorType], shape: &[Dim], axes: &[usize]) -
         return Err(format!("axes {axes:?} must increase"));
     }
     for (size, &axis) in x.shape.iter().zip(axes) {
-        let target = shape.get(axis).ok_or_else(|| format!("axis {axis} is beyond the result's rank {}", shape.len()))?;
+        let target =
+            shape.get(axis).ok_or_else(|| format!("axis {axis} is beyond the result's rank {}", shape.len()))?;
         if !size.is_const(1) {
             check_equal(&format!("size of result axis {axis}"), size, target)?;
         }
@@ -107,7 +108,10 @@ pub(super) fn pad(inputs: &[&TensorType], low: &[Dim], high: &[Dim], mode: PadMo
                 PadMode::Reflect => border == 0 || border < size,
             };
             if !possible {
-                return Err(format!("axis {axis} of {x} is too short for a border of {border} in mode {}", mode.name()));
+                return Err(format!(
+                    "axis {axis} of {x} is too short for a border of {border} in mode {}",
+                    mode.name()
+                ));
             }
         }
     }

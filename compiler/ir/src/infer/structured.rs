@@ -108,8 +108,7 @@ pub(super) fn conv(inputs: &[&TensorType], window: &Window, groups: usize, out: 
     for (axis, (&size, actual)) in window.size.iter().zip(&w.shape).enumerate() {
         check_equal(&format!("kernel axis {axis}"), &Dim::from(size), actual)?;
     }
-    let (channels, per_group, filters) =
-        (&x.shape[x.rank() - 1], &w.shape[spatial.len()], &w.shape[spatial.len() + 1]);
+    let (channels, per_group, filters) = (&x.shape[x.rank() - 1], &w.shape[spatial.len()], &w.shape[spatial.len() + 1]);
     if groups == 0 {
         return Err("groups must be at least 1".into());
     }

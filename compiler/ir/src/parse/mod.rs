@@ -19,7 +19,7 @@ use crate::{DType, Dim, DimTable, SymbolInfo, SymbolOrigin};
 /// Subgraphs within subgraphs.
 const MAX_NESTING: usize = 32;
 /// Value numbers, which are indices of a table.
-const MAX_VALUE: u32 = 1 << 22;
+const MAX_VALUE: u32 = 1 << 20;
 
 /// Where and why text is not a graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -40,8 +40,7 @@ pub(super) fn evaluate(op: &Op, operands: &[Operand], out: &Operand) -> Option<V
             }))
         }
         (Op::Pad { low, mode: PadMode::Constant, .. }, [x, value]) => {
-            let low: Vec<usize> =
-                low.iter().map(|d| usize::try_from(d.as_const()?).ok()).collect::<Option<_>>()?;
+            let low: Vec<usize> = low.iter().map(|d| usize::try_from(d.as_const()?).ok()).collect::<Option<_>>()?;
             let border = value.at(&[]);
             Some(each(out, |index| {
                 let from: Option<Vec<usize>> = index.iter().zip(&low).map(|(i, l)| i.checked_sub(*l)).collect();
