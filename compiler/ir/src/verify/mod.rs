@@ -4,7 +4,7 @@
 //! 2. A value is defined once: by the signature, or as one result of one node.
 //! 3. A node's operands are defined before it.
 //! 4. A graph's outputs are defined.
-//! 5. A node's results have the number and types that [`infer`](crate::infer::infer) gives, which checks its operands
+//! 5. A node's results have the number and types that [`infer`] gives, which checks its operands
 //!    and attributes; constants are in the pool.
 //! 6. A constant has exactly as many bytes as its type needs.
 //! 7. A symbol is defined before a shape or an attribute mentions it: an input symbol by occurring in the shape of an
