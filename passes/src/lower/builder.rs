@@ -263,6 +263,14 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         var
     }
 
+    /// Names an expression in the innermost scope, for values of memory that the kernel itself changes.
+    pub fn define_here(&mut self, name: &str, expr: Expr) -> Var {
+        let dtype = self.kernel.dtype(&expr);
+        let var = self.var(name, dtype, i64::MIN, i64::MAX, None);
+        self.push(Stmt::Let(var, expr));
+        var
+    }
+
     /// Remembers a value at an index for as long as scope `level` lasts.
     pub fn remember(&mut self, level: usize, key: (ValueId, Vec<Index>), expr: Expr) {
         self.scopes[level].memo.insert(key, expr);
@@ -301,10 +309,19 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
 
     /// Finishes the kernel and adds its step. `work` is in nanoseconds on one core, over the graph's symbols.
     pub fn finish(mut self, work: Dim) -> Result<(), LowerError> {
-        let body = self.close_scope();
-        self.kernel.body = body;
+        self.kernel.body = self.close_scope();
         super::loops::collapse(&mut self.kernel);
         super::loops::parallelise(&mut self.kernel);
+        self.add_step(work)
+    }
+
+    /// Finishes a kernel whose loops depend on each other's order.
+    pub fn finish_serial(mut self, work: Dim) -> Result<(), LowerError> {
+        self.kernel.body = self.close_scope();
+        self.add_step(work)
+    }
+
+    fn add_step(self, work: Dim) -> Result<(), LowerError> {
         let by_symbol: FxHashMap<Symbol, Dim> =
             self.kernel.params.iter().zip(&self.params).map(|(v, d)| (Symbol(v.0), d.clone())).collect();
         let extent = self.kernel.parallel.1.substitute(&|s| by_symbol.get(&s).cloned());

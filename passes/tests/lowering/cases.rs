@@ -1,0 +1,147 @@
+//! The graphs.
+
+use super::check;
+
+#[test]
+fn elementwise_with_broadcasts() {
+    check(
+        "graph @t(%0: f32[3, 5, 7], %1: f32[7], %2: f32[5, 1]) -> (y: %7) {
+           %3 = broadcast %1 shape=[3, 5, 7] axes=[2] : f32[3, 5, 7]
+           %4 = broadcast %2 shape=[3, 5, 7] axes=[1, 2] : f32[3, 5, 7]
+           %5 = add %0, %3 : f32[3, 5, 7]
+           %6 = mul %5, %4 : f32[3, 5, 7]
+           %7 = tanh %6 : f32[3, 5, 7]
+         }",
+        &[1],
+        1e-6,
+    );
+}
+
+#[test]
+fn transpose_and_reshape() {
+    check(
+        "graph @t(%0: f32[2, 6, 4]) -> (y: %3) {
+           %1 = transpose %0 perm=[0, 2, 1] : f32[2, 4, 6]
+           %2 = reshape %1 shape=[8, 3, 2] : f32[8, 3, 2]
+           %3 = exp %2 : f32[8, 3, 2]
+         }",
+        &[1],
+        1e-6,
+    );
+}
+
+#[test]
+fn softmax_over_the_last_axis_of_symbolic_size() {
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[3, n]) -> (y: %7) {
+           %1 = reduce %0 op=max axes=[1] : f32[3]
+           %2 = broadcast %1 shape=[3, n] axes=[0] : f32[3, n]
+           %3 = sub %0, %2 : f32[3, n]
+           %4 = exp %3 : f32[3, n]
+           %5 = reduce %4 op=sum axes=[1] : f32[3]
+           %6 = broadcast %5 shape=[3, n] axes=[0] : f32[3, n]
+           %7 = div %4, %6 : f32[3, n]
+         }",
+        &[1, 2, 37],
+        1e-6,
+    );
+}
+
+#[test]
+fn matrix_product_with_bias_and_activation() {
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[n, 20]) -> (y: %6) {
+           %1 = constant f32[20, 37] random=1
+           %2 = contract %0, %1 batch=[] contract=[(1, 0)] out=f32 : f32[n, 37]
+           %3 = constant f32[37] random=2
+           %4 = broadcast %3 shape=[n, 37] axes=[1] : f32[n, 37]
+           %5 = add %2, %4 : f32[n, 37]
+           %6 = sigmoid %5 : f32[n, 37]
+         }",
+        &[1, 5, 70],
+        1e-5,
+    );
+}
+
+#[test]
+fn attention_products() {
+    check(
+        "dim s in 1..
+         graph @t(%0: f32[2, s, 12], %1: f32[2, s, 12]) -> (y: %10) {
+           %2 = reshape %0 shape=[2, s, 3, 4] : f32[2, s, 3, 4]
+           %3 = transpose %2 perm=[0, 2, 1, 3] : f32[2, 3, s, 4]
+           %4 = reshape %1 shape=[2, s, 3, 4] : f32[2, s, 3, 4]
+           %5 = transpose %4 perm=[0, 2, 3, 1] : f32[2, 3, 4, s]
+           %6 = contract %3, %5 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[2, 3, s, s]
+           %7 = transpose %4 perm=[0, 2, 1, 3] : f32[2, 3, s, 4]
+           %8 = contract %6, %7 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[2, 3, s, 4]
+           %9 = transpose %8 perm=[0, 2, 1, 3] : f32[2, s, 3, 4]
+           %10 = reshape %9 shape=[2, s, 12] : f32[2, s, 12]
+         }",
+        &[1, 9, 33],
+        1e-5,
+    );
+}
+
+#[test]
+fn convolutions() {
+    check(
+        "graph @t(%0: f32[1, 9, 9, 3]) -> (y: %9) {
+           %1 = constant f32[3, 3, 3, 18] random=1
+           %2 = conv %0, %1 size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] groups=1 out=f32 : f32[1, 5, 5, 18]
+           %3 = tanh %2 : f32[1, 5, 5, 18]
+           %4 = constant f32[3, 3, 1, 18] random=2
+           %5 = conv %3, %4 size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] groups=18 out=f32 : f32[1, 5, 5, 18]
+           %6 = constant f32[1, 1, 18, 40] random=3
+           %7 = conv %5, %6 size=[1, 1] strides=[1, 1] dilations=[1, 1] pad_low=[0, 0] pad_high=[0, 0] groups=1 out=f32 : f32[1, 5, 5, 40]
+           %8 = constant f32[2, 2, 20, 8] random=4
+           %9 = conv %7, %8 size=[2, 2] strides=[1, 1] dilations=[2, 1] pad_low=[1, 0] pad_high=[0, 1] groups=2 out=f32 : f32[1, 4, 5, 8]
+         }",
+        &[1],
+        1e-5,
+    );
+}
+
+#[test]
+fn pools_and_global_mean() {
+    check(
+        "graph @t(%0: f32[1, 7, 7, 20]) -> (y: %2, z: %3, w: %5) {
+           %1 = exp %0 : f32[1, 7, 7, 20]
+           %2 = pool %1 op=max size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] : f32[1, 4, 4, 20]
+           %3 = pool %1 op=sum size=[2, 2] strides=[2, 2] dilations=[1, 1] pad_low=[0, 0] pad_high=[1, 1] : f32[1, 4, 4, 20]
+           %4 = reduce %1 op=sum axes=[1, 2] : f32[1, 20]
+           %5 = sqrt %4 : f32[1, 20]
+         }",
+        &[1],
+        1e-5,
+    );
+}
+
+#[test]
+fn gather_and_concat() {
+    check(
+        "graph @t(%0: i64[5], %1: f32[5, 6]) -> (y: %5, z: %1) {
+           %2 = constant f32[10, 6] random=1
+           %3 = gather %2, %0 axis=0 batch=0 : f32[5, 6]
+           %4 = concat %3, %1, %3 axis=1 : f32[5, 18]
+           %5 = neg %4 : f32[5, 18]
+         }",
+        &[1],
+        1e-6,
+    );
+}
+
+#[test]
+fn arg_max_and_padding() {
+    check(
+        "graph @t(%0: f32[4, 9]) -> (y: %1, z: %3) {
+           %1 = arg_reduce %0 axis=1 max=true last=false : i64[4]
+           %2 = constant f32[] [0.5]
+           %3 = pad %0, %2 low=[1, 2] high=[0, 3] mode=constant : f32[5, 14]
+         }",
+        &[1],
+        1e-6,
+    );
+}

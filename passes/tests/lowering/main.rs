@@ -1,0 +1,70 @@
+//! Lowering against the reference interpreter: small graphs in text form, lowered for three vector lengths, run by
+//! the kernel interpreter, and compared with the core operations' own meaning.
+
+mod cases;
+
+use nnc_ir::{DType, Tensor};
+
+/// Deterministic inputs: floats in -1..1, integers in 0..4.
+fn input(dtype: DType, dims: &[i64], seed: u64) -> Tensor {
+    let count: i64 = dims.iter().product();
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let values: Vec<f64> = (0..count)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            if dtype.is_float() { (state >> 40) as f64 / (1 << 23) as f64 - 1.0 } else { (state >> 60 & 3) as f64 }
+        })
+        .collect();
+    let shape: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
+    if dtype == DType::Bool {
+        let bits: Vec<f64> = values.iter().map(|v| f64::from(*v > 1.0)).collect();
+        return Tensor::from_f64s(dtype, &shape, &bits);
+    }
+    Tensor::from_f64s(dtype, &shape, &values)
+}
+
+/// Lowers a graph and compares, with symbols set to each of the given values (the same for all).
+fn check(text: &str, symbols: &[i64], tolerance: f64) {
+    let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
+        let target = nnc_desc::Target::parse(target).unwrap();
+        let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        nnc_passes::memory::plan(&mut program);
+        nnc_passes::memory_check::check(&program).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let printed = || program.kernels.iter().map(nnc_kernels::print::kernel).collect::<String>();
+        nnc_kernels::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
+        for &value in symbols {
+            let tensors: Vec<Tensor> = graph
+                .inputs
+                .iter()
+                .enumerate()
+                .map(|(i, &v)| {
+                    let ty = graph.ty(v);
+                    let dims: Vec<i64> = ty.shape.iter().map(|d| d.eval(&|_| Some(value)).unwrap()).collect();
+                    input(ty.dtype, &dims, i as u64 + 1)
+                })
+                .collect();
+            let want = nnc_ops::interpret::run(&graph, &tensors).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let raw: Vec<(Vec<i64>, Vec<u8>)> = tensors
+                .iter()
+                .map(|t| (t.shape.iter().map(|&d| d as i64).collect(), t.data.bytes().to_vec()))
+                .collect();
+            let got = nnc_kernels::interpret::run(&program, &raw)
+                .unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
+            for ((dims, bytes), want) in got.into_iter().zip(want) {
+                let shape: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
+                assert_eq!(shape, want.shape, "{text}");
+                let got = Tensor::new(want.dtype, shape, nnc_ir::Data::new(bytes)).expect("bytes fit the shape");
+                let scale = want.to_f64s().iter().fold(1e-3f64, |m, v| if v.is_finite() { m.max(v.abs()) } else { m });
+                for i in 0..want.len() {
+                    let (g, w) = (got.get_f64(i), want.get_f64(i));
+                    let same = (g - w).abs() <= tolerance * scale || g == w || (g.is_nan() && w.is_nan());
+                    assert!(same, "element {i}: {g} where {w} belongs\n{text}\n{}", printed());
+                }
+            }
+        }
+    }
+}
