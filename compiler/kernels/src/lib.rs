@@ -11,9 +11,12 @@
 //! "High-Performance Deep Learning via a Single Building Block", 2019.
 
 pub mod affine;
+#[cfg(any(test, feature = "generate"))]
+pub mod generate;
 pub mod interpret;
 pub mod kernel;
 pub mod ops;
+pub mod parse;
 pub mod plan;
 pub mod print;
 pub mod verify;

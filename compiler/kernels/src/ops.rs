@@ -1,46 +1,10 @@
-//! Names and operand types of the scalar functions, shared by the text form, the verifier and the interpreter.
+//! Operand and result types of the scalar functions, shared by the verifier, the interpreter and the backends.
 //!
 //! Invariant: a function that [`unary_accepts`], [`binary_accepts`] or [`reduce_accepts`] allows has a meaning in the
 //! interpreter, and every backend implements it.
 
 use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
-
-macro_rules! names {
-    ($(#[$doc:meta])* $name:ident, $from:ident, $ty:ident { $($variant:ident = $text:literal),* $(,)? }) => {
-        $(#[$doc])*
-        pub const fn $name(op: $ty) -> &'static str {
-            match op { $($ty::$variant => $text,)* }
-        }
-        /// The function of that name.
-        pub fn $from(name: &str) -> Option<$ty> {
-            match name { $($text => Some($ty::$variant),)* _ => None }
-        }
-    };
-}
-
-names! {
-    /// Name of a function of one operand in text forms.
-    unary_name, unary_from_name, UnaryOp {
-        Neg = "neg", Abs = "abs", Sign = "sign", Floor = "floor", Ceil = "ceil", Round = "round", Trunc = "trunc",
-        Sqrt = "sqrt", Rsqrt = "rsqrt", Recip = "recip", Exp = "exp", Log = "log", Sin = "sin", Cos = "cos",
-        Tan = "tan", Asin = "asin", Acos = "acos", Atan = "atan", Sinh = "sinh", Cosh = "cosh", Tanh = "tanh",
-        Asinh = "asinh", Acosh = "acosh", Atanh = "atanh", Erf = "erf", Sigmoid = "sigmoid", Not = "not",
-        BitNot = "bit_not", IsNan = "is_nan", IsInf = "is_inf",
-    }
-}
-names! {
-    /// Name of a function of two operands in text forms.
-    binary_name, binary_from_name, BinaryOp {
-        Add = "add", Sub = "sub", Mul = "mul", Div = "div", Mod = "mod", Rem = "rem", Pow = "pow", Max = "max",
-        Min = "min", Atan2 = "atan2", And = "and", Or = "or", Xor = "xor", Shl = "shl", Shr = "shr", Eq = "eq",
-        Ne = "ne", Lt = "lt", Le = "le", Gt = "gt", Ge = "ge",
-    }
-}
-names! {
-    /// Name of a combination in text forms.
-    reduce_name, reduce_from_name, ReduceOp { Sum = "sum", Prod = "prod", Max = "max", Min = "min" }
-}
 
 /// Whether arithmetic is done in this type at all: every type but `f16` and `bf16`.
 const fn computes(dtype: DType) -> bool {

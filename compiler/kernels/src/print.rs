@@ -16,13 +16,12 @@
 //! - a range `[min..=max]` is printed where it is not the one that follows from the definition;
 //! - printing an invalid kernel does not panic.
 
-mod expr;
+pub(crate) mod expr;
 mod program;
 
 pub use program::program;
 
 use crate::kernel::{Access, BufferRef, Gemm, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
-use crate::ops;
 use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo};
 use std::fmt::{self, Write};
 
@@ -50,7 +49,7 @@ impl fmt::Display for Kernel {
 /// Names that mean something else where a variable or buffer may stand.
 pub(crate) const RESERVED: &[&str] = &[
     "let", "mut", "store", "for", "reduce", "yield", "if", "else", "while", "fail", "gemm", "scratch", "load", "true",
-    "false", "inf", "nan", "bits",
+    "false", "inf", "nan", "bits", "in",
 ];
 
 /// A name, in quotes when it could be mistaken.
@@ -252,7 +251,7 @@ impl<'a> Printer<'a> {
                 for (i, a) in accumulators.iter().enumerate() {
                     self.push(if i == 0 { "" } else { ", " });
                     self.definition(a.var);
-                    let _ = write!(self.out, " = {} from ", ops::reduce_name(a.op));
+                    let _ = write!(self.out, " = {} from ", a.op.name());
                     self.expr(&a.init);
                 }
                 self.push(") {\n");

@@ -2,7 +2,6 @@
 
 use super::Printer;
 use crate::kernel::{Expr, Scalar};
-use crate::ops;
 use nnc_ir::DType;
 use std::fmt::Write;
 
@@ -20,8 +19,8 @@ impl Printer<'_> {
                 self.push("load ");
                 self.element(*buffer, index);
             }
-            Expr::Unary(op, x) => self.call(ops::unary_name(*op), &[x]),
-            Expr::Binary(op, x, y) => self.call(ops::binary_name(*op), &[x, y]),
+            Expr::Unary(op, x) => self.call(op.name(), &[x]),
+            Expr::Binary(op, x, y) => self.call(op.name(), &[x, y]),
             Expr::MulAdd(x, y, z) => self.call("mul_add", &[x, y, z]),
             Expr::Select(condition, x, y) => self.call("select", &[condition, x, y]),
             Expr::LoadIf { condition, buffer, index, otherwise } => {

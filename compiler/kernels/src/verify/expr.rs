@@ -24,14 +24,14 @@ impl Checker<'_> {
             }
             Expr::Unary(op, x) => {
                 let dtype = operand(x)?;
-                let name = ops::unary_name(*op);
+                let name = op.name();
                 ensure(ops::unary_accepts(*op, dtype), 6, || format!("{name} is not defined on {dtype}"))?;
                 Ok(ops::unary_result(*op, dtype))
             }
             Expr::Binary(op, x, y) => {
                 let dtype = operand(x)?;
                 same(dtype, operand(y)?)?;
-                let name = ops::binary_name(*op);
+                let name = op.name();
                 ensure(ops::binary_accepts(*op, dtype), 6, || format!("{name} is not defined on {dtype}"))?;
                 Ok(if op.is_comparison() { DType::Bool } else { dtype })
             }
@@ -56,7 +56,13 @@ impl Checker<'_> {
                 same(decl.dtype, operand(otherwise)?)?;
                 Ok(decl.dtype)
             }
-            Expr::Convert(to, x) => operand(x).map(|_| *to),
+            Expr::Convert(to, x) => {
+                let from = operand(x)?;
+                let half = |t: DType| matches!(t, DType::F16 | DType::BF16);
+                let sound = !(half(from) && *to != DType::F32 || half(*to) && from != DType::F32);
+                ensure(sound, 6, || format!("conversion from {from} to {to} goes by f32"))?;
+                Ok(*to)
+            }
             Expr::Bitcast(to, x) => {
                 let from = operand(x)?;
                 let sound = from.size() == to.size() && (*to != DType::Bool || from == DType::Bool);

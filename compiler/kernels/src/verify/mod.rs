@@ -7,8 +7,8 @@
 //!  3. Parameters and the parallel variable are `i64`; the parallel extent mentions parameters alone.
 //!  4. A variable is defined in one place and used where it is in scope; only a mutable one is assigned.
 //!  5. An index mentions `i64` variables in scope and did not overflow; loop variables are `i64`.
-//!  6. Operands have the types that `ops` lists for a function; nothing computes in `f16` or `bf16`; constants fit
-//!     their type; a bitcast keeps the size and does not make a `bool`.
+//!  6. Operands have the types that `ops` lists for a function; nothing computes in `f16` or `bf16`, which convert from
+//!     and to `f32` alone; constants fit their type; a bitcast keeps the size and does not make a `bool`.
 //!  7. A store is to a buffer that is not only read, of the buffer's type; conditions are `bool`.
 //!  8. A vector loop holds no vector loop, mutable variable, assignment, while, fail or gemm.
 //!  9. Inside a vector loop, extents and the conditions of `if` are the same in all lanes, and a store touches a
@@ -274,7 +274,7 @@ impl<'a> Checker<'a> {
                 for a in accumulators {
                     let dtype = self.expr(&a.init)?;
                     ensure(ops::reduce_accepts(a.op, dtype), 11, || {
-                        format!("{} does not combine {dtype}", ops::reduce_name(a.op))
+                        format!("{} does not combine {dtype}", a.op.name())
                     })?;
                     dtypes.push(dtype);
                 }

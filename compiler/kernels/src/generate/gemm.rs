@@ -1,0 +1,105 @@
+//! Micro-kernels: random sizes, taps, layouts and epilogues.
+
+use super::expr::{Leaves, Value};
+use super::{Builder, Fill};
+use crate::kernel::{Expr, Gemm, RightOperand, Stmt};
+use nnc_ir::{DType, Dim};
+
+pub(super) fn gemm(b: &mut Builder) {
+    let (left, right, acc_dtype) = match b.rng.below(10) {
+        0..=5 => (DType::F32, DType::F32, DType::F32),
+        6 => (DType::F64, DType::F64, DType::F64),
+        7 => {
+            let bytes = [DType::U8, DType::I8];
+            (b.rng.pick(&bytes), b.rng.pick(&bytes), DType::I32)
+        }
+        8 => (DType::BF16, DType::BF16, DType::F32),
+        _ => (DType::I32, DType::I32, DType::I32),
+    };
+    let width = b.rng.pick(&[8i64, 16, 32, 64]);
+    let (m, n) = (b.rng.between(1, 20), b.rng.between(1, width));
+    let k = b.rng.between(1, 24);
+    let panel = b.rng.chance(70);
+    // Taps step over rows of the left operand, as a convolution's do.
+    let row_stride = k + b.rng.between(0, 3);
+    let mut taps = vec![];
+    let mut reach = 0;
+    if panel {
+        for _ in 0..b.rng.between(0, 2) {
+            let (count, step) = (b.rng.between(1, 3), b.rng.between(0, 2) * row_stride + b.rng.between(0, 1));
+            reach += (count - 1) * step;
+            taps.push((count as usize, Dim::from(step)));
+        }
+    }
+    let summed = k * taps.iter().map(|t| t.0 as i64).product::<i64>();
+    let blocks = b.rng.between(1, 3);
+    let p = b.parallel(blocks);
+    let rows = blocks * m;
+    let m_dim = b.extent_dim(m);
+
+    let a = b.buffer(left, (rows - 1) * row_stride + reach + k, Fill::Tame);
+    let offset = b.rng.between(0, 5);
+    let (b_layout, b_stride) = if panel {
+        (RightOperand::Panel, width)
+    } else {
+        let stride = n + b.rng.between(0, 4);
+        (RightOperand::Rows { row_stride: Dim::from(stride) }, stride)
+    };
+    // Rows end with their last column, panels are whole.
+    let elements = if panel { summed * width } else { (summed - 1) * b_stride + n };
+    let w = b.buffer(right, offset + elements, Fill::Tame);
+    if panel {
+        let size = right.size();
+        let bytes = b.buffers[w.0 as usize].split_off(offset as usize * size);
+        let mut padded = bytes;
+        for row in padded.chunks_exact_mut(width as usize * size) {
+            row[n as usize * size..].fill(0);
+        }
+        b.buffers[w.0 as usize].extend(padded);
+    }
+
+    let row = b.counter("row", m);
+    let col = b.counter("col", n);
+    let acc = b.kernel.add_var("acc", acc_dtype, i64::MIN, i64::MAX);
+    // Sums of products within 4; integers wrap exactly.
+    let bound = 4.0 * summed as f64;
+    let sum = Value { expr: Expr::Var(acc), dtype: acc_dtype, exact: !acc_dtype.is_float(), leaf: false, bound };
+    let column_stride = n + b.rng.between(0, 2);
+    let element = (p.index() * &m_dim + row.index()) * column_stride + col.index();
+    let mut epilogue = vec![];
+    let mut leaves = Leaves::default();
+    let bias = b.buffer(acc_dtype, n, Fill::Tame);
+    leaves.loads.push((bias, col.index(), acc_dtype, true));
+    if b.rng.chance(40) {
+        let residual = b.any_dtype();
+        let buffer = b.buffer(residual, rows * column_stride, Fill::Tame);
+        leaves.loads.push((buffer, element.clone(), residual, true));
+    }
+    let shift = b.expr(&leaves, acc_dtype, 1);
+    let shifted = Expr::binary(nnc_ir::op::BinaryOp::Add, sum.expr, shift.expr);
+    let sum = Value { expr: shifted, bound: sum.bound + shift.bound, exact: sum.exact && shift.exact, ..sum };
+    b.bind(&mut epilogue, &mut leaves, sum);
+    let output = if b.rng.chance(60) { acc_dtype } else { b.any_dtype() };
+    let y = b.buffer(output, rows * column_stride, Fill::Output);
+    let value = b.any(&leaves, output, 2);
+    epilogue.push(Stmt::Store(y, element, value.expr));
+    b.kernel.body.push(Stmt::Gemm(Box::new(Gemm {
+        m: m_dim.clone(),
+        n: Dim::from(n),
+        k: Dim::from(k),
+        a,
+        a_offset: p.index() * &m_dim * row_stride,
+        a_row_stride: Dim::from(row_stride),
+        taps,
+        b: w,
+        b_offset: Dim::from(offset),
+        b_layout,
+        width: width as usize,
+        rows: b.rng.between(1, 8) as usize,
+        acc_dtype,
+        row,
+        col,
+        acc,
+        epilogue,
+    })));
+}
