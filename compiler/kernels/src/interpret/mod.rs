@@ -15,7 +15,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
-pub use program::run;
+pub use program::{Value, run};
 
 use crate::kernel::Kernel;
 use crate::verify::{self, VerifyError};

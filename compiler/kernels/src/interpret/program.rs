@@ -7,11 +7,14 @@ use crate::plan::{Argument, BufferId, Place, Program, Step};
 use crate::verify;
 use nnc_ir::{DType, Dim, Symbol};
 
-/// Runs a program on inputs given as dimensions and bytes; returns its outputs likewise, at their actual dimensions.
+/// A tensor of the caller: its dimensions and its elements' bytes.
+pub type Value = (Vec<i64>, Vec<u8>);
+
+/// Runs a program on its inputs; returns its outputs at their actual dimensions.
 ///
 /// # Errors
 /// When the program breaks a rule, the inputs do not fit its signature, or the run fails.
-pub fn run(program: &Program, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<Vec<(Vec<i64>, Vec<u8>)>, RunError> {
+pub fn run(program: &Program, inputs: &[Value]) -> Result<Vec<Value>, RunError> {
     verify::program(program)?;
     let codes = program.kernels.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
     let mut host = Host { program, codes, symbols: vec![None; program.dims.len()], regions: vec![], places: vec![] };
@@ -34,7 +37,7 @@ struct Host<'a> {
 }
 
 impl Host<'_> {
-    fn bind_inputs(&mut self, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<(), RunError> {
+    fn bind_inputs(&mut self, inputs: &[Value]) -> Result<(), RunError> {
         let program = self.program;
         if inputs.len() != program.inputs.len() {
             return Err(RunError::Plan(format!("{} inputs given, {} taken", inputs.len(), program.inputs.len())));
@@ -91,7 +94,7 @@ impl Host<'_> {
     }
 
     /// Regions: inputs, outputs, weights, then the workspace.
-    fn allocate(&mut self, inputs: &[(Vec<i64>, Vec<u8>)]) -> Result<(), RunError> {
+    fn allocate(&mut self, inputs: &[Value]) -> Result<(), RunError> {
         let program = self.program;
         let (outputs, weights) = (inputs.len(), inputs.len() + program.outputs.len());
         let workspace = weights + program.weights.len();
@@ -212,7 +215,7 @@ impl Host<'_> {
         }
     }
 
-    fn outputs(&mut self) -> Result<Vec<(Vec<i64>, Vec<u8>)>, RunError> {
+    fn outputs(&mut self) -> Result<Vec<Value>, RunError> {
         let first = self.program.inputs.len();
         let mut results = vec![];
         for (i, parameter) in self.program.outputs.iter().enumerate() {

@@ -2,7 +2,8 @@
 //!
 //! A value of any type travels as its little-endian bits, zero-extended to 64: `i8` -1 is `0xff`. Floating-point
 //! addition, multiplication and division round in their own type; transcendental functions of `f32` are computed in
-//! `f64` and rounded once, so that a backend's error is measured against nearly exact values.
+//! `f64` by `libm` (the same on every host) and rounded once, so that a backend's error is measured against nearly exact
+//! values.
 //!
 //! Where `nnc_ir::op` is silent: integer `mod` and `rem` by zero are 0; a shift by the width or more yields 0 (-1 for an
 //! arithmetic right shift of a negative number); an integer power with a negative exponent is the exact value truncated.
@@ -50,7 +51,7 @@ impl Bits for f64 {
 }
 
 fn sigmoid(x: f64) -> f64 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + libm::exp(-x))
 }
 
 macro_rules! float_unary {
@@ -78,17 +79,17 @@ macro_rules! float_unary {
             UnaryOp::Sqrt => |x| $ty::of(x).sqrt().bits(),
             UnaryOp::Recip => |x| (1.0 / $ty::of(x)).bits(),
             UnaryOp::Rsqrt => wide!(|x| 1.0 / x.sqrt()),
-            UnaryOp::Exp => wide!(f64::exp),
-            UnaryOp::Log => wide!(f64::ln),
-            UnaryOp::Sin => wide!(f64::sin),
-            UnaryOp::Cos => wide!(f64::cos),
-            UnaryOp::Tan => wide!(f64::tan),
-            UnaryOp::Asin => wide!(f64::asin),
-            UnaryOp::Acos => wide!(f64::acos),
-            UnaryOp::Atan => wide!(f64::atan),
-            UnaryOp::Sinh => wide!(f64::sinh),
-            UnaryOp::Cosh => wide!(f64::cosh),
-            UnaryOp::Tanh => wide!(f64::tanh),
+            UnaryOp::Exp => wide!(libm::exp),
+            UnaryOp::Log => wide!(libm::log),
+            UnaryOp::Sin => wide!(libm::sin),
+            UnaryOp::Cos => wide!(libm::cos),
+            UnaryOp::Tan => wide!(libm::tan),
+            UnaryOp::Asin => wide!(libm::asin),
+            UnaryOp::Acos => wide!(libm::acos),
+            UnaryOp::Atan => wide!(libm::atan),
+            UnaryOp::Sinh => wide!(libm::sinh),
+            UnaryOp::Cosh => wide!(libm::cosh),
+            UnaryOp::Tanh => wide!(libm::tanh),
             UnaryOp::Asinh => wide!(libm::asinh),
             UnaryOp::Acosh => wide!(libm::acosh),
             UnaryOp::Atanh => wide!(libm::atanh),
@@ -178,8 +179,8 @@ macro_rules! float_binary {
                     (if rem != 0.0 && (rem < 0.0) != (y < 0.0) { rem + y } else { rem }).bits()
                 },
                 BinaryOp::Rem => |x, y| ($ty::of(x) % $ty::of(y)).bits(),
-                BinaryOp::Pow => |x, y| (f64::from($ty::of(x)).powf(f64::from($ty::of(y))) as $ty).bits(),
-                BinaryOp::Atan2 => |x, y| (f64::from($ty::of(x)).atan2(f64::from($ty::of(y))) as $ty).bits(),
+                BinaryOp::Pow => |x, y| (libm::pow(f64::from($ty::of(x)), f64::from($ty::of(y))) as $ty).bits(),
+                BinaryOp::Atan2 => |x, y| (libm::atan2(f64::from($ty::of(x)), f64::from($ty::of(y))) as $ty).bits(),
                 BinaryOp::Max => |x, y| {
                     let (x, y) = ($ty::of(x), $ty::of(y));
                     (if x.is_nan() || x > y { x } else { y }).bits()

@@ -31,7 +31,7 @@ struct Printer<'a> {
 
 macro_rules! line {
     ($self:ident, $level:expr, $($arg:tt)*) => {{
-        for _ in 0..$level { $self.out.push_str("  "); }
+        $self.out.extend(std::iter::repeat_n("  ", $level));
         let _ = writeln!($self.out, $($arg)*);
     }};
 }

@@ -204,7 +204,8 @@ fn programs() {
         assert_eq!(found.rule, rule, "{found}");
         let _ = print::program(&p);
     };
-    let run = |p: &mut Program, change: &dyn Fn(&mut Vec<Argument>, &mut Vec<Dim>, &mut Dim)| {
+    type Change<'a> = &'a dyn Fn(&mut Vec<Argument>, &mut Vec<Dim>, &mut Dim);
+    let run = |p: &mut Program, change: Change<'_>| {
         if let Some(Step::Run { arguments, params, extent, .. }) = p.steps.first_mut() {
             change(arguments, params, extent);
         }
