@@ -1,11 +1,12 @@
-//! Binary operators with multidirectional broadcasting that are one core op: a row each.
+//! Binary and variadic elementwise operators with multidirectional broadcasting.
 //!
-//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; all opsets since broadcasting became implicit (7).
+//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since broadcasting became implicit (7, for the
+//! variadic ones 8).
 
 use crate::context::Context;
-use crate::error::Result;
-use nnc_ir::ValueId;
-use nnc_ir::op::BinaryOp;
+use crate::error::{Result, invalid};
+use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, ValueId};
 
 macro_rules! rows {
     ($($function:ident $op:ident)*) => { $(
@@ -21,6 +22,115 @@ rows! {
     sub Sub
     mul Mul
     div Div
+    // Of bools as of integers, bit by bit.
+    and And
+    or Or
+    xor Xor
+    equal Eq
+    greater Gt
+    greater_or_equal Ge
+    less Lt
+    less_or_equal Le
+}
+
+macro_rules! variadic_rows {
+    ($($function:ident $op:ident)*) => { $(
+        #[doc = concat!("`", stringify!($op), "` of all inputs, from left to right.")]
+        pub fn $function(ctx: &mut Context) -> Result<Vec<ValueId>> {
+            Ok(vec![fold(ctx, BinaryOp::$op)?])
+        }
+    )* };
+}
+variadic_rows! {
+    max Max
+    min Min
+    sum Add
+}
+
+fn fold(ctx: &mut Context, op: BinaryOp) -> Result<ValueId> {
+    let inputs = ctx.inputs()?;
+    let mut result = inputs[0];
+    for &input in &inputs[1..] {
+        result = ctx.binary(op, result, input)?;
+    }
+    Ok(result)
+}
+
+/// The mean of all inputs.
+pub fn mean(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let sum = fold(ctx, BinaryOp::Add)?;
+    Ok(vec![ctx.binary_scalar(BinaryOp::Div, sum, ctx.input_count() as f64)?])
+}
+
+/// The remainder, with the divisor's sign or (`fmod`) the dividend's.
+pub fn modulo(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+    let op = if ctx.flag("fmod", false)? { BinaryOp::Rem } else { BinaryOp::Mod };
+    Ok(vec![ctx.binary(op, x, y)?])
+}
+
+/// `x ^ y` in the type of `x`; the types may differ since opset 12.
+pub fn pow(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+    let (base, exponent) = (ctx.dtype(x), ctx.dtype(y));
+    if let Some(power) = ctx.constant_scalar(y)
+        && ctx.rank(y) <= ctx.rank(x)
+        && base.is_float()
+    {
+        // The powers that exporters write most; exact, and cheaper than a call.
+        match power {
+            1.0 => return Ok(vec![x]),
+            2.0 => return Ok(vec![ctx.mul(x, x)?]),
+            3.0 => {
+                let square = ctx.mul(x, x)?;
+                return Ok(vec![ctx.mul(square, x)?]);
+            }
+            0.5 => return Ok(vec![ctx.unary(UnaryOp::Sqrt, x)?]),
+            -1.0 => return Ok(vec![ctx.unary(UnaryOp::Recip, x)?]),
+            _ => {}
+        }
+    }
+    // The type wide enough for both, in which the power is taken.
+    let common = match (base.is_float(), exponent.is_float()) {
+        (true, true) if exponent.size() > base.size() => exponent,
+        (true, _) => base,
+        (false, true) => exponent,
+        (false, false) if base == exponent => base,
+        (false, false) => DType::I64,
+    };
+    let (x, y) = (ctx.convert(x, common)?, ctx.convert(y, common)?);
+    let power = ctx.binary(BinaryOp::Pow, x, y)?;
+    Ok(vec![ctx.convert(power, base)?])
+}
+
+/// `x << y` or `x >> y`; an amount outside the type's width leaves only the sign of a right-shifted number.
+pub fn bit_shift(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+    let dtype = ctx.dtype(x);
+    let right = match ctx.string("direction", "")?.as_str() {
+        "RIGHT" => true,
+        "LEFT" => false,
+        other => return Err(invalid(format!("direction is `{other}`, it must be `LEFT` or `RIGHT`"))),
+    };
+    let op = if right { BinaryOp::Shr } else { BinaryOp::Shl };
+    let bits = (8 * dtype.size()) as i64;
+    if ctx.constant_ints(y).is_some_and(|amounts| amounts.iter().all(|a| (0..bits).contains(a))) {
+        return Ok(vec![ctx.binary(op, x, y)?]);
+    }
+    let high = ctx.binary_scalar(BinaryOp::Ge, y, bits as f64)?;
+    let low = ctx.binary_scalar(BinaryOp::Lt, y, 0.0)?;
+    let outside = ctx.binary(BinaryOp::Or, high, low)?;
+    let zero = ctx.scalar(dtype, 0.0);
+    let amount = ctx.select(outside, zero, y)?;
+    let shifted = ctx.binary(op, x, amount)?;
+    let fill = if right && dtype.is_signed() { ctx.binary_scalar(BinaryOp::Shr, x, (bits - 1) as f64)? } else { zero };
+    Ok(vec![ctx.select(outside, fill, shifted)?])
+}
+
+/// Elements of the second or the third input.
+pub fn where_(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (condition, x, y) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    Ok(vec![ctx.select(condition, x, y)?])
 }
 
 #[cfg(test)]

@@ -281,41 +281,39 @@ impl<'t, 'm> Context<'t, 'm> {
 
     // What is known of values.
 
-    /// The constant a value is.
-    pub fn constant_value(&self, value: ValueId) -> Option<Tensor> {
-        self.frame().constant(value).cloned()
+    /// The constant a value is, computed where that is cheap.
+    pub fn constant_value(&mut self, value: ValueId) -> Option<Tensor> {
+        self.frame_mut().known(value)
     }
 
     /// The elements of an integer constant.
-    pub fn constant_ints(&self, value: ValueId) -> Option<Vec<i64>> {
-        self.frame().constant(value)?.to_i64s()
+    pub fn constant_ints(&mut self, value: ValueId) -> Option<Vec<i64>> {
+        self.constant_value(value)?.to_i64s()
     }
 
     /// The single element of a constant.
-    pub fn constant_scalar(&self, value: ValueId) -> Option<f64> {
-        self.frame().constant(value).filter(|t| t.len() == 1).map(|t| t.get_f64(0))
+    pub fn constant_scalar(&mut self, value: ValueId) -> Option<f64> {
+        self.constant_value(value).filter(|t| t.len() == 1).map(|t| t.get_f64(0))
     }
 
     /// The elements of a small integer tensor, where they are expressions over the model's dimensions.
-    pub fn symbolic(&self, value: ValueId) -> Option<Vec<Dim>> {
-        const MOST: usize = 1024;
-        if let Some(dims) = self.frame().symbolic.get(&value) {
-            return Some(dims.clone());
-        }
-        let tensor = self.frame().constant(value).filter(|t| t.len() <= MOST)?;
-        Some(tensor.to_i64s()?.into_iter().map(Dim::from).collect())
+    pub fn symbolic(&mut self, value: ValueId) -> Option<Vec<Dim>> {
+        let frame = self.frame_mut();
+        let dims = frame.symbolic.of(&frame.graph, value)?;
+        Some(dims.iter().map(|d| d.simplify(&frame.graph.dims)).collect())
     }
 
     /// The integers an input holds, which must be known at compile time.
-    pub fn require_ints(&self, value: ValueId, what: &str) -> Result<Vec<i64>> {
-        let ints = self.symbolic(value).and_then(|dims| dims.iter().map(Dim::as_const).collect());
-        ints.or_else(|| self.constant_ints(value)).ok_or_else(|| {
-            unsupported(format!("{what} must be known at compile time; make it a constant, or fix the dimensions it depends on with --dim"))
+    pub fn require_ints(&mut self, value: ValueId, what: &str) -> Result<Vec<i64>> {
+        self.constant_ints(value).ok_or_else(|| {
+            unsupported(format!(
+                "{what} must be known at compile time; make it a constant, or fix the dimensions it depends on with --dim"
+            ))
         })
     }
 
     /// The number an input holds, which must be known at compile time.
-    pub fn require_scalar(&self, value: ValueId, what: &str) -> Result<f64> {
+    pub fn require_scalar(&mut self, value: ValueId, what: &str) -> Result<f64> {
         self.constant_scalar(value)
             .ok_or_else(|| unsupported(format!("{what} must be a constant of one element; make it an initializer")))
     }

@@ -32,6 +32,11 @@ impl Context<'_, '_> {
         self.constant(Tensor::scalar_of(dtype, value))
     }
 
+    /// An `i64` constant of rank 0.
+    pub fn int_scalar(&mut self, value: i64) -> ValueId {
+        self.constant(Tensor::scalar(value))
+    }
+
     /// A constant `i64` vector.
     pub fn ints_constant(&mut self, values: &[i64]) -> ValueId {
         self.constant(Tensor::from_slice(&[values.len()], values))

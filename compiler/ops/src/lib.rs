@@ -35,6 +35,7 @@ mod finish;
 pub mod interpret;
 mod scope;
 mod shapes;
+mod subgraph;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -6,9 +6,61 @@
 macro_rules! for_each_family {
     ($use:ident) => {
         $use! {
-            identity { Identity 1 identity, Dropout 7 dropout }
-            unary { Abs 6 abs, Neg 6 neg, Relu 6 relu, Sigmoid 6 sigmoid, Tanh 6 tanh, Sqrt 6 sqrt, Exp 6 exp, Log 6 log }
-            arithmetic { Add 7 add, Sub 7 sub, Mul 7 mul, Div 7 div }
+            activation {
+                Celu 12 celu, Elu 6 elu, Gelu 20 gelu, HardSigmoid 6 hard_sigmoid, HardSwish 14 hard_swish,
+                LeakyRelu 6 leaky_relu, Mish 18 mish, PRelu 7 prelu, Relu 6 relu, Selu 6 selu, Shrink 9 shrink,
+                Softplus 1 softplus, Softsign 1 softsign, SwiGLU 28 swiglu, Swish 24 swish,
+                ThresholdedRelu 10 thresholded_relu
+            }
+            arithmetic {
+                Add 7 add, And 7 and, BitShift 11 bit_shift, BitwiseAnd 18 and, BitwiseOr 18 or, BitwiseXor 18 xor,
+                Div 7 div, Equal 7 equal, Greater 7 greater, GreaterOrEqual 12 greater_or_equal, Less 7 less,
+                LessOrEqual 12 less_or_equal, Max 6 max, Mean 6 mean, Min 6 min, Mod 10 modulo, Mul 7 mul, Or 7 or,
+                Pow 7 pow, Sub 7 sub, Sum 6 sum, Where 9 where_, Xor 7 xor
+            }
+            batch_norm { BatchNormalization 7 batch_normalization }
+            cast { BitCast 26 bit_cast, Cast 6 cast, CastLike 15 cast_like }
+            center_crop_pad { CenterCropPad 18 center_crop_pad }
+            clip { Clip 6 clip }
+            concat { Concat 4 concat, Split 2 split }
+            constant { Constant 1 constant, ConstantOfShape 9 constant_of_shape, EyeLike 9 eye_like }
+            control { If 1 if_, Loop 1 loop_, Scan 9 scan }
+            cumulative { CumProd 26 cum_prod, CumSum 11 cum_sum }
+            einsum { Einsum 12 einsum }
+            expand { Expand 8 expand, Tile 6 tile }
+            gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }
+            identity { Dropout 7 dropout, Identity 1 identity }
+            matmul { Gemm 7 gemm, MatMul 1 matmul }
+            norm {
+                GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,
+                LayerNormalization 17 layer_normalization, LpNormalization 1 lp_normalization,
+                MeanVarianceNormalization 9 mean_variance_normalization, RMSNormalization 23 rms_normalization
+            }
+            one_hot { OneHot 9 one_hot, Trilu 14 trilu }
+            pad { Pad 2 pad }
+            range { Range 11 range }
+            reduce {
+                ReduceL1 1 reduce_l1, ReduceL2 1 reduce_l2, ReduceLogSum 1 reduce_log_sum,
+                ReduceLogSumExp 1 reduce_log_sum_exp, ReduceMax 1 reduce_max, ReduceMean 1 reduce_mean,
+                ReduceMin 1 reduce_min, ReduceProd 1 reduce_prod, ReduceSum 1 reduce_sum,
+                ReduceSumSquare 1 reduce_sum_square
+            }
+            reshape { Flatten 1 flatten, Reshape 5 reshape, Squeeze 1 squeeze, Unsqueeze 1 unsqueeze }
+            reverse_sequence { ReverseSequence 10 reverse_sequence }
+            scatter { Scatter 9 scatter_elements, ScatterElements 11 scatter_elements, ScatterND 11 scatter_nd }
+            select_indices { Compress 9 compress, NonZero 9 non_zero, Unique 11 unique }
+            shape { Shape 1 shape, Size 1 size }
+            slice { Slice 1 slice }
+            softmax { Hardmax 1 hardmax, LogSoftmax 1 log_softmax, Softmax 1 softmax }
+            top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
+            transpose { DepthToSpace 1 depth_to_space, SpaceToDepth 1 space_to_depth, Transpose 1 transpose }
+            unary {
+                Abs 6 abs, Acos 7 acos, Acosh 9 acosh, Asin 7 asin, Asinh 9 asinh, Atan 7 atan, Atanh 9 atanh,
+                BitwiseNot 18 bitwise_not, Ceil 6 ceil, Cos 7 cos, Cosh 9 cosh, Erf 9 erf, Exp 6 exp, Floor 6 floor,
+                IsInf 10 is_inf, IsNaN 9 is_nan, Log 6 log, Neg 6 neg, Not 1 not, Reciprocal 6 reciprocal,
+                Round 11 round, Sigmoid 6 sigmoid, Sign 9 sign, Sin 7 sin, Sinh 9 sinh, Sqrt 6 sqrt, Tan 7 tan,
+                Tanh 6 tanh
+            }
         }
     };
 }

@@ -5,8 +5,10 @@
 //! copied in (their bytes are shared).
 
 use crate::error::{Result, invalid};
+use crate::interpret::{self, Env};
 use crate::tensors;
-use nnc_ir::{Dim, Graph, TensorType, ValueId};
+use nnc_ir::symbolic::{Element, SymbolicValues};
+use nnc_ir::{Graph, Op, Tensor, TensorType, ValueId};
 use rustc_hash::FxHashMap;
 
 /// A graph under construction.
@@ -23,8 +25,10 @@ pub(crate) struct Frame<'m> {
     pub captures: Vec<(ValueId, ValueId)>,
     /// Values that are constants.
     pub constants: FxHashMap<ValueId, nnc_ir::ConstId>,
-    /// Integer values whose elements are known dimensions.
-    pub symbolic: FxHashMap<ValueId, Vec<Dim>>,
+    /// Nodes that would be constants but for their size: broadcasts of constants, and iotas.
+    pub spread: FxHashMap<ValueId, usize>,
+    /// What is known of the elements of small values.
+    pub symbolic: SymbolicValues,
 }
 
 impl<'m> Frame<'m> {
@@ -37,7 +41,8 @@ impl<'m> Frame<'m> {
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
-            symbolic: FxHashMap::default(),
+            spread: FxHashMap::default(),
+            symbolic: SymbolicValues::default(),
         }
     }
 
@@ -90,9 +95,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
 /// The value of the frame at `depth` that stands for `outer` of the frame around it.
 pub(crate) fn capture(frames: &mut [Frame<'_>], depth: usize, outer: ValueId) -> ValueId {
     let (around, inside) = frames.split_at_mut(depth);
-    let (Some(around), Some(inside)) = (around.last(), inside.first_mut()) else { return outer };
-    if let Some(tensor) = around.constant(outer) {
-        return inside.push_const(tensor.clone(), "");
+    let (Some(around), Some(inside)) = (around.last_mut(), inside.first_mut()) else { return outer };
+    if let Some(tensor) = around.known(outer) {
+        return inside.push_const(tensor, "");
     }
     if let Some(&(_, inner)) = inside.captures.iter().find(|c| c.0 == outer) {
         return inner;
@@ -101,23 +106,89 @@ pub(crate) fn capture(frames: &mut [Frame<'_>], depth: usize, outer: ValueId) ->
     let name = around.graph.values[outer.index()].name.clone();
     let inner = inside.graph.add_value(ty, name);
     inside.captures.push((outer, inner));
-    if let Some(dims) = around.symbolic.get(&outer) {
-        inside.symbolic.insert(inner, dims.clone());
+    if let Some(elements) = around.symbolic.elements(&around.graph, outer) {
+        inside.symbolic.assume(inner, elements.to_vec());
     }
     inner
 }
 
+/// Tensors with more elements are not computed at import.
+const MOST_FOLDED: usize = 1 << 16;
+
 impl Frame<'_> {
-    /// Appends a node; results known at compile time become constants.
-    pub fn push(&mut self, op: nnc_ir::Op, inputs: &[ValueId], origin: &str) -> Result<Vec<ValueId>> {
-        if let nnc_ir::Op::Dims { dims, scalar } = &op {
-            let dims: Vec<Dim> = dims.iter().map(|d| d.simplify(&self.graph.dims)).collect();
-            if let Some(known) = dims.iter().map(Dim::as_const).collect::<Option<Vec<i64>>>() {
-                let shape: &[usize] = if *scalar { &[] } else { &[known.len()] };
-                return Ok(vec![self.push_const(nnc_ir::Tensor::from_slice(shape, &known), origin)]);
-            }
+    /// Appends a node; a small result whose operands are all known becomes a constant.
+    pub fn push(&mut self, op: Op, inputs: &[ValueId], origin: &str) -> Result<Vec<ValueId>> {
+        if let Some(folded) = self.fold(&op, inputs) {
+            return Ok(folded.into_iter().map(|tensor| self.push_const(tensor, origin)).collect());
         }
+        let spreads = match &op {
+            Op::Broadcast { .. } => inputs.iter().all(|i| self.constants.contains_key(i)),
+            Op::Iota { .. } => true,
+            _ => false,
+        };
         let results = self.graph.push(op, inputs, origin)?;
+        if spreads {
+            let node = self.graph.nodes.len() - 1;
+            self.spread.extend(results.iter().map(|&r| (r, node)));
+        }
         Ok(results)
     }
+
+    /// The tensor a value is known to be, if it is small or stored.
+    pub fn known(&mut self, value: ValueId) -> Option<Tensor> {
+        if let Some(tensor) = self.constant(value) {
+            return Some(tensor.clone());
+        }
+        let ty = self.graph.ty(value);
+        let shape = ty.static_shape().filter(|s| small(s))?;
+        let dtype = ty.dtype;
+        if let Some(&node) = self.spread.get(&value) {
+            let node = self.graph.nodes.get(node)?;
+            let inputs: Option<Vec<&Tensor>> = node.inputs.iter().map(|&i| self.constant(i)).collect();
+            let env = &mut Env::with_table(&self.graph.dims);
+            return interpret::eval_op(&node.op, &inputs?, &self.graph.consts, env).ok()?.pop();
+        }
+        let elements = self.symbolic.elements(&self.graph, value)?;
+        let number = |element: &Element| match element {
+            Element::Int(dim) => dim.as_const(),
+            _ => None,
+        };
+        let numbers: Vec<i64> = elements.iter().map(number).collect::<Option<_>>()?;
+        let wide = Tensor::from_slice(&shape, &numbers);
+        let env = &mut Env::with_table(&self.graph.dims);
+        interpret::eval_op(&Op::Convert(dtype), &[&wide], &self.graph.consts, env).ok()?.pop()
+    }
+
+    /// The results of an operation when everything they depend on is known.
+    fn fold(&mut self, op: &Op, inputs: &[ValueId]) -> Option<Vec<Tensor>> {
+        let lasting = match op {
+            Op::Constant(_) | Op::Iota { .. } | Op::Broadcast { .. } => true,
+            Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::BindDims { .. } => true,
+            _ => false,
+        };
+        let too_large = |&i: &ValueId| !self.graph.ty(i).static_shape().is_some_and(|s| small(&s));
+        if lasting || inputs.iter().any(too_large) {
+            return None;
+        }
+        let operands: Vec<&nnc_ir::TensorType> = inputs.iter().map(|&v| self.graph.ty(v)).collect();
+        let types = nnc_ir::infer::infer(op, &operands, &self.graph.consts).ok()?;
+        // A size that depends on data comes out as small as the operands are.
+        let large = |ty: &TensorType| ty.static_shape().is_some_and(|s| !small(&s));
+        if types.iter().any(large) {
+            return None;
+        }
+        if let Op::Dims { dims, scalar } = op {
+            let dims = dims.iter().map(|d| d.simplify(&self.graph.dims).as_const()).collect::<Option<Vec<i64>>>()?;
+            let shape: &[usize] = if *scalar { &[] } else { &[dims.len()] };
+            return Some(vec![Tensor::from_slice(shape, &dims)]);
+        }
+        let operands: Vec<Tensor> = inputs.iter().map(|&i| self.known(i)).collect::<Option<_>>()?;
+        let operands: Vec<&Tensor> = operands.iter().collect();
+        let env = &mut Env::with_table(&self.graph.dims);
+        interpret::eval_op(op, &operands, &self.graph.consts, env).ok()
+    }
+}
+
+fn small(shape: &[usize]) -> bool {
+    shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).is_some_and(|n| n <= MOST_FOLDED)
 }

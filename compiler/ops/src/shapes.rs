@@ -83,21 +83,56 @@ impl Context<'_, '_> {
             _ => return Err(invalid(format!("{what} must be a vector, not {}", self.show(sizes)))),
         };
         let Some(count) = count else {
-            return Err(unsupported(format!("{what} has an unknown number of elements; fix the model's dimensions with --dim")));
+            return Err(unsupported(format!(
+                "{what} has an unknown number of elements; fix the model's dimensions with --dim"
+            )));
         };
-        let stated = self.declared_output(0).and_then(|ty| declared_shape(ty, self.dims()));
-        let stated = stated.filter(|s| s.len() == count).unwrap_or_else(|| vec![None; count]);
+        let stated = self.stated_dims(0).filter(|s| s.len() == count).unwrap_or_else(|| vec![None; count]);
         let sizes = self.convert(sizes, DType::I64)?;
-        let mut symbols = vec![];
-        let mut dims = vec![];
-        for known in stated {
-            // A stated constant is checked when the run binds it.
-            let (min, max) = known.as_ref().and_then(Dim::as_const).map_or((0, i64::MAX), |n| (n, n));
-            let symbol = self.frame_mut().graph.dims.fresh("size", min, max, None);
-            symbols.push(symbol);
-            dims.push(known.unwrap_or_else(|| Dim::sym(symbol)));
-        }
+        let (symbols, dims) = stated.into_iter().map(|known| self.run_time_dim(known, None)).unzip();
         self.push(Op::BindDims { symbols }, &[sizes])?;
         Ok(dims)
+    }
+
+    /// The size a scalar tensor holds: `stated` where the file says it (checked by the run), else a fresh symbol, at
+    /// most `upper`.
+    pub fn bind_dim(&mut self, size: ValueId, stated: Option<Dim>, upper: Option<Dim>) -> Result<Dim> {
+        let size = self.reshape(size, &[])?;
+        if let Some([dim]) = self.symbolic(size).as_deref() {
+            return Ok(dim.clone());
+        }
+        let (symbol, dim) = self.run_time_dim(stated, upper);
+        self.push(Op::BindDims { symbols: vec![symbol] }, &[size])?;
+        Ok(dim)
+    }
+
+    /// A symbol that the run defines, and the size to use for it.
+    fn run_time_dim(&mut self, stated: Option<Dim>, upper: Option<Dim>) -> (nnc_ir::Symbol, Dim) {
+        // A stated constant narrows the symbol, so that a run with another size stops.
+        let fixed = stated.as_ref().and_then(Dim::as_const);
+        let most = upper.as_ref().and_then(Dim::as_const).unwrap_or(i64::MAX);
+        let (min, max) = fixed.map_or((0, most), |n| (n, n));
+        let symbol = self.frame_mut().graph.dims.fresh("size", min, max, upper);
+        (symbol, stated.unwrap_or_else(|| Dim::sym(symbol)))
+    }
+
+    /// What the file states of the shape of output `index`; `None` for a size it does not state.
+    pub fn stated_dims(&self, index: usize) -> Option<Vec<Option<Dim>>> {
+        declared_shape(self.declared_output(index)?, self.dims())
+    }
+
+    /// What the file states of one axis of output `index`.
+    pub fn stated_dim(&self, index: usize, axis: usize) -> Option<Dim> {
+        self.stated_dims(index)?.get(axis)?.clone()
+    }
+
+    /// The shape the file states for output `index`; needed where `what` is known to the run alone.
+    pub fn stated_shape(&self, index: usize, what: &str) -> Result<Vec<Dim>> {
+        self.stated_dims(index).and_then(|dims| dims.into_iter().collect()).ok_or_else(|| {
+            unsupported(format!(
+                "{what} must be known at compile time, or the shape of the output stated in the model; \
+                 make it a constant, or run ONNX shape inference"
+            ))
+        })
     }
 }

@@ -1,0 +1,206 @@
+//! Activation functions, composed of elementwise core ops; fusion makes them one expression again.
+//!
+//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since `consumed_inputs` went away (6). The
+//! formulas are those of the operators' reference implementations, arranged so that no intermediate overflows.
+
+use crate::context::Context;
+use crate::error::{Result, invalid};
+use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, ValueId};
+
+/// `x < 0 ? negative : x`, where the second is computed of `x`.
+fn where_negative(ctx: &mut Context, x: ValueId, negative: ValueId) -> Result<ValueId> {
+    let below = ctx.binary_scalar(BinaryOp::Lt, x, 0.0)?;
+    ctx.select(below, negative, x)
+}
+
+/// `alpha * (exp(x) - 1)`.
+fn scaled_expm1(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
+    let e = ctx.unary(UnaryOp::Exp, x)?;
+    let less = ctx.binary_scalar(BinaryOp::Sub, e, 1.0)?;
+    scaled(ctx, less, alpha)
+}
+
+/// `alpha * x`.
+fn scaled(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
+    if alpha == 1.0 { Ok(x) } else { ctx.binary_scalar(BinaryOp::Mul, x, alpha) }
+}
+
+/// `clamp(alpha * x + beta, 0, 1)`.
+fn hard_sigmoid_of(ctx: &mut Context, x: ValueId, alpha: f64, beta: f64) -> Result<ValueId> {
+    let y = scaled(ctx, x, alpha)?;
+    let y = ctx.binary_scalar(BinaryOp::Add, y, beta)?;
+    let y = ctx.binary_scalar(BinaryOp::Max, y, 0.0)?;
+    ctx.binary_scalar(BinaryOp::Min, y, 1.0)
+}
+
+/// `log(1 + exp(x))` as `max(x, 0) + log(1 + exp(-|x|))`, which does not overflow.
+fn softplus_of(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    let magnitude = ctx.unary(UnaryOp::Abs, x)?;
+    let negated = ctx.unary(UnaryOp::Neg, magnitude)?;
+    let e = ctx.unary(UnaryOp::Exp, negated)?;
+    let e = ctx.binary_scalar(BinaryOp::Add, e, 1.0)?;
+    let log = ctx.unary(UnaryOp::Log, e)?;
+    let linear = ctx.binary_scalar(BinaryOp::Max, x, 0.0)?;
+    ctx.add(linear, log)
+}
+
+/// `x * sigmoid(alpha * x)`.
+fn swish_of(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
+    let inner = scaled(ctx, x, alpha)?;
+    let gate = ctx.unary(UnaryOp::Sigmoid, inner)?;
+    ctx.mul(x, gate)
+}
+
+/// `max(x, 0)`.
+pub fn relu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    Ok(vec![ctx.binary_scalar(BinaryOp::Max, x, 0.0)?])
+}
+
+/// `x < 0 ? alpha * x : x`.
+pub fn leaky_relu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 0.01)?;
+    let negative = scaled(ctx, x, alpha.into())?;
+    Ok(vec![where_negative(ctx, x, negative)?])
+}
+
+/// `x < 0 ? slope * x : x`; the slope is broadcast to `x`.
+pub fn prelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, slope) = (ctx.input(0)?, ctx.input(1)?);
+    let slope = ctx.broadcast_to(slope, &ctx.shape(x))?;
+    let negative = ctx.mul(x, slope)?;
+    Ok(vec![where_negative(ctx, x, negative)?])
+}
+
+/// `x < 0 ? alpha * (exp(x) - 1) : x`.
+pub fn elu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 1.0)?;
+    let negative = scaled_expm1(ctx, x, alpha.into())?;
+    Ok(vec![where_negative(ctx, x, negative)?])
+}
+
+/// Elu times gamma, with the constants of the paper (arXiv 1706.02515).
+pub fn selu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 1.673_263_2)?;
+    let gamma = ctx.float("gamma", 1.050_701)?;
+    let negative = scaled_expm1(ctx, x, alpha.into())?;
+    let y = where_negative(ctx, x, negative)?;
+    Ok(vec![scaled(ctx, y, gamma.into())?])
+}
+
+/// `x < 0 ? alpha * (exp(x / alpha) - 1) : x`.
+pub fn celu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = f64::from(ctx.float("alpha", 1.0)?);
+    if alpha == 0.0 {
+        return Err(invalid("alpha is 0, it divides"));
+    }
+    let inner = if alpha == 1.0 { x } else { ctx.binary_scalar(BinaryOp::Div, x, alpha)? };
+    let negative = scaled_expm1(ctx, inner, alpha)?;
+    Ok(vec![where_negative(ctx, x, negative)?])
+}
+
+/// `x * Phi(x)`, exactly or by the tanh approximation.
+pub fn gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let inner = match ctx.string("approximate", "none")?.as_str() {
+        "none" => {
+            let z = ctx.binary_scalar(BinaryOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
+            ctx.unary(UnaryOp::Erf, z)?
+        }
+        "tanh" => {
+            let square = ctx.mul(x, x)?;
+            let cube = ctx.mul(square, x)?;
+            let cube = ctx.binary_scalar(BinaryOp::Mul, cube, 0.044715)?;
+            let sum = ctx.add(x, cube)?;
+            let z = ctx.binary_scalar(BinaryOp::Mul, sum, (2.0 / std::f64::consts::PI).sqrt())?;
+            ctx.unary(UnaryOp::Tanh, z)?
+        }
+        other => return Err(invalid(format!("approximate is `{other}`, it must be `none` or `tanh`"))),
+    };
+    let sum = ctx.binary_scalar(BinaryOp::Add, inner, 1.0)?;
+    let half = ctx.binary_scalar(BinaryOp::Mul, x, 0.5)?;
+    Ok(vec![ctx.mul(half, sum)?])
+}
+
+/// `clamp(alpha * x + beta, 0, 1)`.
+pub fn hard_sigmoid(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 0.2)?;
+    let beta = ctx.float("beta", 0.5)?;
+    Ok(vec![hard_sigmoid_of(ctx, x, alpha.into(), beta.into())?])
+}
+
+/// `x * clamp(x / 6 + 1 / 2, 0, 1)`.
+pub fn hard_swish(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let gate = hard_sigmoid_of(ctx, x, 1.0 / 6.0, 0.5)?;
+    Ok(vec![ctx.mul(x, gate)?])
+}
+
+/// `x * tanh(softplus(x))`.
+pub fn mish(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let inner = softplus_of(ctx, x)?;
+    let gate = ctx.unary(UnaryOp::Tanh, inner)?;
+    Ok(vec![ctx.mul(x, gate)?])
+}
+
+/// `log(1 + exp(x))`.
+pub fn softplus(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    Ok(vec![softplus_of(ctx, x)?])
+}
+
+/// `x / (1 + |x|)`.
+pub fn softsign(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let magnitude = ctx.unary(UnaryOp::Abs, x)?;
+    let divisor = ctx.binary_scalar(BinaryOp::Add, magnitude, 1.0)?;
+    Ok(vec![ctx.div(x, divisor)?])
+}
+
+/// `x > alpha ? x : 0`.
+pub fn thresholded_relu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 1.0)?;
+    let above = ctx.binary_scalar(BinaryOp::Gt, x, alpha.into())?;
+    let zero = ctx.scalar(ctx.dtype(x), 0.0);
+    Ok(vec![ctx.select(above, x, zero)?])
+}
+
+/// `x < -lambd ? x + bias : x > lambd ? x - bias : 0`; integers compute in f32, as the attributes are floats.
+pub fn shrink(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let input = ctx.input(0)?;
+    let bias = f64::from(ctx.float("bias", 0.0)?);
+    let lambd = f64::from(ctx.float("lambd", 0.5)?);
+    let dtype = ctx.dtype(input);
+    let x = if dtype.is_float() { input } else { ctx.convert(input, DType::F32)? };
+    let low = ctx.binary_scalar(BinaryOp::Lt, x, -lambd)?;
+    let high = ctx.binary_scalar(BinaryOp::Gt, x, lambd)?;
+    let raised = ctx.binary_scalar(BinaryOp::Add, x, bias)?;
+    let lowered = ctx.binary_scalar(BinaryOp::Sub, x, bias)?;
+    let zero = ctx.scalar(ctx.dtype(x), 0.0);
+    let y = ctx.select(high, lowered, zero)?;
+    let y = ctx.select(low, raised, y)?;
+    Ok(vec![ctx.convert(y, dtype)?])
+}
+
+/// `x * sigmoid(alpha * x)`.
+pub fn swish(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let alpha = ctx.float("alpha", 1.0)?;
+    Ok(vec![swish_of(ctx, x, alpha.into())?])
+}
+
+/// `swish(a) * b`.
+pub fn swiglu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    let alpha = ctx.float("alpha", 1.0)?;
+    let gate = swish_of(ctx, a, alpha.into())?;
+    Ok(vec![ctx.mul(gate, b)?])
+}

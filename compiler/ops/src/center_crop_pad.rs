@@ -1,0 +1,38 @@
+//! CenterCropPad (<https://onnx.ai/onnx/operators/onnx__CenterCropPad.html>, opset 18 on).
+
+use crate::context::Context;
+use crate::error::{Result, invalid};
+use nnc_ir::op::PadMode;
+use nnc_ir::{Dim, ValueId};
+
+/// The middle of the input, or the input in the middle of zeros, per axis.
+pub fn center_crop_pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (mut x, shape) = (ctx.input(0)?, ctx.input(1)?);
+    let rank = ctx.rank(x);
+    let axes: Vec<usize> = match ctx.ints("axes")? {
+        Some(axes) => axes.iter().map(|&a| ctx.axis(a, rank)).collect::<Result<_>>()?,
+        None => (0..rank).collect(),
+    };
+    let wanted = match ctx.symbolic(shape) {
+        Some(wanted) => wanted,
+        None => {
+            let stated = ctx.stated_shape(0, "the shape")?;
+            axes.iter().filter_map(|&a| stated.get(a).cloned()).collect()
+        }
+    };
+    if wanted.len() != axes.len() {
+        return Err(invalid(format!("{} sizes for {} axes", wanted.len(), axes.len())));
+    }
+    let (mut low, mut high) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
+    let two = Dim::from(2);
+    for (&axis, wanted) in axes.iter().zip(&wanted) {
+        let size = ctx.dim(x, axis);
+        let surplus = Dim::max(&(&size - wanted), &Dim::ZERO).simplify(ctx.dims());
+        let missing = Dim::max(&(wanted - &size), &Dim::ZERO).simplify(ctx.dims());
+        let kept = Dim::min(&size, wanted).simplify(ctx.dims());
+        x = ctx.slice_axis(x, axis, surplus.floor_div(&two), kept)?;
+        low[axis] = missing.floor_div(&two);
+        high[axis] = &missing - &low[axis];
+    }
+    Ok(vec![ctx.pad(x, low, high, PadMode::Constant, 0.0)?])
+}

@@ -1,0 +1,59 @@
+//! Operators that make tensors of nothing but shapes.
+//!
+//! Constant (<https://onnx.ai/onnx/operators/onnx__Constant.html>), ConstantOfShape
+//! (<https://onnx.ai/onnx/operators/onnx__ConstantOfShape.html>) and EyeLike
+//! (<https://onnx.ai/onnx/operators/onnx__EyeLike.html>); all opsets.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Tensor, ValueId};
+
+/// The tensor of the attribute.
+pub fn constant(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let tensor = if let Some(tensor) = ctx.tensor("value")? {
+        tensor
+    } else if let Some(tensor) = ctx.tensor("sparse_value")? {
+        tensor
+    } else if let Some(value) = ctx.optional_int("value_int")? {
+        Tensor::scalar(value)
+    } else if let Some(value) = ctx.optional_float("value_float")? {
+        Tensor::scalar(value)
+    } else if let Some(values) = ctx.ints("value_ints")? {
+        Tensor::from_slice(&[values.len()], values)
+    } else if let Some(values) = ctx.floats("value_floats")? {
+        Tensor::from_slice(&[values.len()], values)
+    } else if ctx.has_attribute("value_string") || ctx.has_attribute("value_strings") {
+        return Err(unsupported("strings are not supported"));
+    } else {
+        return Err(invalid("it has no value"));
+    };
+    Ok(vec![ctx.constant(tensor)])
+}
+
+/// One value in the shape given.
+pub fn constant_of_shape(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let shape = ctx.input(0)?;
+    let value = ctx.tensor("value")?.unwrap_or_else(|| Tensor::from_slice(&[1], &[0.0f32]));
+    if value.len() != 1 {
+        return Err(invalid(format!("the value has {} elements, it must have one", value.len())));
+    }
+    let scalar = ctx.constant(Tensor { shape: vec![], ..value });
+    let dims = ctx.shape_operand(shape, "the shape")?;
+    Ok(vec![ctx.broadcast_to(scalar, &dims)?])
+}
+
+/// Ones on diagonal `k`, zeros elsewhere.
+pub fn eye_like(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    ctx.require_rank(x, 2, "the input")?;
+    let dtype = ctx.dtype_attribute("dtype")?.unwrap_or(ctx.dtype(x));
+    let k = ctx.int("k", 0)?;
+    let shape = ctx.shape(x);
+    let row = ctx.iota(DType::I64, &shape, 0)?;
+    let column = ctx.iota(DType::I64, &shape, 1)?;
+    let k = ctx.int_scalar(k);
+    let diagonal = ctx.add(row, k)?;
+    let mask = ctx.binary(BinaryOp::Eq, diagonal, column)?;
+    Ok(vec![ctx.convert(mask, dtype)?])
+}

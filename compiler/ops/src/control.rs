@@ -1,0 +1,261 @@
+//! Control flow: If (<https://onnx.ai/onnx/operators/onnx__If.html>), Loop
+//! (<https://onnx.ai/onnx/operators/onnx__Loop.html>) and Scan (<https://onnx.ai/onnx/operators/onnx__Scan.html>,
+//! opsets 9 on); all opsets but for that.
+//!
+//! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
+//! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
+
+use crate::context::Context;
+use crate::error::{Error, Result, invalid, unsupported};
+use crate::scope::Frame;
+use nnc_ir::{DType, Dim, Op, TensorType, ValueId};
+use nnc_onnx::Graph;
+
+/// A loop is not unrolled further than this.
+const MOST_UNROLLED: usize = 256;
+
+/// One of two subgraphs.
+pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let condition = ctx.input(0)?;
+    let (then, otherwise) = (ctx.subgraph("then_branch")?, ctx.subgraph("else_branch")?);
+    if let Some(holds) = ctx.constant_scalar(condition) {
+        return ctx.inline(if holds != 0.0 { then } else { otherwise }, &[]);
+    }
+    let condition = ctx.reshape(condition, &[])?;
+    let then = ctx.nested(then, &[])?;
+    let otherwise = ctx.nested(otherwise, &[])?;
+    let mut captured: Vec<ValueId> = vec![];
+    for (outer, _) in then.captures.iter().chain(&otherwise.captures) {
+        if !captured.contains(outer) {
+            captured.push(*outer);
+        }
+    }
+    let [then, otherwise] = [then, otherwise].map(|mut branch| {
+        for &outer in &captured {
+            let inner = branch.captures.iter().find(|c| c.0 == outer).map(|c| c.1);
+            let inner = inner.unwrap_or_else(|| branch.graph.add_value(ctx.ty(outer).clone(), ""));
+            branch.graph.inputs.push(inner);
+        }
+        branch.graph
+    });
+    for ((name, a), (_, b)) in then.outputs.iter().zip(&otherwise.outputs) {
+        if then.ty(*a) != otherwise.ty(*b) {
+            let (a, b) = (then.ty(*a), otherwise.ty(*b));
+            let show = |ty: &TensorType| format!("{}{}", ty.dtype, ctx.show_shape(&ty.shape));
+            return Err(unsupported(format!(
+                "output `{name}` is {} in one branch and {} in the other; make the condition a constant, or the \
+                 shapes equal",
+                show(a),
+                show(b)
+            )));
+        }
+    }
+    let op = Op::If { then: Box::new(then), otherwise: Box::new(otherwise) };
+    let inputs: Vec<ValueId> = std::iter::once(condition).chain(captured).collect();
+    ctx.push(op, &inputs)
+}
+
+/// A subgraph repeated a number of times, or while a condition holds.
+pub fn loop_(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let body = ctx.subgraph("body")?;
+    let trip = match ctx.optional_input(0)? {
+        Some(trip) => ctx.reshape(trip, &[])?,
+        None => ctx.int_scalar(i64::MAX),
+    };
+    let condition = match ctx.optional_input(1)? {
+        Some(condition) => ctx.reshape(condition, &[])?,
+        None => ctx.scalar(DType::Bool, 1.0),
+    };
+    let carried: Vec<ValueId> = (2..ctx.input_count()).map(|i| ctx.input(i)).collect::<Result<_>>()?;
+    if body.inputs.len() != carried.len() + 2 || body.outputs.len() < carried.len() + 1 {
+        return Err(invalid(format!("its body does not fit {} carried values", carried.len())));
+    }
+    match rolled(ctx, body, trip, condition, &carried) {
+        Ok(results) => Ok(results),
+        // The error of the loop as it stands says more than that of unrolling it.
+        Err(Rolled::Varies(error)) => unrolled(ctx, body, trip, condition, &carried)?.ok_or(error),
+        Err(Rolled::Failed(error)) => Err(error),
+    }
+}
+
+/// Why a loop did not become a core loop.
+enum Rolled {
+    /// A carried value changes its type: unrolling may help.
+    Varies(Error),
+    Failed(Error),
+}
+
+impl From<Error> for Rolled {
+    fn from(error: Error) -> Rolled {
+        Rolled::Failed(error)
+    }
+}
+
+fn rolled<'m>(
+    ctx: &mut Context<'_, 'm>,
+    body: &'m Graph,
+    trip: ValueId,
+    condition: ValueId,
+    carried: &[ValueId],
+) -> std::result::Result<Vec<ValueId>, Rolled> {
+    let types: Vec<TensorType> = carried.iter().map(|&v| ctx.ty(v).clone()).collect();
+    let before = ctx.dims().len();
+    let scalars = [TensorType::new(DType::I64, vec![]), TensorType::new(DType::Bool, vec![])];
+    let parameters: Vec<TensorType> = scalars.into_iter().chain(types.iter().cloned()).collect();
+    let mut frame = ctx.nested(body, &parameters)?;
+    for (i, ty) in types.iter().enumerate() {
+        let found = frame.graph.ty(frame.graph.outputs[i + 1].1);
+        if found != ty {
+            let show = |ty: &TensorType| format!("{}{}", ty.dtype, ctx.show_shape(&ty.shape));
+            return Err(Rolled::Varies(unsupported(format!(
+                "carried value `{}` enters an iteration as {} and leaves it as {}; such loops are supported only \
+                 with a constant number of iterations",
+                body.inputs[i + 2].name,
+                show(ty),
+                show(found)
+            ))));
+        }
+    }
+    let again = frame.graph.outputs[0].1;
+    let unconditional = ctx.constant_scalar(condition).is_some_and(|c| c != 0.0)
+        && (again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0)));
+    let count = ctx.symbolic(trip).and_then(|mut t| t.pop());
+    let exact = count.filter(|c| unconditional && !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
+    core_loop(ctx, frame, &[trip, condition], carried, exact, before).map_err(Rolled::Failed)
+}
+
+/// The core loop of a translated body. Results scanned over a number of iterations known exactly have that size.
+fn core_loop(
+    ctx: &mut Context,
+    mut frame: Frame<'_>,
+    operands: &[ValueId],
+    carried: &[ValueId],
+    exact: Option<Dim>,
+    symbols_before: usize,
+) -> Result<Vec<ValueId>> {
+    for (name, value) in frame.graph.outputs.iter().skip(carried.len() + 1) {
+        let inner = frame.graph.shape(*value).iter().flat_map(Dim::symbols).any(|s| s.0 as usize >= symbols_before);
+        if inner {
+            return Err(unsupported(format!("the size of `{name}` varies from iteration to iteration")));
+        }
+    }
+    frame.graph.inputs.extend(frame.captures.iter().map(|c| c.1));
+    let fixed = exact.as_ref().and_then(Dim::as_const);
+    let (min, max) = fixed.map_or((0, i64::MAX), |n| (n, n));
+    let trips = ctx.frame_mut().graph.dims.fresh("trips", min, max, exact.clone());
+    let mut inputs = operands.to_vec();
+    inputs.extend(carried);
+    inputs.extend(frame.captures.iter().map(|c| c.0));
+    let op = Op::Loop { body: Box::new(frame.graph), carried: carried.len(), trips };
+    let mut results = ctx.push(op, &inputs)?;
+    if let Some(exact) = exact {
+        for scanned in &mut results[carried.len()..] {
+            // The slice takes everything; it says what the size is.
+            let mut sizes = ctx.shape(*scanned);
+            sizes[0] = exact.clone();
+            let (starts, steps) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
+            *scanned = ctx.one(Op::Slice { starts, sizes, steps }, &[*scanned])?;
+        }
+    }
+    Ok(results)
+}
+
+/// The iterations one after the other; `None` when their number is not known.
+fn unrolled<'m>(
+    ctx: &mut Context<'_, 'm>,
+    body: &'m Graph,
+    trip: ValueId,
+    condition: ValueId,
+    carried: &[ValueId],
+) -> Result<Option<Vec<ValueId>>> {
+    let Some(trips) = ctx.constant_ints(trip).and_then(|t| t.first().copied()) else { return Ok(None) };
+    let mut state = carried.to_vec();
+    let mut scanned: Vec<Vec<ValueId>> = vec![vec![]; body.outputs.len() - carried.len() - 1];
+    let mut again = condition;
+    for iteration in 0..trips.max(0) {
+        match ctx.constant_scalar(again) {
+            None => return Ok(None),
+            Some(0.0) => break,
+            Some(_) if iteration as usize >= MOST_UNROLLED => return Ok(None),
+            Some(_) => {}
+        }
+        let mut arguments = vec![ctx.int_scalar(iteration), again];
+        arguments.extend(&state);
+        let results = ctx.inline(body, &arguments)?;
+        again = results[0];
+        state.copy_from_slice(&results[1..=carried.len()]);
+        for (list, &value) in scanned.iter_mut().zip(&results[carried.len() + 1..]) {
+            list.push(ctx.unsqueeze(value, &[0])?);
+        }
+    }
+    for list in scanned {
+        if list.is_empty() {
+            return Ok(None);
+        }
+        state.push(ctx.concat(&list, 0)?);
+    }
+    Ok(Some(state))
+}
+
+/// A loop over the slices of some inputs, carrying state.
+pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let body = ctx.subgraph("body")?;
+    let scans = ctx.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let inputs = ctx.inputs()?;
+    let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len()) else {
+        return Err(invalid(format!("num_scan_inputs {scans} does not fit {} inputs", inputs.len())));
+    };
+    let Some(outputs) = body.outputs.len().checked_sub(states) else {
+        return Err(invalid("its body has too few outputs"));
+    };
+    let axes_in = list(ctx, "scan_input_axes", scans)?;
+    let axes_out = list(ctx, "scan_output_axes", outputs)?;
+    let reverse_in = list(ctx, "scan_input_directions", scans)?;
+    let reverse_out = list(ctx, "scan_output_directions", outputs)?;
+    let (carried, scanned) = inputs.split_at(states);
+    // The scanned axis comes first, in the order of the iterations.
+    let mut ordered = vec![];
+    for (i, &x) in scanned.iter().enumerate() {
+        let axis = ctx.axis(axes_in[i], ctx.rank(x))?;
+        let x = ctx.move_axis(x, axis, 0)?;
+        ordered.push(if reverse_in[i] != 0 { reversed(ctx, x, 0)? } else { x });
+    }
+    let length = ctx.dim(ordered[0], 0);
+    if ordered.iter().any(|&x| ctx.dim(x, 0) != length) {
+        return Err(invalid("the scanned inputs differ in length"));
+    }
+    let before = ctx.dims().len();
+    let frame = ctx.nested_scan(body, carried, &ordered)?;
+    for (i, &value) in carried.iter().enumerate() {
+        if frame.graph.ty(frame.graph.outputs[i + 1].1) != ctx.ty(value) {
+            return Err(unsupported(format!("state `{}` changes its type between iterations", body.inputs[i].name)));
+        }
+    }
+    let trip = ctx.dim_scalar(length.clone())?;
+    let condition = ctx.scalar(DType::Bool, 1.0);
+    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Some(length), before)?;
+    for (i, result) in results[states..].iter_mut().enumerate() {
+        if reverse_out[i] != 0 {
+            *result = reversed(ctx, *result, 0)?;
+        }
+        let axis = ctx.axis(axes_out[i], ctx.rank(*result))?;
+        *result = ctx.move_axis(*result, 0, axis)?;
+    }
+    Ok(results)
+}
+
+/// A list attribute with one entry per scanned value, by default zeros.
+fn list(ctx: &mut Context, name: &str, count: usize) -> Result<Vec<i64>> {
+    match ctx.ints(name)? {
+        None => Ok(vec![0; count]),
+        Some(values) if values.len() == count => Ok(values.to_vec()),
+        Some(values) => Err(invalid(format!("{name} has {} entries, it must have {count}", values.len()))),
+    }
+}
+
+fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
+    let sizes = ctx.shape(x);
+    let (mut starts, mut steps) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
+    (starts[axis], steps[axis]) = (&sizes[axis] - 1, -1);
+    ctx.one(Op::Slice { starts, sizes, steps }, &[x])
+}

@@ -1,0 +1,71 @@
+//! Operators that read elements at indices.
+//!
+//! Gather (<https://onnx.ai/onnx/operators/onnx__Gather.html>), GatherElements
+//! (<https://onnx.ai/onnx/operators/onnx__GatherElements.html>) and GatherND
+//! (<https://onnx.ai/onnx/operators/onnx__GatherND.html>, `batch_dims` from opset 12 on). Negative indices count from
+//! the end.
+
+use crate::context::Context;
+use crate::error::{Result, invalid};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// Slices at the indices along one axis.
+pub fn gather(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, index) = (ctx.input(0)?, ctx.input(1)?);
+    let axis = ctx.int("axis", 0)?;
+    let axis = ctx.axis(axis, ctx.rank(x))?;
+    let size = ctx.dim(x, axis);
+    if let Some([i]) = ctx.constant_ints(index).as_deref()
+        && ctx.rank(index) <= 1
+        && let Some(start) = position(*i, &size)
+    {
+        // One element at a known place is a slice.
+        let slice = ctx.slice_axis(x, axis, start, Dim::ONE)?;
+        return Ok(vec![if ctx.rank(index) == 0 { ctx.squeeze(slice, &[axis])? } else { slice }]);
+    }
+    let index = ctx.normalize_index(index, &size)?;
+    Ok(vec![ctx.one(Op::Gather { axis, batch: 0 }, &[x, index])?])
+}
+
+/// Where a constant index lies; `None` when it is not known to be within the axis.
+fn position(index: i64, size: &Dim) -> Option<Dim> {
+    let size = size.as_const()?;
+    let from_start = if index < 0 { index.checked_add(size)? } else { index };
+    (0..size).contains(&from_start).then(|| Dim::from(from_start))
+}
+
+/// An element for each index, at the index's own place on the other axes.
+pub fn gather_elements(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, index) = (ctx.input(0)?, ctx.input(1)?);
+    let axis = ctx.int("axis", 0)?;
+    let axis = ctx.axis(axis, ctx.rank(x))?;
+    let index = ctx.normalize_index(index, &ctx.dim(x, axis))?;
+    Ok(vec![ctx.one(Op::GatherElements { axis }, &[x, index])?])
+}
+
+/// Slices at coordinates.
+pub fn gather_nd(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, index) = (ctx.input(0)?, ctx.input(1)?);
+    let batch = ctx.int("batch_dims", 0)?;
+    let batch = usize::try_from(batch).map_err(|_| invalid(format!("batch_dims is {batch}")))?;
+    let index = normalize_coordinates(ctx, x, index, batch)?;
+    Ok(vec![ctx.one(Op::GatherNd { batch }, &[x, index])?])
+}
+
+/// Coordinates (along the last axis of `index`) into the axes of `x` from `batch` on, as `i64` and not negative.
+pub(crate) fn normalize_coordinates(ctx: &mut Context, x: ValueId, index: ValueId, batch: usize) -> Result<ValueId> {
+    let index = ctx.convert(index, DType::I64)?;
+    if ctx.constant_ints(index).is_some_and(|values| values.iter().all(|&v| v >= 0)) {
+        return Ok(index);
+    }
+    let shape = ctx.shape(x);
+    let count = ctx.shape(index).last().and_then(Dim::as_const).and_then(|n| usize::try_from(n).ok());
+    let Some(sizes) = count.and_then(|n| shape.get(batch..batch.checked_add(n)?)) else {
+        return Err(invalid(format!("the coordinates {} do not fit {}", ctx.show(index), ctx.show(x))));
+    };
+    let sizes = ctx.dims_vector(sizes.to_vec())?;
+    let wrapped = ctx.add(index, sizes)?;
+    let negative = ctx.binary_scalar(BinaryOp::Lt, index, 0.0)?;
+    ctx.select(negative, wrapped, index)
+}

@@ -1,0 +1,77 @@
+//! Softmax (<https://onnx.ai/onnx/operators/onnx__Softmax.html>), LogSoftmax
+//! (<https://onnx.ai/onnx/operators/onnx__LogSoftmax.html>) and Hardmax
+//! (<https://onnx.ai/onnx/operators/onnx__Hardmax.html>): over one axis from opset 13 on, over all axes from `axis` on
+//! together before.
+
+use crate::context::Context;
+use crate::error::Result;
+use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// The input and the axes normalised together.
+fn operand(ctx: &mut Context) -> Result<(ValueId, Vec<usize>)> {
+    let x = ctx.input(0)?;
+    let rank = ctx.rank(x);
+    let old = ctx.opset() < 13;
+    let axis = ctx.int("axis", if old { 1 } else { -1 })?;
+    // A flattened vector's second axis is one past its last: nothing is left to normalise together.
+    if old && axis == rank as i64 {
+        return Ok((x, vec![]));
+    }
+    let axis = ctx.axis(axis, rank)?;
+    Ok((x, if old { (axis..rank).collect() } else { vec![axis] }))
+}
+
+/// `x - max(x)` over the axes.
+fn shifted(ctx: &mut Context, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+    let largest = ctx.reduce(ReduceOp::Max, x, axes, true)?;
+    ctx.sub(x, largest)
+}
+
+/// Softmax over the axes.
+pub(crate) fn softmax_over(ctx: &mut Context, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+    let shifted = shifted(ctx, x, axes)?;
+    let e = ctx.unary(UnaryOp::Exp, shifted)?;
+    let sum = ctx.reduce(ReduceOp::Sum, e, axes, true)?;
+    ctx.div(e, sum)
+}
+
+/// Log-softmax over the axes.
+pub(crate) fn log_softmax_over(ctx: &mut Context, x: ValueId, axes: &[usize]) -> Result<ValueId> {
+    let shifted = shifted(ctx, x, axes)?;
+    let e = ctx.unary(UnaryOp::Exp, shifted)?;
+    let sum = ctx.reduce(ReduceOp::Sum, e, axes, true)?;
+    let log = ctx.unary(UnaryOp::Log, sum)?;
+    ctx.sub(shifted, log)
+}
+
+/// `exp(x)` divided by its sum.
+pub fn softmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axes) = operand(ctx)?;
+    Ok(vec![softmax_over(ctx, x, &axes)?])
+}
+
+/// The logarithm of softmax.
+pub fn log_softmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axes) = operand(ctx)?;
+    Ok(vec![log_softmax_over(ctx, x, &axes)?])
+}
+
+/// 1 at the first largest element, 0 elsewhere.
+pub fn hardmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axes) = operand(ctx)?;
+    let (shape, dtype) = (ctx.shape(x), ctx.dtype(x));
+    let Some(&first) = axes.first() else { return Ok(vec![ctx.full(dtype, 1.0, &shape)?]) };
+    // Several axes are seen as one.
+    let last = axes[axes.len() - 1];
+    let merged = shape[first..=last].iter().fold(Dim::ONE, |n, d| n * d);
+    let mut flat = shape.clone();
+    flat.splice(first..=last, [merged]);
+    let x = ctx.reshape(x, &flat)?;
+    let best = ctx.one(Op::ArgReduce { axis: first, max: true, last: false }, &[x])?;
+    let best = ctx.unsqueeze(best, &[first])?;
+    let place = ctx.iota(DType::I64, &flat, first)?;
+    let hot = ctx.binary(BinaryOp::Eq, best, place)?;
+    let hot = ctx.convert(hot, dtype)?;
+    Ok(vec![ctx.reshape(hot, &shape)?])
+}

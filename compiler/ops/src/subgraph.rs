@@ -1,0 +1,107 @@
+//! Translating a graph inside another one: in a frame of its own, or in place.
+
+use crate::context::{Context, Translator};
+use crate::error::{Result, invalid};
+use crate::finish;
+use crate::scope::{self, Frame};
+use nnc_ir::{Op, TensorType, ValueId};
+use nnc_onnx::Graph;
+
+impl<'m> Context<'_, 'm> {
+    /// Translates a subgraph in a frame of its own. Its first parameters have the types given; captures are listed by
+    /// the frame and not yet among the graph's inputs.
+    pub(crate) fn nested(&mut self, onnx: &'m Graph, parameters: &[TensorType]) -> Result<Frame<'m>> {
+        self.translator.in_frame(onnx, |translator| {
+            let Some(frame) = translator.frames.last_mut() else { return Ok(vec![]) };
+            for (input, ty) in onnx.inputs.iter().zip(parameters) {
+                let value = frame.graph.add_input(ty.clone(), input.name.as_str());
+                frame.names.insert(&input.name, value);
+            }
+            translator.nodes(onnx)?;
+            translator.outputs(onnx)
+        })
+    }
+
+    /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and
+    /// each scanned value is captured and read at the iteration number.
+    pub(crate) fn nested_scan(&mut self, onnx: &'m Graph, carried: &[ValueId], scanned: &[ValueId]) -> Result<Frame<'m>> {
+        let types: Vec<TensorType> = carried.iter().map(|&v| self.ty(v).clone()).collect();
+        let origin = self.origin.clone();
+        self.translator.in_frame(onnx, |translator| {
+            let depth = translator.frames.len() - 1;
+            let frame = &mut translator.frames[depth];
+            let iteration = frame.graph.add_input(TensorType::new(nnc_ir::DType::I64, vec![]), "");
+            let condition = frame.graph.add_input(TensorType::new(nnc_ir::DType::Bool, vec![]), "");
+            for (input, ty) in onnx.inputs.iter().zip(types) {
+                let value = frame.graph.add_input(ty, input.name.as_str());
+                frame.names.insert(&input.name, value);
+            }
+            for (input, &outer) in onnx.inputs[carried.len()..].iter().zip(scanned) {
+                let inner = scope::capture(&mut translator.frames, depth, outer);
+                let gather = Op::Gather { axis: 0, batch: 0 };
+                let frame = &mut translator.frames[depth];
+                let slices = frame.push(gather, &[inner, iteration], &origin)?;
+                frame.names.extend(slices.first().map(|&slice| (input.name.as_str(), slice)));
+            }
+            translator.nodes(onnx)?;
+            let mut outputs = vec![(String::new(), condition)];
+            outputs.extend(translator.outputs(onnx)?);
+            Ok(outputs)
+        })
+    }
+
+    /// Translates a subgraph in place, its parameters being the values given; yields its outputs.
+    pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[ValueId]) -> Result<Vec<ValueId>> {
+        if onnx.inputs.len() < arguments.len() {
+            return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
+        }
+        let frame = self.frame_mut();
+        let (around, names, initializers) = (frame.onnx, frame.names.clone(), frame.initializers.clone());
+        frame.onnx = onnx;
+        for constant in &onnx.initializers {
+            // The inner name hides the outer one.
+            frame.names.remove(constant.name.as_str());
+            frame.initializers.insert(&constant.name, &constant.tensor);
+        }
+        frame.names.extend(onnx.inputs.iter().map(|input| input.name.as_str()).zip(arguments.iter().copied()));
+        let results = self.translator.nodes(onnx).and_then(|()| self.translator.outputs(onnx));
+        let frame = self.frame_mut();
+        (frame.onnx, frame.names, frame.initializers) = (around, names, initializers);
+        Ok(results?.into_iter().map(|(_, value)| value).collect())
+    }
+}
+
+impl<'m> Translator<'m> {
+    /// Runs `build`, which yields the outputs, with a new innermost frame.
+    fn in_frame(
+        &mut self,
+        onnx: &'m Graph,
+        build: impl FnOnce(&mut Translator<'m>) -> Result<Vec<(String, ValueId)>>,
+    ) -> Result<Frame<'m>> {
+        let Some(around) = self.frames.last_mut() else { return Err(invalid("a subgraph stands alone")) };
+        // The table of dimensions moves inwards; what depends on it is worked out before.
+        around.symbolic.elements(&around.graph, ValueId(0));
+        let dims = std::mem::take(&mut around.graph.dims);
+        self.frames.push(Frame::new(onnx, dims));
+        let outputs = build(self);
+        let (Some(mut frame), Some(around)) = (self.frames.pop(), self.frames.last_mut()) else {
+            return Err(invalid("a subgraph stands alone"));
+        };
+        around.graph.dims = frame.graph.dims.clone();
+        frame.graph.outputs = outputs?;
+        finish::prune(&mut frame.graph);
+        let used: Vec<bool> = usage(&frame);
+        frame.captures.retain(|c| used[c.1.index()]);
+        Ok(frame)
+    }
+}
+
+/// For each value whether a node or an output uses it.
+fn usage(frame: &Frame<'_>) -> Vec<bool> {
+    let mut used = vec![false; frame.graph.values.len()];
+    let outputs = frame.graph.outputs.iter().map(|o| o.1);
+    for value in frame.graph.nodes.iter().flat_map(|n| n.inputs.iter().copied()).chain(outputs) {
+        used[value.index()] = true;
+    }
+    used
+}
