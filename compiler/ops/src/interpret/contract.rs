@@ -37,11 +37,10 @@ pub(super) fn add_scaled<T: Number>(out: &mut [T], a: T, row: &[T]) {
 
 /// Whether operands of these types may be multiplied and summed as `out`.
 pub(super) fn multiplies(lhs: DType, rhs: DType, out: DType) -> Eval<()> {
-    let bytes = |t| matches!(t, DType::U8 | DType::I8);
-    let fits = match out {
-        DType::Bool => false,
-        DType::I32 if bytes(lhs) && bytes(rhs) => true,
-        _ => lhs == rhs && lhs.is_float() == out.is_float() && lhs != DType::Bool,
+    let narrow = |t| matches!(t, DType::U8 | DType::I8);
+    let fits = match narrow(lhs) && narrow(rhs) {
+        true => out == DType::I32,
+        false => lhs == rhs && lhs == out && out != DType::Bool,
     };
     if fits { Ok(()) } else { Err(unfit(format!("products of {lhs} and {rhs} as {out}"))) }
 }

@@ -81,7 +81,7 @@ fn check(id: ValueId, declared: &Value, tensor: &Tensor, binds: bool, env: &mut 
     if *dtype == tensor.dtype && shape.len() == tensor.shape.len() && env.shape(shape)? == tensor.shape {
         return Ok(());
     }
-    let name = if declared.name.is_empty() { id.to_string() } else { declared.name.clone() };
+    let name = if declared.name.is_empty() { format!("%{}", id.0) } else { declared.name.clone() };
     let sizes: Vec<String> = shape.iter().map(|d| env.display(d)).collect();
     Err(Cause::WrongType {
         value: name,
