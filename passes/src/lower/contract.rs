@@ -9,9 +9,9 @@ use super::emit::compute_type;
 use super::panels::Right;
 use super::view::View;
 use super::{LowerError, Lowering};
-use nnc_ir::op::Op;
+use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::kernel::{Gemm, Index, RightOperand, Stmt};
+use nnc_kernels::kernel::{Expr, Gemm, Index, RightOperand, Stmt, Var};
 use nnc_kernels::plan::BufferId;
 
 /// An axis of the product with the elements per step in an operand.
@@ -163,7 +163,6 @@ impl Lowering<'_> {
         let a = b.buffer(left.buffer, &left.offset, false);
         let imported_columns = b.import(&columns);
         let column_start = &panel_index * &Dim::from(tile.width as i64);
-        let n = remaining(&imported_columns, &column_start, tile.width as i64);
         let (b_buffer, b_offset, b_layout) = match &right {
             Right::Panels { buffer, batch, panel_elements } => {
                 let start = walk(&mut b, batch, batch_index) + &panel_index * &b.import(panel_elements);
@@ -177,13 +176,9 @@ impl Lowering<'_> {
         };
         let imported_rows = b.import(&inner_rows.size);
         let imported_block = b.import(&block);
-        let m = if blocks.is_const(1) {
-            imported_rows.clone()
-        } else {
-            match (imported_rows.as_const(), block.as_const()) {
-                (Some(rows), Some(block)) if rows % block == 0 => Dim::from(block),
-                _ => (&imported_rows - &row_start).min(&imported_block),
-            }
+        let cut = Cut {
+            rows: (imported_rows.clone(), block_index.clone(), imported_block),
+            columns: (imported_columns, panel_index.clone(), tile.width as i64),
         };
         let taps = taps
             .iter()
@@ -195,39 +190,39 @@ impl Lowering<'_> {
         // The epilogue sees the result's index: batch, rows, columns.
         let row_dims: Vec<Index> = row_dims.iter().map(|d| b.import(d)).collect();
         let column_dims: Vec<Index> = column_dims.iter().map(|d| b.import(d)).collect();
-        b.open_scope(true);
-        let row = b.var("row", DType::I64, 0, high(&m, &b), Some(&m - &Dim::from(1)));
-        let col = b.var("col", DType::I64, 0, tile.width as i64 - 1, None);
-        let sum = b.var("sum", acc, i64::MIN, i64::MAX, None);
         let outer_sizes: Vec<Index> = outer_rows.iter().map(|a| b.import(&a.size)).collect();
-        let mut flat_row = Dim::from(0);
+        let mut outer_row = Dim::from(0);
         for (i, size) in outer_index.iter().zip(&outer_sizes) {
-            flat_row = &flat_row * size + i;
+            outer_row = &outer_row * size + i;
         }
-        let flat_row = &flat_row * &imported_rows + &row_start + row.index();
-        let mut index: Vec<Index> = batch_index.to_vec();
-        index.extend(b.unflatten(&flat_row, &row_dims));
-        index.extend(b.unflatten(&(&column_start + &col.index()), &column_dims));
-        let epilogue = b.epilogue(anchor.outputs[0], root, sum, &index, &ty, &storage)?;
-        b.push(Stmt::Gemm(Box::new(Gemm {
-            m,
-            n,
-            k,
-            a,
-            a_offset,
-            a_row_stride: row_stride,
-            taps,
-            b: b_buffer,
-            b_offset,
-            b_layout,
-            width: tile.width,
-            rows: tile.rows,
-            acc_dtype: acc,
-            row,
-            col,
-            acc: sum,
-            epilogue,
-        })));
+        let batch_index = batch_index.to_vec();
+        b.gemm_blocks(&cut, &mut |b, m, n| {
+            let cell = b.open_cell(&m, tile.width, acc);
+            let flat_row = &outer_row * &imported_rows + &row_start + cell.row.index();
+            let mut index = batch_index.clone();
+            index.extend(b.unflatten(&flat_row, &row_dims));
+            index.extend(b.unflatten(&(&column_start + &cell.col.index()), &column_dims));
+            let epilogue = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
+            Ok(Gemm {
+                m,
+                n,
+                k: k.clone(),
+                a,
+                a_offset: a_offset.clone(),
+                a_row_stride: row_stride.clone(),
+                taps: taps.clone(),
+                b: b_buffer,
+                b_offset: b_offset.clone(),
+                b_layout: b_layout.clone(),
+                width: tile.width,
+                rows: tile.rows,
+                acc_dtype: acc,
+                row: cell.row,
+                col: cell.col,
+                acc: cell.acc,
+                epilogue,
+            })
+        })?;
         b.finish(work)
     }
 
@@ -325,13 +320,17 @@ impl Lowering<'_> {
     }
 }
 
-/// `min(width, columns - start)`, or the constant where it is one for every panel.
-pub(crate) fn remaining(columns: &Index, start: &Index, width: i64) -> Index {
-    match columns.as_const() {
-        Some(n) if n % width == 0 => Dim::from(width),
-        Some(n) if n < width => Dim::from(n),
-        _ => (columns - start).min(&Dim::from(width)),
-    }
+/// How a product is cut into blocks: (total, index of the block, size of a block) of rows and of columns.
+pub(crate) struct Cut {
+    pub rows: (Index, Index, Index),
+    pub columns: (Index, Index, i64),
+}
+
+/// The variables an epilogue binds.
+pub(crate) struct Cell {
+    pub row: Var,
+    pub col: Var,
+    pub acc: Var,
 }
 
 /// The highest row index.
@@ -340,6 +339,66 @@ pub(crate) fn high(m: &Index, b: &KernelBuilder<'_, '_>) -> i64 {
 }
 
 impl KernelBuilder<'_, '_> {
+    /// Opens an epilogue's scope over `m` rows and `width` columns.
+    pub fn open_cell(&mut self, m: &Index, width: usize, acc: DType) -> Cell {
+        self.open_scope(true);
+        let row = self.var("row", DType::I64, 0, high(m, self), Some(m - &Dim::from(1)));
+        let col = self.var("col", DType::I64, 0, width as i64 - 1, None);
+        let acc = self.var("sum", acc, i64::MIN, i64::MAX, None);
+        Cell { row, col, acc }
+    }
+
+    /// Adds the GEMM of the current block: sizes that differ in the last block of a constant total are cases of
+    /// their own, so that code generators see constants.
+    pub fn gemm_blocks(
+        &mut self,
+        cut: &Cut,
+        make: &mut dyn FnMut(&mut Self, Index, Index) -> Result<Gemm, LowerError>,
+    ) -> Result<(), LowerError> {
+        let (rows, row_block, block) = &cut.rows;
+        let cases = |total: &Index, at: &Index, size: &Index| match (total.as_const(), size.as_const()) {
+            (Some(total), Some(size)) if total <= size => vec![(None, Dim::from(total))],
+            (Some(total), Some(size)) if total % size == 0 => vec![(None, Dim::from(size))],
+            (Some(total), Some(size)) => {
+                let full = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Dim::from(total / size)));
+                vec![(Some(full), Dim::from(size)), (None, Dim::from(total % size))]
+            }
+            _ => vec![(None, (total - &(at * size)).min(size))],
+        };
+        let (columns, panel, width) = &cut.columns;
+        let row_cases = cases(rows, row_block, block);
+        let column_cases = cases(columns, panel, &Dim::from(*width));
+        self.case_of(&row_cases, &mut |b, m| {
+            b.case_of(&column_cases, &mut |b, n| {
+                let gemm = make(b, m.clone(), n)?;
+                b.push(Stmt::Gemm(Box::new(gemm)));
+                Ok(())
+            })
+        })
+    }
+
+    /// Adds one body per case, the first guarded by its condition.
+    fn case_of(
+        &mut self,
+        cases: &[(Option<Expr>, Index)],
+        body: &mut dyn FnMut(&mut Self, Index) -> Result<(), LowerError>,
+    ) -> Result<(), LowerError> {
+        match cases {
+            [(Some(condition), first), (_, second)] => {
+                self.open_scope(false);
+                body(self, first.clone())?;
+                let then = self.close_scope();
+                self.open_scope(false);
+                body(self, second.clone())?;
+                let otherwise = self.close_scope();
+                self.push(Stmt::If(condition.clone(), then, otherwise));
+                Ok(())
+            }
+            [(_, only), ..] => body(self, only.clone()),
+            [] => Ok(()),
+        }
+    }
+
     /// Splits a flat index into one per dimension without naming the parts: where consumers are dense over the
     /// merged axes, the parts add up to the flat index again.
     pub fn unflatten(&mut self, flat: &Index, dims: &[Index]) -> Vec<Index> {

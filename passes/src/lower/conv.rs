@@ -4,7 +4,7 @@
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
 use super::builder::KernelBuilder;
-use super::contract::{accumulator_type, high, remaining};
+use super::contract::{Cut, accumulator_type};
 use super::emit::{compute_type, identity};
 use super::halo::border;
 use super::panels::widened;
@@ -201,50 +201,43 @@ impl Lowering<'_> {
         for (i, stride) in outer.iter().zip(&outer_strides) {
             a_offset = a_offset + i * &b.import(stride);
         }
-        let m = if blocks.is_const(1) {
-            imported_rows.clone()
-        } else {
-            match (imported_rows.as_const(), block.as_const()) {
-                (Some(rows), Some(block)) if rows % block == 0 => Dim::from(block),
-                _ => (&imported_rows - &row_start).min(&imported_block),
-            }
-        };
         let column_start = &panel * &Dim::from(width);
-        let n = remaining(&Dim::from(columns), &column_start, width);
+        let cut = Cut {
+            rows: (imported_rows, block_index, imported_block),
+            columns: (Dim::from(columns), panel.clone(), width),
+        };
         let a = b.buffer(input.buffer, &input.offset, false);
         let b_buffer = b.buffer(weights, &Dim::from(0), false);
         let b_offset = &group * &Dim::from(panels * panel_elements) + &panel * &Dim::from(panel_elements);
-        let taps = taps.into_iter().map(|(n, s)| (n, b.import(&s))).collect();
-
-        b.open_scope(true);
-        let row = b.var("row", DType::I64, 0, high(&m, &b), Some(&m - &Dim::from(1)));
-        let col = b.var("col", DType::I64, 0, width - 1, None);
-        let sum = b.var("sum", acc, i64::MIN, i64::MAX, None);
+        let taps: Vec<(usize, Index)> = taps.into_iter().map(|(n, s)| (n, b.import(&s))).collect();
         let inner_dims: Vec<Index> =
             anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
-        let mut index = outer;
-        index.extend(b.unflatten(&(&row_start + &row.index()), &inner_dims));
-        index.push(&group * &Dim::from(columns) + &column_start + col.index());
-        let epilogue = b.epilogue(anchor.outputs[0], root, sum, &index, &ty, &storage)?;
-        b.push(Stmt::Gemm(Box::new(Gemm {
-            m,
-            n,
-            k: Dim::from(k),
-            a,
-            a_offset,
-            a_row_stride,
-            taps,
-            b: b_buffer,
-            b_offset,
-            b_layout: RightOperand::Panel,
-            width: tile.width,
-            rows: tile.rows,
-            acc_dtype: acc,
-            row,
-            col,
-            acc: sum,
-            epilogue,
-        })));
+        b.gemm_blocks(&cut, &mut |b, m, n| {
+            let cell = b.open_cell(&m, tile.width, acc);
+            let mut index = outer.clone();
+            index.extend(b.unflatten(&(&row_start + &cell.row.index()), &inner_dims));
+            index.push(&group * &Dim::from(columns) + &column_start + cell.col.index());
+            let epilogue = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
+            Ok(Gemm {
+                m,
+                n,
+                k: Dim::from(k),
+                a,
+                a_offset: a_offset.clone(),
+                a_row_stride: a_row_stride.clone(),
+                taps: taps.clone(),
+                b: b_buffer,
+                b_offset: b_offset.clone(),
+                b_layout: RightOperand::Panel,
+                width: tile.width,
+                rows: tile.rows,
+                acc_dtype: acc,
+                row: cell.row,
+                col: cell.col,
+                acc: cell.acc,
+                epilogue,
+            })
+        })?;
         b.finish(work)
     }
 

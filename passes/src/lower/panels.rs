@@ -116,6 +116,9 @@ impl Lowering<'_> {
     ) -> Result<Right, LowerError> {
         let ty = self.graph.ty(value).clone();
         let sizes = |axes: &[usize]| -> Vec<Dim> { axes.iter().map(|&a| ty.shape[a].clone()).collect() };
+        if sizes(&roles.free).iter().any(|d| d.as_const().is_none()) {
+            return self.copy_to_rows(value, roles, acc);
+        }
         let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let (batch, summed, free) = (sizes(&roles.batch), sizes(&roles.summed), sizes(&roles.free));
         let (summed_count, columns) = (product(&summed), product(&free));
@@ -168,6 +171,16 @@ impl Lowering<'_> {
         }
         b.finish(elements)?;
         Ok(Right::Panels { buffer, batch: batch_axes, panel_elements })
+    }
+
+    /// Copies an operand into dense rows: with a symbolic number of columns the last panel has no constant width.
+    fn copy_to_rows(&mut self, value: ValueId, roles: &AxisRoles, acc: DType) -> Result<Right, LowerError> {
+        // In row order the columns are what a left operand sums over.
+        let by_rows =
+            AxisRoles { batch: roles.batch.clone(), free: roles.summed.clone(), summed: roles.free.clone() };
+        let operand = self.copy_operand(value, &by_rows, acc)?;
+        let row_stride = merge(&operand.free).last().map_or(Dim::from(0), |s| s.stride.clone());
+        Ok(Right::Rows { buffer: operand.buffer, offset: operand.offset, batch: operand.batch, row_stride })
     }
 
     /// Copies a value (computing it, if it is inlined) into storage, looping over its axes in `order`.

@@ -7,7 +7,7 @@
 //! Source: ONNX LSTM, GRU and RNN operator definitions (onnx.ai/onnx/operators).
 
 use super::builder::KernelBuilder;
-use super::contract::remaining;
+use super::contract::Cut;
 use super::emit::compute_type;
 use super::panels::widened;
 use super::{LowerError, Lowering};
@@ -89,7 +89,7 @@ impl Lowering<'_> {
         let h_buffer = b.buffer(state_h.buffer, &state_h.offset, true);
         let product_buffer = b.buffer(products, &Dim::from(0), true);
         let h_stride = b.import(&state_h.strides[0]);
-        b.multiply(&matrix, h_buffer, &h_stride, hidden, &batch, product_buffer, columns, 0);
+        b.multiply(&matrix, h_buffer, &h_stride, hidden, &batch, product_buffer, columns, 0)?;
 
         if let (Some(candidate), Some(reset)) = (&candidate, reset_state) {
             // r * h first, then its product with the candidate's matrix.
@@ -102,7 +102,7 @@ impl Lowering<'_> {
             let value = Expr::binary(BinaryOp::Mul, r_gate, old);
             b.push(Stmt::Store(reset_buffer, &row * &hidden_dim + &unit, value));
             b.close_cells(opened);
-            b.multiply(candidate, reset_buffer, &hidden_dim, hidden, &batch, product_buffer, columns, first);
+            b.multiply(candidate, reset_buffer, &hidden_dim, hidden, &batch, product_buffer, columns, first)?;
         }
 
         let (row, unit, opened) = b.open_cells(&batch, &hidden_dim);
@@ -139,7 +139,7 @@ impl Lowering<'_> {
                 let c_buffer = b.buffer(c_storage.buffer, &c_storage.offset, true);
                 let c_at = &row * &b.import(&c_storage.strides[0]) + &unit;
                 let old_c = Expr::Var(b.define_here("old_c", Expr::Load(c_buffer, c_at.clone())));
-                let mut gates_of = |b: &mut KernelBuilder<'_, '_>, k: i64, peep: Option<(i64, &Expr)>| {
+                let gates_of = |b: &mut KernelBuilder<'_, '_>, k: i64, peep: Option<(i64, &Expr)>| {
                     let mut x = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(k), &columns_dim)?;
                     if let (Some(&p), Some((place, c))) = (peepholes, peep) {
                         let weight = b.emit(p, &[gate(place)])?;
@@ -246,41 +246,44 @@ impl KernelBuilder<'_, '_> {
         out: BufferRef,
         out_columns: i64,
         start: i64,
-    ) {
+    ) -> Result<(), LowerError> {
         let width = matrix.width as i64;
         let panels = (matrix.columns + width - 1) / width;
         let m = self.import(batch);
         let panel = self.open_loop("p", &Dim::from(panels), Lanes::Serial);
         let column_start = &panel * &Dim::from(width);
-        let n = remaining(&Dim::from(matrix.columns), &column_start, width);
         let b = self.buffer(matrix.buffer, &Dim::from(0), false);
-        self.open_scope(true);
-        let row = self.var("row", DType::I64, 0, super::contract::high(&m, self), Some(&m - &Dim::from(1)));
-        let col = self.var("col", DType::I64, 0, width - 1, None);
-        let acc = self.var("sum", DType::F32, i64::MIN, i64::MAX, None);
-        let at = &row.index() * &Dim::from(out_columns) + &column_start + col.index() + Dim::from(start);
-        self.push(Stmt::Store(out, at, Expr::Var(acc)));
-        let epilogue = self.close_scope();
-        self.push(Stmt::Gemm(Box::new(Gemm {
-            m,
-            n,
-            k: Dim::from(hidden),
-            a: state,
-            a_offset: Dim::from(0),
-            a_row_stride: state_stride.clone(),
-            taps: vec![],
-            b,
-            b_offset: &panel * &Dim::from(hidden * width),
-            b_layout: RightOperand::Panel,
-            width: matrix.width,
-            rows: matrix.rows,
-            acc_dtype: DType::F32,
-            row,
-            col,
-            acc,
-            epilogue,
-        })));
+        let cut = Cut {
+            rows: (m.clone(), Dim::from(0), m),
+            columns: (Dim::from(matrix.columns), panel.clone(), width),
+        };
+        self.gemm_blocks(&cut, &mut |builder, m, n| {
+            let cell = builder.open_cell(&m, matrix.width, DType::F32);
+            let at = &cell.row.index() * &Dim::from(out_columns) + &column_start + cell.col.index() + Dim::from(start);
+            builder.push(Stmt::Store(out, at, Expr::Var(cell.acc)));
+            let epilogue = builder.close_scope();
+            Ok(Gemm {
+                m,
+                n,
+                k: Dim::from(hidden),
+                a: state,
+                a_offset: Dim::from(0),
+                a_row_stride: state_stride.clone(),
+                taps: vec![],
+                b,
+                b_offset: &panel * &Dim::from(hidden * width),
+                b_layout: RightOperand::Panel,
+                width: matrix.width,
+                rows: matrix.rows,
+                acc_dtype: DType::F32,
+                row: cell.row,
+                col: cell.col,
+                acc: cell.acc,
+                epilogue,
+            })
+        })?;
         self.close_loop();
+        Ok(())
     }
 
     /// Opens the loops over batch rows and, in lanes, hidden units.

@@ -90,14 +90,14 @@ fn convolutions() {
     check(
         "graph @t(%0: f32[1, 9, 9, 3]) -> (y: %9) {
            %1 = constant f32[3, 3, 3, 18] random=1
-           %2 = conv %0, %1 size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] groups=1 out=f32 : f32[1, 5, 5, 18]
+           %2 = conv %0, %1 window={size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=1 out=f32 : f32[1, 5, 5, 18]
            %3 = tanh %2 : f32[1, 5, 5, 18]
            %4 = constant f32[3, 3, 1, 18] random=2
-           %5 = conv %3, %4 size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] groups=18 out=f32 : f32[1, 5, 5, 18]
+           %5 = conv %3, %4 window={size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=18 out=f32 : f32[1, 5, 5, 18]
            %6 = constant f32[1, 1, 18, 40] random=3
-           %7 = conv %5, %6 size=[1, 1] strides=[1, 1] dilations=[1, 1] pad_low=[0, 0] pad_high=[0, 0] groups=1 out=f32 : f32[1, 5, 5, 40]
+           %7 = conv %5, %6 window={size=[1, 1] strides=[1, 1] dilations=[1, 1] pad_low=[0, 0] pad_high=[0, 0]} groups=1 out=f32 : f32[1, 5, 5, 40]
            %8 = constant f32[2, 2, 20, 8] random=4
-           %9 = conv %7, %8 size=[2, 2] strides=[1, 1] dilations=[2, 1] pad_low=[1, 0] pad_high=[0, 1] groups=2 out=f32 : f32[1, 4, 5, 8]
+           %9 = conv %7, %8 window={size=[2, 2] strides=[1, 1] dilations=[2, 1] pad_low=[1, 0] pad_high=[0, 1]} groups=2 out=f32 : f32[1, 4, 5, 8]
          }",
         &[1],
         1e-5,
@@ -109,8 +109,8 @@ fn pools_and_global_mean() {
     check(
         "graph @t(%0: f32[1, 7, 7, 20]) -> (y: %2, z: %3, w: %5) {
            %1 = exp %0 : f32[1, 7, 7, 20]
-           %2 = pool %1 op=max size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1] : f32[1, 4, 4, 20]
-           %3 = pool %1 op=sum size=[2, 2] strides=[2, 2] dilations=[1, 1] pad_low=[0, 0] pad_high=[1, 1] : f32[1, 4, 4, 20]
+           %2 = pool %1 op=max window={size=[3, 3] strides=[2, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} : f32[1, 4, 4, 20]
+           %3 = pool %1 op=sum window={size=[2, 2] strides=[2, 2] dilations=[1, 1] pad_low=[0, 0] pad_high=[1, 1]} : f32[1, 4, 4, 20]
            %4 = reduce %1 op=sum axes=[1, 2] : f32[1, 20]
            %5 = sqrt %4 : f32[1, 20]
          }",

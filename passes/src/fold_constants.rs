@@ -1,0 +1,137 @@
+//! Constant folding: evaluates with the reference interpreter what depends on constants alone.
+//!
+//! Memory stays in check: a result may be no larger than twice the constants it is computed of (or 4 KiB). A broadcast
+//! that grows beyond that stays a broadcast, but operations over it are folded when their own result is small enough,
+//! e.g. weights times a broadcast scale.
+//!
+//! Invariant: results are those of [`nnc_ops::interpret`], so folding changes no value. What fails to evaluate stays
+//! for run time, where it fails likewise if it is ever reached.
+
+use nnc_ir::op::Op;
+use nnc_ir::{ConstId, ConstPool, Graph, Node, Tensor, TensorType};
+use nnc_ops::interpret::{Env, eval_op};
+
+/// Results up to this size are always worth a constant.
+const SMALL_BYTES: u64 = 4096;
+/// Larger broadcasts are not expanded even for a moment.
+const MAX_VIRTUAL_BYTES: u64 = 1 << 29;
+/// Broadcasts of broadcasts that folding looks through.
+const MAX_VIRTUAL_DEPTH: u32 = 8;
+/// How often a result may be larger than the constants behind it.
+const MAX_GROWTH: u64 = 2;
+
+/// Whether a value depends on constants alone, and how many bytes of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Known {
+    /// It does not, or is too large or too costly to compute.
+    No,
+    /// It does, but is an operation rather than data: a broadcast.
+    Virtual(u64),
+    /// It does, and shall be a constant.
+    Folded(u64),
+}
+
+impl Known {
+    /// Bytes of the constants behind it.
+    fn bytes(self) -> Option<u64> {
+        match self {
+            Known::No => None,
+            Known::Virtual(bytes) | Known::Folded(bytes) => Some(bytes),
+        }
+    }
+}
+
+/// Bytes of a tensor of fixed shape; `None` when it is not fixed or beyond `u64`.
+fn bytes_of(ty: &TensorType) -> Option<u64> {
+    let size = ty.dtype.size() as u64;
+    ty.static_shape()?.iter().try_fold(size, |n, &d| n.checked_mul(d as u64))
+}
+
+/// What is known of an operation's single result.
+pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, consts: &ConstPool) -> Known {
+    let Some(bytes) = bytes_of(result) else { return Known::No };
+    match op {
+        Op::Constant(id) => return Known::Folded(consts.get(*id).data.bytes().len() as u64),
+        Op::Dims { dims, .. } => {
+            return if dims.iter().all(|d| d.as_const().is_some()) { Known::Folded(bytes) } else { Known::No };
+        }
+        Op::Iota { .. } => return if bytes <= SMALL_BYTES { Known::Folded(bytes) } else { Known::No },
+        // A product of constants costs time rather than memory; it is rare and left to run time when large.
+        Op::Contract { .. } | Op::Conv { .. } if bytes > 1 << 20 => return Known::No,
+        // Effects, randomness and loops without a bound on their work.
+        Op::BindDims { .. } | Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Recurrent(_) => {
+            return Known::No;
+        }
+        Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } => return Known::No,
+        _ => {}
+    }
+    let Some(base) = args.map(Known::bytes).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?))) else {
+        return Known::No;
+    };
+    if bytes <= SMALL_BYTES.max(base.saturating_mul(MAX_GROWTH)) {
+        Known::Folded(bytes)
+    } else if matches!(op, Op::Broadcast { .. }) && bytes <= MAX_VIRTUAL_BYTES {
+        Known::Virtual(base)
+    } else {
+        Known::No
+    }
+}
+
+/// A constant expression: data, or the operation that yields it.
+#[derive(Clone)]
+enum Value {
+    Unknown,
+    Data(ConstId),
+    /// Index of the node.
+    Virtual(usize),
+}
+
+/// Folds every node it can; a node that is folded becomes a constant in place.
+pub fn fold_constants(mut graph: Graph) -> Graph {
+    let mut values = vec![Value::Unknown; graph.values.len()];
+    let mut facts = vec![Known::No; graph.values.len()];
+    for position in 0..graph.nodes.len() {
+        let node = &graph.nodes[position];
+        let &[output] = node.outputs.as_slice() else { continue };
+        let args = node.inputs.iter().map(|v| facts[v.index()]);
+        let known = known(&node.op, args, graph.ty(output), &graph.consts);
+        match (known, &node.op) {
+            (Known::No, _) => continue,
+            (Known::Folded(_), Op::Constant(id)) => values[output.index()] = Value::Data(*id),
+            (Known::Virtual(_), _) => values[output.index()] = Value::Virtual(position),
+            (Known::Folded(_), _) => {
+                let Some(tensor) = evaluate(&graph, node, &values, MAX_VIRTUAL_DEPTH) else { continue };
+                let id = graph.consts.add(tensor);
+                values[output.index()] = Value::Data(id);
+                let node = &mut graph.nodes[position];
+                node.op = Op::Constant(id);
+                node.inputs.clear();
+            }
+        }
+        facts[output.index()] = known;
+    }
+    graph
+}
+
+/// The single result of a node over constants.
+fn evaluate(graph: &Graph, node: &Node, values: &[Value], depth: u32) -> Option<Tensor> {
+    let operand = |value: &nnc_ir::ValueId| match values[value.index()] {
+        Value::Unknown => None,
+        Value::Data(id) => Some(graph.consts.get(id).clone()),
+        Value::Virtual(position) if depth > 0 => evaluate(graph, &graph.nodes[position], values, depth - 1),
+        Value::Virtual(_) => None,
+    };
+    let operands: Vec<Tensor> = node.inputs.iter().map(operand).collect::<Option<_>>()?;
+    evaluate_op(&node.op, &operands, &graph.consts).filter(|t| fits(t, graph.ty(node.outputs[0])))
+}
+
+/// The single result of an operation over constants.
+pub fn evaluate_op(op: &Op, operands: &[Tensor], consts: &ConstPool) -> Option<Tensor> {
+    let operands: Vec<&Tensor> = operands.iter().collect();
+    let mut results = eval_op(op, &operands, consts, &mut Env::new()).ok()?;
+    if results.len() == 1 { results.pop() } else { None }
+}
+
+fn fits(tensor: &Tensor, ty: &TensorType) -> bool {
+    tensor.dtype == ty.dtype && ty.static_shape().is_some_and(|shape| shape == tensor.shape)
+}

@@ -1,0 +1,83 @@
+//! Rewriting by equality saturation over the core ops.
+//!
+//! A rule is one named row of a table: a function that looks at a term and the classes below it and answers with
+//! classes equal to the term. Tables by topic: [`identity`], [`algebra`], [`broadcast`], [`reshape`], [`transpose`],
+//! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value by rounding, which `--numerics strict`
+//! leaves out.
+//!
+//! Invariants:
+//! - a guard answers no when it does not know;
+//! - a rule proposes terms through [`net::Net::add`], which refuses what does not fit, and equates classes of one type;
+//! - every rule has an example in the tests, where the reference interpreter evaluates all terms of all classes and
+//!   finds them equal.
+//!
+//! The stages: [`load`] makes an e-graph of a graph, [`saturate`] applies rules, [`extract`] chooses the cheapest terms
+//! by [`cost`], [`emit`] makes a graph of them.
+
+pub mod algebra;
+pub mod approx;
+pub mod batch_norm;
+pub mod broadcast;
+pub mod cost;
+pub mod emit;
+pub mod extract;
+pub mod facts;
+pub mod groups;
+pub mod identity;
+pub mod language;
+pub mod load;
+pub mod net;
+pub mod pad;
+pub mod reduce;
+pub mod reshape;
+pub mod saturate;
+#[cfg(test)]
+mod tests;
+pub mod transpose;
+mod transpose_shape;
+
+use cost::Costs;
+use egg::Id;
+use net::Net;
+use nnc_desc::Target;
+use nnc_ir::Graph;
+use saturate::{Limits, Report, Site, Stop};
+
+/// A named rewrite.
+pub struct Rule {
+    /// Its name in reports and tests.
+    pub name: &'static str,
+    /// Classes equal to the term at hand; none when the rule does not apply.
+    pub apply: fn(&mut Net, &Site) -> Vec<Id>,
+}
+
+/// The rules that keep every value as it is (a zero may change its sign).
+pub const EXACT: &[&[Rule]] =
+    &[identity::RULES, algebra::RULES, broadcast::RULES, reshape::RULES, transpose::RULES, reduce::RULES, pad::RULES];
+
+/// The result of a rule that finds at most one equal class.
+fn one(found: Option<Id>) -> Vec<Id> {
+    found.into_iter().collect()
+}
+
+/// Rewrites a graph with the rules of `tables`. What cannot be represented stays as it is.
+pub fn rewrite(
+    graph: Graph,
+    tables: &[&[Rule]],
+    target: &Target,
+    fuel: &mut Option<usize>,
+) -> (Graph, Report) {
+    let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
+    let mut loaded = load::load(&graph);
+    let report = saturate::saturate(&mut loaded.net, &rules, Limits::default(), fuel);
+    if report.stop == Stop::Conflict {
+        debug_assert!(false, "a rule equated different types: {report:?}");
+        return (graph, report);
+    }
+    let fixed = (0..graph.nodes.len()).filter(|&i| emit::is_fixed(&loaded, &graph, i));
+    let needed = fixed.flat_map(|i| &graph.nodes[i].inputs).chain(graph.outputs.iter().map(|(_, v)| v));
+    let roots: Vec<Id> = needed.filter_map(|v| loaded.classes[v.index()]).collect();
+    let rewritten = extract::extract(&loaded.net, &roots, &Costs::new(target, &graph.dims))
+        .and_then(|choice| emit::emit(&graph, &loaded, &choice));
+    (rewritten.unwrap_or(graph), report)
+}

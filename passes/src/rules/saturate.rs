@@ -1,0 +1,165 @@
+//! Saturation: applies rules until nothing changes.
+//!
+//! Classes are visited in order of creation, and a rule sees what was found earlier in the same round, so that a
+//! transpose sinks through a whole chain of operations in one round. After the first round only classes above a
+//! change are visited again. Limits count rounds, terms and rewrites, never time, so results do not depend on the
+//! machine.
+//!
+//! Source: Willsey et al., "egg: Fast and Extensible Equality Saturation" (POPL 2021, arXiv:2004.03082), whose e-graph
+//! this uses. Its `Runner` searches all rules before it applies any; rules here are functions that match and build, so
+//! the loop is our own, and each rewrite can be counted (`fuel`) when a wrong one is looked for by bisection.
+
+use super::Rule;
+use super::language::Head;
+use super::net::Net;
+use egg::Id;
+use nnc_ir::op::Op;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Rules look this many operations deep, so a change may enable a rule that far above it.
+const DEPTH: usize = 3;
+
+/// Where saturation stops, whatever is left to do.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Rounds over the graph.
+    pub rounds: usize,
+    /// Terms per term of the graph at the beginning.
+    pub growth: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { rounds: 64, growth: 8 }
+    }
+}
+
+/// Why saturation stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// No rule has anything new to say.
+    Saturated,
+    /// [`Limits::rounds`].
+    Rounds,
+    /// [`Limits::growth`].
+    Terms,
+    /// The rewrites allowed are used up.
+    Fuel,
+    /// A rule equated two types; the result is not used.
+    Conflict,
+}
+
+/// What saturation did.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Why it stopped.
+    pub stop: Stop,
+    /// Rounds begun.
+    pub rounds: usize,
+    /// Terms at the end.
+    pub terms: usize,
+    /// Rewrites by rule.
+    pub applied: BTreeMap<&'static str, usize>,
+}
+
+/// A term that rules may rewrite.
+pub struct Site<'a> {
+    /// Its class.
+    pub class: Id,
+    /// Its operation.
+    pub op: &'a Op,
+    /// Its operands.
+    pub args: &'a [Id],
+}
+
+/// Applies `rules`; `fuel` counts down by one for each rewrite that changed something.
+pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Option<usize>) -> Report {
+    let mut report = Report { stop: Stop::Rounds, rounds: 0, terms: 0, applied: BTreeMap::new() };
+    let most = net.egraph.total_size().saturating_mul(limits.growth).max(1000);
+    net.egraph.rebuild();
+    net.egraph.analysis.changed.clear();
+    let mut work: BTreeSet<Id> = net.egraph.classes().map(|class| class.id).collect();
+    for round in 0..limits.rounds {
+        report.rounds = round + 1;
+        for id in work {
+            if let Some(stop) = visit(net, id, rules, fuel, &mut report) {
+                report.stop = stop;
+                break;
+            }
+            if net.egraph.total_size() > most {
+                report.stop = Stop::Terms;
+                break;
+            }
+        }
+        net.egraph.rebuild();
+        if net.egraph.analysis.conflict {
+            report.stop = Stop::Conflict;
+        }
+        work = above(net);
+        if report.stop == Stop::Rounds && work.is_empty() {
+            report.stop = Stop::Saturated;
+        }
+        if report.stop != Stop::Rounds {
+            break;
+        }
+    }
+    report.terms = net.egraph.total_size();
+    report
+}
+
+/// Applies every rule to every term of a class.
+fn visit(
+    net: &mut Net,
+    id: Id,
+    rules: &[&Rule],
+    fuel: &mut Option<usize>,
+    report: &mut Report,
+) -> Option<Stop> {
+    let class = net.egraph.find(id);
+    let heads = &net.egraph.analysis.heads;
+    let terms: Vec<(Arc<Head>, Box<[Id]>)> =
+        net.egraph[class].iter().map(|t| (heads.get(t.head).clone(), t.args.clone())).collect();
+    for (head, args) in &terms {
+        let Head::Op(op) = &**head else { continue };
+        for rule in rules {
+            if *fuel == Some(0) {
+                return Some(Stop::Fuel);
+            }
+            net.egraph.analysis.origin = net.facts(class).origin;
+            let site = Site { class: net.egraph.find(class), op, args };
+            for found in (rule.apply)(net, &site) {
+                if net.facts(found).ty != net.facts(class).ty {
+                    return Some(Stop::Conflict);
+                }
+                if net.egraph.union(class, found) {
+                    *report.applied.entry(rule.name).or_default() += 1;
+                    if let Some(left) = fuel {
+                        *left = left.saturating_sub(1);
+                    }
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The classes that changed since the last call, and those a few operations above.
+fn above(net: &mut Net) -> BTreeSet<Id> {
+    let changed = std::mem::take(&mut net.egraph.analysis.changed);
+    let mut found: BTreeSet<Id> = changed.into_iter().map(|id| net.egraph.find(id)).collect();
+    let mut frontier: Vec<Id> = found.iter().copied().collect();
+    for _ in 0..DEPTH {
+        let mut next = vec![];
+        for id in frontier {
+            for parent in net.egraph[id].parents() {
+                let parent = net.egraph.find(parent);
+                if found.insert(parent) {
+                    next.push(parent);
+                }
+            }
+        }
+        frontier = next;
+    }
+    found
+}
