@@ -145,3 +145,35 @@ fn arg_max_and_padding() {
         1e-6,
     );
 }
+
+#[test]
+fn recurrent_layers() {
+    for (kind, gates, results) in [
+        ("lstm", 32, ": f32[5, n, 8], f32[n, 8], f32[n, 8]"),
+        ("gru", 24, ": f32[5, n, 8], f32[n, 8]"),
+        ("gru_linear_before_reset", 24, ": f32[5, n, 8], f32[n, 8]"),
+        ("rnn", 8, ": f32[5, n, 8], f32[n, 8]"),
+    ] {
+        let activations = match kind {
+            "lstm" => "[sigmoid, tanh, tanh]",
+            "rnn" => "[tanh]",
+            _ => "[sigmoid, tanh]",
+        };
+        for reverse in [false, true] {
+            let last = if kind == "lstm" { "%7, %8, %9" } else { "%7, %8" };
+            let (c0, c0_input) = if kind == "lstm" { (", %4", ", %4: f32[n, 8]") } else { ("", "") };
+            check(
+                &format!(
+                    "dim n in 1..
+                     graph @t(%0: f32[5, n, {gates}], %3: f32[n, 8]{c0_input}) -> (y: %7, h: %8) {{
+                       %1 = constant f32[8, {gates}] random=1
+                       %2 = constant f32[{gates}] random=2
+                       {last} = recurrent %0, %1, %2, %3{c0} cell={{kind={kind} reverse={reverse} activations={activations} clip=none input_forget=false peepholes=false sequence_lengths=false}} {results}
+                     }}"
+                ),
+                &[1, 3],
+                1e-5,
+            );
+        }
+    }
+}
