@@ -151,10 +151,12 @@ fn convolve<T: Number>(
             let sums = &mut out[n * outputs + position * filters..][..filters];
             for &(kernel, input) in taps {
                 let pixel = &x[n * inputs + input * channels..][..channels];
-                for (c, &value) in pixel.iter().enumerate() {
-                    let first = c / per_group * group_filters;
-                    let weights = &w[(kernel * per_group + c % per_group) * filters + first..][..group_filters];
-                    add_scaled(&mut sums[first..first + group_filters], value, weights);
+                for (g, part) in pixel.chunks_exact(per_group).enumerate() {
+                    let sums = &mut sums[g * group_filters..][..group_filters];
+                    for (c, &value) in part.iter().enumerate() {
+                        let weights = &w[(kernel * per_group + c) * filters + g * group_filters..][..group_filters];
+                        add_scaled(sums, value, weights);
+                    }
                 }
             }
         }
