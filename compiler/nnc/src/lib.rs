@@ -1,1 +1,24 @@
-//! nnc
+//! The whole of nnc: the pipeline from an ONNX file to native code, and what the `nnc` command does with the result.
+//!
+//! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
+//! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors ([`array`], [`inputs`], [`compare`]), reports
+//! ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
+//!
+//! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
+//! appears whole or not at all.
+
+pub mod array;
+pub mod cases;
+pub mod commands;
+pub mod compare;
+pub mod dims;
+pub mod driver;
+pub mod errors;
+pub mod inputs;
+pub mod inspect;
+pub mod name;
+pub mod npz;
+pub mod output;
+pub mod panics;
+pub mod progress;
+pub mod statistics;

@@ -1,0 +1,202 @@
+//! `nnc compile`: a model file to an artifact and its header, or to the text form of a stage.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use indicatif::ProgressBar;
+use nnc_desc::Target;
+use nnc_ir::Graph;
+use nnc_kernels::Program;
+
+use crate::driver::{self, Compilation, Halt, Numerics, Options, Watch};
+use crate::errors::{Failure, Result};
+use crate::{dims, name, output, progress};
+
+/// Arguments of `nnc compile`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// ONNX file
+    model: PathBuf,
+    /// Artifact: .so, .o or .a; its header goes beside it as .h
+    #[arg(short, long, value_name = "FILE", required_unless_present_any = ["emit", "stop_after"])]
+    output: Option<PathBuf>,
+    /// x86_64, x86_64-avx2, x86_64-avx512, aarch64 or native, then +feature and -feature
+    #[arg(long, default_value = "native")]
+    target: String,
+    /// Fix a symbolic dimension, or bound it: batch=8, batch=1..64
+    #[arg(long = "dim", value_name = "NAME=SIZE")]
+    dims: Vec<String>,
+    /// How far results may be from the model's arithmetic taken literally
+    #[arg(long, value_enum, default_value_t)]
+    numerics: Numerics,
+    /// Name in C; by default the artifact's
+    #[arg(long, value_name = "IDENT")]
+    name: Option<String>,
+    /// Print what a pass yields
+    #[arg(long, value_name = "after:PASS")]
+    dump_ir: Vec<String>,
+    /// Stop after a pass, without an artifact
+    #[arg(long, value_name = "PASS")]
+    stop_after: Option<String>,
+    /// Write the text of a stage, or the object, instead of the artifact
+    #[arg(long, value_enum)]
+    emit: Option<Emit>,
+}
+
+/// What `--emit` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Emit {
+    /// The graph after all passes
+    Graph,
+    /// The kernels
+    Kernels,
+    /// The host plan: buffers and steps
+    Plan,
+    /// Cranelift's intermediate form
+    Clif,
+    /// Assembly
+    Asm,
+    /// The object file
+    Obj,
+}
+
+/// What the output's name asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Library,
+    Object,
+    Archive,
+}
+
+impl Format {
+    fn of(path: &Path) -> Option<Format> {
+        match path.extension()?.to_str()? {
+            "so" => Some(Format::Library),
+            "o" => Some(Format::Object),
+            "a" => Some(Format::Archive),
+            _ => None,
+        }
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the arguments are wrong, the model cannot be compiled, or the output cannot be written.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let options = options(arguments)?;
+    let mut watch = Terminal { spinner: progress::spinner("compiling"), dumps: dumps(&arguments.dump_ir)? };
+    check_outputs(arguments)?;
+    let done = compile(arguments, &options, &mut watch);
+    watch.spinner.finish_and_clear();
+    match done {
+        Ok(()) | Err(Halt::Stopped) => Ok(()),
+        Err(Halt::Failed(failure)) => Err(failure),
+    }
+}
+
+fn options(arguments: &Arguments) -> Result<Options> {
+    let name = match (&arguments.name, &arguments.output) {
+        (Some(name), _) => {
+            name::check(name)?;
+            name.clone()
+        }
+        (None, Some(path)) => name::from_path(path),
+        (None, None) => name::from_path(&arguments.model),
+    };
+    Ok(Options {
+        target: Target::parse(&arguments.target)?,
+        dims: dims::parse(&arguments.dims)?,
+        numerics: arguments.numerics,
+        name,
+        stop_after: arguments.stop_after.clone(),
+    })
+}
+
+/// The passes that `--dump-ir` names.
+fn dumps(texts: &[String]) -> Result<Vec<String>> {
+    let pass = |text: &String| {
+        let pass = text.strip_prefix("after:").ok_or_else(|| {
+            Failure::user(format!("--dump-ir {text}: not after:PASS; write after:lower, for example"))
+        })?;
+        driver::check_stage("--dump-ir after:", pass)?;
+        Ok(pass.to_owned())
+    };
+    texts.iter().map(pass).collect()
+}
+
+/// Finds out before the work whether its results can be kept.
+fn check_outputs(arguments: &Arguments) -> Result<()> {
+    let Some(path) = &arguments.output else { return Ok(()) };
+    if same_file(path, &arguments.model) {
+        return Err(Failure::user(format!("{}: the output would replace the model", path.display())));
+    }
+    output::check_writable(path)?;
+    if arguments.emit.is_none() {
+        if Format::of(path).is_none() {
+            let message = format!("{}: the output's name must end in .so, .o or .a", path.display());
+            return Err(Failure::user(message));
+        }
+        output::check_writable(&path.with_extension("h"))?;
+    }
+    Ok(())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<(), Halt> {
+    let mut compilation = Compilation::new(options, watch)?;
+    let model = compilation.import(&arguments.model)?;
+    let graph = compilation.graph(&model)?;
+    if arguments.emit == Some(Emit::Graph) {
+        return Ok(emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?);
+    }
+    let program = compilation.program(graph, &model.file)?;
+    match arguments.emit {
+        Some(Emit::Kernels) => {
+            let kernels: Vec<String> = program.kernels.iter().map(nnc_kernels::print::kernel).collect();
+            Ok(emit(arguments, kernels.join("\n").as_bytes())?)
+        }
+        Some(Emit::Plan) => Ok(emit(arguments, nnc_kernels::print::program(&program).as_bytes())?),
+        _ => Err(Failure::unsupported(format!("{}: no code generation", model.file)).into()),
+    }
+}
+
+/// Writes what `--emit` asks for to the output, or to standard output if there is none.
+fn emit(arguments: &Arguments, bytes: &[u8]) -> Result<()> {
+    let Some(path) = &arguments.output else {
+        return std::io::stdout().write_all(bytes).map_err(|e| Failure::user(format!("standard output: {e}")));
+    };
+    output::write(path, |file| file.write_all(bytes).map_err(|e| Failure::io(path, "cannot be written", &e)))
+}
+
+/// Shows stages on a spinner, and prints those that `--dump-ir` names.
+struct Terminal {
+    spinner: ProgressBar,
+    dumps: Vec<String>,
+}
+
+impl Terminal {
+    fn dump(&self, stage: &str, text: impl FnOnce() -> String) -> Result<()> {
+        if self.dumps.iter().any(|d| d == stage) {
+            progress::print(Some(&self.spinner), &format!("; after {stage}\n{}", text()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Watch for Terminal {
+    fn begin(&mut self, stage: &str) {
+        self.spinner.set_message(stage.to_owned());
+    }
+
+    fn graph(&mut self, stage: &str, graph: &Graph) -> Result<()> {
+        self.dump(stage, || nnc_ir::print::graph(graph))
+    }
+
+    fn program(&mut self, stage: &str, program: &Program) -> Result<()> {
+        self.dump(stage, || nnc_kernels::print::program(program))
+    }
+}

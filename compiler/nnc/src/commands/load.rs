@@ -1,0 +1,69 @@
+//! What `run` and `bench` share: a model from either kind of file, and threads.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use nnc_runtime::{Model, Pool, Threads};
+
+use crate::driver::{self, Options};
+use crate::errors::{Failure, Result};
+use crate::progress;
+
+/// The threads that a command runs a model on.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ThreadArguments {
+    /// Threads; by default as many as the process may use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: Option<u16>,
+}
+
+impl ThreadArguments {
+    /// The threads.
+    pub fn threads(&self) -> Threads {
+        match self.threads {
+            None => Threads::Shared,
+            Some(1) => Threads::Serial,
+            Some(n) => Threads::Pool(Pool::new(usize::from(n))),
+        }
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> usize {
+        self.threads.map_or_else(|| Pool::shared().threads(), usize::from)
+    }
+}
+
+/// Whether a file is an ONNX model to compile rather than a compiled one.
+///
+/// The name decides unless the content says otherwise.
+pub fn is_source(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut f| f.read_exact(&mut magic));
+    if read.is_ok() && magic == *b"\x7fELF" {
+        return false;
+    }
+    !path.extension().is_some_and(|e| e == "so")
+}
+
+/// Loads a compiled model, or compiles an ONNX file into the memory of this process.
+///
+/// # Errors
+/// When the file is neither, or cannot be run here.
+pub fn load(path: &Path) -> Result<Model> {
+    if !is_source(path) {
+        return Ok(Model::load(path)?);
+    }
+    let options = Options::native(crate::name::from_path(path))?;
+    let spinner = progress::spinner("compiling");
+    let model = driver::load(path, &options);
+    spinner.finish_and_clear();
+    model
+}
+
+/// Puts the model's file in front of what the runtime says of a run.
+pub fn run_failure(path: &Path, error: nnc_runtime::Error) -> Failure {
+    let message = error.to_string();
+    let failure = Failure::from(error);
+    if message.starts_with(&path.display().to_string()) { failure } else { failure.in_file(path.display()) }
+}

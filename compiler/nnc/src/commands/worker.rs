@@ -1,0 +1,119 @@
+//! The process that `nnc test` runs cases in, so that a crash of one does not end the run.
+//!
+//! Protocol: each line of standard input is a case's folder as a JSON string, each line of standard output the
+//! [`Verdict`] on it, in order. The end of the input ends the worker.
+
+use std::io::{BufRead, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use nnc_desc::Target;
+use nnc_onnx::ElemType;
+use nnc_runtime::{DType, Model, Runner, TensorRef, Threads};
+use serde::{Deserialize, Serialize};
+
+use crate::array::Array;
+use crate::cases::{Case, DataSet};
+use crate::driver::{Compilation, Options, Unwatched};
+use crate::errors::{Blame, Failure, Result};
+use crate::{compare, panics};
+
+/// Arguments of the worker.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Processor to compile for
+    #[arg(long, default_value = "native")]
+    target: String,
+}
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Every output was as expected.
+    Ok,
+    /// One was not, or something broke; why.
+    Failed(String),
+    /// nnc cannot compile the model; why.
+    Unsupported(String),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the pipes to the parent break.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let target = Target::parse(&arguments.target)?;
+    let pipe = |e: std::io::Error| Failure::user(format!("the worker's pipe: {e}"));
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let folder: PathBuf = serde_json::from_str(&line.map_err(pipe)?)
+            .map_err(|e| Failure::user(format!("the worker's input: {e}")))?;
+        let verdict = serde_json::to_string(&verdict(&folder, &target))
+            .map_err(|e| Failure::internal(format!("the worker's output: {e}")))?;
+        writeln!(out, "{verdict}").and_then(|()| out.flush()).map_err(pipe)?;
+    }
+    Ok(())
+}
+
+/// Runs a case, come what may short of a crash.
+fn verdict(folder: &Path, target: &Target) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(|| run_case(folder, target))) {
+        Ok(Ok(None)) => Verdict::Ok,
+        Ok(Ok(Some(difference))) => Verdict::Failed(difference),
+        Ok(Err(failure)) if failure.blame() == Blame::Compiler => Verdict::Unsupported(failure.to_string()),
+        Ok(Err(failure)) => Verdict::Failed(failure.to_string()),
+        Err(_) => Verdict::Failed(panics::last()),
+    }
+}
+
+/// How the outputs of a case differ from the expected ones, if they do.
+fn run_case(folder: &Path, target: &Target) -> Result<Option<String>> {
+    let case = Case::open(folder)?;
+    let options = Options { target: target.clone(), ..Options::native(crate::name::from_path(&case.model()))? };
+    let mut watch = Unwatched;
+    let mut compilation = Compilation::new(&options, &mut watch)?;
+    let source = compilation.import(&case.model())?;
+    let model = compilation.load(&source)?;
+    for set in &case.sets {
+        let inputs = inputs(set, &source, &model)?;
+        let views: Vec<TensorRef<'_>> = inputs.iter().map(|a| a.view()).collect();
+        let mut runner = Runner::new(model.clone(), Threads::Serial);
+        runner.run(&views).map_err(|e| Failure::from(e).in_file(set.folder.display()))?;
+        for (position, file) in &set.outputs {
+            let Some(info) = model.signature().outputs.get(*position) else {
+                return Ok(Some(format!("there is no output {position}")));
+            };
+            let want = tensor(file)?;
+            if let Err(difference) = compare::compare(runner.output(*position), want.view(), case.tolerance) {
+                return Ok(Some(format!("output `{}`: {difference}", info.name)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The inputs that the compiled model takes, from a data set's files, which count the inputs of the source.
+///
+/// A file for an input with a default value is passed over: the value is part of the compiled model.
+fn inputs(set: &DataSet, source: &nnc_onnx::Model, model: &Model) -> Result<Vec<Array>> {
+    let taken = model.signature().inputs.iter().map(|info| {
+        let position = source.graph.inputs.iter().position(|i| i.name == info.name);
+        let file = set.inputs.iter().find(|f| Some(f.0) == position);
+        let (_, file) =
+            file.ok_or_else(|| Failure::user(format!("{}: no file for input `{}`", set.folder.display(), info.name)))?;
+        tensor(file)
+    });
+    taken.collect()
+}
+
+/// A tensor from its file.
+fn tensor(file: &Path) -> Result<Array> {
+    let tensor = nnc_onnx::load_tensor(file)?.tensor;
+    let dtype = u32::try_from(tensor.elem_type.number()).ok().and_then(DType::from_code);
+    let dtype = dtype
+        .filter(|_| tensor.elem_type != ElemType::String)
+        .ok_or_else(|| Failure::unsupported(format!("{}: tensors of type {}", file.display(), tensor.elem_type)))?;
+    let dims = tensor.dims.iter().map(|&d| d as i64).collect();
+    Array::from_bytes(dtype, dims, tensor.bytes()).map_err(|e| e.in_file(file.display()))
+}

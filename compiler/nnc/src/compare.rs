@@ -1,0 +1,149 @@
+//! Whether an output is the expected one: `numpy.testing.assert_allclose` for floats, equality for all else.
+//!
+//! A float passes when `|got - want| <= atol + rtol * |want|`; NaN equals NaN, an infinity only itself.
+
+use half::{bf16, f16};
+use nnc_runtime::{DType, TensorRef};
+
+/// How far a float may be off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tolerance {
+    /// Relative to the expected value.
+    pub rtol: f64,
+    /// Absolute.
+    pub atol: f64,
+}
+
+impl Default for Tolerance {
+    fn default() -> Tolerance {
+        Tolerance { rtol: 1e-3, atol: 1e-7 }
+    }
+}
+
+impl Tolerance {
+    /// Reads `rtol atol`.
+    pub fn parse(text: &str) -> Option<Tolerance> {
+        let mut numbers = text.split_whitespace().map(|word| word.parse::<f64>().ok());
+        let tolerance = Tolerance { rtol: numbers.next()??, atol: numbers.next()?? };
+        let valid = |x: f64| x >= 0.0 && x.is_finite();
+        (numbers.next().is_none() && valid(tolerance.rtol) && valid(tolerance.atol)).then_some(tolerance)
+    }
+
+    fn accepts(self, got: f64, want: f64) -> bool {
+        if got.is_nan() || want.is_nan() {
+            return got.is_nan() && want.is_nan();
+        }
+        let finite = got.is_finite() && want.is_finite();
+        got == want || (finite && (got - want).abs() <= self.atol + self.rtol * want.abs())
+    }
+}
+
+/// Compares an output with the expected one; says in a few words how they differ.
+///
+/// # Errors
+/// When type, shape or an element differs.
+pub fn compare(got: TensorRef<'_>, want: TensorRef<'_>, tolerance: Tolerance) -> Result<(), String> {
+    if got.dtype != want.dtype {
+        return Err(format!("type {}, expected {}", got.dtype, want.dtype));
+    }
+    if got.dims != want.dims {
+        return Err(format!("shape {:?}, expected {:?}", got.dims, want.dims));
+    }
+    if got.data.len() != want.data.len() {
+        return Err(format!("{} bytes, expected {}", got.data.len(), want.data.len()));
+    }
+    let Some(size) = element_size(got.dtype) else {
+        let same = got.data == want.data;
+        return if same { Ok(()) } else { Err("other bits than expected".to_owned()) };
+    };
+    let float = float_reader(got.dtype);
+    let (mut wrong, mut count, mut first) = (0usize, 0usize, None);
+    for (i, (g, w)) in got.data.chunks_exact(size).zip(want.data.chunks_exact(size)).enumerate() {
+        count += 1;
+        if g == w || float.is_some_and(|read| tolerance.accepts(read(g), read(w))) {
+            continue;
+        }
+        wrong += 1;
+        first.get_or_insert_with(|| (i, element(got.dtype, g), element(want.dtype, w)));
+    }
+    match first {
+        None => Ok(()),
+        Some((i, g, w)) => Err(format!("{wrong} of {count} elements differ, the first at {i}: {g}, expected {w}")),
+    }
+}
+
+/// Bytes of an element, for types of whole bytes.
+fn element_size(dtype: DType) -> Option<usize> {
+    (dtype.bits() >= 8).then_some(dtype.bits() as usize / 8)
+}
+
+fn float_reader(dtype: DType) -> Option<fn(&[u8]) -> f64> {
+    Some(match dtype {
+        DType::F16 => |b| f16::from_le_bytes(array(b)).to_f64(),
+        DType::BF16 => |b| bf16::from_le_bytes(array(b)).to_f64(),
+        DType::F32 => |b| f64::from(f32::from_le_bytes(array(b))),
+        DType::F64 => |b| f64::from_le_bytes(array(b)),
+        _ => return None,
+    })
+}
+
+/// An element as text.
+fn element(dtype: DType, bytes: &[u8]) -> String {
+    if let Some(read) = float_reader(dtype) {
+        return format!("{}", read(bytes));
+    }
+    match dtype {
+        DType::I8 => i8::from_le_bytes(array(bytes)).to_string(),
+        DType::I16 => i16::from_le_bytes(array(bytes)).to_string(),
+        DType::I32 => i32::from_le_bytes(array(bytes)).to_string(),
+        DType::I64 => i64::from_le_bytes(array(bytes)).to_string(),
+        _ => bytes.iter().rev().fold(0u128, |n, &b| n << 8 | u128::from(b)).to_string(),
+    }
+}
+
+/// The bytes as an array; those beyond a shorter slice are 0, so that no size can be wrong.
+fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut array = [0; N];
+    array.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(got: &[f32], want: &[f32]) -> Result<(), String> {
+        let dims = [got.len() as i64];
+        let want_dims = [want.len() as i64];
+        compare(TensorRef::new(&dims, got), TensorRef::new(&want_dims, want), Tolerance::default())
+    }
+
+    #[test]
+    fn floats_within_tolerance() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        assert!(floats(&[1.0, inf, nan, 0.0], &[1.0009, inf, -nan, -0.0]).is_ok());
+        for (got, want) in [(1.0, 1.002), (inf, -inf), (inf, 1.0), (1.0, inf), (nan, 1.0), (1.0, nan), (0.0, 1e-6)] {
+            assert!(floats(&[got], &[want]).is_err(), "{got} {want}");
+        }
+        let text = floats(&[1.0, 2.0, 3.0], &[1.0, 2.5, 4.0]).unwrap_err();
+        assert_eq!(text, "2 of 3 elements differ, the first at 1: 2, expected 2.5");
+    }
+
+    #[test]
+    fn all_else_is_exact() {
+        let (one, two) = (TensorRef::new(&[1], &[-1i8]), TensorRef::new(&[1], &[2i8]));
+        let text = compare(one, two, Tolerance { rtol: 9.0, atol: 9.0 }).unwrap_err();
+        assert_eq!(text, "1 of 1 elements differ, the first at 0: -1, expected 2");
+        assert!(compare(two, two, Tolerance::default()).is_ok());
+        assert!(compare(two, TensorRef::new(&[], &[2i8]), Tolerance::default()).is_err());
+        assert!(compare(two, TensorRef::new(&[1], &[2u8]), Tolerance::default()).is_err());
+    }
+
+    #[test]
+    fn reads_tolerances() {
+        assert_eq!(Tolerance::parse("1e-3 1e-07\n"), Some(Tolerance { rtol: 1e-3, atol: 1e-7 }));
+        for text in ["", "1", "1 2 3", "x 1", "-1 1", "nan 1"] {
+            assert_eq!(Tolerance::parse(text), None, "{text}");
+        }
+    }
+}

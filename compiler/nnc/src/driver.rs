@@ -1,0 +1,238 @@
+//! The pipeline: a model file becomes a graph, a program of kernels, and machine code.
+//!
+//! ```text
+//! import ─▶ translate ─▶ (graph passes) ─▶ lower ─▶ plan_memory ─▶ codegen ─▶ file, or memory of this process
+//! ```
+//!
+//! What each stage yields is verified before the next one sees it, shown to a [`Watch`], and timed. A failed check is a
+//! defect of nnc and is reported as such, never as wrong code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nnc_desc::Target;
+use nnc_ir::Graph;
+use nnc_kernels::Program;
+use nnc_ops::DimRange;
+
+use crate::errors::{Failure, Result};
+
+/// How far a result may be from the model's arithmetic taken literally.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Numerics {
+    /// Sums are reassociated, convolutions transformed where the error stays within bounds.
+    #[default]
+    Default,
+    /// No rewrite that changes a value.
+    Strict,
+}
+
+/// What the user decides about a compilation.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The processor.
+    pub target: Target,
+    /// Sizes or ranges of symbolic dimensions.
+    pub dims: BTreeMap<String, DimRange>,
+    /// Freedom of rewrites.
+    pub numerics: Numerics,
+    /// The model's name, a C identifier.
+    pub name: String,
+    /// The stage after which to stop.
+    pub stop_after: Option<String>,
+}
+
+impl Options {
+    /// The defaults, for the processor of this machine.
+    ///
+    /// # Errors
+    /// When nnc does not know this processor.
+    pub fn native(name: impl Into<String>) -> Result<Options> {
+        Ok(Options {
+            target: Target::parse("native")?,
+            dims: BTreeMap::new(),
+            numerics: Numerics::Default,
+            name: name.into(),
+            stop_after: None,
+        })
+    }
+}
+
+/// Looks on at a compilation.
+pub trait Watch {
+    /// A stage begins.
+    fn begin(&mut self, _stage: &str) {}
+
+    /// A stage has yielded a graph.
+    ///
+    /// # Errors
+    /// What goes wrong in showing it.
+    fn graph(&mut self, _stage: &str, _graph: &Graph) -> Result<()> {
+        Ok(())
+    }
+
+    /// A stage has yielded a program.
+    ///
+    /// # Errors
+    /// What goes wrong in showing it.
+    fn program(&mut self, _stage: &str, _program: &Program) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A [`Watch`] that looks away.
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+/// Why a compilation ended early.
+#[derive(Debug)]
+pub enum Halt {
+    /// It failed.
+    Failed(Failure),
+    /// The stage of [`Options::stop_after`] is done.
+    Stopped,
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Halt {
+        Halt::Failed(failure)
+    }
+}
+
+impl Halt {
+    /// The failure, for a compilation that was not asked to stop.
+    pub fn into_failure(self) -> Failure {
+        match self {
+            Halt::Failed(failure) => failure,
+            Halt::Stopped => Failure::user("stopped before there was code"),
+        }
+    }
+}
+
+/// The stages that have names, in order.
+pub fn stages() -> Vec<&'static str> {
+    vec!["translate", "lower", "plan_memory"]
+}
+
+/// A compilation in progress.
+pub struct Compilation<'a> {
+    options: &'a Options,
+    watch: &'a mut dyn Watch,
+    /// How long each stage took.
+    pub timings: Vec<(String, Duration)>,
+}
+
+impl<'a> Compilation<'a> {
+    /// A compilation that has not begun.
+    ///
+    /// # Errors
+    /// When the options name a stage that does not exist.
+    pub fn new(options: &'a Options, watch: &'a mut dyn Watch) -> Result<Compilation<'a>> {
+        if let Some(stage) = &options.stop_after {
+            check_stage("--stop-after", stage)?;
+        }
+        Ok(Compilation { options, watch, timings: vec![] })
+    }
+
+    /// Runs a stage.
+    fn stage<T>(&mut self, name: &str, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        self.watch.begin(name);
+        let start = Instant::now();
+        let result = body(self);
+        self.timings.push((name.to_owned(), start.elapsed()));
+        result
+    }
+
+    fn after_graph(&mut self, stage: &str, file: &str, graph: &Graph) -> Result<(), Halt> {
+        nnc_ir::verify::verify(graph).map_err(|e| Failure::internal(format!("{file}: after {stage}: {e}")))?;
+        self.watch.graph(stage, graph)?;
+        self.stop(stage)
+    }
+
+    fn after_program(&mut self, stage: &str, program: &Program) -> Result<(), Halt> {
+        self.watch.program(stage, program)?;
+        self.stop(stage)
+    }
+
+    fn stop(&self, stage: &str) -> Result<(), Halt> {
+        if self.options.stop_after.as_deref() == Some(stage) { Err(Halt::Stopped) } else { Ok(()) }
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// When it cannot be read or breaks ONNX's rules.
+    pub fn import(&mut self, path: &Path) -> Result<nnc_onnx::Model> {
+        self.stage("import", |_| Ok(nnc_onnx::Model::load(path)?))
+    }
+
+    /// The optimised graph of a model.
+    ///
+    /// # Errors
+    /// When the model cannot be translated, or does not fit the options.
+    pub fn graph(&mut self, model: &nnc_onnx::Model) -> Result<Graph, Halt> {
+        let options = nnc_ops::Options { dims: self.options.dims.clone() };
+        let mut graph = self.stage("translate", |_| Ok(nnc_ops::translate(model, &options)?))?;
+        graph.name.clone_from(&self.options.name);
+        self.after_graph("translate", &model.file, &graph)?;
+        Ok(graph)
+    }
+
+    /// The program of a graph; `file` is for messages.
+    ///
+    /// # Errors
+    /// When an operation has no lowering.
+    pub fn program(&mut self, graph: Graph, file: &str) -> Result<Program, Halt> {
+        let lower = |this: &mut Self| {
+            nnc_passes::lower::lower(&graph, &this.options.target)
+                .map_err(|e| Failure::unsupported(format!("{file}: {e}")))
+        };
+        let mut program = self.stage("lower", lower)?;
+        drop(graph);
+        self.after_program("lower", &program)?;
+        self.stage("plan_memory", |_| {
+            nnc_passes::memory::plan(&mut program);
+            let defect = |e: &dyn std::fmt::Display| Failure::internal(format!("{file}: after plan_memory: {e}"));
+            nnc_passes::memory_check::check(&program).map_err(|e| defect(&e))?;
+            nnc_kernels::verify::program(&program).map_err(|e| defect(&e))
+        })?;
+        self.after_program("plan_memory", &program)?;
+        Ok(program)
+    }
+
+    /// Compiles a model into the memory of this process.
+    ///
+    /// # Errors
+    /// When it cannot be compiled.
+    pub fn load(&mut self, model: &nnc_onnx::Model) -> Result<nnc_runtime::Model> {
+        let graph = self.graph(model).map_err(Halt::into_failure)?;
+        let _program = self.program(graph, &model.file).map_err(Halt::into_failure)?;
+        Err(Failure::unsupported(format!("{}: no code generation", model.file)))
+    }
+}
+
+/// Compiles a model file into the memory of this process.
+///
+/// # Errors
+/// When it cannot be read or compiled.
+pub fn load(path: &Path, options: &Options) -> Result<nnc_runtime::Model> {
+    let mut watch = Unwatched;
+    let mut compilation = Compilation::new(options, &mut watch)?;
+    let model = compilation.import(path)?;
+    compilation.load(&model)
+}
+
+/// Checks that a stage of that name exists; `option` is for the message.
+///
+/// # Errors
+/// When there is none.
+pub fn check_stage(option: &str, stage: &str) -> Result<()> {
+    let stages = stages();
+    if stages.contains(&stage) {
+        return Ok(());
+    }
+    let known = stages.join(", ");
+    Err(Failure::user(format!("{option} {stage}: no such pass; there are {known}")))
+}

@@ -1,0 +1,134 @@
+//! A model's inputs: from an archive, or made up.
+
+use std::path::Path;
+
+use nnc_ir::{Dim, DimTable, SymbolInfo};
+use nnc_runtime::{DType, DimKind, Signature, TensorInfo};
+
+use crate::array::Array;
+use crate::errors::{Failure, Result};
+use crate::npz::{Header, Reader};
+
+/// Reads every input of a model from an archive, by name. Arrays of other names are ignored.
+///
+/// # Errors
+/// When an input is missing, or has another type or shape than the model takes.
+pub fn from_npz(path: &Path, signature: &Signature) -> Result<Vec<Array>> {
+    let mut reader = Reader::open(path)?;
+    let inputs = signature.inputs.iter();
+    inputs.map(|info| from_archive(&mut reader, path, info)).collect()
+}
+
+fn from_archive(reader: &mut Reader, path: &Path, info: &TensorInfo) -> Result<Array> {
+    let file = path.display();
+    let accept = |header: &Header| {
+        if header.is(info.dtype) && fits(&header.dims, info) {
+            return Ok(());
+        }
+        Err(Failure::user(format!("{file}: array `{}` is {}; the model takes {info}", info.name, header.describe())))
+    };
+    let array = reader.array(&info.name, info.dtype, accept)?;
+    array.ok_or_else(|| {
+        let names = reader.names();
+        let names = if names.is_empty() { "no arrays".to_owned() } else { names.join(", ") };
+        let name = &info.name;
+        Failure::user(format!("{file}: no array named `{name}`, which the model takes as {info}; it has {names}"))
+    })
+}
+
+/// Whether dimensions have the rank and the constants of an input; the runtime checks the symbols.
+fn fits(dims: &[i64], info: &TensorInfo) -> bool {
+    let constant = |d: &nnc_runtime::Dim| d.value.filter(|_| d.kind == DimKind::Constant);
+    dims.len() == info.dims.len() && dims.iter().zip(&info.dims).all(|(&n, d)| constant(d).is_none_or(|c| c == n))
+}
+
+/// The symbols' values for made-up inputs: 1, or the least allowed.
+pub fn default_symbols(signature: &Signature) -> Vec<(String, i64)> {
+    let symbols = signature.symbols.iter();
+    symbols.map(|s| (s.name.clone(), s.min.max(1).min(s.max))).collect()
+}
+
+/// The dimensions of every input when the symbols have their default values.
+///
+/// # Errors
+/// When a dimension is an expression that has no value for them.
+pub fn default_dims(signature: &Signature) -> Result<Vec<Vec<i64>>> {
+    let mut table = DimTable::default();
+    let values = default_symbols(signature);
+    for (name, _) in &values {
+        table.new_symbol(SymbolInfo::input(name.as_str()));
+    }
+    let size = |info: &TensorInfo, dim: &nnc_runtime::Dim| {
+        let value = match dim.kind {
+            DimKind::Constant => dim.value,
+            DimKind::Symbol => dim.symbol.and_then(|s| values.get(s)).map(|v| v.1),
+            DimKind::Expression | DimKind::Data => {
+                let parsed: Option<Dim> = table.parse(&dim.text).ok();
+                parsed.and_then(|d| d.eval(&|s| values.get(s.0 as usize).map(|v| v.1)))
+            }
+        };
+        value.filter(|&n| n >= 0).ok_or_else(|| {
+            let (name, text) = (&info.name, &dim.text);
+            Failure::user(format!("input `{name}`: no size can be chosen for dimension `{text}`; give --inputs"))
+        })
+    };
+    let inputs = signature.inputs.iter();
+    inputs.map(|info| info.dims.iter().map(|d| size(info, d)).collect()).collect()
+}
+
+/// Made-up inputs of the default dimensions, the same in every run: floats are normally distributed, integers and
+/// booleans are 0 or 1, which are indices and masks that most models take.
+///
+/// # Errors
+/// As [`default_dims`], or when an input is too large.
+pub fn random(signature: &Signature) -> Result<Vec<Array>> {
+    let mut rng = fastrand::Rng::with_seed(0);
+    let dims = default_dims(signature)?.into_iter();
+    let fill = |(info, dims): (&TensorInfo, Vec<i64>)| {
+        let name = &info.name;
+        let mut array = Array::zeros(info.dtype, dims).map_err(|e| e.in_file(format!("input `{name}`")))?;
+        fill(info.dtype, array.bytes_mut(), &mut rng);
+        Ok(array)
+    };
+    signature.inputs.iter().zip(dims).map(fill).collect()
+}
+
+fn fill(dtype: DType, bytes: &mut [u8], rng: &mut fastrand::Rng) {
+    let size = (dtype.bits() / 8).max(1) as usize;
+    for cell in bytes.chunks_exact_mut(size) {
+        match dtype {
+            DType::F32 => cell.copy_from_slice(&(normal(rng) as f32).to_le_bytes()),
+            DType::F64 => cell.copy_from_slice(&normal(rng).to_le_bytes()),
+            DType::F16 => cell.copy_from_slice(&half::f16::from_f64(normal(rng)).to_le_bytes()),
+            DType::BF16 => cell.copy_from_slice(&half::bf16::from_f64(normal(rng)).to_le_bytes()),
+            _ => cell[0] = u8::from(rng.bool()),
+        }
+    }
+}
+
+/// A normally distributed number (Box and Muller, 1958).
+fn normal(rng: &mut fastrand::Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.f64()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.f64()).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn normal_numbers() {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let numbers: Vec<f64> = (0..10_000).map(|_| normal(&mut rng)).collect();
+        let mean = numbers.iter().sum::<f64>() / 1e4;
+        let variance = numbers.iter().map(|x| x * x).sum::<f64>() / 1e4;
+        assert!(mean.abs() < 0.05 && (variance - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn integers_are_small_and_nonnegative() {
+        let mut bytes = [0; 800];
+        fill(DType::I64, &mut bytes, &mut fastrand::Rng::with_seed(1));
+        assert!(bytes.chunks_exact(8).all(|c| c[0] < 2 && c[1..] == [0; 7]));
+    }
+}

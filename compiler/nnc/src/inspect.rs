@@ -1,0 +1,227 @@
+//! What can be told of a compiled model or of an ONNX file without running it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use nnc_onnx::{DimInfo, Graph, TypeInfo, ValueInfo};
+use nnc_ops::registry;
+use nnc_runtime::{Model, Signature, TensorInfo};
+use serde_json::{Value, json};
+
+use crate::errors::Result;
+use crate::inputs;
+
+/// Facts, as JSON and as text.
+#[derive(Debug)]
+pub struct Report {
+    /// For programs: one object.
+    pub json: Value,
+    /// For people: lines.
+    pub text: String,
+}
+
+/// Facts about a compiled model.
+///
+/// # Errors
+/// When it cannot be loaded.
+pub fn compiled(path: &Path) -> Result<Report> {
+    let model = Model::load(path)?;
+    let signature = model.signature();
+    let (workspace, at) = workspace(&model);
+    let features: Vec<&str> = nnc_abi::Arch::HOST
+        .map_or_else(Vec::new, |arch| nnc_abi::names_of_features(arch, signature.features).collect());
+    let symbols = signature.symbols.iter().map(|s| {
+        let max = (s.max < i64::MAX).then_some(s.max);
+        json!({"name": s.name, "min": s.min, "max": max})
+    });
+    let json = json!({
+        "name": signature.name,
+        "target": signature.target,
+        "features": features,
+        "compiler": signature.compiler,
+        "inputs": signature.inputs.iter().map(tensor).collect::<Vec<_>>(),
+        "outputs": signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "dims": symbols.collect::<Vec<_>>(),
+        "kernels": signature.kernels,
+        "code_bytes": signature.code_bytes,
+        "weights_bytes": signature.weights_bytes,
+        "weights_file": signature.weights_file,
+        "workspace_bytes": workspace,
+        "workspace_at": at.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
+        "source_hash": hex(&signature.source_hash),
+        "weights_hash": hex(&signature.weights_hash),
+    });
+    let text = compiled_text(signature, workspace, &at, &features);
+    Ok(Report { json, text })
+}
+
+fn tensor(info: &TensorInfo) -> Value {
+    let dims: Vec<&str> = info.dims.iter().map(|d| d.text.as_str()).collect();
+    json!({"name": info.name, "dtype": info.dtype.name(), "dims": dims})
+}
+
+/// The workspace, and for which values of the symbols.
+fn workspace(model: &Model) -> (Option<u64>, Vec<(String, i64)>) {
+    if let Some(bytes) = model.signature().workspace_bytes {
+        return (Some(bytes), vec![]);
+    }
+    let dims = inputs::default_dims(model.signature()).unwrap_or_default();
+    let dims: Vec<&[i64]> = dims.iter().map(Vec::as_slice).collect();
+    let plan = model.plan(&dims).ok();
+    (plan.map(|p| p.workspace_bytes), inputs::default_symbols(model.signature()))
+}
+
+fn compiled_text(s: &Signature, workspace: Option<u64>, at: &[(String, i64)], features: &[&str]) -> String {
+    let mut out = Lines::default();
+    out.line("model", &s.name);
+    out.line("target", &s.target);
+    if !features.is_empty() {
+        out.line("features", features.join(" "));
+    }
+    out.line("compiler", &s.compiler);
+    out.lines("inputs", s.inputs.iter().map(|t| format!("{}: {t}", t.name)));
+    out.lines("outputs", s.outputs.iter().map(|t| format!("{}: {t}", t.name)));
+    let range = |s: &nnc_runtime::Symbol| match s.max {
+        i64::MAX => format!("{}: {} or more", s.name, s.min),
+        max => format!("{}: {} to {max}", s.name, s.min),
+    };
+    out.lines("dims", s.symbols.iter().map(range));
+    out.line("kernels", s.kernels);
+    out.line("code", format!("{} bytes", s.code_bytes));
+    let file = s.weights_file.as_ref().map_or_else(String::new, |f| format!(" in {f}"));
+    out.line("weights", format!("{} bytes{file}", s.weights_bytes));
+    let at: Vec<String> = at.iter().map(|(n, v)| format!("{n}={v}")).collect();
+    let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
+    let workspace = workspace.map_or_else(|| "depends on the dims".to_owned(), |b| format!("{b} bytes{at}"));
+    out.line("workspace", workspace);
+    out.line("source", hex(&s.source_hash));
+    out.text
+}
+
+/// Facts about an ONNX file; that operators are missing is one of them, not a failure.
+///
+/// # Errors
+/// When it cannot be read or breaks ONNX's rules.
+pub fn source(path: &Path) -> Result<Report> {
+    let model = nnc_onnx::Model::load(path)?;
+    let mut operators = BTreeMap::new();
+    count_operators(&model.graph, &mut operators);
+    let present: BTreeMap<&String, usize> = operators.iter().map(|(name, o)| (name, o.count)).collect();
+    let missing: Vec<&String> = operators.iter().filter(|(_, o)| o.missing).map(|(name, _)| name).collect();
+    let weights: u64 = model.graph.initializers.iter().map(|t| t.tensor.bytes().len() as u64).sum();
+    let inputs: Vec<&ValueInfo> = model.graph.required_inputs().collect();
+    let values = |list: &[&ValueInfo]| list.iter().map(|v| value(v)).collect::<Vec<_>>();
+    let outputs: Vec<&ValueInfo> = model.graph.outputs.iter().collect();
+    let json = json!({
+        "file": model.file,
+        "producer": model.producer,
+        "ir_version": model.ir_version,
+        "opsets": model.opset_imports,
+        "inputs": values(&inputs),
+        "outputs": values(&outputs),
+        "operators": present,
+        "missing": missing,
+        "weights_bytes": weights,
+        "kernels": null,
+        "code_bytes": null,
+        "workspace_bytes": null,
+    });
+    let mut out = Lines::default();
+    out.line("file", &model.file);
+    if !model.producer.is_empty() {
+        out.line("producer", &model.producer);
+    }
+    let domain = |d: &str| if d.is_empty() { "ai.onnx" } else { d }.to_owned();
+    let opsets: Vec<String> = model.opset_imports.iter().map(|(d, v)| format!("{} {v}", domain(d))).collect();
+    out.line("opsets", opsets.join(", "));
+    out.lines("inputs", inputs.iter().map(|v| format!("{}: {}", v.name, type_text(v.ty.as_ref()))));
+    out.lines("outputs", outputs.iter().map(|v| format!("{}: {}", v.name, type_text(v.ty.as_ref()))));
+    out.line("weights", format!("{weights} bytes"));
+    let count = |(name, o): (&String, &Operator)| format!("{name} {}", o.count);
+    out.line("operators", operators.iter().map(count).collect::<Vec<_>>().join(", "));
+    let names: Vec<&str> = missing.iter().map(|n| n.as_str()).collect();
+    out.line("missing", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    Ok(Report { json, text: out.text })
+}
+
+/// An operator that a model uses.
+struct Operator {
+    count: usize,
+    missing: bool,
+}
+
+fn count_operators(graph: &Graph, operators: &mut BTreeMap<String, Operator>) {
+    // Models may nest graphs deeply; a list does not run out of stack.
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        for node in &graph.nodes {
+            graphs.extend(node.attributes.values().flat_map(|a| a.graphs()));
+            let domain = if node.domain.is_empty() { String::new() } else { format!("{}:", node.domain) };
+            let known = registry::find(&node.domain, &node.op_type);
+            let old = known.is_some_and(|o| node.opset < o.since);
+            let version = if old { format!(" of opset {}", node.opset) } else { String::new() };
+            let name = format!("{domain}{}{version}", node.op_type);
+            let missing = known.is_none() || old;
+            operators.entry(name).or_insert(Operator { count: 0, missing }).count += 1;
+        }
+    }
+}
+
+fn value(value: &ValueInfo) -> Value {
+    match &value.ty {
+        Some(TypeInfo::Tensor { elem_type, shape }) => {
+            let dims = shape.as_ref().map(|s| s.iter().map(dim_text).collect::<Vec<_>>());
+            json!({"name": value.name, "dtype": elem_type.name(), "dims": dims})
+        }
+        other => json!({"name": value.name, "type": type_text(other.as_ref())}),
+    }
+}
+
+fn dim_text(dim: &DimInfo) -> String {
+    match dim {
+        DimInfo::Size(size) => size.to_string(),
+        DimInfo::Symbol(name) => name.clone(),
+        DimInfo::Unknown => "?".to_owned(),
+    }
+}
+
+fn type_text(ty: Option<&TypeInfo>) -> String {
+    let tensor = |elem: &nnc_onnx::ElemType, shape: &Option<Vec<DimInfo>>| match shape {
+        Some(dims) => format!("{elem} [{}]", dims.iter().map(dim_text).collect::<Vec<_>>().join(", ")),
+        None => format!("{elem} of unknown rank"),
+    };
+    match ty {
+        None => "unknown".to_owned(),
+        Some(TypeInfo::Tensor { elem_type, shape }) => tensor(elem_type, shape),
+        Some(TypeInfo::SparseTensor { elem_type, shape }) => format!("sparse {}", tensor(elem_type, shape)),
+        Some(TypeInfo::Sequence(inner)) => format!("sequence of {}", type_text(Some(inner))),
+        Some(TypeInfo::Optional(inner)) => format!("optional {}", type_text(Some(inner))),
+        Some(TypeInfo::Map { key, value }) => format!("map from {key} to {}", type_text(Some(value))),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Lines of a label and a text.
+#[derive(Default)]
+struct Lines {
+    text: String,
+}
+
+impl Lines {
+    fn line(&mut self, label: &str, text: impl std::fmt::Display) {
+        // Names come from files: a line must stay one.
+        let text: String = text.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let _ = writeln!(self.text, "{label:<10} {text}");
+    }
+
+    /// A label before the first of several texts.
+    fn lines(&mut self, label: &str, texts: impl Iterator<Item = String>) {
+        for (i, text) in texts.enumerate() {
+            self.line(if i == 0 { label } else { "" }, text);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! `.npz` files: numpy's `np.savez` is read, and `np.load` reads what is written here.
+//!
+//! Every element type of nnc has its numpy type, but for bfloat16, which numpy does not know: it is written as `uint16`
+//! and read from `uint16` or from the two-byte void type that the `ml_dtypes` package saves. Arrays in Fortran order
+//! and of the other byte order are read too. An archive is untrusted: an array's header is read, and looked at by the
+//! caller, before memory for the elements is asked for.
+//!
+//! Source: the format's description, <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use nnc_runtime::{DType, TensorRef};
+use npyz::npz::{NpzArchive, NpzWriter};
+use npyz::{Endianness, NpyFile, NpyHeader, Order, TypeChar, TypeStr, WriterBuilder};
+
+use crate::array::Array;
+use crate::errors::{Failure, Result};
+
+/// An open archive.
+pub struct Reader {
+    path: PathBuf,
+    archive: NpzArchive<BufReader<File>>,
+}
+
+/// What an array's header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The numpy type, such as `<f4`.
+    pub numpy: String,
+    /// The dimensions.
+    pub dims: Vec<i64>,
+    types: Vec<DType>,
+}
+
+impl Header {
+    /// Whether the elements can be taken as `dtype`.
+    pub fn is(&self, dtype: DType) -> bool {
+        self.types.contains(&dtype)
+    }
+
+    /// `f32 [1, 3]`
+    pub fn describe(&self) -> String {
+        match self.types.first() {
+            Some(dtype) => format!("{dtype} {:?}", self.dims),
+            None => format!("numpy type {} {:?}", self.numpy, self.dims),
+        }
+    }
+}
+
+impl Reader {
+    /// Opens an archive.
+    ///
+    /// # Errors
+    /// When it cannot be read or is none.
+    pub fn open(path: &Path) -> Result<Reader> {
+        let read = || Ok(BufReader::new(File::open(path)?));
+        let reader = read().map_err(|e| Failure::io(path, "cannot be read", &e))?;
+        let refuse = |e: io::Error| {
+            let path = path.display();
+            Failure::user(format!("{path}: not an npz archive: {e}; write it with np.savez"))
+        };
+        Ok(Reader { path: path.to_owned(), archive: guard(|| NpzArchive::new(reader)).map_err(refuse)? })
+    }
+
+    /// The names of the arrays, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.archive.array_names().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// Reads the array called `name` once `accept` has agreed to its header; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// What `accept` says, or when the array is damaged.
+    pub fn array(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        accept: impl FnOnce(&Header) -> Result<()>,
+    ) -> Result<Option<Array>> {
+        let damaged = |e: io::Error| Failure::user(format!("{}: array `{name}`: {e}", self.path.display()));
+        let archive = &mut self.archive;
+        let Some(file) = guard(|| archive.by_name(name)).map_err(damaged)? else {
+            return Ok(None);
+        };
+        let header = header(&file)?;
+        accept(&header)?;
+        let mut array = Array::zeros(dtype, header.dims)
+            .map_err(|e| e.in_file(format!("{}: array `{name}`", self.path.display())))?;
+        read_elements(file, &mut array).map_err(damaged)?;
+        Ok(Some(array))
+    }
+}
+
+/// Calls into the archive readers, which do unchecked arithmetic on sizes that a file states.
+fn guard<T>(body: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let damaged = |_| Err(io::Error::new(io::ErrorKind::InvalidData, "it is damaged"));
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(damaged)
+}
+
+fn header(file: &NpyHeader) -> Result<Header> {
+    let numpy = file.dtype().descr().replace('\'', "");
+    let types = match file.dtype() {
+        npyz::DType::Plain(plain) => types_of(&plain),
+        _ => vec![],
+    };
+    let dims = file.shape().iter().map(|&d| i64::try_from(d)).collect::<Result<_, _>>();
+    let dims = dims.map_err(|_| Failure::user("a dimension of an npz array is too large"))?;
+    Ok(Header { numpy, dims, types })
+}
+
+/// The element types that a numpy type can be read as, the natural one first.
+fn types_of(numpy: &TypeStr) -> Vec<DType> {
+    match (numpy.type_char(), numpy.size_field()) {
+        (TypeChar::Bool, 1) => vec![DType::Bool],
+        (TypeChar::Float, 2) => vec![DType::F16],
+        (TypeChar::Float, 4) => vec![DType::F32],
+        (TypeChar::Float, 8) => vec![DType::F64],
+        (TypeChar::Int, 1) => vec![DType::I8],
+        (TypeChar::Int, 2) => vec![DType::I16],
+        (TypeChar::Int, 4) => vec![DType::I32],
+        (TypeChar::Int, 8) => vec![DType::I64],
+        (TypeChar::Uint, 1) => vec![DType::U8],
+        (TypeChar::Uint, 2) => vec![DType::U16, DType::BF16],
+        (TypeChar::Uint, 4) => vec![DType::U32],
+        (TypeChar::Uint, 8) => vec![DType::U64],
+        (TypeChar::RawData, 2) => vec![DType::BF16],
+        _ => vec![],
+    }
+}
+
+/// The numpy type that an element type is written as.
+fn numpy_type(dtype: DType) -> Option<&'static str> {
+    Some(match dtype {
+        DType::Bool => "|b1",
+        DType::F16 => "<f2",
+        DType::F32 => "<f4",
+        DType::F64 => "<f8",
+        DType::I8 => "|i1",
+        DType::I16 => "<i2",
+        DType::I32 => "<i4",
+        DType::I64 => "<i8",
+        DType::U8 => "|u1",
+        DType::U16 | DType::BF16 => "<u2",
+        DType::U32 => "<u4",
+        DType::U64 => "<u8",
+        _ => return None,
+    })
+}
+
+fn read_elements<R: Read>(file: NpyFile<R>, array: &mut Array) -> io::Result<()> {
+    let size = (array.dtype().bits() / 8).max(1) as usize;
+    let big = matches!(file.dtype(), npyz::DType::Plain(t) if t.endianness() == Endianness::Big);
+    let fortran = file.order() == Order::Fortran && array.dims().len() > 1;
+    let mut reader = file.into_inner();
+    if fortran {
+        let mut stored = vec![0; array.bytes().len()];
+        reader.read_exact(&mut stored)?;
+        let dims = array.dims().to_vec();
+        reorder(&stored, &dims, size, array.bytes_mut());
+    } else {
+        reader.read_exact(array.bytes_mut())?;
+    }
+    // The checksum is looked at when the end is reached.
+    if reader.read(&mut [0])? != 0 {
+        return Err(io::Error::other("it has more elements than its shape"));
+    }
+    if big {
+        array.bytes_mut().chunks_exact_mut(size).for_each(<[u8]>::reverse);
+    }
+    Ok(())
+}
+
+/// Copies elements whose first index runs fastest to where the last one does.
+fn reorder(from: &[u8], dims: &[i64], size: usize, to: &mut [u8]) {
+    let mut index = vec![0i64; dims.len()];
+    for cell in to.chunks_exact_mut(size) {
+        let offset = index.iter().zip(dims).rev().fold(0, |at, (&i, &d)| at * d + i) as usize;
+        cell.copy_from_slice(&from[offset * size..][..size]);
+        for (i, d) in index.iter_mut().zip(dims).rev() {
+            *i += 1;
+            if *i < *d {
+                break;
+            }
+            *i = 0;
+        }
+    }
+}
+
+/// Writes an archive of named arrays.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()> {
+    let mut archive = NpzWriter::new(BufWriter::new(out));
+    for (name, array) in arrays {
+        let numpy = numpy_type(array.dtype).and_then(|t| t.parse::<TypeStr>().ok());
+        let Some(numpy) = numpy else {
+            let message = format!("array `{name}`: numpy has no type {}", array.dtype);
+            return Err(io::Error::other(message));
+        };
+        let shape: Vec<u64> = array.dims.iter().map(|&d| d.max(0) as u64).collect();
+        let options = zip::write::FileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored)
+            .last_modified_time(zip::DateTime::default())
+            .large_file(array.data.len() >= 1 << 31);
+        let zip = archive.zip_writer();
+        zip.start_file(npyz::npz::file_name_from_array_name(name), options)?;
+        npyz::WriteOptions::new_header_only()
+            .dtype(npyz::DType::Plain(numpy))
+            .shape(&shape)
+            .writer(&mut *zip)
+            .write_header_only()?;
+        zip.write_all(array.data)?;
+    }
+    archive.zip_writer().finish()?.flush()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Output files that appear whole or not at all.
+//!
+//! A file is written under a temporary name in the same folder and renamed at the end, so that a failure leaves nothing
+//! behind, a program that has the old file mapped keeps it, and no reader sees half of it.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::errors::{Failure, Result};
+
+/// Checks that a file can be written, before long work whose result goes there.
+///
+/// # Errors
+/// When it cannot.
+pub fn check_writable(path: &Path) -> Result<()> {
+    temporary(path).map(drop)
+}
+
+/// Writes a file with `body`, which is given the temporary file's path.
+///
+/// # Errors
+/// What `body` says, or when the file cannot be written.
+pub fn write(path: &Path, body: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<()> {
+    stage(path, body)?.commit()
+}
+
+/// A written file that does not have its name yet.
+#[derive(Debug)]
+pub struct Staged {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+/// Writes a file with `body` under a temporary name.
+///
+/// # Errors
+/// What `body` says, or when the file cannot be written.
+pub fn stage(path: &Path, body: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<Staged> {
+    let mut temporary = temporary(path)?;
+    body(&mut temporary)?;
+    Ok(Staged { temporary, path: path.to_owned() })
+}
+
+impl Staged {
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn commit(self) -> Result<()> {
+        let Staged { temporary, path } = self;
+        temporary.persist(&path).map(drop).map_err(|e| refuse(&path, &e.error))
+    }
+}
+
+fn temporary(path: &Path) -> Result<NamedTempFile> {
+    // Renaming would replace a device, such as /dev/null, by a file.
+    if path.metadata().is_ok_and(|m| !m.is_file()) {
+        return Err(refuse(path, &io::Error::other("it is there and not a regular file")));
+    }
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The umask takes away what the user does not want.
+    let everyone = std::fs::Permissions::from_mode(0o666);
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".nnc-").permissions(everyone).tempfile_in(folder).map_err(|e| refuse(path, system_error(&e)))
+}
+
+/// What the system said, without the name of the temporary file, which means nothing to the user.
+fn system_error(error: &io::Error) -> &io::Error {
+    let inner = error.get_ref().and_then(|e| e.source()).and_then(|e| e.downcast_ref());
+    inner.unwrap_or(error)
+}
+
+fn refuse(path: &Path, error: &io::Error) -> Failure {
+    Failure::io(path, "cannot be written", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn listing(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.so");
+        let partial = write(&path, |out| {
+            out.write_all(b"half").unwrap();
+            Err(Failure::user("no"))
+        });
+        assert!(partial.is_err());
+        assert_eq!(listing(folder.path()), 0);
+        write(&path, |out| out.write_all(b"whole").map_err(|e| refuse(&path, &e))).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        check_writable(&path).unwrap();
+        assert_eq!(listing(folder.path()), 1);
+    }
+
+    #[test]
+    fn says_what_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = check_writable(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("cannot be written: it is there and not"), "{error}");
+        let error = check_writable(&folder.path().join("no/x.so")).unwrap_err().to_string();
+        assert!(error.contains("no/x.so: cannot be written: No such file"), "{error}");
+    }
+}
