@@ -1,0 +1,329 @@
+//! Index polynomials to general registers, and elements to memory operands.
+//!
+//! An address is `[pointer + induction + displacement]`: the constant term becomes the displacement; the term linear
+//! in the innermost loop's variable an induction variable that steps by its stride (or the variable itself, scaled,
+//! when the stride is 1, 2, 4 or 8 bytes); everything else a pointer computed outside that loop. Accesses that differ
+//! by constants share all registers, those with equal strides share the induction variable.
+
+use iced_x86::Mnemonic as M;
+use nnc_ir::dim::{Atom, DimOp};
+use nnc_ir::{Dim, Symbol};
+use nnc_kernels::{BufferRef, Var, affine};
+use regalloc2::VReg;
+
+use super::machine::{Base, Body, Mem, Operand, Size};
+use super::select::{Lower, Lowered, Stop, Value};
+
+/// A 64-bit register operand.
+pub fn r64(v: VReg) -> Operand {
+    Operand::Reg(v, Size::R64)
+}
+
+impl Lower<'_> {
+    /// A resolved index as a scalar value.
+    pub fn index_value(&mut self, index: &Dim) -> Lowered<Value> {
+        match index.as_const() {
+            Some(value) => Ok(Value::Imm(value)),
+            None => Ok(Value::Int(self.index_reg(index)?)),
+        }
+    }
+
+    /// A constant in a register, in the current scope.
+    pub fn imm_reg(&mut self, value: i64) -> VReg {
+        let reg = self.f.int();
+        match u32::try_from(value) {
+            Ok(_) => self.def(M::Mov, vec![Operand::Reg(reg, Size::R32), Operand::Imm(value)]),
+            Err(_) => self.def(M::Mov, vec![r64(reg), Operand::Imm(value)]),
+        }
+        reg
+    }
+
+    /// A resolved index in a register, computed in the outermost scope possible.
+    pub fn index_reg(&mut self, index: &Dim) -> Lowered<VReg> {
+        if let Some(symbol) = index.as_symbol() {
+            return self.int_symbol(symbol);
+        }
+        if let Some(value) = index.as_const() {
+            return Ok(self.imm_reg(value));
+        }
+        let depth = self.depth_of(index);
+        if let Some(&reg) = self.scopes[depth].ints.get(index) {
+            return Ok(reg);
+        }
+        // What does not depend on this scope's variables is computed further out.
+        let view = index.view();
+        let (mut outer, mut here) = (Dim::from(view.constant), vec![]);
+        for (factor, atoms) in &view.terms {
+            let term = atoms.iter().fold(Dim::from(*factor), |product, atom| product * atom_dim(atom));
+            if self.depth_of(&term) < depth {
+                outer = outer + term;
+            } else {
+                here.push((*factor, atoms.clone()));
+            }
+        }
+        let reg = self.within(depth, |lower| {
+            let mut sum: Option<VReg> = None;
+            let constant = match outer.as_const() {
+                Some(constant) => constant,
+                None => {
+                    sum = Some(lower.index_reg(&outer)?);
+                    0
+                }
+            };
+            for (factor, atoms) in here {
+                let mut product: Option<VReg> = None;
+                for atom in atoms {
+                    let value = lower.atom_reg(atom)?;
+                    product = Some(match product {
+                        None => value,
+                        Some(p) => lower.int_op(M::Imul, p, r64(value)),
+                    });
+                }
+                let Some(product) = product else { continue };
+                sum = Some(lower.add_scaled(sum, product, factor));
+            }
+            let Some(sum) = sum else { return Ok(lower.imm_reg(constant)) };
+            if constant == 0 {
+                return Ok(sum);
+            }
+            Ok(lower.add_constant(sum, constant))
+        })?;
+        self.scopes[depth].ints.insert(index.clone(), reg);
+        Ok(reg)
+    }
+
+    /// `a op b` on 64 bits.
+    pub fn int_op(&mut self, op: M, a: VReg, b: Operand) -> VReg {
+        let reg = self.f.int();
+        self.tied(op, a, vec![r64(reg), b]);
+        reg
+    }
+
+    /// `a + constant`.
+    pub fn add_constant(&mut self, a: VReg, constant: i64) -> VReg {
+        let reg = self.f.int();
+        match i32::try_from(constant) {
+            Ok(disp) => self.def(M::Lea, vec![r64(reg), Operand::Mem(Mem::at(a, disp))]),
+            Err(_) => {
+                let c = self.imm_reg(constant);
+                let index = Some((c, 1));
+                self.def(M::Lea, vec![r64(reg), Operand::Mem(Mem { base: Base::Reg(a), index, disp: 0 })]);
+            }
+        }
+        reg
+    }
+
+    /// `sum + value * factor`.
+    fn add_scaled(&mut self, sum: Option<VReg>, value: VReg, factor: i64) -> VReg {
+        let scaled = |lower: &mut Self| match factor {
+            1 => value,
+            _ => lower.multiply(value, factor),
+        };
+        let Some(sum) = sum else { return scaled(self) };
+        let (index, scale) = match factor {
+            1 | 2 | 4 | 8 => (value, factor as u8),
+            _ => (scaled(self), 1),
+        };
+        let reg = self.f.int();
+        let mem = Mem { base: Base::Reg(sum), index: Some((index, scale)), disp: 0 };
+        self.def(M::Lea, vec![r64(reg), Operand::Mem(mem)]);
+        reg
+    }
+
+    /// `value * factor`.
+    pub fn multiply(&mut self, value: VReg, factor: i64) -> VReg {
+        let reg = self.f.int();
+        if factor > 0 && factor & (factor - 1) == 0 {
+            self.tied(M::Shl, value, vec![r64(reg), Operand::Imm(i64::from(factor.trailing_zeros()))]);
+        } else if i32::try_from(factor).is_ok() {
+            self.def(M::Imul, vec![r64(reg), r64(value), Operand::Imm(factor)]);
+        } else {
+            let f = self.imm_reg(factor);
+            self.tied(M::Imul, value, vec![r64(reg), r64(f)]);
+        }
+        reg
+    }
+
+    fn atom_reg(&mut self, atom: &Atom) -> Lowered<VReg> {
+        let (op, operands) = match atom {
+            Atom::Sym(symbol) => return self.int_symbol(*symbol),
+            Atom::Op(op, operands) => (*op, operands.as_slice()),
+        };
+        match (op, operands) {
+            (DimOp::FloorDiv | DimOp::Mod, [a, b]) => {
+                let value = self.index_reg(a)?;
+                match b.as_const() {
+                    Some(k) if k > 0 && k & (k - 1) == 0 => Ok(if op == DimOp::FloorDiv {
+                        self.int_op(M::Sar, value, Operand::Imm(i64::from(k.trailing_zeros())))
+                    } else if i32::try_from(k - 1).is_ok() {
+                        self.int_op(M::And, value, Operand::Imm(k - 1))
+                    } else {
+                        let mask = self.imm_reg(k - 1);
+                        self.int_op(M::And, value, r64(mask))
+                    }),
+                    Some(k) if k > 0 => Ok(self.floor_divide(value, None, k, op)),
+                    None if self.at_least_one(b) => {
+                        let divisor = self.index_reg(b)?;
+                        Ok(self.floor_divide(value, Some(divisor), 0, op))
+                    }
+                    _ => Err(Stop::Unsupported("division by a number that may not be positive")),
+                }
+            }
+            (DimOp::Min | DimOp::Max, [first, rest @ ..]) => {
+                let mut best = self.index_reg(first)?;
+                for other in rest {
+                    let other = self.index_reg(other)?;
+                    let result = self.f.int();
+                    self.effect(M::Cmp, vec![r64(other), r64(best)]);
+                    let op = if op == DimOp::Min { M::Cmovl } else { M::Cmovg };
+                    self.tied(op, best, vec![r64(result), r64(other)]);
+                    best = result;
+                }
+                Ok(best)
+            }
+            (DimOp::Eq | DimOp::Lt, [a, b]) => {
+                let (a, b) = (self.index_reg(a)?, self.index_reg(b)?);
+                self.effect(M::Cmp, vec![r64(a), r64(b)]);
+                Ok(self.set_flag(if op == DimOp::Eq { M::Sete } else { M::Setl }))
+            }
+            (DimOp::Select, [c, a, b]) => {
+                let (c, a, b) = (self.index_reg(c)?, self.index_reg(a)?, self.index_reg(b)?);
+                let result = self.f.int();
+                self.effect(M::Test, vec![r64(c), r64(c)]);
+                self.tied(M::Cmovne, b, vec![r64(result), r64(a)]);
+                Ok(result)
+            }
+            _ => Err(Stop::Unsupported("malformed index")),
+        }
+    }
+
+    /// 0 or 1 from the flags.
+    pub fn set_flag(&mut self, op: M) -> VReg {
+        let (byte, wide) = (self.f.int(), self.f.int());
+        self.def(op, vec![Operand::Reg(byte, Size::R8)]);
+        self.def(M::Movzx, vec![Operand::Reg(wide, Size::R32), Operand::Reg(byte, Size::R8)]);
+        wide
+    }
+
+    /// Whether an index is a positive constant or a variable declared positive.
+    fn at_least_one(&self, index: &Dim) -> bool {
+        index.as_symbol().and_then(|s| self.kernel.vars.get(s.0 as usize)).is_some_and(|v| v.min >= 1)
+    }
+
+    fn floor_divide(&mut self, dividend: VReg, divisor: Option<VReg>, constant: i64, op: DimOp) -> VReg {
+        let divisor = divisor.unwrap_or_else(|| self.imm_reg(constant));
+        let (quotient, remainder) = (self.f.int(), self.f.int());
+        self.push(Body::Divide { quotient, remainder, dividend, divisor });
+        // The hardware rounds toward zero: a negative remainder means one less, for a positive divisor.
+        let sign = self.int_op(M::Sar, remainder, Operand::Imm(63));
+        if op == DimOp::FloorDiv {
+            return self.int_op(M::Add, quotient, r64(sign));
+        }
+        let correction = self.int_op(M::And, sign, r64(divisor));
+        self.int_op(M::Add, correction, r64(remainder))
+    }
+
+    /// The scope of the innermost loop body.
+    fn innermost_body(&self) -> usize {
+        (0..self.scopes.len()).rev().find(|&d| self.scopes[d].open.is_some()).unwrap_or(0)
+    }
+
+    /// For an index that depends on the variable of the loop whose body is scope `depth`: that variable, its
+    /// coefficient and the rest, both known outside the loop.
+    fn split_by_loop(&self, index: &Dim, depth: usize) -> Option<(Var, Dim, Dim)> {
+        let var = self.scopes[depth].open.as_ref()?.var;
+        let (coefficient, rest) = affine::split(index, var)?;
+        let outside = |d: &Dim| self.depth_of(d) < depth;
+        (coefficient != Dim::ZERO && outside(&coefficient) && outside(&rest)).then_some((var, coefficient, rest))
+    }
+
+    /// The memory operand of a resolved element index.
+    pub fn address(&mut self, buffer: BufferRef, index: &Dim, bytes: usize) -> Lowered<Mem> {
+        let constant = index.view().constant;
+        let disp = constant.checked_mul(bytes as i64).and_then(|d| i32::try_from(d).ok());
+        // Headroom for what callers add: offsets within a vector or a tile.
+        let (poly, disp) = match disp {
+            Some(disp) if disp.unsigned_abs() < 1 << 30 => (index - constant, disp),
+            _ => (index.clone(), 0),
+        };
+        let depth = self.depth_of(&poly);
+        if depth == self.innermost_body()
+            && let Some((var, coefficient, rest)) = self.split_by_loop(&poly, depth)
+        {
+            let base = self.pointer(buffer, &rest, bytes)?;
+            let index = self.induction(depth, var, &(&coefficient * bytes as i64))?;
+            return Ok(Mem { base: Base::Reg(base), index: Some(index), disp });
+        }
+        Ok(Mem::at(self.pointer(buffer, &poly, bytes)?, disp))
+    }
+
+    /// The address of a resolved element index in a register.
+    pub fn pointer(&mut self, buffer: BufferRef, index: &Dim, bytes: usize) -> Lowered<VReg> {
+        if *index == Dim::ZERO {
+            return self.buffer_base(buffer);
+        }
+        let depth = self.depth_of(index);
+        let key = (buffer, index.clone());
+        if let Some(&reg) = self.scopes[depth].pointers.get(&key) {
+            return Ok(reg);
+        }
+        let split = self.split_by_loop(index, depth);
+        let reg = self.within(depth, |lower| {
+            let (base, offset, disp) = if let Some((var, coefficient, rest)) = split {
+                let base = lower.pointer(buffer, &rest, bytes)?;
+                (base, Some(lower.induction(depth, var, &(&coefficient * bytes as i64))?), 0)
+            } else {
+                let base = lower.buffer_base(buffer)?;
+                let constant = index.view().constant;
+                let rest = index - constant;
+                let disp = constant.checked_mul(bytes as i64).and_then(|d| i32::try_from(d).ok());
+                match (disp, rest == Dim::ZERO) {
+                    (Some(disp), true) => (base, None, disp),
+                    (Some(disp), false) => (base, Some((lower.index_reg(&rest)?, bytes as u8)), disp),
+                    _ => (base, Some((lower.index_reg(index)?, bytes as u8)), 0),
+                }
+            };
+            let reg = lower.f.int();
+            lower.def(M::Lea, vec![r64(reg), Operand::Mem(Mem { base: Base::Reg(base), index: offset, disp })]);
+            Ok(reg)
+        })?;
+        self.scopes[depth].pointers.insert(key, reg);
+        Ok(reg)
+    }
+
+    /// A register and scale that hold the variable of the loop of scope `depth` times a number of bytes.
+    fn induction(&mut self, depth: usize, var: Var, stride: &Dim) -> Lowered<(VReg, u8)> {
+        if let Some(scale @ (1 | 2 | 4 | 8)) = stride.as_const() {
+            return Ok((self.int_symbol(Symbol(var.0))?, scale as u8));
+        }
+        let Some(open) = &self.scopes[depth].open else { return Err(Stop::Unsupported("no open loop")) };
+        if let Some((_, reg, _)) = open.derived.iter().find(|(s, ..)| s == stride) {
+            return Ok((*reg, 1));
+        }
+        let first = &open.start * stride;
+        let init = self.within(depth - 1, |lower| lower.index_reg(&first))?;
+        let reg = self.f.int();
+        if let Some(open) = &mut self.scopes[depth].open {
+            open.derived.push((stride.clone(), reg, init));
+        }
+        Ok((reg, 1))
+    }
+}
+
+/// An atom as an index.
+fn atom_dim(atom: &Atom) -> Dim {
+    let (op, operands) = match atom {
+        Atom::Sym(symbol) => return Dim::sym(*symbol),
+        Atom::Op(op, operands) => (*op, operands.as_slice()),
+    };
+    match (op, operands) {
+        (DimOp::FloorDiv, [a, b]) => a.floor_div(b),
+        (DimOp::Mod, [a, b]) => a.rem(b),
+        (DimOp::Eq, [a, b]) => a.eq01(b),
+        (DimOp::Lt, [a, b]) => a.lt01(b),
+        (DimOp::Select, [c, a, b]) => c.select(a, b),
+        (DimOp::Min, [first, rest @ ..]) => rest.iter().fold(first.clone(), |m, d| m.min(d)),
+        (DimOp::Max, [first, rest @ ..]) => rest.iter().fold(first.clone(), |m, d| m.max(d)),
+        _ => Dim::OVERFLOW,
+    }
+}

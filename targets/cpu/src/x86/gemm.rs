@@ -1,0 +1,308 @@
+//! The GEMM statement: tiles of rows, the loops around them, and the epilogue on their accumulators.
+//!
+//! Rows are cut into tiles of at most two sizes when their number is known (so that no tail is much smaller than the
+//! rest), else into full tiles and remainders of decreasing powers of two. A tile is one [`MicroKernel`], then the
+//! epilogue: written out for each accumulator while it is small, else a loop over the tile's rows, which reads the
+//! accumulators back from the frame.
+
+use iced_x86::Mnemonic as M;
+use nnc_ir::{DType, Dim, Symbol};
+use nnc_kernels::kernel::RightOperand;
+use nnc_kernels::{Gemm, Var};
+use regalloc2::VReg;
+
+use super::address::r64;
+use super::machine::{Base, Body, Mem, Operand, Size};
+use super::micro::{self, Advance, MicroKernel, Stride, Tap};
+use super::select::{Context, Lower, Lowered, Scope, Stop, Value};
+use super::shape;
+
+/// Most operations of an epilogue that is written out for every accumulator of a tile.
+const INLINE_EPILOGUE: usize = 320;
+
+/// What all tiles of a GEMM share.
+struct Panel<'g> {
+    gemm: &'g Gemm,
+    /// Vectors per row that hold columns.
+    vectors: usize,
+    /// Columns, resolved.
+    n: Dim,
+    /// Whether loads of the right operand need masks.
+    mask_loads: bool,
+    k: Result<i64, VReg>,
+    a_stride: Stride,
+    b: VReg,
+    b_stride: Stride,
+    taps: Vec<Tap>,
+    /// Operations of the epilogue.
+    weight: usize,
+    streaming: bool,
+}
+
+/// Sizes of balanced tiles: (rows, number of tiles), larger first.
+fn balanced(m: i64, most: i64) -> Vec<(i64, i64)> {
+    let tiles = (m + most - 1) / most;
+    let (rows, larger) = (m / tiles, m % tiles);
+    [(rows + 1, larger), (rows, tiles - larger)].into_iter().filter(|t| t.1 > 0 && t.0 > 0).collect()
+}
+
+impl Lower<'_> {
+    /// A GEMM over one panel.
+    pub fn gemm(&mut self, gemm: &Gemm) -> Lowered<()> {
+        let dtype = |b: nnc_kernels::BufferRef| self.kernel.buffers[b.0 as usize].dtype;
+        if gemm.acc_dtype != DType::F32 || dtype(gemm.a) != DType::F32 || dtype(gemm.b) != DType::F32 {
+            return Err(Stop::Unsupported("GEMM of this type"));
+        }
+        let (m, n) = (self.resolve(&gemm.m), self.resolve(&gemm.n));
+        let lanes = self.lanes;
+        if m.as_const().is_some_and(|m| m <= 0) || n.as_const().is_some_and(|n| n <= 0) {
+            return Ok(());
+        }
+        let most_vectors = (gemm.width / lanes).max(1);
+        let vectors = match n.as_const() {
+            Some(n) => (n as usize).div_ceil(lanes).min(most_vectors),
+            None => most_vectors,
+        };
+        let partial = n.as_const().is_none_or(|n| n % lanes as i64 != 0);
+        let rows_layout = matches!(gemm.b_layout, RightOperand::Rows { .. });
+        let shape = shape::of_loop(self, gemm.col, &gemm.epilogue, &[], &[gemm.acc])
+            .ok_or(Stop::Unsupported("epilogue not for lanes"))?;
+        if shape.narrow && partial && !self.f.evex {
+            return Err(Stop::Unsupported("narrow epilogue with a tail on AVX2"));
+        }
+        let mask_loads = rows_layout && partial;
+        let rows = self.tile_rows(gemm, vectors, most_vectors, mask_loads, n.as_const().is_none());
+        let (k, taps) = self.sums(gemm)?;
+        let offset = self.resolve(&gemm.b_offset);
+        let b = self.pointer(gemm.b, &offset, 4)?;
+        let b_stride = match &gemm.b_layout {
+            RightOperand::Panel => self.stride(&(Dim::from(gemm.width) * 4), 16)?,
+            RightOperand::Rows { row_stride } => {
+                let bytes = self.resolve(row_stride) * 4;
+                self.stride(&bytes, 16)?
+            }
+        };
+        let a_bytes = self.resolve(&gemm.a_row_stride) * 4;
+        let a_stride = self.stride(&a_bytes, rows as i64)?;
+        let rows = match a_stride {
+            Stride::Const(_) => rows,
+            Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
+        } as i64;
+        let streaming = m.as_const().is_some_and(|m| m <= rows && m <= 4);
+        let panel = Panel {
+            gemm,
+            vectors,
+            n,
+            mask_loads,
+            k,
+            a_stride,
+            b,
+            b_stride,
+            taps,
+            weight: shape.weight,
+            streaming,
+        };
+        let first_row = Var(self.fresh_symbol().0);
+        let mut at = Dim::ZERO;
+        if let Some(m) = m.as_const() {
+            for (size, count) in balanced(m, rows) {
+                let limit = &at + size * count;
+                let done = self.counted(first_row, at, limit, size, &[], |lower, _| {
+                    lower.tile(&panel, first_row, size as usize)?;
+                    Ok(vec![])
+                })?;
+                at = done.end;
+            }
+            return Ok(());
+        }
+        let powers = [16, 8, 4, 2, 1].into_iter().filter(|p| *p < rows);
+        for size in std::iter::once(rows).chain(powers) {
+            let done = self.counted(first_row, at, m.clone(), size, &[], |lower, _| {
+                lower.tile(&panel, first_row, size as usize)?;
+                Ok(vec![])
+            })?;
+            at = done.end;
+        }
+        Ok(())
+    }
+
+    /// Most rows of a tile.
+    fn tile_rows(
+        &self,
+        gemm: &Gemm,
+        vectors: usize,
+        most_vectors: usize,
+        mask_loads: bool,
+        all_masked: bool,
+    ) -> usize {
+        let mut rows = gemm.rows.max(1);
+        if vectors < most_vectors {
+            // A panel with few columns leaves registers for more rows.
+            rows = rows.max(if self.size == Size::Z { 28 } else { 12 } / vectors);
+        }
+        let masks = match (mask_loads, all_masked) {
+            (false, _) => 0,
+            (true, false) => 1,
+            (true, true) => vectors,
+        };
+        while rows > 1 && !MicroKernel::fits(rows, vectors, masks, self.size) {
+            rows -= 1;
+        }
+        rows
+    }
+
+    /// A byte distance that is used up to `times` over.
+    fn stride(&mut self, bytes: &Dim, times: i64) -> Lowered<Stride> {
+        match bytes.as_const().filter(|b| b.unsigned_abs() < (1 << 30) / times.max(1) as u64) {
+            Some(bytes) => Ok(Stride::Const(bytes as i32)),
+            None => Ok(Stride::Reg(self.index_reg(bytes)?)),
+        }
+    }
+
+    /// The summed loops: elements of k, and the loops around.
+    fn sums(&mut self, gemm: &Gemm) -> Lowered<(Result<i64, VReg>, Vec<Tap>)> {
+        let mut k = self.resolve(&gemm.k);
+        let mut loops: Vec<(usize, Dim)> =
+            gemm.taps.iter().filter(|t| t.0 != 1).map(|(count, step)| (*count, self.resolve(step))).collect();
+        if loops.iter().any(|l| l.0 == 0) {
+            return Ok((Ok(0), vec![]));
+        }
+        // Taps whose rows of `a` follow each other are more k.
+        while let Some((count, step)) = loops.last() {
+            if *step != k {
+                break;
+            }
+            k = k * *count as i64;
+            loops.pop();
+        }
+        let mut walked = &k * 4;
+        let mut taps = vec![];
+        for (count, step) in loops.iter().rev() {
+            let step = step * 4;
+            let distance = &step - &walked;
+            walked = &step * *count as i64;
+            let advance = match distance.as_const().and_then(|d| i32::try_from(d).ok()) {
+                Some(bytes) => Advance::Const(bytes),
+                None => {
+                    let slot = self.f.frame(8, 8);
+                    let reg = self.index_reg(&distance)?;
+                    self.effect(M::Mov, vec![Operand::Mem(Mem::frame(slot)), r64(reg)]);
+                    Advance::Frame(slot)
+                }
+            };
+            taps.push(Tap { count: *count, advance, counter: self.f.frame(8, 8) });
+        }
+        taps.reverse();
+        let k = match k.as_const() {
+            Some(k) => Ok(k.max(0)),
+            None => Err(self.index_reg(&k)?),
+        };
+        Ok((k, taps))
+    }
+
+    /// The mask of vector `j` of a row; `None` when it is full.
+    fn column_mask(&mut self, panel: &Panel<'_>, j: usize) -> Lowered<Option<VReg>> {
+        let left = &panel.n - (j * self.lanes) as i64;
+        match left.as_const() {
+            Some(left) if left >= self.lanes as i64 => Ok(None),
+            Some(left) => Ok(Some(self.tail_mask(&Dim::from(left))?)),
+            None => {
+                let left = left.max(&Dim::ZERO);
+                Ok(Some(self.tail_mask(&left)?))
+            }
+        }
+    }
+
+    /// One tile of rows.
+    fn tile(&mut self, panel: &Panel<'_>, first_row: Var, rows: usize) -> Lowered<()> {
+        let block = self.block();
+        self.scopes.push(Scope { barrier: true, ..Scope::new(block) });
+        let result = self.tile_in_scope(panel, first_row, rows);
+        let block = self.block();
+        self.scopes.pop();
+        self.scope().block = block;
+        result
+    }
+
+    fn tile_in_scope(&mut self, panel: &Panel<'_>, first_row: Var, rows: usize) -> Lowered<()> {
+        let gemm = panel.gemm;
+        let start = self.resolve(&first_row.index());
+        let a_index = self.resolve(&gemm.a_offset) + &start * self.resolve(&gemm.a_row_stride);
+        let a = self.pointer(gemm.a, &a_index, 4)?;
+        let mut masks = vec![];
+        for j in 0..panel.vectors {
+            masks.push(if panel.mask_loads { self.column_mask(panel, j)? } else { None });
+        }
+        let results: Vec<VReg> = (0..rows * panel.vectors).map(|_| self.f.vec()).collect();
+        self.push(Body::Micro(Box::new(MicroKernel {
+            rows,
+            vectors: panel.vectors,
+            size: self.size,
+            k: panel.k,
+            a,
+            a_stride: panel.a_stride,
+            b: panel.b,
+            b_stride: panel.b_stride,
+            taps: panel.taps.clone(),
+            masks,
+            results: results.clone(),
+            streaming: panel.streaming,
+        })));
+        let mut tails = vec![];
+        for j in 0..panel.vectors {
+            tails.push(self.column_mask(panel, j)?);
+        }
+        if panel.weight * results.len() <= INLINE_EPILOGUE {
+            for (r, row) in results.chunks(panel.vectors).enumerate() {
+                let values: Vec<Value> = row.iter().map(|v| Value::Vec(*v)).collect();
+                self.epilogue_row(panel, &start + r as i64, &values, &tails)?;
+            }
+            return Ok(());
+        }
+        let bytes = self.size.bytes();
+        let row_bytes = bytes * panel.vectors as i32;
+        let frame = self.f.frame(row_bytes * rows as i32, 64);
+        for (i, v) in results.iter().enumerate() {
+            let mem = Mem::frame(frame + i as i32 * bytes);
+            self.effect(M::Vmovups, vec![Operand::Mem(mem), Operand::Reg(*v, self.size)]);
+        }
+        let row = Var(self.fresh_symbol().0);
+        self.counted(row, Dim::ZERO, Dim::from(rows), 1, &[], |lower, _| {
+            let at = lower.resolve(&row.index());
+            let offset = lower.index_reg(&(&at * i64::from(row_bytes)))?;
+            let values: Vec<Value> = (0..panel.vectors as i32)
+                .map(|j| {
+                    let index = Some((offset, 1));
+                    Value::Mem(Mem { base: Base::Frame, index, disp: frame + j * bytes }, false)
+                })
+                .collect();
+            lower.epilogue_row(panel, &start + at, &values, &tails)?;
+            Ok(vec![])
+        })?;
+        Ok(())
+    }
+
+    /// The epilogue of one row.
+    fn epilogue_row(
+        &mut self,
+        panel: &Panel<'_>,
+        row: Dim,
+        values: &[Value],
+        tails: &[Option<VReg>],
+    ) -> Lowered<()> {
+        let gemm = panel.gemm;
+        let (row_symbol, col_symbol) = (Symbol(gemm.row.0), Symbol(gemm.col.0));
+        for (j, &value) in values.iter().enumerate() {
+            self.replaced.insert(row_symbol, row.clone());
+            self.replaced.insert(col_symbol, Dim::from(j * self.lanes));
+            self.values.insert(gemm.acc, (value, self.depth(), true));
+            let tail = tails.get(j).copied().flatten();
+            let context = Context { size: self.size, lanes: self.lanes, axis: Some(gemm.col), tail };
+            self.statements(&gemm.epilogue, &context)?;
+        }
+        self.replaced.remove(&row_symbol);
+        self.replaced.remove(&col_symbol);
+        self.values.remove(&gemm.acc);
+        Ok(())
+    }
+}
