@@ -5,6 +5,7 @@
 //! place in the workspace and [`memory_check`] checks that independently.
 
 pub mod fusion;
+pub mod in_place;
 pub mod lower;
 pub mod memory;
 pub mod memory_check;

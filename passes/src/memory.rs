@@ -5,10 +5,13 @@
 //! symbolic size share *slots*: two may share one when their lives do not meet and one provably holds the other;
 //! slots lie one after the other behind the constant part.
 //!
+//! A result computed element for element from an operand that dies with the step takes the operand's place.
+//!
 //! Invariant, checked by [`crate::memory_check`]: buffers whose lives meet share no byte. Offsets are multiples of
 //! [`ALIGNMENT`].
 
 use nnc_ir::Dim;
+use nnc_kernels::kernel::{Access, BufferRef, Kernel};
 use nnc_kernels::plan::{Argument, Place, Program, Step};
 use std::ops::RangeInclusive;
 
@@ -54,6 +57,64 @@ fn align(bytes: &Dim) -> Dim {
     bytes.ceil_div(&alignment) * alignment
 }
 
+/// Groups of buffers that are one allocation: a kernel's result takes the place of an operand that dies with it, where
+/// [`crate::in_place`] allows it. Yields for each buffer the group's first member and, for that one, the group's life.
+fn unite_in_place(
+    program: &Program,
+    ranges: &[Option<RangeInclusive<usize>>],
+) -> (Vec<usize>, Vec<Option<RangeInclusive<usize>>>) {
+    let mut owner: Vec<usize> = (0..ranges.len()).collect();
+    let mut lives = ranges.to_vec();
+    for (position, step) in program.steps.iter().enumerate() {
+        let Step::Run { kernel, arguments, .. } = step else { continue };
+        let kernel = &program.kernels[kernel.0 as usize];
+        for (read, write) in in_place_pairs(program, kernel, arguments) {
+            let (x, y) = (arguments[read].buffer.0 as usize, arguments[write].buffer.0 as usize);
+            let root = owner[x];
+            let dies = lives[root].as_ref().is_some_and(|r| *r.end() == position);
+            let born = ranges[y].as_ref().is_some_and(|r| *r.start() == position) && owner[y] == y;
+            if dies && born {
+                owner[y] = root;
+                if let (Some(life), Some(added)) = (lives[root].clone(), ranges[y].clone()) {
+                    lives[root] = Some(*life.start()..=*added.end());
+                }
+                break;
+            }
+        }
+    }
+    (owner, lives)
+}
+
+/// Argument positions (read, written) that a step could serve from one workspace buffer.
+pub(crate) fn in_place_pairs(program: &Program, kernel: &Kernel, arguments: &[Argument]) -> Vec<(usize, usize)> {
+    let workspace = |a: &Argument| matches!(program.buffers[a.buffer.0 as usize].place, Place::Workspace { .. });
+    let references: Vec<BufferRef> = (0..kernel.buffers.len() as u32)
+        .map(BufferRef)
+        .filter(|b| !matches!(kernel.buffers[b.0 as usize].access, Access::Scratch { .. }))
+        .collect();
+    let mut pairs = vec![];
+    for (w, written) in arguments.iter().enumerate() {
+        if kernel.buffers[references[w].0 as usize].access != Access::Write || !workspace(written) {
+            continue;
+        }
+        for (r, read) in arguments.iter().enumerate() {
+            let size = |a: &Argument| &program.buffers[a.buffer.0 as usize].bytes;
+            let once = |b| arguments.iter().filter(|a| a.buffer == b).count() == 1;
+            if kernel.buffers[references[r].0 as usize].access == Access::Read
+                && workspace(read)
+                && once(read.buffer)
+                && once(written.buffer)
+                && read.offset == written.offset
+                && size(read) == size(written)
+                && crate::in_place::may_share(kernel, references[r], references[w])
+            {
+                pairs.push((r, w));
+            }
+        }
+    }
+    pairs
+}
+
 struct Slot {
     bytes: Dim,
     lives: Vec<RangeInclusive<usize>>,
@@ -63,13 +124,14 @@ struct Slot {
 /// Assigns every workspace buffer its offset, and the program its workspace size.
 pub fn plan(program: &mut Program) {
     let ranges = live_ranges(program);
+    let (owner, lives) = unite_in_place(program, &ranges);
     let mut fixed: Vec<(usize, i64, RangeInclusive<usize>)> = vec![];
     let mut slots: Vec<Slot> = vec![];
     for (i, buffer) in program.buffers.iter().enumerate() {
         if !matches!(buffer.place, Place::Workspace { .. }) {
             continue;
         }
-        let Some(range) = ranges[i].clone() else { continue };
+        let Some(range) = lives[i].clone().filter(|_| owner[i] == i) else { continue };
         match buffer.bytes.as_const() {
             Some(bytes) => fixed.push((i, (bytes.max(1) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, range)),
             None => add_to_slot(&mut slots, program, i, range),
@@ -101,6 +163,11 @@ pub fn plan(program: &mut Program) {
         offset = offset + align(&slot.bytes);
     }
     program.workspace_bytes = offset;
+    for (i, &root) in owner.iter().enumerate() {
+        if root != i {
+            program.buffers[i].place = program.buffers[root].place.clone();
+        }
+    }
 }
 
 /// Puts a buffer of symbolic size into the first slot that is free over its life and comparable in size.

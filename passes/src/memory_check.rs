@@ -3,12 +3,12 @@
 //! Rules:
 //! 1. every offset is a multiple of 64 and not negative, every buffer ends inside the workspace;
 //! 2. two workspace buffers share no byte unless the last step that uses one comes before the first step that uses
-//!    the other.
+//!    the other; or the one is written, element for element, over the other in the step that last reads it.
 //!
 //! Symbolic plans are checked at several assignments of the symbols, small, large and mixed, within their bounds.
 
 use nnc_ir::{Dim, Symbol, SymbolOrigin};
-use nnc_kernels::plan::{Place, Program};
+use nnc_kernels::plan::{Place, Program, Step};
 
 /// A violated rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,6 +16,7 @@ use nnc_kernels::plan::{Place, Program};
 pub struct MemoryError(String);
 
 struct Life {
+    buffer: usize,
     name: String,
     first: usize,
     last: usize,
@@ -36,6 +37,7 @@ pub fn check(program: &Program) -> Result<(), MemoryError> {
             let Place::Workspace { offset } = &buffer.place else { return };
             lives[index]
                 .get_or_insert_with(|| Life {
+                    buffer: index,
                     name: buffer.name.clone(),
                     first: position,
                     last: position,
@@ -88,7 +90,8 @@ fn check_at(
     order.sort_unstable_by_key(|&i| spans[i]);
     for (k, &a) in order.iter().enumerate() {
         for &b in order[k + 1..].iter().take_while(|&&b| spans[b].0 < spans[a].1) {
-            if lives[a].first <= lives[b].last && lives[b].first <= lives[a].last {
+            let meet = lives[a].first <= lives[b].last && lives[b].first <= lives[a].last;
+            if meet && !replaces(program, &lives[a], &lives[b]) && !replaces(program, &lives[b], &lives[a]) {
                 return Err(MemoryError(format!("buffers {} and {} share bytes", lives[a].name, lives[b].name)));
             }
         }
@@ -96,10 +99,23 @@ fn check_at(
     Ok(())
 }
 
+/// Whether `new` is written over `old` by the step that is the last to read it.
+fn replaces(program: &Program, old: &Life, new: &Life) -> bool {
+    if old.last != new.first || old.offset != new.offset || old.bytes != new.bytes {
+        return false;
+    }
+    let Step::Run { kernel, arguments, .. } = &program.steps[old.last] else { return false };
+    let kernel = &program.kernels[kernel.0 as usize];
+    crate::memory::in_place_pairs(program, kernel, arguments).into_iter().any(|(read, write)| {
+        arguments[read].buffer.0 as usize == old.buffer && arguments[write].buffer.0 as usize == new.buffer
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use nnc_ir::{DType, DimTable, SymbolInfo};
+    use nnc_kernels::kernel::{Access, Kernel};
     use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Step};
 
     /// A program of buffers of the given sizes, and steps each using the named ones.
@@ -118,6 +134,9 @@ mod tests {
             work: Dim::from(1),
             origin: String::new(),
         };
+        let mut kernel = Kernel::new("k");
+        kernel.add_buffer("x", DType::U8, Access::Read);
+        kernel.add_buffer("y", DType::U8, Access::Write);
         Program {
             name: "p".into(),
             dims,
@@ -125,7 +144,7 @@ mod tests {
             outputs: vec![],
             weights: vec![],
             buffers: sizes.iter().enumerate().map(buffer).collect(),
-            kernels: vec![],
+            kernels: vec![kernel],
             steps: steps.iter().map(step).collect(),
             workspace_bytes: Dim::from(0),
         }

@@ -26,7 +26,7 @@ impl Lowering<'_> {
             let wanted = border.iter().any(|&(low, high)| low + high > 0);
             let own_memory = self.fusion.stored[input.index()]
                 && self.storage[input.index()].is_none()
-                && self.definition(input).is_some_and(|n| !matches!(n.op, Op::Concat { .. } | Op::Constant(_)));
+                && self.definition(input).is_some_and(|n| !matches!(n.op, Op::Constant(_)));
             if !wanted || !own_memory {
                 continue;
             }

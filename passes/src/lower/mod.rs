@@ -104,6 +104,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
     };
     lowering.place_parameters();
     lowering.request_halos();
+    lowering.place_concatenated()?;
     for node in &graph.nodes {
         lowering.origin.clone_from(&node.origin);
         lowering.lower_node(node)?;

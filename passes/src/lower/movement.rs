@@ -2,9 +2,39 @@
 
 use super::storage::Storage;
 use super::{LowerError, Lowering};
-use nnc_ir::{Dim, Node};
+use nnc_ir::op::Op;
+use nnc_ir::{Dim, Node, ValueId};
 
 impl Lowering<'_> {
+    /// Gives values that a concatenation joins their slice of its memory, so that their kernels write there and
+    /// nothing is copied. Outer concatenations come first: an inner one may be a slice itself.
+    pub(super) fn place_concatenated(&mut self) -> Result<(), LowerError> {
+        for node in self.graph.nodes.iter().rev() {
+            let Op::Concat { axis } = node.op else { continue };
+            let output = node.outputs[0];
+            self.origin.clone_from(&node.origin);
+            let free = |cx: &Self, value: ValueId| {
+                let produced = cx.definition(value).is_some_and(|n| !matches!(n.op, Op::Constant(_)));
+                produced
+                    && cx.fusion.stored[value.index()]
+                    && cx.storage[value.index()].is_none()
+                    && !cx.halo.contains_key(&value)
+            };
+            if !node.inputs.iter().any(|&v| free(self, v)) {
+                continue;
+            }
+            let storage = self.storage_to_write(output)?;
+            let mut start = Dim::from(0);
+            for &input in &node.inputs {
+                if free(self, input) {
+                    self.storage[input.index()] = Some(concat_slice(&storage, axis, &start));
+                }
+                start = start + &self.graph.shape(input)[axis];
+            }
+        }
+        Ok(())
+    }
+
     /// Copies every operand into its slice of the result. Operands that could be computed there were given that
     /// slice as their storage when they were lowered.
     pub(super) fn lower_concat(&mut self, node: &Node, axis: usize) -> Result<(), LowerError> {

@@ -1,0 +1,132 @@
+//! In-place execution: when may a kernel's result take the memory of an operand that dies with it?
+//!
+//! Exactly when every element of the operand that the kernel loads is loaded by the same iteration that overwrites
+//! it, before the store. That is so when in each block of statements that touches either buffer all loads and the one
+//! store have the same index, and nothing else accesses them. Blocks that exclude each other (cases of an `If`) or
+//! cover different elements (the last, smaller block of a product) are judged one by one: a kernel stores no element
+//! twice.
+
+use nnc_kernels::kernel::{BufferRef, Expr, Gemm, Index, Kernel, Stmt};
+
+/// Whether the buffer written as `write` may be the memory read as `read`, element for element.
+pub fn may_share(kernel: &Kernel, read: BufferRef, write: BufferRef) -> bool {
+    if kernel.buffers[read.0 as usize].dtype != kernel.buffers[write.0 as usize].dtype {
+        return false;
+    }
+    let mut accesses = Accesses { read, write, sound: true, stored: false };
+    accesses.block(&kernel.body);
+    accesses.sound && accesses.stored
+}
+
+struct Accesses {
+    read: BufferRef,
+    write: BufferRef,
+    /// Nothing found so far forbids it.
+    sound: bool,
+    /// Whether a store was found.
+    stored: bool,
+}
+
+impl Accesses {
+    /// Judges a block and the blocks in it.
+    fn block(&mut self, statements: &[Stmt]) {
+        let mut loads: Vec<&Index> = vec![];
+        let mut stores: Vec<&Index> = vec![];
+        for statement in statements {
+            match statement {
+                Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => self.expr(e, &mut loads),
+                Stmt::Store(buffer, index, e) => {
+                    // A load after the store would see the new element.
+                    self.expr(e, &mut loads);
+                    if *buffer == self.write {
+                        stores.push(index);
+                    }
+                    self.sound &= *buffer != self.read;
+                }
+                Stmt::For(_, body) => self.block(body),
+                Stmt::Reduce(_, body, accumulators) => {
+                    let mut inside = vec![];
+                    accumulators.iter().for_each(|a| self.expr(&a.value, &mut inside));
+                    self.block(body);
+                    self.sound &= inside.is_empty();
+                }
+                Stmt::If(c, a, b) => {
+                    self.expr(c, &mut loads);
+                    self.block(a);
+                    self.block(b);
+                }
+                Stmt::While(..) => self.sound = false,
+                Stmt::Fail(_) => {}
+                Stmt::Gemm(gemm) => self.gemm(gemm),
+            }
+        }
+        match stores.as_slice() {
+            [] => self.sound &= loads.is_empty(),
+            [only] => {
+                self.stored = true;
+                self.sound &= loads.iter().all(|l| l == only);
+            }
+            _ => self.sound = false,
+        }
+    }
+
+    fn gemm(&mut self, gemm: &Gemm) {
+        self.sound &= gemm.a != self.read && gemm.b != self.read && gemm.a != self.write && gemm.b != self.write;
+        self.block(&gemm.epilogue);
+    }
+
+    fn expr<'e>(&mut self, expr: &'e Expr, loads: &mut Vec<&'e Index>) {
+        match expr {
+            Expr::Load(buffer, index) => {
+                if *buffer == self.read {
+                    loads.push(index);
+                }
+                self.sound &= *buffer != self.write;
+            }
+            Expr::LoadIf { buffer, condition, otherwise, .. } => {
+                self.sound &= *buffer != self.read && *buffer != self.write;
+                self.expr(condition, loads);
+                self.expr(otherwise, loads);
+            }
+            Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => {}
+            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr(x, loads),
+            Expr::Binary(_, x, y) => {
+                self.expr(x, loads);
+                self.expr(y, loads);
+            }
+            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
+                self.expr(x, loads);
+                self.expr(y, loads);
+                self.expr(z, loads);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shares(body: &str) -> bool {
+        let text = format!("kernel @k(x0: read f32 align 4, y1: write f32 align 4) parallel p in 0..8 {{\n{body}\n}}\n");
+        let kernel = nnc_kernels::parse::kernel(&text).unwrap();
+        may_share(&kernel, BufferRef(0), BufferRef(1))
+    }
+
+    #[test]
+    fn equal_indices_share() {
+        assert!(shares("for vector i in 0..16 {\n store y1[16*p + i] = add(load x0[16*p + i], 1.0f32)\n}"));
+    }
+
+    #[test]
+    fn another_elements_load_forbids() {
+        assert!(!shares("for vector i in 0..16 {\n store y1[16*p + i] = add(load x0[16*p - i + 15], 1.0f32)\n}"));
+    }
+
+    #[test]
+    fn a_load_in_an_outer_block_forbids() {
+        assert!(!shares(
+            "let t: f32 = load x0[16*p]\nfor vector i in 0..16 {\n store y1[16*p + i] = add(t, load x0[16*p + i])\n}"
+        ));
+    }
+}
