@@ -1,7 +1,147 @@
 //! Code generation for processors: kernels and the host plan become machine code, an object and a shared library.
+//!
+//! ```text
+//! Program ──math──▶ elementary kernels ──x86 (wide vectors) or cranelift──▶ functions ─┐
+//!    └──host──▶ plan and run functions ────────────────────────────────────────────────┼─object──▶ .o, .a ──link──▶ .so
+//!    └──weights, signature──▶ descriptor, weights section ─────────────────────────────┘
+//! ```
+//!
+//! Invariants:
+//! - an artifact exports its descriptor and nothing else, and has no undefined symbol, constructor or writable data;
+//! - the same program, target and options give the same bytes;
+//! - no input makes this crate panic: what it cannot do is a [`CodegenError`] that names kernel and statement.
 
+mod code;
 mod cranelift;
+mod emit;
 pub mod error;
+mod header;
+mod host;
+mod jit;
+mod link;
 pub mod math;
+mod object;
+#[cfg(test)]
+mod tests;
+pub mod x86;
 
 pub use error::CodegenError;
+pub use jit::{Jit, JitModel};
+
+use emit::{Form, Listing};
+use nnc_desc::{Arch, Target};
+use nnc_kernels::Program;
+use object::Object;
+use std::path::Path;
+
+/// What an artifact says of its origin.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The compiler, e.g. `nnc 0.1.0`.
+    pub compiler: String,
+    /// BLAKE3 of the source model and its external data.
+    pub source_hash: [u8; 32],
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { compiler: concat!("nnc ", env!("CARGO_PKG_VERSION")).to_owned(), source_hash: [0; 32] }
+    }
+}
+
+/// A kernel's machine code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelCode {
+    /// The kernel's name.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Whether the wide x86 generator made it, rather than Cranelift.
+    pub wide: bool,
+}
+
+/// A compiled program, ready to be written.
+pub struct Artifact {
+    object: Object,
+    arch: Arch,
+    name: String,
+    header: String,
+    /// Bytes of machine code.
+    pub code_bytes: u64,
+    /// Bytes of the weights in their final layout.
+    pub weights_bytes: u64,
+    /// The kernels, in the program's order.
+    pub kernels: Vec<KernelCode>,
+}
+
+/// Compiles a program for a target.
+///
+/// # Errors
+/// When the program contradicts itself, or its weights exceed what one file can hold.
+pub fn compile(program: &Program, target: &Target, options: &Options) -> Result<Artifact, CodegenError> {
+    let mut listing = Listing::new(Form::None, target.arch);
+    let object = Object::new(program, target, options, &mut listing)?;
+    Ok(Artifact {
+        arch: target.arch,
+        name: program.name.clone(),
+        header: header::text(program),
+        code_bytes: listing.code_bytes,
+        weights_bytes: object.weights_bytes(),
+        kernels: object.kernels.clone(),
+        object,
+    })
+}
+
+impl Artifact {
+    /// Writes a shared library.
+    ///
+    /// # Errors
+    /// When the linker refuses or a file cannot be written; then there is no file.
+    pub fn write_so(&self, path: &Path) -> Result<(), CodegenError> {
+        link::write_so(&self.object, self.arch, path)
+    }
+
+    /// Writes a relocatable object.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then there is none.
+    pub fn write_object(&self, path: &Path) -> Result<(), CodegenError> {
+        link::write_object(&self.object, path)
+    }
+
+    /// Writes a static library.
+    ///
+    /// # Errors
+    /// When the file cannot be written; then there is none.
+    pub fn write_archive(&self, path: &Path) -> Result<(), CodegenError> {
+        let symbol = format!("{}{}", nnc_abi::MODEL_SYMBOL_PREFIX, self.name);
+        link::write_archive(&self.object, &[symbol], &format!("{}.o", self.name), path)
+    }
+
+    /// The text of the model's C header.
+    pub fn header(&self) -> &str {
+        &self.header
+    }
+}
+
+/// The Cranelift IR of everything that Cranelift compiles of a program.
+///
+/// # Errors
+/// As [`compile`].
+pub fn emit_clif(program: &Program, target: &Target) -> Result<String, CodegenError> {
+    emit(program, target, Form::Clif)
+}
+
+/// The machine code of a program as text.
+///
+/// # Errors
+/// As [`compile`].
+pub fn emit_asm(program: &Program, target: &Target) -> Result<String, CodegenError> {
+    emit(program, target, Form::Assembly)
+}
+
+fn emit(program: &Program, target: &Target, form: Form) -> Result<String, CodegenError> {
+    let mut listing = Listing::new(form, target.arch);
+    Object::new(program, target, &Options::default(), &mut listing)?;
+    Ok(listing.text)
+}

@@ -25,16 +25,8 @@ impl Lower<'_, '_> {
             return self.convert(F32, to, single, lanes);
         }
         if matches!(to, F16 | BF16) {
-            let single = match from {
-                F32 => x,
-                _ if lanes > 1 => {
-                    return self.by_lane(&[(x, from)], to, lanes, |l, v| l.convert(from, to, v[0], 1));
-                }
-                _ => {
-                    let double = self.convert(from, F64, x, 1)?;
-                    self.round_to_odd(double)
-                }
-            };
+            // Kernels come here by way of `f32`.
+            let single = self.convert(from, F32, x, lanes)?;
             return Ok(if to == F16 { self.to_half(single, lanes) } else { self.to_bfloat(single, lanes) });
         }
         if lanes > 1 {
@@ -244,20 +236,5 @@ impl Lower<'_, '_> {
         let sign = self.shifted(sign, -16);
         let result = self.b.ins().bor(result, sign);
         self.halves(result, lanes)
-    }
-
-    /// A double as a single rounded to odd, so that a later rounding to 11 or fewer bits is as if done once.
-    fn round_to_odd(&mut self, x: Value) -> Value {
-        let single = self.b.ins().fdemote(types::F32, x);
-        let back = self.b.ins().fpromote(types::F64, single);
-        let (a, b) = (self.b.ins().fabs(back), self.b.ins().fabs(x));
-        let above = self.b.ins().fcmp(FloatCC::GreaterThan, a, b);
-        // (NaN differs from itself and stays: its lowest bit says nothing.)
-        let inexact = self.b.ins().fcmp(FloatCC::NotEqual, back, x);
-        let bits = self.recast(single, types::I32);
-        let (above, inexact) = (self.b.ins().uextend(types::I32, above), self.b.ins().uextend(types::I32, inexact));
-        let bits = self.b.ins().isub(bits, above);
-        let bits = self.b.ins().bor(bits, inexact);
-        self.recast(bits, types::F32)
     }
 }

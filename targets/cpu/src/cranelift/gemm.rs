@@ -265,7 +265,7 @@ impl Lower<'_, '_> {
             RightOperand::Rows { .. } => true,
             RightOperand::Panel => g.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0),
         };
-        let mut one = |l: &mut Self, c: Value, lanes: u32| {
+        let one = |l: &mut Self, c: Value, lanes: u32| {
             let col = l.b.ins().iadd(tile.column, c);
             l.env.bind(g.col, Binding::Uniform(col));
             let size = l.i64(size);

@@ -1,0 +1,126 @@
+//! Fills a Cranelift module with a program: kernels, entry points, descriptor.
+//!
+//! The same for objects and for memory. Each kernel is offered to the wide x86 generator first; Cranelift lowers what it
+//! declines. Kernels are compiled in the program's order, so the same program gives the same bytes.
+
+use crate::cranelift::isa::Abilities;
+use crate::cranelift::{lower, signature};
+use crate::emit::Listing;
+use crate::error::CodegenError;
+use crate::host::Host;
+use crate::math;
+use crate::object::descriptor::{self, Facts};
+use crate::object::weights::Layout;
+use crate::{KernelCode, Options};
+use cranelift_codegen::ir::UserFuncName;
+use cranelift_frontend::FunctionBuilderContext;
+use cranelift_module::{DataId, FuncId, Linkage, Module};
+use nnc_desc::Target;
+use nnc_kernels::{Kernel, Program, Stmt};
+
+/// What a module was filled with.
+pub(crate) struct Filled {
+    /// The descriptor.
+    pub(crate) descriptor: DataId,
+    /// The kernels, in the program's order.
+    pub(crate) kernels: Vec<KernelCode>,
+}
+
+/// The symbol of a program's weights.
+pub(crate) fn weights_symbol(program: &Program) -> String {
+    format!("nnc_weights_{}", program.name)
+}
+
+/// Defines everything but the weights in `module`. `near`: whether the weights will lie near the code.
+#[allow(clippy::too_many_arguments, reason = "one call, from two places")]
+pub(crate) fn fill<M: Module>(
+    module: &mut M,
+    program: &Program,
+    target: &Target,
+    options: &Options,
+    layout: &Layout,
+    weights_hash: [u8; 32],
+    near: bool,
+    listing: &mut Listing,
+) -> Result<Filled, CodegenError> {
+    let weights = match layout.bytes {
+        0 => None,
+        _ => Some(
+            module
+                .declare_data(&weights_symbol(program), Linkage::Import, false, false)
+                .map_err(|e| CodegenError::backend("weights", e))?,
+        ),
+    };
+    let mut functions = vec![];
+    let mut kernels = vec![];
+    let mut fails = vec![];
+    for kernel in &program.kernels {
+        let (id, code) = define_kernel(module, program, kernel, target, listing)?;
+        functions.push(id);
+        fails.push(may_fail(&kernel.body));
+        kernels.push(code);
+    }
+    let entries = Host {
+        module,
+        program,
+        kernels: &functions,
+        fails: &fails,
+        weights,
+        offsets: &layout.offsets,
+        near,
+        listing,
+        trampoline: None,
+        functions: 0,
+    }
+    .entries()?;
+    let facts = Facts {
+        target,
+        compiler: &options.compiler,
+        source_hash: options.source_hash,
+        weights_hash,
+        weights,
+        weights_bytes: layout.bytes,
+        code_bytes: listing.code_bytes,
+        entries,
+    };
+    let descriptor = descriptor::define(module, program, &facts)?;
+    Ok(Filled { descriptor, kernels })
+}
+
+pub(crate) fn define_kernel<M: Module>(
+    module: &mut M,
+    program: &Program,
+    kernel: &Kernel,
+    target: &Target,
+    listing: &mut Listing,
+) -> Result<(FuncId, KernelCode), CodegenError> {
+    let name = format!("{}.{}", program.name, kernel.name);
+    let signature = signature(module.isa().default_call_conv());
+    let id = module
+        .declare_function(&name, Linkage::Local, &signature)
+        .map_err(|e| CodegenError::backend(&name, e))?;
+    let expanded = math::expand(kernel);
+    let wide = crate::x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
+    if let Some(code) = wide {
+        listing.define_bytes(module, id, &name, code.align, &code.bytes)?;
+        return Ok((id, KernelCode { name: kernel.name.clone(), bytes: code.bytes.len() as u64, wide: true }));
+    }
+    let mut context = module.make_context();
+    context.func.signature = signature;
+    context.func.name = UserFuncName::user(0, id.as_u32());
+    let mut builder = FunctionBuilderContext::new();
+    lower(&expanded, module.isa(), Abilities::of(target), &mut context.func, &mut builder)?;
+    let bytes = listing.define(module, id, &name, &mut context)?;
+    Ok((id, KernelCode { name: kernel.name.clone(), bytes, wide: false }))
+}
+
+/// Whether a kernel can answer anything but 0.
+fn may_fail(stmts: &[Stmt]) -> bool {
+    stmts.iter().any(|s| match s {
+        Stmt::Fail(_) => true,
+        Stmt::For(_, body) | Stmt::While(_, body) | Stmt::Reduce(_, body, _) => may_fail(body),
+        Stmt::If(_, then, otherwise) => may_fail(then) || may_fail(otherwise),
+        Stmt::Gemm(gemm) => may_fail(&gemm.epilogue),
+        Stmt::Let(..) | Stmt::Store(..) | Stmt::Mutable(..) | Stmt::Assign(..) => false,
+    })
+}

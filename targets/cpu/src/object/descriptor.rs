@@ -1,0 +1,218 @@
+//! The descriptor: one data object that holds the structures of `nnc-abi`, and the strings and tables they point to.
+
+use crate::error::CodegenError;
+use crate::host::{Entries, upper_bound};
+use cranelift_module::{DataDescription, DataId, Linkage, Module};
+use nnc_abi::layout::{dim, model, symbol, tensor};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
+use nnc_desc::{Arch, Target};
+use nnc_ir::{Dim, SymbolOrigin};
+use nnc_kernels::Program;
+use nnc_kernels::plan::Parameter;
+
+/// What the program itself does not say.
+pub(crate) struct Facts<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) compiler: &'a str,
+    pub(crate) source_hash: [u8; 32],
+    pub(crate) weights_hash: [u8; 32],
+    pub(crate) weights: Option<DataId>,
+    pub(crate) weights_bytes: u64,
+    pub(crate) code_bytes: u64,
+    pub(crate) entries: Entries,
+}
+
+/// The symbol of a program's descriptor.
+pub(crate) fn symbol_name(program: &Program) -> String {
+    format!("{MODEL_SYMBOL_PREFIX}{}", program.name)
+}
+
+/// The binary interface's number of an element type.
+pub(crate) fn dtype_code(dtype: nnc_ir::DType) -> DType {
+    match dtype {
+        nnc_ir::DType::Bool => DType::Bool,
+        nnc_ir::DType::U8 => DType::U8,
+        nnc_ir::DType::I8 => DType::I8,
+        nnc_ir::DType::U16 => DType::U16,
+        nnc_ir::DType::I16 => DType::I16,
+        nnc_ir::DType::U32 => DType::U32,
+        nnc_ir::DType::I32 => DType::I32,
+        nnc_ir::DType::U64 => DType::U64,
+        nnc_ir::DType::I64 => DType::I64,
+        nnc_ir::DType::F16 => DType::F16,
+        nnc_ir::DType::BF16 => DType::BF16,
+        nnc_ir::DType::F32 => DType::F32,
+        nnc_ir::DType::F64 => DType::F64,
+    }
+}
+
+/// Bytes under construction, with the places that hold addresses within them.
+#[derive(Default)]
+struct Blob {
+    bytes: Vec<u8>,
+    pointers: Vec<(usize, usize)>,
+}
+
+impl Blob {
+    /// Zeros, aligned to 8; answers where.
+    fn room(&mut self, bytes: usize) -> usize {
+        let at = self.bytes.len().next_multiple_of(8);
+        self.bytes.resize(at + bytes, 0);
+        at
+    }
+
+    fn string(&mut self, text: &str) -> usize {
+        let at = self.bytes.len();
+        // Strings end at a NUL, so none may lie within.
+        self.bytes.extend(text.bytes().filter(|b| *b != 0));
+        self.bytes.push(0);
+        at
+    }
+
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(slot) = self.bytes.get_mut(at..at + bytes.len()) {
+            slot.copy_from_slice(bytes);
+        }
+    }
+
+    fn point(&mut self, at: usize, to: usize) {
+        self.pointers.push((at, to));
+    }
+
+    fn text(&mut self, at: usize, text: &str) {
+        let to = self.string(text);
+        self.point(at, to);
+    }
+
+    fn parameters(&mut self, program: &Program, parameters: &[Parameter]) -> usize {
+        let table = self.room(parameters.len() * tensor::SIZE);
+        for (i, parameter) in parameters.iter().enumerate() {
+            let at = table + i * tensor::SIZE;
+            self.text(at + tensor::NAME, &parameter.name);
+            self.put(at + tensor::DTYPE, &dtype_code(parameter.dtype).code().to_le_bytes());
+            self.put(at + tensor::RANK, &(parameter.shape.len() as u32).to_le_bytes());
+            let dims = self.room(parameter.shape.len() * dim::SIZE);
+            self.point(at + tensor::DIMS, dims);
+            for (k, size) in parameter.shape.iter().enumerate() {
+                self.dim(program, dims + k * dim::SIZE, size);
+            }
+        }
+        table
+    }
+
+    fn dim(&mut self, program: &Program, at: usize, size: &Dim) {
+        let (kind, symbol, value) = describe(program, size);
+        self.put(at + dim::KIND, &(kind as u32).to_le_bytes());
+        self.put(at + dim::SYMBOL, &symbol.to_le_bytes());
+        self.put(at + dim::VALUE, &value.to_le_bytes());
+        self.text(at + dim::TEXT, &program.dims.display(size).to_string());
+    }
+}
+
+/// Kind, symbol and value of a dimension in a descriptor.
+pub(crate) fn describe(program: &Program, size: &Dim) -> (DimKind, u32, i64) {
+    if let Some(value) = size.as_const() {
+        return (DimKind::Constant, 0, value);
+    }
+    let of_data = |s: &nnc_ir::Symbol| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Node);
+    if size.symbols().iter().any(of_data) {
+        let bound = upper_bound(size, &program.dims).as_const().filter(|b| *b != i64::MAX);
+        return (DimKind::Data, 0, bound.unwrap_or(-1));
+    }
+    match size.as_symbol() {
+        Some(symbol) => (DimKind::Symbol, number(program, symbol), -1),
+        None => (DimKind::Expression, 0, -1),
+    }
+}
+
+/// A symbol's position among those of the inputs, which are the ones a descriptor lists.
+fn number(program: &Program, symbol: nnc_ir::Symbol) -> u32 {
+    program.dims.iter().filter(|(s, i)| i.origin == SymbolOrigin::Input && *s < symbol).count() as u32
+}
+
+/// Defines the descriptor, the only exported symbol.
+pub(crate) fn define<M: Module>(
+    module: &mut M,
+    program: &Program,
+    facts: &Facts<'_>,
+) -> Result<DataId, CodegenError> {
+    let name = symbol_name(program);
+    let fail = |e: cranelift_module::ModuleError| CodegenError::backend("descriptor", e);
+    let id = module.declare_data(&name, Linkage::Export, false, false).map_err(fail)?;
+    let mut blob = Blob::default();
+    blob.room(model::SIZE);
+    let rank_sum = |p: &[Parameter]| p.iter().map(|p| p.shape.len() as u32).sum::<u32>();
+    let symbols: Vec<_> = program.dims.iter().filter(|(_, i)| i.origin == SymbolOrigin::Input).collect();
+    let (arch, features) = machine(facts.target);
+    let workspace = program.workspace_bytes.as_const().unwrap_or(-1);
+    let words: [(usize, u64); 6] = [
+        (model::MAGIC, MAGIC),
+        (model::FEATURES, features),
+        (model::WORKSPACE_BYTES, workspace as u64),
+        (model::WORKSPACE_ALIGNMENT, ALIGNMENT as u64),
+        (model::WEIGHTS_BYTES, facts.weights_bytes),
+        (model::CODE_BYTES, facts.code_bytes),
+    ];
+    for (at, value) in words {
+        blob.put(at, &value.to_le_bytes());
+    }
+    let halves: [(usize, u32); 9] = [
+        (model::ABI_VERSION, ABI_VERSION),
+        (model::STRUCT_BYTES, model::SIZE as u32),
+        (model::ARCH, arch as u32),
+        (model::N_INPUTS, program.inputs.len() as u32),
+        (model::N_OUTPUTS, program.outputs.len() as u32),
+        (model::N_SYMBOLS, symbols.len() as u32),
+        (model::N_KERNELS, program.kernels.len() as u32),
+        (model::INPUT_DIMS_LEN, rank_sum(&program.inputs)),
+        (model::OUTPUT_DIMS_LEN, rank_sum(&program.outputs)),
+    ];
+    for (at, value) in halves {
+        blob.put(at, &value.to_le_bytes());
+    }
+    blob.put(model::SOURCE_HASH, &facts.source_hash);
+    blob.put(model::WEIGHTS_HASH, &facts.weights_hash);
+    blob.text(model::NAME, &program.name);
+    blob.text(model::TARGET, &facts.target.name);
+    blob.text(model::COMPILER, facts.compiler);
+    let inputs = blob.parameters(program, &program.inputs);
+    blob.point(model::INPUTS, inputs);
+    let outputs = blob.parameters(program, &program.outputs);
+    blob.point(model::OUTPUTS, outputs);
+    let table = blob.room(symbols.len() * symbol::SIZE);
+    blob.point(model::SYMBOLS, table);
+    for (i, (_, info)) in symbols.iter().enumerate() {
+        let at = table + i * symbol::SIZE;
+        blob.text(at + symbol::NAME, &info.name);
+        blob.put(at + symbol::MIN, &info.min.to_le_bytes());
+        blob.put(at + symbol::MAX, &info.max.to_le_bytes());
+    }
+    let mut data = DataDescription::new();
+    data.set_align(64);
+    let itself = module.declare_data_in_data(id, &mut data);
+    for (at, to) in &blob.pointers {
+        data.write_data_addr(*at as u32, itself, *to as i64);
+    }
+    if let Some(weights) = facts.weights {
+        let weights = module.declare_data_in_data(weights, &mut data);
+        data.write_data_addr(model::WEIGHTS as u32, weights, 0);
+    }
+    for (at, function) in [(model::PLAN, facts.entries.plan), (model::RUN, facts.entries.run)] {
+        let function = module.declare_func_in_data(function, &mut data);
+        data.write_function_addr(at as u32, function);
+    }
+    data.define(blob.bytes.into_boxed_slice());
+    module.define_data(id, &data).map_err(fail)?;
+    Ok(id)
+}
+
+/// Architecture and feature bits of the binary interface.
+fn machine(target: &Target) -> (nnc_abi::Arch, u64) {
+    let arch = match target.arch {
+        Arch::X86_64 => nnc_abi::Arch::X86_64,
+        Arch::Aarch64 => nnc_abi::Arch::Aarch64,
+    };
+    let named = nnc_abi::features_of(arch);
+    let bits = target.features.iter().filter_map(|f| named.iter().find(|(name, _)| *name == f.name()));
+    (arch, bits.fold(0, |set, (_, bit)| set | bit))
+}

@@ -1,0 +1,167 @@
+//! Adding a weights section to a finished ELF object.
+//!
+//! The file becomes: the old contents up to its section table, the weights, the old section names with one more, and a
+//! new section table. Two places inside the old contents change: the symbol of the weights, undefined before, and the
+//! hash in the descriptor, known only when the weights have been written.
+
+use nnc_abi::ALIGNMENT;
+use nnc_abi::layout::model;
+use object::LittleEndian as Le;
+use object::elf::{self, FileHeader64, SectionHeader64, Sym64};
+use object::pod::bytes_of;
+use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
+use object::{U32, U64};
+use std::io::{self, Seek, SeekFrom, Write};
+
+/// The section the weights go to: read-only data, so that linkers put it beside the rest of it.
+const SECTION: &[u8] = b".rodata.nnc_weights";
+
+/// A finished object and where to change it.
+pub(super) struct Template {
+    bytes: Vec<u8>,
+    /// Where in the file the descriptor's hash of the weights goes.
+    hash_at: u64,
+    /// With weights: the old section headers, and the old section names.
+    tables: Option<Tables>,
+}
+
+struct Tables {
+    sections: Vec<SectionHeader64<Le>>,
+    names: Vec<u8>,
+    names_index: usize,
+    symbol_at: usize,
+    symbol: Sym64<Le>,
+}
+
+impl Template {
+    pub(super) fn new(bytes: Vec<u8>, descriptor: &str, weights: Option<&str>) -> Result<Template, object::Error> {
+        let header = FileHeader64::<Le>::parse(&*bytes)?;
+        let endian = header.endian()?;
+        let sections = header.sections(endian, &*bytes)?;
+        let symbols = sections.symbols(endian, &*bytes, elf::SHT_SYMTAB)?;
+        let table = sections.section(symbols.section())?;
+        let find = |name: &str| {
+            let mut found = None;
+            for (i, symbol) in symbols.iter().enumerate() {
+                if symbol.name(endian, symbols.strings())? == name.as_bytes() {
+                    found = Some((i, *symbol));
+                }
+            }
+            Ok::<_, object::Error>(found)
+        };
+        let Some((_, described)) = find(descriptor)? else { return Ok(Template { bytes, hash_at: 0, tables: None }) };
+        let home = sections.section(object::SectionIndex(usize::from(described.st_shndx(endian).0)))?;
+        let hash_at = home.sh_offset(endian) + described.st_value(endian) + model::WEIGHTS_HASH as u64;
+        let mut tables = None;
+        if let Some((i, symbol)) = weights.map(find).transpose()?.flatten() {
+            let names_index = usize::from(header.e_shstrndx(endian).0);
+            let names = sections.section(object::SectionIndex(names_index))?;
+            tables = Some(Tables {
+                sections: sections.iter().copied().collect(),
+                names: names.data(endian, &*bytes)?.to_vec(),
+                names_index,
+                symbol_at: table.sh_offset(endian) as usize + i * size_of::<Sym64<Le>>(),
+                symbol,
+            });
+        }
+        Ok(Template { bytes, hash_at, tables })
+    }
+
+    fn places(&self, weights_bytes: u64) -> Option<Places<'_>> {
+        let tables = self.tables.as_ref()?;
+        let weights = (self.bytes.len() as u64).next_multiple_of(ALIGNMENT as u64);
+        let names = weights + weights_bytes;
+        let names_bytes = (tables.names.len() + SECTION.len() + 1) as u64;
+        let sections = (names + names_bytes).next_multiple_of(8);
+        let end = sections + ((tables.sections.len() + 1) * size_of::<SectionHeader64<Le>>()) as u64;
+        Some(Places { tables, weights, names, names_bytes, sections, end })
+    }
+
+    pub(super) fn len(&self, weights_bytes: u64) -> u64 {
+        self.places(weights_bytes).map_or(self.bytes.len() as u64, |p| p.end)
+    }
+
+    /// Writes the object; `stream` writes the weights and answers their hash.
+    pub(super) fn write<W: Write + Seek>(
+        &self,
+        out: &mut W,
+        weights_bytes: u64,
+        stream: impl FnOnce(&mut dyn Write) -> io::Result<[u8; 32]>,
+    ) -> io::Result<()> {
+        let start = out.stream_position()?;
+        let Some(places) = self.places(weights_bytes) else {
+            out.write_all(&self.bytes)?;
+            return Ok(());
+        };
+        let tables = places.tables;
+        let mut contents = self.bytes.clone();
+        let index = tables.sections.len();
+        // The symbol keeps its name; it becomes global, hidden, an object: the section from its start.
+        let mut symbol = [0; size_of::<Sym64<Le>>()];
+        symbol[..4].copy_from_slice(&bytes_of(&tables.symbol)[..4]);
+        symbol[4] = elf::STB_GLOBAL.0 << 4 | elf::STT_OBJECT.0;
+        symbol[5] = elf::STV_HIDDEN.0;
+        symbol[6..8].copy_from_slice(&(index as u16).to_le_bytes());
+        symbol[16..24].copy_from_slice(&weights_bytes.to_le_bytes());
+        patch(&mut contents, tables.symbol_at, &symbol);
+        let mut header = [0; size_of::<FileHeader64<Le>>()];
+        header.copy_from_slice(&contents[..size_of::<FileHeader64<Le>>()]);
+        // e_shoff and e_shnum.
+        header[40..48].copy_from_slice(&places.sections.to_le_bytes());
+        header[60..62].copy_from_slice(&((index + 1) as u16).to_le_bytes());
+        patch(&mut contents, 0, &header);
+        out.write_all(&contents)?;
+        pad(out, places.weights - contents.len() as u64)?;
+        let hash = stream(out)?;
+        out.write_all(&tables.names)?;
+        out.write_all(SECTION)?;
+        out.write_all(&[0])?;
+        pad(out, places.sections - places.names - places.names_bytes)?;
+        for (i, section) in tables.sections.iter().enumerate() {
+            let mut section = *section;
+            if i == tables.names_index {
+                section.sh_offset = U64::new(Le, places.names);
+                section.sh_size = U64::new(Le, places.names_bytes);
+            }
+            out.write_all(bytes_of(&section))?;
+        }
+        let weights = SectionHeader64::<Le> {
+            sh_name: U32::new(Le, tables.names.len() as u32),
+            sh_type: U32::new(Le, elf::SHT_PROGBITS),
+            sh_flags: U64::new(Le, elf::SHF_ALLOC),
+            sh_addr: U64::new(Le, 0),
+            sh_offset: U64::new(Le, places.weights),
+            sh_size: U64::new(Le, weights_bytes),
+            sh_link: U32::new(Le, 0),
+            sh_info: U32::new(Le, 0),
+            sh_addralign: U64::new(Le, ALIGNMENT as u64),
+            sh_entsize: U64::new(Le, 0),
+        };
+        out.write_all(bytes_of(&weights))?;
+        let end = out.stream_position()?;
+        out.seek(SeekFrom::Start(start + self.hash_at))?;
+        out.write_all(&hash)?;
+        out.seek(SeekFrom::Start(end))?;
+        Ok(())
+    }
+}
+
+/// Offsets in the file.
+struct Places<'a> {
+    tables: &'a Tables,
+    weights: u64,
+    names: u64,
+    names_bytes: u64,
+    sections: u64,
+    end: u64,
+}
+
+fn patch(contents: &mut [u8], at: usize, bytes: &[u8]) {
+    if let Some(slot) = contents.get_mut(at..at + bytes.len()) {
+        slot.copy_from_slice(bytes);
+    }
+}
+
+fn pad(out: &mut impl Write, bytes: u64) -> io::Result<()> {
+    out.write_all(&[0; 64][..bytes.min(64) as usize])
+}
