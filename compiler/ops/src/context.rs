@@ -3,6 +3,7 @@
 //! Invariant: every attribute of the node is either read through an accessor here or declared to have no effect; the
 //! driver refuses a node with any other.
 
+use crate::assume::settle;
 use crate::error::{Result, invalid, unsupported};
 use crate::scope::{self, Frame};
 use crate::tensors;
@@ -300,7 +301,7 @@ impl<'t, 'm> Context<'t, 'm> {
     pub fn symbolic(&mut self, value: ValueId) -> Option<Vec<Dim>> {
         let frame = self.frame_mut();
         let dims = frame.symbolic.of(&frame.graph, value)?;
-        Some(dims.iter().map(|d| d.simplify(&frame.graph.dims)).collect())
+        Some(dims.iter().map(|d| settle(d, &frame.graph.dims)).collect())
     }
 
     /// The integers an input holds, which must be known at compile time.

@@ -217,9 +217,7 @@ impl Context<'_, '_> {
     /// An index tensor as `i64`, negative entries counted from the end of an axis of size `size`.
     pub fn normalize_index(&mut self, index: ValueId, size: &Dim) -> Result<ValueId> {
         let index = self.convert(index, DType::I64)?;
-        if let Some(values) = self.constant_ints(index)
-            && values.iter().all(|&v| v >= 0)
-        {
+        if self.frame().not_negative(index) {
             return Ok(index);
         }
         let size = self.dim_scalar(size.clone())?;

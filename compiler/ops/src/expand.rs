@@ -15,6 +15,9 @@ pub fn expand(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let to = ctx.broadcast_dims(&[from, dims])?;
         return Ok(vec![ctx.broadcast_to(x, &to)?]);
     }
+    if let Ok(stated) = ctx.stated_shape(0, "the shape") {
+        return Ok(vec![ctx.broadcast_to(x, &stated)?]);
+    }
     let mut to = ctx.shape_operand(shape, "the shape")?;
     // A size only the run knows must be 1 or the input's own where that is not 1.
     let lead = to.len().saturating_sub(from.len());

@@ -53,10 +53,7 @@ pub(crate) fn prune(graph: &mut Graph) {
     }
     let mut keep = vec![false; graph.nodes.len()];
     for (node, keep) in graph.nodes.iter().zip(&mut keep).rev() {
-        let defines = matches!(
-            node.op,
-            Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } | Op::BindDims { .. } | Op::Loop { .. }
-        );
+        let defines = !node.op.defined_symbols().is_empty();
         *keep = defines || node.outputs.iter().any(|o| live[o.index()]);
         if *keep {
             node.inputs.iter().for_each(|i| live[i.index()] = true);

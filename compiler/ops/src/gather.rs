@@ -56,7 +56,7 @@ pub fn gather_nd(ctx: &mut Context) -> Result<Vec<ValueId>> {
 /// Coordinates (along the last axis of `index`) into the axes of `x` from `batch` on, as `i64` and not negative.
 pub(crate) fn normalize_coordinates(ctx: &mut Context, x: ValueId, index: ValueId, batch: usize) -> Result<ValueId> {
     let index = ctx.convert(index, DType::I64)?;
-    if ctx.constant_ints(index).is_some_and(|values| values.iter().all(|&v| v >= 0)) {
+    if ctx.frame().not_negative(index) {
         return Ok(index);
     }
     let shape = ctx.shape(x);

@@ -28,11 +28,13 @@
 #[macro_use]
 mod registry_table;
 
+mod assume;
 pub mod context;
 mod emit;
 pub mod error;
 mod finish;
 pub mod interpret;
+mod ranges;
 mod scope;
 mod shapes;
 mod subgraph;
@@ -45,6 +47,7 @@ pub mod registry;
 
 pub use context::Context;
 pub use error::{ErrorKind, TranslateError};
+pub use tensors::import as import_tensor;
 pub use translate::{DimRange, Options, translate};
 
 for_each_family!(declare_modules);

@@ -4,12 +4,13 @@
 //! frame outwards; one found further out becomes a captured input of every frame between, except that constants are
 //! copied in (their bytes are shared).
 
+use crate::assume::settle;
 use crate::error::{Result, invalid};
 use crate::interpret::{self, Env};
 use crate::tensors;
 use nnc_ir::symbolic::{Element, SymbolicValues};
-use nnc_ir::{Graph, Op, Tensor, TensorType, ValueId};
-use rustc_hash::FxHashMap;
+use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A graph under construction.
 pub(crate) struct Frame<'m> {
@@ -25,8 +26,12 @@ pub(crate) struct Frame<'m> {
     pub captures: Vec<(ValueId, ValueId)>,
     /// Values that are constants.
     pub constants: FxHashMap<ValueId, nnc_ir::ConstId>,
+    /// The value of each constant that has a node.
+    pub constant_nodes: FxHashMap<nnc_ir::ConstId, ValueId>,
     /// Nodes that would be constants but for their size: broadcasts of constants, and iotas.
     pub spread: FxHashMap<ValueId, usize>,
+    /// Integer values without negative elements.
+    pub not_negative: FxHashSet<ValueId>,
     /// What is known of the elements of small values.
     pub symbolic: SymbolicValues,
 }
@@ -41,17 +46,27 @@ impl<'m> Frame<'m> {
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
+            constant_nodes: FxHashMap::default(),
             spread: FxHashMap::default(),
+            not_negative: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
         }
     }
 
     /// Appends a constant, or finds the node that is there for it.
-    pub fn push_const(&mut self, tensor: nnc_ir::Tensor, origin: &str) -> ValueId {
-        let value = self.graph.push_const(tensor, origin);
-        if let Some(nnc_ir::Op::Constant(id)) = self.graph.nodes.last().map(|n| &n.op) {
-            self.constants.insert(value, *id);
+    pub fn push_const(&mut self, tensor: Tensor, origin: &str) -> ValueId {
+        let id = self.graph.consts.add(tensor);
+        if let Some(&value) = self.constant_nodes.get(&id) {
+            return value;
         }
+        // Not by `Graph::push_const`, which would hash the tensor once more.
+        let tensor = self.graph.consts.get(id);
+        let shape = tensor.shape.iter().map(|&d| Dim::from(d)).collect();
+        let value = self.graph.add_value(TensorType::new(tensor.dtype, shape), "");
+        let op = Op::Constant(id);
+        self.graph.nodes.push(Node { op, inputs: vec![], outputs: vec![value], origin: origin.to_owned() });
+        self.constants.insert(value, id);
+        self.constant_nodes.insert(id, value);
         value
     }
 
@@ -67,7 +82,10 @@ impl<'m> Frame<'m> {
         let Some(tensor) = self.initializers.get(name) else { return Ok(None) };
         let tensor = tensors::import(tensor).map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
         let value = self.push_const(tensor, "");
-        self.graph.values[value.index()].name = name.to_owned();
+        let slot = &mut self.graph.values[value.index()].name;
+        if slot.is_empty() {
+            name.clone_into(slot);
+        }
         self.names.insert(name, value);
         Ok(Some(value))
     }
@@ -131,6 +149,7 @@ impl Frame<'_> {
             let node = self.graph.nodes.len() - 1;
             self.spread.extend(results.iter().map(|&r| (r, node)));
         }
+        self.note_signs();
         Ok(results)
     }
 
@@ -150,7 +169,7 @@ impl Frame<'_> {
         }
         let elements = self.symbolic.elements(&self.graph, value)?;
         let number = |element: &Element| match element {
-            Element::Int(dim) => dim.as_const(),
+            Element::Int(dim) => settle(dim, &self.graph.dims).as_const(),
             _ => None,
         };
         let numbers: Vec<i64> = elements.iter().map(number).collect::<Option<_>>()?;
@@ -178,7 +197,7 @@ impl Frame<'_> {
             return None;
         }
         if let Op::Dims { dims, scalar } = op {
-            let dims = dims.iter().map(|d| d.simplify(&self.graph.dims).as_const()).collect::<Option<Vec<i64>>>()?;
+            let dims = dims.iter().map(|d| settle(d, &self.graph.dims).as_const()).collect::<Option<Vec<i64>>>()?;
             let shape: &[usize] = if *scalar { &[] } else { &[dims.len()] };
             return Some(vec![Tensor::from_slice(shape, &dims)]);
         }

@@ -1,5 +1,6 @@
 //! Broadcasting, and shapes that arrive as data.
 
+use crate::assume;
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::translate::declared_shape;
@@ -19,21 +20,19 @@ impl Context<'_, '_> {
         for shape in shapes {
             let offset = rank - shape.len();
             for (i, dim) in shape.iter().enumerate() {
-                if dim.is_const(1) || result[offset + i] == *dim {
+                let target = &result[offset + i];
+                if dim.is_const(1) || target == dim {
                     continue;
                 }
-                if result[offset + i].is_const(1) {
-                    result[offset + i] = dim.clone();
-                    continue;
-                }
-                result[offset + i] = self.unify(&result[offset + i], dim)?;
+                result[offset + i] = if target.is_const(1) { dim.clone() } else { self.unify(target, dim)? };
             }
         }
-        Ok(result)
+        // Agreeing on one axis may have changed what is known of another.
+        Ok(result.iter().map(|d| assume::settle(d, self.dims())).collect())
     }
 
-    /// The one size two different sizes, neither of them the constant 1, must be.
-    fn unify(&mut self, a: &Dim, b: &Dim) -> Result<Dim> {
+    /// The one size two different sizes, neither of them the constant 1, must be. May narrow the bounds of a symbol.
+    pub fn unify(&mut self, a: &Dim, b: &Dim) -> Result<Dim> {
         let (a, b) = (a.simplify(self.dims()), b.simplify(self.dims()));
         if a == b || b.is_const(1) {
             return Ok(a);
@@ -45,7 +44,10 @@ impl Context<'_, '_> {
         if a.as_const().is_some() && b.as_const().is_some() {
             return Err(invalid(format!("sizes {names} cannot be broadcast together")));
         }
-        Err(unsupported(format!("sizes {names} may differ at run time; fix one with --dim NAME=N")))
+        let help = || unsupported(format!("sizes {names} may differ at run time; fix one with --dim NAME=N"));
+        let table = assume::make_equal(&a, &b, self.dims()).ok_or_else(help)?;
+        let size = assume::settle(&a, &table);
+        if assume::apply(&mut self.translator.frames, table) { Ok(size) } else { Err(help()) }
     }
 
     /// `x` repeated to `shape`, numpy's way.

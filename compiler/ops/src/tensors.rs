@@ -44,7 +44,10 @@ impl AsRef<[u8]> for Shared {
 }
 
 /// The tensor as a constant; its bytes stay in the file unless they have to be rewritten.
-pub(crate) fn import(tensor: &nnc_onnx::Tensor) -> Result<Tensor> {
+///
+/// # Errors
+/// When the IR has no element type for it.
+pub fn import(tensor: &nnc_onnx::Tensor) -> Result<Tensor> {
     let elem = tensor.elem_type;
     let Some(dtype) = dtype(elem) else {
         return Err(unsupported(format!("constants of type {elem} are not supported")));

@@ -1,5 +1,6 @@
 //! The driver: a model's inputs, nodes in order, outputs.
 
+use crate::assume::settle;
 use crate::context::{Context, Translator, label};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
 use crate::scope::{self, Frame};
@@ -95,20 +96,13 @@ impl<'m> Translator<'m> {
         let table = &mut frame.graph.dims;
         let names = inputs.iter().flat_map(|input| shape_of(input.ty.as_ref()).into_iter().flatten());
         let names = names.filter_map(|d| if let DimInfo::Symbol(name) = d { Some(name.as_str()) } else { None });
-        let mut fixed: BTreeMap<String, Dim> = BTreeMap::new();
         let (plain, compound): (Vec<&str>, Vec<&str>) = names.partition(|name| is_identifier(name));
         for name in plain.iter().copied().chain(compound) {
             let derived = !is_identifier(name) && table.parse(name).is_ok();
-            if derived || table.find(name).is_some() || fixed.contains_key(name) {
+            if derived || table.find(name).is_some() {
                 continue;
             }
-            let range = self.options.dims.get(name);
-            let info = match range {
-                Some(range) if range.min == range.max => {
-                    fixed.insert(name.to_owned(), Dim::from(range.min));
-                    // Kept in the table as well: other dimensions may be expressions over it.
-                    SymbolInfo { min: range.min, max: range.max, ..SymbolInfo::input(name) }
-                }
+            let info = match self.options.dims.get(name) {
                 Some(range) => SymbolInfo { min: range.min, max: range.max, ..SymbolInfo::input(name) },
                 None => SymbolInfo::input(name),
             };
@@ -137,7 +131,7 @@ impl<'m> Translator<'m> {
                     },
                     DimInfo::Symbol(name) => {
                         let dim = named_dim(name, table);
-                        dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?.simplify(table)
+                        settle(&dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?, table)
                     }
                     DimInfo::Unknown => {
                         let name = format!("{}_dim{axis}", input.name);
@@ -215,7 +209,7 @@ fn named_dim(name: &str, table: &DimTable) -> Option<Dim> {
 pub(crate) fn declared_shape(ty: &TypeInfo, table: &DimTable) -> Option<Vec<Option<Dim>>> {
     let known = |dim: &DimInfo| match dim {
         DimInfo::Size(size) => i64::try_from(*size).ok().map(Dim::from),
-        DimInfo::Symbol(name) => named_dim(name, table).map(|d| d.simplify(table)),
+        DimInfo::Symbol(name) => named_dim(name, table).map(|d| settle(&d, table)),
         DimInfo::Unknown => None,
     };
     Some(shape_of(Some(ty))?.iter().map(known).collect())
