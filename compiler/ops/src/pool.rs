@@ -1,0 +1,272 @@
+//! Pools over windows.
+//!
+//! MaxPool (<https://onnx.ai/onnx/operators/onnx__MaxPool.html>), AveragePool
+//! (<https://onnx.ai/onnx/operators/onnx__AveragePool.html>), LpPool (<https://onnx.ai/onnx/operators/onnx__LpPool.html>)
+//! and the three GlobalPools; all opsets.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use crate::window::{Border, WindowAttributes};
+use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp, Window};
+use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
+
+/// The channels-last input, its attributes and borders.
+struct Pooled {
+    x: ValueId,
+    sizes: Vec<Dim>,
+    attributes: WindowAttributes,
+    borders: Vec<Border>,
+}
+
+fn read(ctx: &mut Context) -> Result<Pooled> {
+    let x = ctx.input(0)?;
+    let attributes = WindowAttributes::read(ctx, ctx.rank(x), None)?;
+    let x = ctx.channels_last(x)?;
+    let shape = ctx.shape(x);
+    let sizes = shape.get(1..shape.len() - 1).unwrap_or_default().to_vec();
+    let borders = if ctx.flag("ceil_mode", false)? {
+        attributes.borders_rounding_up(ctx, &sizes)
+    } else {
+        attributes.borders(ctx, &sizes)
+    };
+    Ok(Pooled { x, sizes, attributes, borders })
+}
+
+/// What the border of a maximum is made of where it cannot be implicit.
+fn lowest(dtype: DType) -> f64 {
+    if dtype.is_float() { f64::NEG_INFINITY } else { i64::MIN as f64 }
+}
+
+/// Largest elements, and where they are.
+pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let columns_first = ctx.flag("storage_order", false)?;
+    let Pooled { x, sizes, attributes, borders } = read(ctx)?;
+    let mut window = attributes.window();
+    let low = lowest(ctx.dtype(x));
+    let padded = ctx.with_borders(x, &borders, &mut window, true, low)?;
+    let y = ctx.one(Op::Pool { op: ReduceOp::Max, window: window.clone() }, &[padded])?;
+    let mut results = vec![ctx.channels_first(y)?];
+    if ctx.wants_output(1) {
+        if ctx.shape(padded) != ctx.shape(x) {
+            return Err(unsupported("indices beside this border need fixed sizes; fix the dimensions with --dim"));
+        }
+        let place = ctx.one(Op::PoolIndex { window }, &[x])?;
+        results.push(onnx_index(ctx, place, x, &sizes, columns_first)?);
+    }
+    Ok(results)
+}
+
+/// Row-major spatial places (channels last) as ONNX's numbers: indices into the whole `[N, C, spatial..]`.
+fn onnx_index(ctx: &mut Context, place: ValueId, x: ValueId, sizes: &[Dim], columns_first: bool) -> Result<ValueId> {
+    let mut place = ctx.channels_first(place)?;
+    if columns_first {
+        let (mut rest, mut turned) = (place, None);
+        let mut weight: Dim = sizes.iter().fold(Dim::ONE, |n, d| n * d);
+        for size in sizes.iter().rev() {
+            // From the last axis, whose coordinate now counts most, to the first.
+            weight = weight.div_exact(size).ok_or_else(|| unsupported("an axis of size 0 has no places"))?;
+            let (extent, weight) = (ctx.dim_scalar(size.clone())?, ctx.dim_scalar(weight.clone())?);
+            let coordinate = ctx.binary(BinaryOp::Mod, rest, extent)?;
+            rest = ctx.div(rest, extent)?;
+            let term = ctx.mul(coordinate, weight)?;
+            turned = Some(match turned {
+                None => term,
+                Some(sum) => ctx.add(sum, term)?,
+            });
+        }
+        place = turned.unwrap_or(place);
+    }
+    let plane: Dim = sizes.iter().fold(Dim::ONE, |n, d| n * d);
+    let (batch, channels) = (ctx.dim(x, 0), ctx.dim(x, ctx.rank(x) - 1));
+    if (&batch * &channels).is_const(1) {
+        return Ok(place);
+    }
+    let planes = ctx.iota(DType::I64, &[&batch * &channels], 0)?;
+    let plane = ctx.dim_scalar(plane)?;
+    let base = ctx.mul(planes, plane)?;
+    let mut shape = vec![Dim::ONE; ctx.rank(place)];
+    (shape[0], shape[1]) = (batch, channels);
+    let base = ctx.reshape(base, &shape)?;
+    ctx.add(place, base)
+}
+
+/// 16-bit floats are summed in f32.
+fn roomy(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    match ctx.dtype(x) {
+        DType::F16 | DType::BF16 => ctx.convert(x, DType::F32),
+        _ => Ok(x),
+    }
+}
+
+/// Means.
+pub fn average_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let include = ctx.flag("count_include_pad", false)?;
+    let pooled = read(ctx)?;
+    let dtype = ctx.dtype(pooled.x);
+    let x = roomy(ctx, pooled.x)?;
+    let mut window = pooled.attributes.window();
+    let padded = ctx.with_borders(x, &pooled.borders, &mut window, true, 0.0)?;
+    let sum = ctx.one(Op::Pool { op: ReduceOp::Sum, window }, &[padded])?;
+    let y = match static_counts(ctx, &pooled, sum, include) {
+        Some(counts) => {
+            let counts = ctx.constant(counts);
+            ctx.div(sum, counts)?
+        }
+        None => {
+            let counts = run_time_counts(ctx, &pooled, include)?;
+            ctx.div(sum, counts)?
+        }
+    };
+    let y = ctx.convert(y, dtype)?;
+    Ok(vec![ctx.channels_first(y)?])
+}
+
+/// The border that counts as part of a window.
+fn counted(pooled: &Pooled, axis: usize, include: bool) -> (Dim, Dim) {
+    match include {
+        false => (Dim::ZERO, Dim::ZERO),
+        // What rounding up adds behind the border stated does not count.
+        true => {
+            let border = &pooled.borders[axis];
+            let stated = match pooled.attributes.auto_pad {
+                crate::window::AutoPad::Explicit => Dim::from(pooled.attributes.pads[axis].1),
+                _ => border.high.clone(),
+            };
+            (border.low.clone(), Dim::min(&stated, &border.high))
+        }
+    }
+}
+
+/// The number of elements each window averages, `[spatial.., 1]` or a scalar; `None` when a size is not known.
+fn static_counts(ctx: &Context, pooled: &Pooled, sum: ValueId, include: bool) -> Option<Tensor> {
+    let attributes = &pooled.attributes;
+    let dtype = ctx.dtype(sum);
+    let none = |axis: usize| {
+        let (low, high) = counted(pooled, axis, include);
+        low == pooled.borders[axis].low && high == pooled.borders[axis].high
+    };
+    if (0..pooled.sizes.len()).all(none) {
+        let total: f64 = attributes.size.iter().map(|&n| n as f64).product();
+        return Some(Tensor::scalar_of(dtype, total));
+    }
+    let mut counts = vec![1.0];
+    let mut shape = vec![];
+    for (axis, size) in pooled.sizes.iter().enumerate() {
+        let size = size.as_const()?;
+        let windows = usize::try_from(ctx.dim(sum, axis + 1).as_const()?).ok()?;
+        let (low, high) = counted(pooled, axis, include);
+        let (first, end) = (-low.as_const()?, size + high.as_const()?);
+        let start = -pooled.borders[axis].low.as_const()?;
+        let (stride, dilation) = (attributes.strides[axis] as i64, attributes.dilations[axis] as i64);
+        if windows.checked_mul(counts.len())? > 1 << 24 {
+            return None;
+        }
+        let of = |window: usize| {
+            let at = start + window as i64 * stride;
+            let inside = |&tap: &usize| (first..end).contains(&(at + tap as i64 * dilation));
+            (0..attributes.size[axis]).filter(inside).count() as f64
+        };
+        let along: Vec<f64> = (0..windows).map(of).collect();
+        counts = counts.iter().flat_map(|c| along.iter().map(move |a| c * a)).collect();
+        shape.push(windows);
+    }
+    shape.push(1);
+    let tensor = Tensor::from_f64s(dtype, &shape, &counts);
+    Some(tensor.splat().map_or(tensor, |count| Tensor::scalar_of(dtype, count)))
+}
+
+/// The same as the sum of a pool over ones.
+fn run_time_counts(ctx: &mut Context, pooled: &Pooled, include: bool) -> Result<ValueId> {
+    let mut shape = vec![Dim::ONE];
+    let mut rest = vec![];
+    for (axis, (size, border)) in pooled.sizes.iter().zip(&pooled.borders).enumerate() {
+        let (low, high) = counted(pooled, axis, include);
+        rest.push(Border { low: &border.low - &low, high: &border.high - &high });
+        shape.push(size + low + high);
+    }
+    shape.push(Dim::ONE);
+    let dtype = match ctx.dtype(pooled.x) {
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    };
+    let ones = ctx.full(dtype, 1.0, &shape)?;
+    let mut window = pooled.attributes.window();
+    let ones = ctx.with_borders(ones, &rest, &mut window, true, 0.0)?;
+    ctx.one(Op::Pool { op: ReduceOp::Sum, window }, &[ones])
+}
+
+/// `(sum |x|^p)^(1/p)` around any sum.
+fn lp(
+    ctx: &mut Context,
+    x: ValueId,
+    p: f64,
+    sum: impl FnOnce(&mut Context, ValueId) -> Result<ValueId>,
+) -> Result<ValueId> {
+    if p <= 0.0 {
+        return Err(invalid("attribute `p` must be positive"));
+    }
+    let dtype = ctx.dtype(x);
+    let x = roomy(ctx, x)?;
+    let powers = if p == 2.0 {
+        ctx.mul(x, x)?
+    } else {
+        let magnitude = ctx.unary(UnaryOp::Abs, x)?;
+        if p == 1.0 { magnitude } else { ctx.binary_scalar(BinaryOp::Pow, magnitude, p)? }
+    };
+    let total = sum(ctx, powers)?;
+    let y = match p {
+        1.0 => total,
+        2.0 => ctx.unary(UnaryOp::Sqrt, total)?,
+        _ => ctx.binary_scalar(BinaryOp::Pow, total, 1.0 / p)?,
+    };
+    ctx.convert(y, dtype)
+}
+
+/// p-norms; `p` was a float in the first opset.
+fn exponent(ctx: &mut Context) -> Result<f64> {
+    if ctx.opset() < 2 { Ok(ctx.float("p", 2.0)?.into()) } else { Ok(ctx.int("p", 2)? as f64) }
+}
+
+/// p-norms of windows.
+pub fn lp_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let p = exponent(ctx)?;
+    let pooled = read(ctx)?;
+    let mut window: Window = pooled.attributes.window();
+    let y = lp(ctx, pooled.x, p, |ctx, powers| {
+        let padded = ctx.with_borders(powers, &pooled.borders, &mut window, true, 0.0)?;
+        ctx.one(Op::Pool { op: ReduceOp::Sum, window }, &[padded])
+    })?;
+    Ok(vec![ctx.channels_first(y)?])
+}
+
+/// The input and its spatial axes.
+fn global(ctx: &mut Context) -> Result<(ValueId, Vec<usize>)> {
+    let x = ctx.input(0)?;
+    let rank = ctx.rank(x);
+    if rank < 3 {
+        return Err(invalid(format!("the input has rank {rank}, it must have a batch, channels and spatial axes")));
+    }
+    Ok((x, (2..rank).collect()))
+}
+
+/// Mean over the spatial axes.
+pub fn global_average_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axes) = global(ctx)?;
+    let dtype = ctx.dtype(x);
+    let x = roomy(ctx, x)?;
+    let y = ctx.mean(x, &axes, true)?;
+    Ok(vec![ctx.convert(y, dtype)?])
+}
+
+/// Largest element over the spatial axes.
+pub fn global_max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axes) = global(ctx)?;
+    Ok(vec![ctx.reduce(ReduceOp::Max, x, &axes, true)?])
+}
+
+/// p-norm over the spatial axes.
+pub fn global_lp_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let p = exponent(ctx)?;
+    let (x, axes) = global(ctx)?;
+    Ok(vec![lp(ctx, x, p, |ctx, powers| ctx.reduce(ReduceOp::Sum, powers, &axes, true))?])
+}

@@ -1,0 +1,224 @@
+//! Recurrent layers: LSTM (<https://onnx.ai/onnx/operators/onnx__LSTM.html>), GRU
+//! (<https://onnx.ai/onnx/operators/onnx__GRU.html>) and RNN (<https://onnx.ai/onnx/operators/onnx__RNN.html>), opsets 7
+//! on.
+//!
+//! The input projection of all steps is one contraction; what remains per step is the core op `recurrent`, one per
+//! direction.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use crate::interpret::{Env, eval_op};
+use nnc_ir::op::{Activation, CellKind, Recurrent};
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// LSTM: outputs Y, Y_h, Y_c.
+pub fn lstm(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    layer(ctx, CellKind::Lstm, 4, &["Sigmoid", "Tanh", "Tanh"])
+}
+
+/// GRU: outputs Y, Y_h.
+pub fn gru(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let linear_before_reset = ctx.flag("linear_before_reset", false)?;
+    layer(ctx, CellKind::Gru { linear_before_reset }, 3, &["Sigmoid", "Tanh"])
+}
+
+/// RNN: outputs Y, Y_h.
+pub fn rnn(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    layer(ctx, CellKind::Rnn, 1, &["Tanh"])
+}
+
+/// The operands, of which the ones left out are `None`.
+struct Operands {
+    /// `[time, batch, input]`.
+    x: ValueId,
+    w: ValueId,
+    r: ValueId,
+    bias: Option<ValueId>,
+    lengths: Option<ValueId>,
+    /// `[directions, batch, hidden]`.
+    h0: Option<ValueId>,
+    c0: Option<ValueId>,
+    peepholes: Option<ValueId>,
+    hidden: Dim,
+}
+
+fn layer(ctx: &mut Context, kind: CellKind, gates: usize, defaults: &[&str]) -> Result<Vec<ValueId>> {
+    let lstm = kind == CellKind::Lstm;
+    let batch_first = ctx.flag("layout", false)?;
+    let reverse: &[bool] = match ctx.string("direction", "forward")?.as_str() {
+        "forward" => &[false],
+        "reverse" => &[true],
+        "bidirectional" => &[false, true],
+        other => return Err(invalid(format!("direction `{other}` is not one of forward, reverse, bidirectional"))),
+    };
+    let activations = activations(ctx, reverse.len(), defaults)?;
+    let clip = ctx.optional_float("clip")?.filter(|&c| c > 0.0);
+    let input_forget = lstm && ctx.flag("input_forget", false)?;
+    let operands = operands(ctx, lstm, batch_first, gates, reverse.len())?;
+    let mut results: Vec<Vec<ValueId>> = vec![];
+    for (direction, &reverse) in reverse.iter().enumerate() {
+        let cell = Recurrent {
+            kind,
+            reverse,
+            activations: activations[direction].clone(),
+            clip,
+            input_forget,
+            peepholes: operands.peepholes.is_some(),
+            sequence_lengths: operands.lengths.is_some(),
+        };
+        results.push(one_direction(ctx, &operands, cell, gates, direction)?);
+    }
+    let mut outputs = vec![];
+    // Y is [time, directions, batch, hidden], the states [directions, batch, hidden].
+    for (i, axis) in [(0, 1), (1, 0), (2, 0)].into_iter().take(if lstm { 3 } else { 2 }) {
+        let parts = results.iter().map(|r| ctx.unsqueeze(r[i], &[axis])).collect::<Result<Vec<_>>>()?;
+        let joined = ctx.concat(&parts, axis)?;
+        outputs.push(match (batch_first, i) {
+            (false, _) => joined,
+            (true, 0) => ctx.transpose(joined, &[2, 0, 1, 3])?,
+            (true, _) => ctx.transpose(joined, &[1, 0, 2])?,
+        });
+    }
+    Ok(outputs)
+}
+
+fn operands(ctx: &mut Context, lstm: bool, batch_first: bool, gates: usize, directions: usize) -> Result<Operands> {
+    let (mut x, w, r) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    for (value, what) in [(x, "X"), (w, "W"), (r, "R")] {
+        ctx.require_rank(value, 3, what)?;
+    }
+    let hidden = ctx.dim(r, 2);
+    if let Some(stated) = ctx.optional_int("hidden_size")?
+        && hidden.as_const().is_some_and(|h| h != stated)
+    {
+        return Err(invalid(format!("hidden_size is {stated}, R is {}", ctx.show(r))));
+    }
+    let rows = &hidden * Dim::from(gates);
+    for (value, what) in [(w, "W"), (r, "R")] {
+        if !ctx.dim(value, 0).is_const(directions as i64) || ctx.dim(value, 1) != rows {
+            return Err(invalid(format!("{what} is {}, it must be [{directions}, {gates} * hidden, ..]", ctx.show(value))));
+        }
+    }
+    if batch_first {
+        x = ctx.transpose(x, &[1, 0, 2])?;
+    }
+    let state = |ctx: &mut Context, index: usize| -> Result<Option<ValueId>> {
+        let Some(state) = ctx.optional_input(index)? else { return Ok(None) };
+        ctx.require_rank(state, 3, "a state")?;
+        Ok(Some(if batch_first { ctx.transpose(state, &[1, 0, 2])? } else { state }))
+    };
+    let bias = ctx.optional_input(3)?;
+    let peepholes = if lstm { ctx.optional_input(7)? } else { None };
+    for (value, what) in [(bias, "B"), (peepholes, "P")] {
+        if let Some(value) = value {
+            ctx.require_rank(value, 2, what)?;
+        }
+    }
+    let lengths = match ctx.optional_input(4)? {
+        Some(lengths) => {
+            ctx.require_rank(lengths, 1, "sequence_lens")?;
+            Some(ctx.convert(lengths, DType::I64)?)
+        }
+        None => None,
+    };
+    let h0 = state(ctx, 5)?;
+    let c0 = if lstm { state(ctx, 6)? } else { None };
+    Ok(Operands { x, w, r, bias, lengths, h0, c0, peepholes, hidden })
+}
+
+fn one_direction(
+    ctx: &mut Context,
+    operands: &Operands,
+    cell: Recurrent,
+    gates: usize,
+    direction: usize,
+) -> Result<Vec<ValueId>> {
+    let dtype = ctx.dtype(operands.x);
+    let batch = ctx.dim(operands.x, 1);
+    let rows = &operands.hidden * Dim::from(gates);
+    let w = part(ctx, operands.w, direction)?;
+    let r = part(ctx, operands.r, direction)?;
+    let r = on_weight(ctx, Op::Transpose { perm: vec![1, 0] }, r)?;
+    let op = Op::Contract { batch: vec![], contract: vec![(2, 1)], out: dtype };
+    let mut projected = ctx.one(op, &[operands.x, w])?;
+    let recurrent_bias = match operands.bias {
+        Some(bias) => {
+            let bias = part(ctx, bias, direction)?;
+            let input = ctx.slice_axis(bias, 0, Dim::ZERO, rows.clone())?;
+            projected = ctx.add(projected, input)?;
+            ctx.slice_axis(bias, 0, rows.clone(), rows)?
+        }
+        None => ctx.full(dtype, 0.0, &[rows])?,
+    };
+    let state = |ctx: &mut Context, state: Option<ValueId>| match state {
+        Some(state) => part(ctx, state, direction),
+        None => ctx.full(dtype, 0.0, &[batch.clone(), operands.hidden.clone()]),
+    };
+    let mut inputs = vec![projected, r, recurrent_bias, state(ctx, operands.h0)?];
+    if cell.kind == CellKind::Lstm {
+        inputs.push(state(ctx, operands.c0)?);
+    }
+    if let Some(peepholes) = operands.peepholes {
+        inputs.push(part(ctx, peepholes, direction)?);
+    }
+    inputs.extend(operands.lengths);
+    ctx.push(Op::Recurrent(cell), &inputs)
+}
+
+/// The elements at `direction` along the first axis.
+fn part(ctx: &mut Context, x: ValueId, direction: usize) -> Result<ValueId> {
+    let mut sizes = ctx.shape(x);
+    let shape = sizes.get(1..).unwrap_or_default().to_vec();
+    let mut starts = vec![Dim::ZERO; sizes.len()];
+    (starts[0], sizes[0]) = (Dim::from(direction), Dim::ONE);
+    let steps = vec![1; sizes.len()];
+    let x = if ctx.dim(x, 0).is_const(1) { x } else { on_weight(ctx, Op::Slice { starts, sizes, steps }, x)? };
+    if ctx.constant_value(x).is_some() {
+        return on_weight(ctx, Op::Reshape { shape }, x);
+    }
+    ctx.reshape(x, &shape)
+}
+
+/// An operation on a weight: computed here when it is a constant, however large, as later passes look at the constant.
+fn on_weight(ctx: &mut Context, op: Op, x: ValueId) -> Result<ValueId> {
+    if let Some(tensor) = ctx.constant_value(x)
+        && let Ok(mut results) = eval_op(&op, &[&tensor], &ctx.graph().consts, &mut Env::with_table(ctx.dims()))
+        && let Some(result) = results.pop()
+    {
+        return Ok(ctx.constant(result));
+    }
+    ctx.one(op, &[x])
+}
+
+/// The activations of each direction. Parameters are consumed in order by the functions that have them.
+fn activations(ctx: &mut Context, directions: usize, defaults: &[&str]) -> Result<Vec<Vec<Activation>>> {
+    let names = match ctx.strings("activations")? {
+        Some(names) if !names.is_empty() => names,
+        _ => defaults.iter().map(|d| (*d).to_owned()).cycle().take(defaults.len() * directions).collect(),
+    };
+    if names.len() != defaults.len() * directions {
+        return Err(invalid(format!("{} activations, not {}", names.len(), defaults.len() * directions)));
+    }
+    let mut alphas = ctx.floats("activation_alpha")?.unwrap_or_default().iter().copied();
+    let mut betas = ctx.floats("activation_beta")?.unwrap_or_default().iter().copied();
+    let mut alpha = |default: f32| alphas.next().unwrap_or(default);
+    let mut beta = |default: f32| betas.next().unwrap_or(default);
+    let mut found = vec![];
+    for name in &names {
+        found.push(match name.to_ascii_lowercase().as_str() {
+            "sigmoid" => Activation::Sigmoid,
+            "tanh" => Activation::Tanh,
+            "relu" => Activation::Relu,
+            "affine" => Activation::Affine { alpha: alpha(1.0), beta: beta(0.0) },
+            "leakyrelu" => Activation::LeakyRelu { alpha: alpha(0.01) },
+            "thresholdedrelu" => Activation::ThresholdedRelu { alpha: alpha(1.0) },
+            "scaledtanh" => Activation::ScaledTanh { alpha: alpha(1.0), beta: beta(1.0) },
+            "hardsigmoid" => Activation::HardSigmoid { alpha: alpha(0.2), beta: beta(0.5) },
+            "elu" => Activation::Elu { alpha: alpha(1.0) },
+            "softsign" => Activation::Softsign,
+            "softplus" => Activation::Softplus,
+            _ => return Err(unsupported(format!("activation `{name}` is not known"))),
+        });
+    }
+    Ok(found.chunks(defaults.len()).map(<[Activation]>::to_vec).collect())
+}
