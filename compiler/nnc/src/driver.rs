@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nnc_cpu::{Artifact, Jit};
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
@@ -202,15 +203,49 @@ impl<'a> Compilation<'a> {
         Ok(program)
     }
 
+    /// The machine code of a program, ready to be written.
+    ///
+    /// # Errors
+    /// When code generation refuses it.
+    pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model) -> Result<Artifact> {
+        let options = nnc_cpu::Options { source_hash: source_hash(model), ..nnc_cpu::Options::default() };
+        self.stage("codegen", |this| {
+            nnc_cpu::compile(program, &this.options.target, &options).map_err(|e| in_model(model, e))
+        })
+    }
+
     /// Compiles a model into the memory of this process.
     ///
     /// # Errors
     /// When it cannot be compiled.
     pub fn load(&mut self, model: &nnc_onnx::Model) -> Result<nnc_runtime::Model> {
         let graph = self.graph(model).map_err(Halt::into_failure)?;
-        let _program = self.program(graph, &model.file).map_err(Halt::into_failure)?;
-        Err(Failure::unsupported(format!("{}: no code generation", model.file)))
+        let program = self.program(graph, &model.file).map_err(Halt::into_failure)?;
+        let code =
+            self.stage("codegen", |this| Jit::compile(&program, &this.options.target).map_err(|e| in_model(model, e)))?;
+        let descriptor: *const _ = code.descriptor();
+        // SAFETY: nnc made the descriptor, and the code that owns it goes along.
+        let loaded = unsafe { nnc_runtime::Model::from_descriptor_owned(descriptor, Box::new(code)) };
+        loaded.map_err(|e| Failure::from(e).in_file(&model.file))
     }
+}
+
+fn in_model(model: &nnc_onnx::Model, error: nnc_cpu::CodegenError) -> Failure {
+    Failure::from(error).in_file(&model.file)
+}
+
+/// BLAKE3 of the model's file and of the tensors it keeps in others.
+fn source_hash(model: &nnc_onnx::Model) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&model.source);
+    let file = model.source.as_ptr_range();
+    for constant in &model.graph.initializers {
+        let bytes = constant.tensor.bytes();
+        if !file.contains(&bytes.as_ptr()) {
+            hasher.update(bytes);
+        }
+    }
+    hasher.finalize().into()
 }
 
 /// Compiles a model file into the memory of this process.

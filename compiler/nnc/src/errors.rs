@@ -93,6 +93,17 @@ impl From<nnc_desc::TargetError> for Failure {
     }
 }
 
+impl From<nnc_cpu::CodegenError> for Failure {
+    fn from(error: nnc_cpu::CodegenError) -> Failure {
+        use nnc_cpu::CodegenError as E;
+        match error {
+            E::Kernel { .. } | E::TooLarge { .. } => Failure::unsupported(error.to_string()),
+            E::WrongHost(_) | E::Io { .. } => Failure::user(error.to_string()),
+            E::Backend { .. } | E::Program(_) | E::Link { .. } => Failure::internal(error),
+        }
+    }
+}
+
 impl From<nnc_runtime::Error> for Failure {
     fn from(error: nnc_runtime::Error) -> Failure {
         match error.status() {

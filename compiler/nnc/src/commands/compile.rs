@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
+use nnc_cpu::Artifact;
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
@@ -127,12 +128,17 @@ fn dumps(texts: &[String]) -> Result<Vec<String>> {
 
 /// Finds out before the work whether its results can be kept.
 fn check_outputs(arguments: &Arguments) -> Result<()> {
-    let Some(path) = &arguments.output else { return Ok(()) };
+    let Some(path) = &arguments.output else {
+        return match arguments.emit {
+            Some(Emit::Obj) => Err(Failure::user("--emit obj: an object is not text; give --output")),
+            _ => Ok(()),
+        };
+    };
     if same_file(path, &arguments.model) {
         return Err(Failure::user(format!("{}: the output would replace the model", path.display())));
     }
     output::check_writable(path)?;
-    if arguments.emit.is_none() {
+    if arguments.emit.is_none() && arguments.stop_after.is_none() {
         if Format::of(path).is_none() {
             let message = format!("{}: the output's name must end in .so, .o or .a", path.display());
             return Err(Failure::user(message));
@@ -154,14 +160,45 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
         return Ok(emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?);
     }
     let program = compilation.program(graph, &model.file)?;
-    match arguments.emit {
+    let refused = |e| Failure::from(e).in_file(&model.file);
+    let text = match arguments.emit {
         Some(Emit::Kernels) => {
             let kernels: Vec<String> = program.kernels.iter().map(nnc_kernels::print::kernel).collect();
-            Ok(emit(arguments, kernels.join("\n").as_bytes())?)
+            kernels.join("\n")
         }
-        Some(Emit::Plan) => Ok(emit(arguments, nnc_kernels::print::program(&program).as_bytes())?),
-        _ => Err(Failure::unsupported(format!("{}: no code generation", model.file)).into()),
+        Some(Emit::Plan) => nnc_kernels::print::program(&program),
+        Some(Emit::Clif) => nnc_cpu::emit_clif(&program, &options.target).map_err(refused)?,
+        Some(Emit::Asm) => nnc_cpu::emit_asm(&program, &options.target).map_err(refused)?,
+        Some(Emit::Graph | Emit::Obj) | None => {
+            let artifact = compilation.artifact(&program, &model)?;
+            return Ok(write(arguments, &artifact)?);
+        }
+    };
+    Ok(emit(arguments, text.as_bytes())?)
+}
+
+/// Writes the artifact and its header, or the object alone for `--emit obj`.
+fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
+    let Some(path) = &arguments.output else { return Ok(()) };
+    let format = if arguments.emit.is_some() { Some(Format::Object) } else { Format::of(path) };
+    let binary = output::stage(path, |file| {
+        let to = file.path();
+        Ok(match format {
+            Some(Format::Library) => artifact.write_so(to),
+            Some(Format::Archive) => artifact.write_archive(to),
+            Some(Format::Object) | None => artifact.write_object(to),
+        }?)
+    })?;
+    if arguments.emit.is_some() {
+        return binary.commit();
     }
+    // Both are whole before either gets its name.
+    let header = path.with_extension("h");
+    let header = output::stage(&header, |file| {
+        file.write_all(artifact.header().as_bytes()).map_err(|e| Failure::io(&header, "cannot be written", &e))
+    })?;
+    header.commit()?;
+    binary.commit()
 }
 
 /// Writes what `--emit` asks for to the output, or to standard output if there is none.

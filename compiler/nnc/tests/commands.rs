@@ -1,0 +1,196 @@
+//! The commands on a tiny model, from the ONNX file to its results.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Case, dense, model, nnc, node, text, value};
+use nnc_runtime::{DType, TensorRef};
+use onnx_protobuf::Message;
+use serde_json::Value;
+
+const X: [f32; 6] = [1.0, 0.0, 0.0, 0.0, 1.0, -1.0];
+const Y: [f32; 4] = [1.5, 0.0, 0.0, 1.25];
+
+fn last_line(text: &str) -> Value {
+    let line = text.lines().last().expect("a line");
+    serde_json::from_str(line).expect("JSON")
+}
+
+fn check_outputs(path: &Path) {
+    let mut reader = nnc::npz::Reader::open(path).expect("an archive");
+    assert_eq!(reader.names(), ["y"]);
+    let y = reader.array("y", DType::F32, |_| Ok(())).expect("an array").expect("it is there");
+    assert_eq!((y.dims(), y.view().as_slice::<f32>()), (&[2, 2][..], Some(&Y[..])));
+}
+
+#[test]
+fn compiles_and_runs() {
+    let case = Case::new(&dense());
+    let inputs = case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]);
+    let targets: &[&str] = if cfg!(target_arch = "x86_64") { &["x86_64", "native"] } else { &["native"] };
+    for target in targets {
+        case.compile(&["--target", target]).ok();
+        assert_eq!(case.files().iter().filter(|f| f.starts_with("out")).count(), 2);
+        for (file, threads) in [("out.so", "1"), ("out.so", "3"), ("m.onnx", "1")] {
+            let outputs = case.path("res.npz");
+            let (model, inputs, outputs) = (text(&case.path(file)), text(&inputs), text(&outputs));
+            nnc(["run", &model, "--inputs", &inputs, "--outputs", &outputs, "--threads", threads]).ok();
+            check_outputs(Path::new(&outputs));
+            std::fs::remove_file(&outputs).expect("it was written");
+        }
+        std::fs::remove_file(case.path("out.h")).expect("a header");
+    }
+}
+
+#[test]
+fn same_command_same_bytes() {
+    let case = Case::new(&dense());
+    let read = |name: &str| std::fs::read(case.path(name)).expect("an artifact");
+    for extension in ["so", "o", "a"] {
+        let name = format!("out.{extension}");
+        case.compile_to(&name, &[]).ok();
+        let (first, header) = (read(&name), read("out.h"));
+        case.compile_to(&name, &[]).ok();
+        assert!(first == read(&name), "{name} differs");
+        assert_eq!(header, read("out.h"));
+    }
+}
+
+#[test]
+fn inspects() {
+    let case = Case::new(&dense());
+    case.compile(&["--dim", "batch=1..64"]).ok();
+    let report = last_line(&nnc(["inspect", &text(&case.path("out.so")), "--json"]).ok());
+    for key in ["kernels", "code_bytes", "weights_bytes", "workspace_bytes"] {
+        assert!(report[key].is_u64(), "{key}: {report}");
+    }
+    assert_eq!(report["name"], "out");
+    assert_eq!(report["inputs"][0]["name"], "x");
+    assert_eq!(report["inputs"][0]["dims"], serde_json::json!(["batch", "3"]));
+    assert_eq!(report["dims"][0], serde_json::json!({"name": "batch", "min": 1, "max": 64}));
+    let lines = nnc(["inspect", &text(&case.path("out.so"))]).ok();
+    assert!(lines.contains("x: f32 [batch, 3]") && lines.contains("batch: 1 to 64"), "{lines}");
+    let report = last_line(&nnc(["inspect", &text(&case.model()), "--json"]).ok());
+    assert_eq!(report["operators"], serde_json::json!({"Add": 1, "MatMul": 1, "Relu": 1}));
+    assert_eq!(report["missing"], serde_json::json!([]));
+}
+
+#[test]
+fn measures() {
+    let case = Case::new(&dense());
+    case.compile(&[]).ok();
+    for file in ["out.so", "m.onnx"] {
+        let model = text(&case.path(file));
+        let report = last_line(&nnc(["bench", &model, "--runs", "7", "--threads", "1", "--json"]).ok());
+        for key in ["median_ms", "p90_ms", "p99_ms", "throughput", "load_ms", "peak_rss_mb"] {
+            assert!(report[key].as_f64().is_some_and(|n| n > 0.0), "{key}: {report}");
+        }
+        assert_eq!(report["runs"], 7);
+    }
+    let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));
+    let model = text(&case.path("out.so"));
+    let lines = nnc(["bench", &model, "--inputs", &inputs, "--runs", "3"]).ok();
+    assert!(lines.starts_with("median "), "{lines}");
+}
+
+#[test]
+fn stages_as_text() {
+    let case = Case::new(&dense());
+    let path = text(&case.model());
+    for (stage, word) in
+        [("graph", "graph @m"), ("kernels", "kernel @"), ("plan", "program m"), ("clif", "function"), ("asm", "ret")]
+    {
+        let printed = nnc(["compile", &path, "--emit", stage]).ok();
+        assert!(printed.contains(word), "{stage}: {printed}");
+        case.compile_to("text", &["--emit", stage, "--name", "m"]).ok();
+        assert!(std::fs::read_to_string(case.path("text")).expect("text").contains(word));
+    }
+    case.compile_to("object", &["--emit", "obj"]).ok();
+    assert!(std::fs::read(case.path("object")).expect("an object").starts_with(b"\x7fELF"));
+    let dumped = nnc(["compile", &path, "--dump-ir", "after:translate", "--stop-after", "translate"]).ok();
+    assert!(dumped.contains("graph @m") && !dumped.contains("kernel"), "{dumped}");
+    assert_eq!(case.files(), ["m.onnx", "object", "text"]);
+}
+
+#[test]
+fn inputs_that_do_not_fit() {
+    let case = Case::new(&dense());
+    case.compile(&[]).ok();
+    let model = text(&case.path("out.so"));
+    let five = [0f32; 5];
+    let integers = [0i64; 6];
+    let archives = [
+        case.npz("1.npz", &[("z", TensorRef::new(&[2, 3], &X))]),
+        case.npz("2.npz", &[("x", TensorRef::new(&[1, 5], &five))]),
+        case.npz("3.npz", &[("x", TensorRef::new(&[6], &X))]),
+        case.npz("4.npz", &[("x", TensorRef::new(&[2, 3], &integers))]),
+        case.npz("5.npz", &[]),
+    ];
+    let before = case.files();
+    for inputs in archives {
+        let inputs = text(&inputs);
+        let outputs = text(&case.path("res.npz"));
+        let line = nnc(["run", &model, "--inputs", &inputs, "--outputs", &outputs]).refused(1);
+        assert!(line.contains(&inputs) && line.contains("`x`") && line.contains("f32 [batch, 3]"), "{line}");
+        nnc(["bench", &model, "--inputs", &inputs]).refused(1);
+    }
+    assert_eq!(case.files(), before);
+    for inputs in [text(&case.model()), text(&case.path("absent.npz"))] {
+        let line = nnc(["bench", &model, "--inputs", &inputs]).refused(1);
+        assert!(line.contains(&inputs), "{line}");
+    }
+}
+
+#[test]
+fn libraries_that_cannot_run_here() {
+    let case = Case::new(&dense());
+    let other = if cfg!(target_arch = "x86_64") { "aarch64" } else { "x86_64" };
+    case.compile(&["--target", other]).ok();
+    std::fs::write(case.path("text.so"), "no library").expect("a file");
+    std::fs::write(case.path("elf.so"), b"\x7fELF and no more").expect("a file");
+    for (file, word) in [("out.so", other), ("text.so", ""), ("elf.so", ""), ("absent.so", "")] {
+        let path = text(&case.path(file));
+        for command in ["bench", "inspect"] {
+            let line = nnc([command, &path]).refused(1);
+            assert!(line.contains(&path) && line.contains(word), "{line}");
+        }
+    }
+}
+
+#[test]
+fn tests_cases() {
+    let root = tempfile::tempdir().expect("a folder");
+    let add = |name: &str, bytes: &[u8], y: &[f32]| {
+        let set = root.path().join(name).join("test_data_set_0");
+        std::fs::create_dir_all(&set).expect("a folder");
+        std::fs::write(root.path().join(name).join("model.onnx"), bytes).expect("a model");
+        let tensors = [("input_0.pb", [2, 3], &X[..]), ("output_0.pb", [2, 2], y)];
+        for (file, dims, values) in tensors {
+            let tensor = common::floats("", &dims, values).write_to_bytes().expect("it encodes");
+            std::fs::write(set.join(file), tensor).expect("a tensor");
+        }
+    };
+    let whole = dense().write_to_bytes().expect("it encodes");
+    let unknown =
+        model(vec![value("x", 1, "2 3")], vec![node("Frobnicate", "x -> y")], vec![value("y", 1, "2 2")], vec![]);
+    add("a_right", &whole, &Y);
+    add("b_wrong", &whole, &[1.5, 0.0, 0.0, 9.0]);
+    add("c_broken", &whole[..50], &Y);
+    add("d_unknown", &unknown.write_to_bytes().expect("it encodes"), &Y);
+    let folder = |name: &str| text(&root.path().join(name));
+    let all = nnc(["test", &text(root.path()), "--json"]);
+    assert_eq!(all.code, Some(1), "{all:?}");
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    assert_eq!(lines[0], format!("{}: ok", folder("a_right")));
+    let failed = format!("{}: FAILED output `y`: 1 of 4 elements differ", folder("b_wrong"));
+    assert!(lines[1].starts_with(&failed), "{}", lines[1]);
+    assert!(lines[2].starts_with(&format!("{}: FAILED ", folder("c_broken"))), "{}", lines[2]);
+    assert!(lines[3].starts_with(&format!("{}: unsupported ", folder("d_unknown"))), "{}", lines[3]);
+    let counts = serde_json::json!({"passed": 1, "failed": 3, "unsupported": 1, "total": 4});
+    assert_eq!(last_line(&all.stdout), counts);
+    let one = nnc(["test", &folder("a_right")]).ok();
+    assert!(one.ends_with("1 of 1 passed, 0 failed (0 of them unsupported)\n"), "{one}");
+    nnc(["test", &folder("absent")]).refused(1);
+    nnc(["test", &folder("a_right/test_data_set_0")]).refused(1);
+}
