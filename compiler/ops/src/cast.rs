@@ -41,7 +41,8 @@ pub fn bit_cast(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     // A bool is a byte of 0 or 1, so these two are conversions.
     if from == DType::Bool || to == DType::Bool {
-        let byte = if from == DType::Bool { ctx.convert(x, DType::U8)? } else { ctx.one(Op::Bitcast(DType::U8), &[x])? };
+        let byte =
+            if from == DType::Bool { ctx.convert(x, DType::U8)? } else { ctx.one(Op::Bitcast(DType::U8), &[x])? };
         let seen = if to == DType::Bool { ctx.convert(byte, to)? } else { ctx.one(Op::Bitcast(to), &[byte])? };
         return Ok(vec![seen]);
     }

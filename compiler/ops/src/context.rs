@@ -256,7 +256,10 @@ impl<'t, 'm> Context<'t, 'm> {
     /// Shape of a value that must be known at compile time.
     pub fn static_shape(&self, value: ValueId, what: &str) -> Result<Vec<usize>> {
         self.ty(value).static_shape().ok_or_else(|| {
-            unsupported(format!("{what} must have a fixed shape, not {}; fix its dimensions with --dim", self.show(value)))
+            unsupported(format!(
+                "{what} must have a fixed shape, not {}; fix its dimensions with --dim",
+                self.show(value)
+            ))
         })
     }
 
@@ -321,10 +324,7 @@ impl<'t, 'm> Context<'t, 'm> {
 
     /// The type the file states for output `index`.
     pub(crate) fn declared_output(&self, index: usize) -> Option<&'m nnc_onnx::TypeInfo> {
-        let name = self.node.outputs.get(index)?;
-        let graph = self.frame().onnx;
-        let output = graph.outputs.iter().find(|o| o.name == *name).and_then(|o| o.ty.as_ref());
-        output.or_else(|| graph.value_info.get(name))
+        self.frame().stated.get(self.node.outputs.get(index)?.as_str()).copied()
     }
 
     pub(crate) fn frame(&self) -> &Frame<'m> {

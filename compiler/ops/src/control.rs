@@ -120,7 +120,8 @@ fn rolled<'m>(
     let unconditional = ctx.constant_scalar(condition).is_some_and(|c| c != 0.0)
         && (again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0)));
     let count = ctx.symbolic(trip).and_then(|mut t| t.pop());
-    let exact = count.filter(|c| unconditional && !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
+    let exact =
+        count.filter(|c| unconditional && !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
     core_loop(ctx, frame, &[trip, condition], carried, exact, before).map_err(Rolled::Failed)
 }
 
@@ -202,7 +203,8 @@ pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let body = ctx.subgraph("body")?;
     let scans = ctx.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let inputs = ctx.inputs()?;
-    let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len()) else {
+    let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len())
+    else {
         return Err(invalid(format!("num_scan_inputs {scans} does not fit {} inputs", inputs.len())));
     };
     let Some(outputs) = body.outputs.len().checked_sub(states) else {

@@ -55,7 +55,8 @@ pub fn einsum(ctx: &mut Context) -> Result<Vec<ValueId>> {
     for i in 0..terms.len() {
         let value = ctx.convert(terms[i].value, inner)?;
         let term = distinct_labels(ctx, Term { value, labels: terms[i].labels.clone() })?;
-        let later: Vec<Label> = terms[i + 1..].iter().flat_map(|t| t.labels.iter().copied()).chain(output.clone()).collect();
+        let later: Vec<Label> =
+            terms[i + 1..].iter().flat_map(|t| t.labels.iter().copied()).chain(output.clone()).collect();
         let term = match result {
             None => term,
             Some(before) => contract(ctx, before, term, &later)?,
@@ -169,7 +170,9 @@ fn ordered(ctx: &mut Context, term: &Term, output: &[Label], equation: &str) -> 
     once.sort_unstable();
     once.dedup();
     match perm {
-        Some(perm) if once.len() == output.len() && perm.len() == ctx.rank(term.value) => ctx.transpose(term.value, &perm),
+        Some(perm) if once.len() == output.len() && perm.len() == ctx.rank(term.value) => {
+            ctx.transpose(term.value, &perm)
+        }
         _ => Err(invalid(format!("the output of `{equation}` names a label that no input has, or one twice"))),
     }
 }

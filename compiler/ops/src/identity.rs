@@ -4,29 +4,66 @@
 //! (<https://onnx.ai/onnx/operators/onnx__Dropout.html>, opsets 7 on).
 
 use crate::context::Context;
-use crate::error::{Result, unsupported};
-use nnc_ir::{DType, ValueId};
+use crate::error::Result;
+use nnc_ir::op::{BinaryOp, Distribution};
+use nnc_ir::{DType, Op, ValueId};
 
 /// The input.
 pub fn identity(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![ctx.input(0)?])
 }
 
-/// The input and a mask that keeps everything.
+/// The input and a mask that keeps everything; in training mode, random elements of it.
 pub fn dropout(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    ctx.no_effect("ratio");
-    ctx.no_effect("seed");
     let x = ctx.input(0)?;
-    if let Some(training) = ctx.optional_input(2)?
-        && ctx.require_scalar(training, "training_mode")? != 0.0
-    {
-        return Err(unsupported("training mode is not supported; export the model for inference"));
-    }
+    let training = if ctx.opset() < 12 {
+        ctx.no_effect("ratio");
+        None
+    } else {
+        ctx.optional_input(2)?
+    };
     let mut results = vec![x];
     if ctx.wants_output(1) {
         // The mask was of the data's type before opset 10.
         let dtype = if ctx.opset() < 10 { ctx.dtype(x) } else { DType::Bool };
         results.push(ctx.full(dtype, 1.0, &ctx.shape(x))?);
+    }
+    match training {
+        Some(training) if ctx.constant_scalar(training) != Some(0.0) => trained(ctx, training, results),
+        _ => {
+            ctx.no_effect("seed");
+            Ok(results)
+        }
+    }
+}
+
+/// The results when a flag says whether this is training: elements are kept with probability `1 - ratio` and scaled.
+fn trained(ctx: &mut Context, training: ValueId, inference: Vec<ValueId>) -> Result<Vec<ValueId>> {
+    let x = inference[0];
+    let (shape, dtype) = (ctx.shape(x), ctx.dtype(x));
+    let ratio = match ctx.optional_input(1)? {
+        Some(ratio) => {
+            let ratio = ctx.reshape(ratio, &[])?;
+            ctx.convert(ratio, DType::F32)?
+        }
+        None => ctx.scalar(DType::F32, 0.5),
+    };
+    let seed = ctx.int("seed", 0)? as u64;
+    let distribution = Distribution::Uniform { low: 0.0, high: 1.0 };
+    let counter = ctx.int_scalar(0);
+    let draw = ctx.one(Op::Random { distribution, dtype: DType::F32, shape, seed }, &[counter])?;
+    let kept = ctx.binary(BinaryOp::Ge, draw, ratio)?;
+    let one = ctx.scalar(DType::F32, 1.0);
+    let rest = ctx.sub(one, ratio)?;
+    let scale = ctx.div(one, rest)?;
+    let scale = ctx.convert(scale, dtype)?;
+    let scaled = ctx.mul(x, scale)?;
+    let zero = ctx.scalar(dtype, 0.0);
+    let dropped = ctx.select(kept, scaled, zero)?;
+    let training = ctx.reshape(training, &[])?;
+    let mut results = vec![ctx.select(training, dropped, x)?];
+    if let Some(&all) = inference.get(1) {
+        results.push(ctx.select(training, kept, all)?);
     }
     Ok(results)
 }

@@ -37,6 +37,7 @@ pub mod interpret;
 mod ranges;
 mod scope;
 mod shapes;
+mod stated;
 mod subgraph;
 mod tensors;
 #[cfg(test)]

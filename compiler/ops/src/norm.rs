@@ -198,7 +198,8 @@ mod tests {
 
     #[test]
     fn layer_normalization() {
-        let sketch = sketch().input("x", Float16, "batch 4").input("s", Float16, "4").node("LayerNormalization", "x s -> y m");
+        let sketch =
+            sketch().input("x", Float16, "batch 4").input("s", Float16, "4").node("LayerNormalization", "x s -> y m");
         assert_eq!(sketch.output("m").result_type(), "f32[batch, 1]");
     }
 
@@ -206,7 +207,8 @@ mod tests {
     fn group_normalization() {
         for (opset, parameters) in [(18, "2"), (21, "6")] {
             let sketch = sketch().opset(opset).input("x", Float, "1 6 4 4").input("s", Float, parameters);
-            let sketch = sketch.input("b", Float, parameters).node("GroupNormalization", "x s b -> y").int("num_groups", 2);
+            let sketch =
+                sketch.input("b", Float, parameters).node("GroupNormalization", "x s b -> y").int("num_groups", 2);
             assert_eq!(sketch.output("y").result_type(), "f32[1, 6, 4, 4]");
         }
     }

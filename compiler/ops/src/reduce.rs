@@ -65,7 +65,8 @@ fn at_run_time(ctx: &mut Context, x: ValueId, keep: bool, reduction: Reduction) 
         let chosen: Vec<usize> = (0..shape.len()).filter(|a| choice >> a & 1 == 1).collect();
         let reduced = shape.iter().enumerate().filter(|(a, _)| keep || !chosen.contains(a));
         let reduced = reduced.map(|(a, d)| if chosen.contains(&a) { Dim::ONE } else { d.clone() });
-        if ctx.dim(axes, 0).as_const().is_some_and(|n| n != chosen.len() as i64) || !reduced.eq(stated.iter().cloned()) {
+        if ctx.dim(axes, 0).as_const().is_some_and(|n| n != chosen.len() as i64) || !reduced.eq(stated.iter().cloned())
+        {
             continue;
         }
         let candidate = reduction(ctx, x, &chosen, keep)?;

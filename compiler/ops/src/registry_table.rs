@@ -25,6 +25,8 @@ macro_rules! for_each_family {
             concat { Concat 4 concat, Split 2 split }
             constant { Constant 1 constant, ConstantOfShape 9 constant_of_shape, EyeLike 9 eye_like }
             control { If 1 if_, Loop 1 loop_, Scan 9 scan }
+            conv { Conv 1 conv }
+            conv_transpose { ConvTranspose 1 conv_transpose }
             cumulative { CumProd 26 cum_prod, CumSum 11 cum_sum }
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
@@ -38,7 +40,12 @@ macro_rules! for_each_family {
             }
             one_hot { OneHot 9 one_hot, Trilu 14 trilu }
             pad { Pad 2 pad }
+            pool {
+                AveragePool 1 average_pool, GlobalAveragePool 1 global_average_pool, GlobalLpPool 1 global_lp_pool,
+                GlobalMaxPool 1 global_max_pool, LpPool 1 lp_pool, MaxPool 1 max_pool
+            }
             range { Range 11 range }
+            recurrent { GRU 7 gru, LSTM 7 lstm, RNN 7 rnn }
             reduce {
                 ReduceL1 1 reduce_l1, ReduceL2 1 reduce_l2, ReduceLogSum 1 reduce_log_sum,
                 ReduceLogSumExp 1 reduce_log_sum_exp, ReduceMax 1 reduce_max, ReduceMean 1 reduce_mean,
@@ -61,6 +68,7 @@ macro_rules! for_each_family {
                 Round 11 round, Sigmoid 6 sigmoid, Sign 9 sign, Sin 7 sin, Sinh 9 sinh, Sqrt 6 sqrt, Tan 7 tan,
                 Tanh 6 tanh
             }
+            window { }
         }
     };
 }

@@ -7,15 +7,15 @@
 use crate::assume::settle;
 use crate::error::{Result, invalid};
 use crate::interpret::{self, Env};
-use crate::tensors;
+use crate::{stated, tensors};
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// A graph under construction.
 pub(crate) struct Frame<'m> {
-    /// What it is made of.
-    pub onnx: &'m nnc_onnx::Graph,
+    /// What the file states of the types of values.
+    pub stated: FxHashMap<&'m str, &'m nnc_onnx::TypeInfo>,
     /// What was made so far. The innermost frame's graph holds the live table of dimensions.
     pub graph: Graph,
     /// Values by their ONNX names.
@@ -40,7 +40,7 @@ impl<'m> Frame<'m> {
     pub fn new(onnx: &'m nnc_onnx::Graph, dims: nnc_ir::DimTable) -> Frame<'m> {
         let graph = Graph { name: onnx.name.clone(), dims, ..Graph::default() };
         Frame {
-            onnx,
+            stated: stated::types(onnx),
             graph,
             names: FxHashMap::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),

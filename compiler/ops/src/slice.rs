@@ -17,7 +17,8 @@ pub fn slice(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let rank = ctx.rank(x);
     if ctx.opset() < 10 {
         let list = |values: Option<&[i64]>, name| {
-            values.map(|v| v.iter().map(|&v| Dim::from(v)).collect::<Vec<Dim>>())
+            values
+                .map(|v| v.iter().map(|&v| Dim::from(v)).collect::<Vec<Dim>>())
                 .ok_or_else(|| invalid(format!("attribute `{name}` is missing")))
         };
         let starts = list(ctx.ints("starts")?, "starts")?;
@@ -71,14 +72,7 @@ fn resolve(position: &Dim, size: &Dim, low: &Dim, high: &Dim, table: &DimTable) 
     from_start.max(low).min(high).simplify(table)
 }
 
-fn known(
-    ctx: &mut Context,
-    x: ValueId,
-    starts: &[Dim],
-    ends: &[Dim],
-    axes: &[i64],
-    steps: &[i64],
-) -> Result<ValueId> {
+fn known(ctx: &mut Context, x: ValueId, starts: &[Dim], ends: &[Dim], axes: &[i64], steps: &[i64]) -> Result<ValueId> {
     if [ends.len(), axes.len(), steps.len()] != [starts.len(); 3] {
         return Err(invalid("starts, ends, axes and steps differ in length"));
     }

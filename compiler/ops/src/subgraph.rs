@@ -4,6 +4,7 @@ use crate::context::{Context, Translator};
 use crate::error::{Result, invalid};
 use crate::finish;
 use crate::scope::{self, Frame};
+use crate::stated;
 use nnc_ir::{Op, TensorType, ValueId};
 use nnc_onnx::Graph;
 
@@ -24,7 +25,12 @@ impl<'m> Context<'_, 'm> {
 
     /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and
     /// each scanned value is captured and read at the iteration number.
-    pub(crate) fn nested_scan(&mut self, onnx: &'m Graph, carried: &[ValueId], scanned: &[ValueId]) -> Result<Frame<'m>> {
+    pub(crate) fn nested_scan(
+        &mut self,
+        onnx: &'m Graph,
+        carried: &[ValueId],
+        scanned: &[ValueId],
+    ) -> Result<Frame<'m>> {
         let types: Vec<TensorType> = carried.iter().map(|&v| self.ty(v).clone()).collect();
         let origin = self.origin.clone();
         self.translator.in_frame(onnx, |translator| {
@@ -56,8 +62,8 @@ impl<'m> Context<'_, 'm> {
             return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
         }
         let frame = self.frame_mut();
-        let (around, names, initializers) = (frame.onnx, frame.names.clone(), frame.initializers.clone());
-        frame.onnx = onnx;
+        let (names, initializers) = (frame.names.clone(), frame.initializers.clone());
+        let stated = std::mem::replace(&mut frame.stated, stated::types(onnx));
         for constant in &onnx.initializers {
             // The inner name hides the outer one.
             frame.names.remove(constant.name.as_str());
@@ -66,7 +72,7 @@ impl<'m> Context<'_, 'm> {
         frame.names.extend(onnx.inputs.iter().map(|input| input.name.as_str()).zip(arguments.iter().copied()));
         let results = self.translator.nodes(onnx).and_then(|()| self.translator.outputs(onnx));
         let frame = self.frame_mut();
-        (frame.onnx, frame.names, frame.initializers) = (around, names, initializers);
+        (frame.stated, frame.names, frame.initializers) = (stated, names, initializers);
         Ok(results?.into_iter().map(|(_, value)| value).collect())
     }
 }

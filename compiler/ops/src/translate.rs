@@ -63,10 +63,8 @@ fn missing_operators(model: &Model) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let list: Vec<String> = missing
-        .iter()
-        .map(|(name, &n)| if n == 1 { name.clone() } else { format!("{name} ({n} nodes)") })
-        .collect();
+    let list: Vec<String> =
+        missing.iter().map(|(name, &n)| if n == 1 { name.clone() } else { format!("{name} ({n} nodes)") }).collect();
     Err(unsupported(format!("operators not supported: {}; `nnc inspect` lists those that are", list.join(", "))))
 }
 
@@ -111,7 +109,9 @@ impl<'m> Translator<'m> {
         if let Some(unknown) = self.options.dims.keys().find(|name| table.find(name).is_none()) {
             let known: Vec<&str> = table.iter().map(|(_, info)| info.name.as_str()).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(invalid(format!("--dim {unknown}: the model's inputs have no such dimension; they have {known}")));
+            return Err(invalid(format!(
+                "--dim {unknown}: the model's inputs have no such dimension; they have {known}"
+            )));
         }
         for input in inputs {
             let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
