@@ -58,7 +58,7 @@ impl Lower<'_> {
         if m.as_const().is_some_and(|m| m <= 0) || n.as_const().is_some_and(|n| n <= 0) {
             return Ok(());
         }
-        let most_vectors = (gemm.width / lanes).max(1);
+        let most_vectors = gemm.width.div_ceil(lanes).max(1);
         let vectors = match n.as_const() {
             Some(n) => (n as usize).div_ceil(lanes).min(most_vectors),
             None => most_vectors,
@@ -70,7 +70,8 @@ impl Lower<'_> {
         if shape.narrow && partial && !self.f.evex {
             return Err(Stop::Unsupported("narrow epilogue with a tail on AVX2"));
         }
-        let mask_loads = rows_layout && partial;
+        // Panels are padded to their width, which need not be whole vectors when the panel was made for another target.
+        let mask_loads = partial && (rows_layout || gemm.width % lanes != 0);
         let rows = self.tile_rows(gemm, vectors, most_vectors, mask_loads, n.as_const().is_none());
         let (k, taps) = self.sums(gemm)?;
         let offset = self.resolve(&gemm.b_offset);

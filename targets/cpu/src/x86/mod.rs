@@ -30,7 +30,7 @@ mod vector;
 mod vector_ops;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::CodegenError;
 use nnc_desc::{Arch, Target};
@@ -62,4 +62,13 @@ pub fn compile(kernel: &Kernel, target: &Target) -> Result<Option<MachineCode>, 
     let Some(function) = select::lower(kernel, target).map_err(fault)? else { return Ok(None) };
     let encoded = encode::encode(&function).map_err(fault)?;
     Ok(Some(MachineCode { bytes: encoded.bytes, align: assembler::POOL_ALIGN as u32 }))
+}
+
+/// Why a kernel is not for this generator; for tests.
+#[cfg(test)]
+pub(crate) fn why(kernel: &Kernel, target: &Target) -> Option<String> {
+    match select::lower_kernel(&crate::math::expand(kernel), target) {
+        Err(select::Stop::Unsupported(reason)) => Some(reason.to_owned()),
+        _ => None,
+    }
 }
