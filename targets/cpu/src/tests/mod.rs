@@ -1,5 +1,6 @@
 //! Tests that run what was compiled.
 
+mod foreign;
 mod kernels;
 mod program;
 
