@@ -321,7 +321,8 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         self.add_step(work)
     }
 
-    fn add_step(self, work: Dim) -> Result<(), LowerError> {
+    fn add_step(mut self, work: Dim) -> Result<(), LowerError> {
+        super::loops::scratch_last(&mut self.kernel);
         let by_symbol: FxHashMap<Symbol, Dim> =
             self.kernel.params.iter().zip(&self.params).map(|(v, d)| (Symbol(v.0), d.clone())).collect();
         let extent = self.kernel.parallel.1.substitute(&|s| by_symbol.get(&s).cloned());

@@ -1,7 +1,9 @@
 //! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
 
 use nnc_ir::{Dim, Symbol};
-use nnc_kernels::kernel::{Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
+use nnc_kernels::kernel::{
+    Access, BufferDecl, BufferRef, Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var,
+};
 
 /// Elements that one parallel iteration of a flat loop handles.
 const BLOCK: i64 = 8192;
@@ -69,6 +71,78 @@ fn indices_of(expr: &mut Expr, f: &mut dyn FnMut(&mut Index)) {
             indices_of(condition, f);
             f(index);
             indices_of(otherwise, f);
+        }
+    }
+}
+
+/// Orders a kernel's buffers as its declaration demands: parameters first, then scratch memory.
+pub(crate) fn scratch_last(kernel: &mut Kernel) {
+    let scratch = |b: &BufferDecl| matches!(b.access, Access::Scratch { .. });
+    let (last, first): (Vec<usize>, Vec<usize>) =
+        (0..kernel.buffers.len()).partition(|&i| scratch(&kernel.buffers[i]));
+    let order = [first, last].concat();
+    let mut moved = vec![BufferRef(0); order.len()];
+    for (to, &from) in order.iter().enumerate() {
+        moved[from] = BufferRef(to as u32);
+    }
+    kernel.buffers = order.iter().map(|&i| kernel.buffers[i].clone()).collect();
+    rename_buffers(&mut kernel.body, &moved);
+}
+
+fn rename_buffers(statements: &mut [Stmt], moved: &[BufferRef]) {
+    let rename = |b: &mut BufferRef| *b = moved[b.0 as usize];
+    for statement in statements {
+        match statement {
+            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => rename_in(e, moved),
+            Stmt::For(_, body) => rename_buffers(body, moved),
+            Stmt::Reduce(_, body, accumulators) => {
+                rename_buffers(body, moved);
+                for a in accumulators {
+                    rename_in(&mut a.init, moved);
+                    rename_in(&mut a.value, moved);
+                }
+            }
+            Stmt::Store(b, _, e) => {
+                rename(b);
+                rename_in(e, moved);
+            }
+            Stmt::If(c, a, b) => {
+                rename_in(c, moved);
+                rename_buffers(a, moved);
+                rename_buffers(b, moved);
+            }
+            Stmt::While(c, body) => {
+                rename_in(c, moved);
+                rename_buffers(body, moved);
+            }
+            Stmt::Fail(_) => {}
+            Stmt::Gemm(g) => {
+                rename(&mut g.a);
+                rename(&mut g.b);
+                rename_buffers(&mut g.epilogue, moved);
+            }
+        }
+    }
+}
+
+fn rename_in(expr: &mut Expr, moved: &[BufferRef]) {
+    match expr {
+        Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => {}
+        Expr::Load(b, _) => *b = moved[b.0 as usize],
+        Expr::LoadIf { condition, buffer, otherwise, .. } => {
+            *buffer = moved[buffer.0 as usize];
+            rename_in(condition, moved);
+            rename_in(otherwise, moved);
+        }
+        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => rename_in(x, moved),
+        Expr::Binary(_, x, y) => {
+            rename_in(x, moved);
+            rename_in(y, moved);
+        }
+        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
+            rename_in(x, moved);
+            rename_in(y, moved);
+            rename_in(z, moved);
         }
     }
 }

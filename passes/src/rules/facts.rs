@@ -25,6 +25,8 @@ pub struct Facts {
     pub known: Known,
     /// The value every element has, exactly.
     pub splat: Option<f64>,
+    /// How often the graph uses it; 0 for what rewriting made.
+    pub uses: u32,
     /// Index of the node it came from, for messages.
     pub origin: Option<u32>,
 }
@@ -51,6 +53,11 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// Tables of an e-graph without terms.
+    pub fn new(consts: ConstPool, dims: DimTable) -> Tables {
+        Tables { consts, dims, ..Tables::default() }
+    }
+
     /// The value every element of a constant has, when a double holds it exactly.
     pub fn splat_of(&mut self, id: ConstId) -> Option<f64> {
         let consts = &self.consts;
@@ -71,7 +78,7 @@ impl Analysis<Term> for Tables {
     fn make(egraph: &mut EGraph<Term, Tables>, term: &Term, _: Id) -> Facts {
         let head = egraph.analysis.heads.get(term.head).clone();
         let origin = egraph.analysis.origin;
-        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, origin };
+        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, uses: 0, origin };
         let Head::Op(op) = &*head else {
             let ty = egraph.analysis.leaves.get(&term.head).cloned();
             return unknown(ty.unwrap_or_else(|| Arc::new(TensorType::new(DType::Bool, vec![]))));
@@ -106,6 +113,7 @@ impl Analysis<Term> for Tables {
         a.constant = a.constant.or(b.constant);
         a.known = a.known.max(b.known);
         a.splat = a.splat.or(b.splat);
+        a.uses = a.uses.max(b.uses);
         a.origin = a.origin.or(b.origin);
         let now = (a.constant, a.known, a.splat);
         let gained = |old: (Option<ConstId>, Known, Option<f64>)| {

@@ -17,7 +17,7 @@ pub struct Loaded {
 
 /// Loads every node. Operations that are no terms keep their place in the graph; their results become leaves.
 pub fn load(graph: &Graph) -> Loaded {
-    let tables = Tables { consts: graph.consts.clone(), dims: graph.dims.clone(), ..Tables::default() };
+    let tables = Tables::new(graph.consts.clone(), graph.dims.clone());
     let mut net = Net { egraph: EGraph::new(tables) };
     let mut classes = vec![None; graph.values.len()];
     for &input in &graph.inputs {
@@ -36,6 +36,13 @@ pub fn load(graph: &Graph) -> Loaded {
         }
     }
     net.egraph.rebuild();
+    let outputs = graph.outputs.iter().map(|(_, output)| output);
+    for value in graph.nodes.iter().flat_map(|node| &node.inputs).chain(outputs) {
+        if let Some(id) = classes[value.index()] {
+            let id = net.egraph.find(id);
+            net.egraph[id].data.uses += 1;
+        }
+    }
     Loaded { net, classes }
 }
 

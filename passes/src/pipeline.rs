@@ -1,0 +1,197 @@
+//! The graph passes, in order, and the driver that runs them.
+//!
+//! [`PASSES`] is the one list: a row is a name, a stage and a function. Every pass is optional for correctness: a graph
+//! may leave the pipeline after any of them. What one needs of another is written beside its row.
+//!
+//! The driver verifies the graph after each pass in debug builds, tells an observer what happened, stops where it is
+//! told, and spends fuel: each rewrite of the e-graph costs one, any other pass costs one. Bisecting over the fuel
+//! finds the rewrite that breaks a model.
+
+use crate::dead_code::remove_dead;
+use crate::fold_constants::fold_constants;
+use crate::merge_contracts::merge_contracts;
+use crate::rules::saturate::Report;
+use crate::rules::{EXACT, Rule, approx, rewrite};
+use nnc_desc::Target;
+use nnc_ir::verify::{VerifyError, verify};
+use nnc_ir::{Graph, Op};
+use std::time::{Duration, Instant};
+
+/// How far results may differ from the model's arithmetic, done in its order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Numerics {
+    /// Sums may be reassociated and constants merged; every such rewrite has a bound.
+    #[default]
+    Default,
+    /// No rewrite that changes a value.
+    Strict,
+}
+
+/// What a pass is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before rewriting: less to rewrite.
+    Prepare,
+    /// Equality saturation.
+    Rewrite,
+    /// After rewriting: what needs the whole graph, and cleaning up.
+    Finish,
+}
+
+/// What a pass is given beside the graph.
+struct Context<'a> {
+    target: &'a Target,
+    numerics: Numerics,
+    fuel: Option<usize>,
+    report: Option<Report>,
+}
+
+/// A row of [`PASSES`].
+pub struct Pass {
+    /// A verb.
+    pub name: &'static str,
+    /// Where it belongs.
+    pub stage: Stage,
+    run: fn(Graph, &mut Context) -> Graph,
+}
+
+/// The passes in order.
+pub const PASSES: &[Pass] = &[
+    Pass { name: "remove_dead", stage: Stage::Prepare, run: |graph, context| spend(graph, context, remove_dead) },
+    // Before the e-graph, which then has fewer terms and knows the values of scalars.
+    Pass { name: "fold_constants", stage: Stage::Prepare, run: |graph, context| spend(graph, context, fold_constants) },
+    Pass { name: "simplify", stage: Stage::Rewrite, run: |graph, context| rewrite_with(graph, context, EXACT) },
+    // After `simplify`: scales stand next to their products only when the transposes between them are gone, and the
+    // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
+    Pass { name: "fold_scales", stage: Stage::Rewrite, run: fold_scales },
+    // After the rewrites, which leave arithmetic on weights as operations.
+    Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_constants) },
+    // After `fold_weights`: only constant weights are joined.
+    Pass { name: "merge_contracts", stage: Stage::Finish, run: |graph, context| spend(graph, context, merge_contracts) },
+    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, remove_dead) },
+];
+
+/// The names of the passes, in order.
+pub fn names() -> Vec<&'static str> {
+    PASSES.iter().map(|pass| pass.name).collect()
+}
+
+/// Told of every pass that ran.
+pub struct Event<'a> {
+    /// The pass.
+    pub pass: &'static str,
+    /// The graph after it.
+    pub graph: &'a Graph,
+    /// Time it took.
+    pub elapsed: Duration,
+    /// What saturation did, where the pass is a rewrite.
+    pub report: Option<&'a Report>,
+    /// Whether a dump of the graph was asked for here.
+    pub dump: bool,
+}
+
+/// What to run.
+#[derive(Clone, Default)]
+pub struct PipelineOptions<'a> {
+    /// Which rewrites are allowed.
+    pub numerics: Numerics,
+    /// The pass after which [`Event::dump`] is set.
+    pub dump_after: Option<String>,
+    /// The last pass to run.
+    pub stop_after: Option<String>,
+    /// Rewrites and passes that may be applied; no limit when `None`.
+    pub fuel: Option<usize>,
+    /// Told of every pass that ran.
+    pub observer: Option<&'a dyn Fn(&Event<'_>)>,
+}
+
+/// Why the pipeline failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassError {
+    /// An option names no pass.
+    #[error("there is no pass {0:?}: there are {known}", known = names().join(", "))]
+    UnknownPass(String),
+    /// A pass broke the graph: a mistake of the compiler.
+    #[error("the pass {pass} broke the graph: {error}")]
+    Broken {
+        /// The pass.
+        pass: &'static str,
+        /// The rule it broke.
+        error: VerifyError,
+    },
+}
+
+/// Runs the passes over a graph, subgraphs included.
+///
+/// # Errors
+/// When an option names no pass, or (in debug builds) a pass leaves a graph that does not verify.
+pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Result<Graph, PassError> {
+    for name in options.dump_after.iter().chain(&options.stop_after) {
+        if !PASSES.iter().any(|pass| pass.name == name) {
+            return Err(PassError::UnknownPass(name.clone()));
+        }
+    }
+    let mut context = Context { target, numerics: options.numerics, fuel: options.fuel, report: None };
+    let mut graph = graph;
+    for pass in PASSES {
+        let start = Instant::now();
+        graph = nested(graph, &mut context, pass.run);
+        let elapsed = start.elapsed();
+        if cfg!(debug_assertions) {
+            verify(&graph).map_err(|error| PassError::Broken { pass: pass.name, error })?;
+        }
+        let report = context.report.take();
+        if let Some(observer) = options.observer {
+            let dump = options.dump_after.as_deref() == Some(pass.name);
+            observer(&Event { pass: pass.name, graph: &graph, elapsed, report: report.as_ref(), dump });
+        }
+        if options.stop_after.as_deref() == Some(pass.name) {
+            break;
+        }
+    }
+    Ok(graph)
+}
+
+/// Runs a pass over the subgraphs and then the graph.
+fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) -> Graph) -> Graph {
+    for node in &mut graph.nodes {
+        let bodies: Vec<&mut Box<Graph>> = match &mut node.op {
+            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::Loop { body, .. } => vec![body],
+            _ => continue,
+        };
+        for body in bodies {
+            **body = nested(std::mem::take(body), context, run);
+        }
+    }
+    run(graph, context)
+}
+
+/// Runs a pass that costs one unit of fuel.
+fn spend(graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph {
+    match &mut context.fuel {
+        Some(0) => graph,
+        Some(left) => {
+            *left -= 1;
+            run(graph)
+        }
+        None => run(graph),
+    }
+}
+
+fn rewrite_with(graph: Graph, context: &mut Context, tables: &[&[Rule]]) -> Graph {
+    if context.fuel == Some(0) {
+        return graph;
+    }
+    let (graph, report) = rewrite(graph, tables, context.target, &mut context.fuel);
+    context.report = Some(report);
+    graph
+}
+
+fn fold_scales(graph: Graph, context: &mut Context) -> Graph {
+    if context.numerics == Numerics::Strict {
+        return graph;
+    }
+    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::RULES, approx::AFFINE]).collect();
+    rewrite_with(graph, context, &tables)
+}
