@@ -3,8 +3,7 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::window::{Border, WindowAttributes};
-use nnc_ir::op::{BinaryOp, ReduceOp, Window};
-use nnc_ir::{DType, Dim, Op, ValueId};
+use nnc_ir::{Dim, Op, ValueId};
 
 /// Convolution with bias.
 pub fn conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -55,56 +54,4 @@ pub(crate) fn add_bias(ctx: &mut Context, y: ValueId, bias: ValueId) -> Result<V
     let shape = ctx.shape(y);
     let bias = ctx.broadcast_axis(bias, &shape, shape.len() - 1)?;
     ctx.add(y, bias)
-}
-
-/// The convolution of integers less their zero points, `i32[N, spatial.., O]`: operands are channels-last and
-/// `[O, C, kernel..]`, `x_zero` a scalar, `w_zero` a scalar or vector of O.
-pub(crate) fn integer_conv(
-    ctx: &mut Context,
-    (x, x_zero): (ValueId, Option<ValueId>),
-    (w, w_zero): (ValueId, Option<ValueId>),
-    (window, groups): (Window, usize),
-    borders: &[Border],
-) -> Result<ValueId> {
-    let constant = |ctx: &mut Context, zero: Option<ValueId>| match zero {
-        None => Some(0.0),
-        Some(zero) => ctx.constant_value(zero).and_then(|t| t.splat()),
-    };
-    let mut window = window;
-    if let (Some(zero), Some(0.0)) = (constant(ctx, x_zero), constant(ctx, w_zero)) {
-        // The sum of (x - zero) * w is that of x * w less zero times the sum of w; the border is the zero point.
-        let implicit = zero == 0.0;
-        let x = ctx.with_borders(x, borders, &mut window, implicit, zero)?;
-        let last = filters_last(ctx, w)?;
-        let y = ctx.one(Op::Conv { window, groups, out: DType::I32 }, &[x, last])?;
-        if implicit {
-            return Ok(y);
-        }
-        let w = ctx.convert(w, DType::I32)?;
-        let axes: Vec<usize> = (1..ctx.rank(w)).collect();
-        let sums = ctx.reduce(ReduceOp::Sum, w, &axes, false)?;
-        let less = ctx.binary_scalar(BinaryOp::Mul, sums, -zero)?;
-        return add_bias(ctx, y, less);
-    }
-    // In general in i32, where zero points can be subtracted.
-    let mut x = ctx.convert(x, DType::I32)?;
-    if let Some(zero) = x_zero {
-        let zero = ctx.convert(zero, DType::I32)?;
-        let zero = ctx.reshape(zero, &[])?;
-        x = ctx.sub(x, zero)?;
-    }
-    let mut w = ctx.convert(w, DType::I32)?;
-    if let Some(zero) = w_zero {
-        let zero = ctx.convert(zero, DType::I32)?;
-        let zero = if ctx.ty(zero).count().is_const(1) {
-            ctx.reshape(zero, &[])?
-        } else {
-            let shape = ctx.shape(w);
-            ctx.broadcast_axis(zero, &shape, 0)?
-        };
-        w = ctx.sub(w, zero)?;
-    }
-    let x = ctx.with_borders(x, borders, &mut window, true, 0.0)?;
-    let w = filters_last(ctx, w)?;
-    ctx.one(Op::Conv { window, groups, out: DType::I32 }, &[x, w])
 }

@@ -8,18 +8,20 @@ macro_rules! for_each_family {
         $use! {
             activation {
                 Celu 12 celu, Elu 6 elu, Gelu 20 gelu, HardSigmoid 6 hard_sigmoid, HardSwish 14 hard_swish,
-                LeakyRelu 6 leaky_relu, Mish 18 mish, PRelu 7 prelu, Relu 6 relu, Selu 6 selu, Shrink 9 shrink,
+                LeakyRelu 6 leaky_relu, Mish 18 mish, PRelu 6 prelu, Relu 6 relu, Selu 6 selu, Shrink 9 shrink,
                 Softplus 1 softplus, Softsign 1 softsign, SwiGLU 28 swiglu, Swish 24 swish,
                 ThresholdedRelu 10 thresholded_relu
             }
             arithmetic {
-                Add 7 add, And 7 and, BitShift 11 bit_shift, BitwiseAnd 18 and, BitwiseOr 18 or, BitwiseXor 18 xor,
-                Div 7 div, Equal 7 equal, Greater 7 greater, GreaterOrEqual 12 greater_or_equal, Less 7 less,
-                LessOrEqual 12 less_or_equal, Max 6 max, Mean 6 mean, Min 6 min, Mod 10 modulo, Mul 7 mul, Or 7 or,
-                Pow 7 pow, Sub 7 sub, Sum 6 sum, Where 9 where_, Xor 7 xor
+                Add 6 add, And 1 and, BitShift 11 bit_shift, BitwiseAnd 18 and, BitwiseOr 18 or, BitwiseXor 18 xor,
+                Div 6 div, Equal 1 equal, Greater 1 greater, GreaterOrEqual 12 greater_or_equal, Less 1 less,
+                LessOrEqual 12 less_or_equal, Max 6 max, Mean 6 mean, Min 6 min, Mod 10 modulo, Mul 6 mul, Or 1 or,
+                Pow 1 pow, Sub 6 sub, Sum 6 sum, Where 9 where_, Xor 1 xor
             }
-            batch_norm { BatchNormalization 7 batch_normalization }
+            attention { Attention 23 attention, FlexAttention 1 flex_attention in "ai.onnx.preview" }
+            batch_norm { BatchNormalization 6 batch_normalization }
             cast { BitCast 26 bit_cast, Cast 6 cast, CastLike 15 cast_like }
+            causal_conv { CausalConvWithState 27 causal_conv_with_state }
             center_crop_pad { CenterCropPad 18 center_crop_pad }
             clip { Clip 6 clip }
             concat { Concat 4 concat, Split 2 split }
@@ -31,8 +33,13 @@ macro_rules! for_each_family {
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
             gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }
-            identity { Dropout 7 dropout, Identity 1 identity }
-            matmul { Gemm 7 gemm, MatMul 1 matmul }
+            identity { Dropout 6 dropout, Identity 1 identity }
+            integer_matmul { MatMulInteger 10 matmul_integer, QLinearMatMul 10 q_linear_matmul }
+            loss {
+                NegativeLogLikelihoodLoss 12 negative_log_likelihood_loss,
+                SoftmaxCrossEntropyLoss 12 softmax_cross_entropy_loss
+            }
+            matmul { Gemm 6 gemm, MatMul 1 matmul }
             norm {
                 GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,
                 LayerNormalization 17 layer_normalization, LpNormalization 1 lp_normalization,
@@ -44,6 +51,11 @@ macro_rules! for_each_family {
                 AveragePool 1 average_pool, GlobalAveragePool 1 global_average_pool, GlobalLpPool 1 global_lp_pool,
                 GlobalMaxPool 1 global_max_pool, LpPool 1 lp_pool, MaxPool 1 max_pool
             }
+            quantize {
+                DequantizeLinear 10 dequantize_linear, DynamicQuantizeLinear 11 dynamic_quantize_linear,
+                QuantizeLinear 10 quantize_linear
+            }
+            quantized_conv { ConvInteger 10 conv_integer, QLinearConv 10 q_linear_conv }
             range { Range 11 range }
             recurrent { GRU 7 gru, LSTM 7 lstm, RNN 7 rnn }
             reduce {
@@ -54,11 +66,20 @@ macro_rules! for_each_family {
             }
             reshape { Flatten 1 flatten, Reshape 5 reshape, Squeeze 1 squeeze, Unsqueeze 1 unsqueeze }
             reverse_sequence { ReverseSequence 10 reverse_sequence }
+            rotary_embedding { RotaryEmbedding 23 rotary_embedding }
             scatter { Scatter 9 scatter_elements, ScatterElements 11 scatter_elements, ScatterND 11 scatter_nd }
             select_indices { Compress 9 compress, NonZero 9 non_zero, Unique 11 unique }
+            sequence {
+                ConcatFromSequence 11 concat_from_sequence, Optional 15 optional,
+                OptionalGetElement 15 optional_get_element, OptionalHasElement 15 optional_has_element,
+                SequenceAt 11 sequence_at, SequenceConstruct 11 sequence_construct, SequenceEmpty 11 sequence_empty,
+                SequenceErase 11 sequence_erase, SequenceInsert 11 sequence_insert,
+                SequenceLength 11 sequence_length, SequenceMap 17 sequence_map, SplitToSequence 11 split_to_sequence
+            }
             shape { Shape 1 shape, Size 1 size }
             slice { Slice 1 slice }
             softmax { Hardmax 1 hardmax, LogSoftmax 1 log_softmax, Softmax 1 softmax }
+            tensor_scatter { TensorScatter 24 tensor_scatter }
             top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
             transpose { DepthToSpace 1 depth_to_space, SpaceToDepth 1 space_to_depth, Transpose 1 transpose }
             unary {

@@ -1,0 +1,281 @@
+//! Attention (<https://onnx.ai/onnx/operators/onnx__Attention.html>, opsets 23 on) and FlexAttention
+//! (<https://onnx.ai/onnx/operators/onnx_aionnxpreview_FlexAttention.html>).
+//!
+//! Several query heads that share a key head are an axis of their own in the contractions, so keys and values are never
+//! repeated. What may be attended is kept as a bool and selects scores; a mask of floats is added to them.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use crate::softmax::softmax_over;
+use crate::tensors;
+use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// `[B, S, H * D]` as `[B, H, S, D]`.
+fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
+    let shape = ctx.shape(x);
+    let [batch, steps, hidden] = shape.as_slice() else { return Err(invalid("Q, K and V differ in rank")) };
+    let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
+    let size = size.ok_or_else(|| invalid(format!("{} does not split into {heads} heads", ctx.show(x))))?;
+    let x = ctx.reshape(x, &[batch.clone(), steps.clone(), Dim::from(heads), size])?;
+    ctx.transpose(x, &[0, 2, 1, 3])
+}
+
+/// A product of `[B, H, S, ..]` with `[B, H / n, ..]`: each head of the right operand serves n of the left one.
+fn grouped(ctx: &mut Context, left: ValueId, right: ValueId, right_axis: usize) -> Result<ValueId> {
+    let shape = ctx.shape(left);
+    let shared = ctx.dim(right, 1);
+    let out = ctx.dtype(left);
+    if shape.len() != 4 || ctx.rank(right) != 4 {
+        return Err(invalid("Q, K and V must have three or four axes"));
+    }
+    let batch = vec![(0, 0), (1, 1)];
+    if shape[1] == shared {
+        return ctx.one(Op::Contract { batch, contract: vec![(3, right_axis)], out }, &[left, right]);
+    }
+    let count = shape[1].div_exact(&shared).ok_or_else(|| invalid("the query heads do not share the key heads evenly"))?;
+    let split = [shape[0].clone(), shared, count, shape[2].clone(), shape[3].clone()];
+    let left = ctx.reshape(left, &split)?;
+    let y = ctx.one(Op::Contract { batch, contract: vec![(4, right_axis)], out }, &[left, right])?;
+    let width = ctx.dim(y, 4);
+    ctx.reshape(y, &[shape[0].clone(), shape[1].clone(), shape[2].clone(), width])
+}
+
+/// `scale * Q * K^T`, with the scale applied before the sum.
+fn scores(ctx: &mut Context, q: ValueId, k: ValueId, scale: f64) -> Result<ValueId> {
+    let half = matches!(ctx.dtype(q), DType::F16 | DType::BF16);
+    if !half {
+        let q = ctx.binary_scalar(BinaryOp::Mul, q, scale)?;
+        return grouped(ctx, q, k, 3);
+    }
+    // Half on each side, which keeps 16-bit floats in range.
+    let q = ctx.binary_scalar(BinaryOp::Mul, q, scale.sqrt())?;
+    let k = ctx.binary_scalar(BinaryOp::Mul, k, scale.sqrt())?;
+    grouped(ctx, q, k, 3)
+}
+
+fn default_scale(ctx: &Context, q: ValueId) -> Result<f64> {
+    let size = ctx.dim(q, 3).as_const().filter(|&n| n > 0);
+    let size = size.ok_or_else(|| unsupported("the head size must be known; fix it with --dim, or state `scale`"))?;
+    Ok(1.0 / (size as f64).sqrt())
+}
+
+/// Which keys a query may attend to.
+#[derive(Default)]
+struct Mask {
+    allowed: Option<ValueId>,
+    /// Added to the scores.
+    bias: Option<ValueId>,
+    /// A query may find no key at all.
+    may_be_empty: bool,
+}
+
+impl Mask {
+    fn restrict(&mut self, ctx: &mut Context, allowed: ValueId) -> Result<()> {
+        self.allowed = Some(match self.allowed {
+            None => allowed,
+            Some(before) => ctx.binary(BinaryOp::And, before, allowed)?,
+        });
+        Ok(())
+    }
+}
+
+/// The mask of inputs and attributes; `keys` is how many keys there are, `past` how many of them were cached.
+fn mask(ctx: &mut Context, queries: &Dim, keys: &Dim, past: Option<Dim>) -> Result<Mask> {
+    let mut mask = Mask::default();
+    let filled = match ctx.optional_input(6)? {
+        Some(filled) => {
+            ctx.require_rank(filled, 1, "nonpad_kv_seqlen")?;
+            let filled = ctx.convert(filled, DType::I64)?;
+            Some(ctx.unsqueeze(filled, &[1, 2, 3])?)
+        }
+        None => None,
+    };
+    if let Some(given) = ctx.optional_input(3)? {
+        let given = full_width(ctx, given, keys, filled.is_some())?;
+        mask.may_be_empty = true;
+        if ctx.dtype(given) == DType::Bool {
+            mask.restrict(ctx, given)?;
+        } else {
+            mask.bias = Some(given);
+        }
+    }
+    let causal = ctx.flag("is_causal", false)?;
+    let left = ctx.int("left_window_size", -1)?;
+    let right = ctx.int("right_window_size", -1)?;
+    if causal || left >= 0 || right >= 0 {
+        let query = ctx.iota(DType::I64, &[queries.clone(), Dim::ONE], 0)?;
+        let key = ctx.iota(DType::I64, &[Dim::ONE, keys.clone()], 1)?;
+        let position = match (&past, filled) {
+            (None, Some(filled)) => {
+                let count = ctx.dim_scalar(queries.clone())?;
+                let offset = ctx.sub(filled, count)?;
+                mask.may_be_empty = true;
+                ctx.add(query, offset)?
+            }
+            (Some(past), _) if !past.is_const(0) => {
+                let offset = ctx.dim_scalar(past.clone())?;
+                ctx.add(query, offset)?
+            }
+            _ => query,
+        };
+        if causal {
+            let allowed = ctx.binary(BinaryOp::Le, key, position)?;
+            mask.restrict(ctx, allowed)?;
+        }
+        for (size, op, add) in [(left, BinaryOp::Ge, -left), (right, BinaryOp::Le, right)] {
+            if size >= 0 {
+                let bound = ctx.binary_scalar(BinaryOp::Add, position, add as f64)?;
+                let allowed = ctx.binary(op, key, bound)?;
+                mask.restrict(ctx, allowed)?;
+                mask.may_be_empty = true;
+            }
+        }
+    }
+    if let Some(filled) = filled {
+        let key = ctx.iota(DType::I64, std::slice::from_ref(keys), 0)?;
+        let allowed = ctx.binary(BinaryOp::Lt, key, filled)?;
+        mask.restrict(ctx, allowed)?;
+        mask.may_be_empty = true;
+    }
+    Ok(mask)
+}
+
+/// A mask for fewer keys than there are forbids the others.
+fn full_width(ctx: &mut Context, mask: ValueId, keys: &Dim, cache: bool) -> Result<ValueId> {
+    let rank = ctx.rank(mask);
+    let Some(last) = rank.checked_sub(1) else { return Ok(mask) };
+    let missing = (keys - ctx.dim(mask, last)).simplify(ctx.dims());
+    let fixed = missing.as_const();
+    // Sizes that may differ are taken to be equal, unless the operator is in its mode with a cache outside.
+    if fixed.is_some_and(|n| n <= 0) || fixed.is_none() && !cache {
+        return Ok(mask);
+    }
+    let mut high = vec![Dim::ZERO; rank];
+    high[last] = missing;
+    let value = if ctx.dtype(mask) == DType::Bool { 0.0 } else { f64::NEG_INFINITY };
+    ctx.pad(mask, vec![Dim::ZERO; rank], high, PadMode::Constant, value)
+}
+
+/// Softmax over the last axis; a row of nothing but -inf gives 0.
+fn softmax_or_zero(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    let axis = [ctx.rank(x).saturating_sub(1)];
+    let dtype = ctx.dtype(x);
+    let zero = ctx.scalar(dtype, 0.0);
+    let one = ctx.scalar(dtype, 1.0);
+    let largest = ctx.reduce(ReduceOp::Max, x, &axis, true)?;
+    let empty = ctx.binary_scalar(BinaryOp::Eq, largest, f64::NEG_INFINITY)?;
+    let largest = ctx.select(empty, zero, largest)?;
+    let shifted = ctx.sub(x, largest)?;
+    let e = ctx.unary(UnaryOp::Exp, shifted)?;
+    let sum = ctx.reduce(ReduceOp::Sum, e, &axis, true)?;
+    let sum = ctx.select(empty, one, sum)?;
+    ctx.div(e, sum)
+}
+
+/// Outputs Y, present_key, present_value, qk_matmul_output.
+pub fn attention(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (mut q, mut k, mut v) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let (query_heads, key_heads) = (ctx.optional_int("q_num_heads")?, ctx.optional_int("kv_num_heads")?);
+    let merged = ctx.rank(q) == 3;
+    if merged {
+        let (Some(query_heads), Some(key_heads)) = (query_heads, key_heads) else {
+            return Err(invalid("inputs of rank 3 need q_num_heads and kv_num_heads"));
+        };
+        q = split_heads(ctx, q, query_heads)?;
+        k = split_heads(ctx, k, key_heads)?;
+        v = split_heads(ctx, v, key_heads)?;
+    }
+    for (value, what) in [(q, "Q"), (k, "K"), (v, "V")] {
+        ctx.require_rank(value, 4, what)?;
+    }
+    let mut past = None;
+    if let (Some(past_key), Some(past_value)) = (ctx.optional_input(4)?, ctx.optional_input(5)?) {
+        past = Some(ctx.dim(past_key, 2));
+        k = ctx.concat(&[past_key, k], 2)?;
+        v = ctx.concat(&[past_value, v], 2)?;
+    }
+    let (dtype, queries, keys) = (ctx.dtype(q), ctx.dim(q, 2), ctx.dim(k, 2));
+    let scale = match ctx.optional_float("scale")? {
+        Some(scale) => scale.into(),
+        None => default_scale(ctx, q)?,
+    };
+    let shown = ctx.int("qk_matmul_output_mode", 0)?;
+    let mut x = scores(ctx, q, k, scale)?;
+    let mut stages = vec![x];
+    let cap = f64::from(ctx.float("softcap", 0.0)?);
+    if cap > 0.0 {
+        let inner = ctx.binary_scalar(BinaryOp::Div, x, cap)?;
+        let bounded = ctx.unary(UnaryOp::Tanh, inner)?;
+        x = ctx.binary_scalar(BinaryOp::Mul, bounded, cap)?;
+    }
+    stages.push(x);
+    let mask = mask(ctx, &queries, &keys, past)?;
+    if let Some(bias) = mask.bias {
+        let bias = ctx.convert(bias, dtype)?;
+        x = ctx.add(x, bias)?;
+    }
+    if let Some(allowed) = mask.allowed {
+        let forbidden = ctx.scalar(dtype, f64::NEG_INFINITY);
+        x = ctx.select(allowed, x, forbidden)?;
+    }
+    stages.push(x);
+    let precision = match ctx.optional_int("softmax_precision")? {
+        Some(number) if number != 0 => tensors::dtype_of_number(number)?,
+        _ => dtype,
+    };
+    x = ctx.convert(x, precision)?;
+    let weights = if mask.may_be_empty { softmax_or_zero(ctx, x)? } else { softmax_over(ctx, x, &[3])? };
+    let weights = ctx.convert(weights, dtype)?;
+    stages.push(weights);
+    let values = ctx.convert(v, dtype)?;
+    let mut y = grouped(ctx, weights, values, 2)?;
+    if merged {
+        y = ctx.transpose(y, &[0, 2, 1, 3])?;
+        let shape = ctx.shape(y);
+        y = ctx.reshape(y, &[shape[0].clone(), shape[1].clone(), &shape[2] * &shape[3]])?;
+    }
+    let stage = usize::try_from(shown).ok().and_then(|i| stages.get(i).copied());
+    let stage = stage.ok_or_else(|| invalid(format!("qk_matmul_output_mode is {shown}, it must be 0 to 3")))?;
+    Ok(vec![y, k, v, stage])
+}
+
+/// Attention whose scores and probabilities go through subgraphs.
+pub fn flex_attention(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (q, k, v) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+    for (value, what) in [(q, "Q"), (k, "K"), (v, "V")] {
+        ctx.require_rank(value, 4, what)?;
+    }
+    let dtype = ctx.dtype(q);
+    let scale = match ctx.optional_float("scale")? {
+        Some(scale) => scale.into(),
+        None => default_scale(ctx, q)?,
+    };
+    let precision = match ctx.optional_int("softmax_precision")? {
+        Some(number) if number != 0 => tensors::dtype_of_number(number)?,
+        _ if dtype == DType::F64 => DType::F64,
+        _ => DType::F32,
+    };
+    let wide_q = ctx.convert(q, precision)?;
+    let wide_k = ctx.convert(k, precision)?;
+    let mut x = scores(ctx, wide_q, wide_k, scale)?;
+    x = modified(ctx, "score_mod", x)?;
+    x = softmax_or_zero(ctx, x)?;
+    x = modified(ctx, "prob_mod", x)?;
+    let wide_v = ctx.convert(v, precision)?;
+    let y = grouped(ctx, x, wide_v, 2)?;
+    Ok(vec![ctx.convert(y, dtype)?])
+}
+
+/// `x` through the subgraph of that name, if there is one.
+fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
+    if !ctx.has_attribute(name) {
+        return Ok(x);
+    }
+    let graph = ctx.subgraph(name)?;
+    let results = ctx.inline(graph, &[x])?;
+    match results.first() {
+        Some(&y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
+        _ => Err(invalid(format!("`{name}` must yield what it takes, {}", ctx.show(x)))),
+    }
+}
