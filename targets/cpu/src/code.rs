@@ -96,9 +96,7 @@ pub(crate) fn define_kernel<M: Module>(
 ) -> Result<(FuncId, KernelCode), CodegenError> {
     let name = format!("{}.{}", program.name, kernel.name);
     let signature = signature(module.isa().default_call_conv());
-    let id = module
-        .declare_function(&name, Linkage::Local, &signature)
-        .map_err(|e| CodegenError::backend(&name, e))?;
+    let id = module.declare_function(&name, Linkage::Local, &signature).map_err(|e| CodegenError::backend(&name, e))?;
     let expanded = math::expand(kernel);
     let wide = crate::x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
     if let Some(code) = wide {

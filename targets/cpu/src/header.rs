@@ -67,11 +67,15 @@ fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Paramete
 }
 
 fn function(out: &mut String, program: &Program, name: &str, upper: &str) -> std::fmt::Result {
-    writeln!(out, "/* Runs the model. `workspace`: {upper}_WORKSPACE_BYTES bytes aligned to 64, or null if that is 0.")?;
+    writeln!(
+        out,
+        "/* Runs the model. `workspace`: {upper}_WORKSPACE_BYTES bytes aligned to 64, or null if that is 0."
+    )?;
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
     let arguments = |parameters: &[Parameter], constant: &str, prefix: &str| -> Vec<String> {
-        let one = |(i, p): (usize, &Parameter)| format!("{constant}{} *{prefix}{}", c_type(p.dtype), unique(parameters, i));
+        let one =
+            |(i, p): (usize, &Parameter)| format!("{constant}{} *{prefix}{}", c_type(p.dtype), unique(parameters, i));
         parameters.iter().enumerate().map(one).collect()
     };
     let mut list = arguments(&program.inputs, "const ", "in_");

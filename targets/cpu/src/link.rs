@@ -20,10 +20,7 @@ fn folder(path: &Path) -> PathBuf {
 }
 
 /// Writes a file through a temporary one.
-fn replace(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
-) -> Result<(), CodegenError> {
+fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<(), CodegenError> {
     let fail = |e| CodegenError::io(path, e);
     let temporary = NamedTempFile::new_in(folder(path)).map_err(fail)?;
     let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
@@ -52,7 +49,12 @@ pub(crate) fn write_object(object: &Object, path: &Path) -> Result<(), CodegenEr
 }
 
 /// `-o x.a`: an archive with the object as its only member and an index of its symbols.
-pub(crate) fn write_archive(object: &Object, symbols: &[String], member: &str, path: &Path) -> Result<(), CodegenError> {
+pub(crate) fn write_archive(
+    object: &Object,
+    symbols: &[String],
+    member: &str,
+    path: &Path,
+) -> Result<(), CodegenError> {
     replace(path, |out| {
         out.write_all(b"!<arch>\n")?;
         // The System V index: count and offsets, big-endian, then names.
@@ -108,8 +110,7 @@ fn link(arch: Arch, input: &Path, output: &Path) -> Result<(), String> {
     };
     let text = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", p.display()));
     let (input, output) = (text(input)?, text(output)?);
-    let words =
-        ["ld.wild", "-shared", "-m", emulation, "--build-id=none", "-z", "noexecstack", "-o", &output, &input];
+    let words = ["ld.wild", "-shared", "-m", emulation, "--build-id=none", "-z", "noexecstack", "-o", &output, &input];
     let mut arguments = libwild::Args::new(|| words.iter()).map_err(|e| e.to_string())?;
     arguments.parse(|| words.iter()).map_err(|e| e.to_string())?;
     libwild::run(arguments).map_err(|e| e.to_string())

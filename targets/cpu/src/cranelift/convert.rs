@@ -21,13 +21,17 @@ impl Lower<'_, '_> {
             return Ok(x);
         }
         if matches!(from, F16 | BF16) {
-            let single = if from == F16 { self.from_half(x, lanes) } else { self.from_bfloat(x, lanes) };
+            let single = if from == F16 { self.half_to_single(x, lanes) } else { self.bfloat_to_single(x, lanes) };
             return self.convert(F32, to, single, lanes);
         }
         if matches!(to, F16 | BF16) {
             // Kernels come here by way of `f32`.
             let single = self.convert(from, F32, x, lanes)?;
-            return Ok(if to == F16 { self.to_half(single, lanes) } else { self.to_bfloat(single, lanes) });
+            return Ok(if to == F16 {
+                self.single_to_half(single, lanes)
+            } else {
+                self.single_to_bfloat(single, lanes)
+            });
         }
         if lanes > 1 {
             return self.convert_lanes(from, to, x, lanes);
@@ -144,13 +148,13 @@ impl Lower<'_, '_> {
         if lanes == 1 { self.b.ins().ireduce(types::I16, x) } else { x }
     }
 
-    fn from_bfloat(&mut self, x: Value, lanes: u32) -> Value {
+    fn bfloat_to_single(&mut self, x: Value, lanes: u32) -> Value {
         let wide = self.words(x, lanes);
         let bits = self.shifted(wide, 16);
         self.recast(bits, lane_type(DType::F32, lanes))
     }
 
-    fn to_bfloat(&mut self, x: Value, lanes: u32) -> Value {
+    fn single_to_bfloat(&mut self, x: Value, lanes: u32) -> Value {
         let bits = self.recast(x, lane_type(DType::I32, lanes));
         let (one, half) = (self.word(1, lanes), self.word(0x7fff, lanes));
         let upper = self.shifted(bits, -16);
@@ -166,7 +170,7 @@ impl Lower<'_, '_> {
         self.halves(result, lanes)
     }
 
-    fn from_half(&mut self, x: Value, lanes: u32) -> Value {
+    fn half_to_single(&mut self, x: Value, lanes: u32) -> Value {
         let float = lane_type(DType::F32, lanes);
         let int = lane_type(DType::I32, lanes);
         let wide = self.words(x, lanes);
@@ -198,7 +202,7 @@ impl Lower<'_, '_> {
         self.recast(result, float)
     }
 
-    fn to_half(&mut self, x: Value, lanes: u32) -> Value {
+    fn single_to_half(&mut self, x: Value, lanes: u32) -> Value {
         let float = lane_type(DType::F32, lanes);
         let int = lane_type(DType::I32, lanes);
         let bits = self.recast(x, int);

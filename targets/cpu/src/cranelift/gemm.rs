@@ -197,8 +197,7 @@ impl Lower<'_, '_> {
         carried: &[Value],
         b_step: Value,
     ) -> Result<Vec<Value>, CodegenError> {
-        let (a_dtype, b_dtype) =
-            (self.kernel.buffers[g.a.0 as usize].dtype, self.kernel.buffers[g.b.0 as usize].dtype);
+        let (a_dtype, b_dtype) = (self.kernel.buffers[g.a.0 as usize].dtype, self.kernel.buffers[g.b.0 as usize].dtype);
         let bytes = tile.lanes as usize * b_dtype.size();
         let mut right = vec![];
         for v in 0..tile.vectors {

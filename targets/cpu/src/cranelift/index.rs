@@ -31,9 +31,7 @@ pub(crate) fn scaled(
     let mut terms = view.terms;
     let depth = |symbols: &dyn Symbols, atom: &Atom| match atom {
         Atom::Sym(s) => symbols.depth(*s),
-        Atom::Op(_, dims) => {
-            dims.iter().flat_map(Dim::symbols).map(|s| symbols.depth(s)).max().unwrap_or(0)
-        }
+        Atom::Op(_, dims) => dims.iter().flat_map(Dim::symbols).map(|s| symbols.depth(s)).max().unwrap_or(0),
     };
     terms.sort_by_cached_key(|(_, atoms)| atoms.iter().map(|a| depth(symbols, a)).max());
     let mut sum = None;

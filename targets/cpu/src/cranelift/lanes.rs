@@ -18,10 +18,17 @@ impl Lower<'_, '_> {
     }
 
     /// Likewise for a vector reduction.
-    pub(super) fn lanes_of_reduce(&self, lane: Var, varying: &Varying, body: &[Stmt], accumulators: &[Accumulator]) -> u32 {
+    pub(super) fn lanes_of_reduce(
+        &self,
+        lane: Var,
+        varying: &Varying,
+        body: &[Stmt],
+        accumulators: &[Accumulator],
+    ) -> u32 {
         choose(|lanes| {
             let judge = Judge { kernel: self.kernel, lane, varying, lanes };
-            judge.block(body) && accumulators.iter().all(|a| judge.fits(self.kernel.var_dtype(a.var)) && judge.expr(&a.value))
+            judge.block(body)
+                && accumulators.iter().all(|a| judge.fits(self.kernel.var_dtype(a.var)) && judge.expr(&a.value))
         })
     }
 

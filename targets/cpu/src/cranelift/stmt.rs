@@ -61,11 +61,7 @@ impl Lower<'_, '_> {
 
     fn define(&mut self, var: Var, e: &Expr, lanes: u32) -> Result<(), CodegenError> {
         let varies = lanes > 1 && self.varies(e);
-        let binding = if varies {
-            Binding::Lanes(self.expr(e, lanes)?)
-        } else {
-            Binding::Uniform(self.expr(e, 1)?)
-        };
+        let binding = if varies { Binding::Lanes(self.expr(e, lanes)?) } else { Binding::Uniform(self.expr(e, 1)?) };
         self.env.bind(var, binding);
         Ok(())
     }
@@ -211,7 +207,13 @@ impl Lower<'_, '_> {
         self.b.ins().band(n, mask)
     }
 
-    fn reduce(&mut self, l: &Loop, body: &[Stmt], accumulators: &[Accumulator], lanes: u32) -> Result<(), CodegenError> {
+    fn reduce(
+        &mut self,
+        l: &Loop,
+        body: &[Stmt],
+        accumulators: &[Accumulator],
+        lanes: u32,
+    ) -> Result<(), CodegenError> {
         let vector = l.lanes == Lanes::Vector && lanes == 1 && self.varying.is_none();
         let mut init = vec![];
         for a in accumulators {

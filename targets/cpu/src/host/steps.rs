@@ -218,8 +218,7 @@ impl<M: Module> Host<'_, M> {
         extent: &Dim,
         work: &Dim,
     ) -> Result<(), CodegenError> {
-        let (Some(&function), Some(&fails)) =
-            (self.kernels.get(kernel.0 as usize), self.fails.get(kernel.0 as usize))
+        let (Some(&function), Some(&fails)) = (self.kernels.get(kernel.0 as usize), self.fails.get(kernel.0 as usize))
         else {
             return Err(CodegenError::Program(format!("kernel {} does not exist", kernel.0)));
         };
@@ -291,9 +290,8 @@ impl<M: Module> Host<'_, M> {
         let divisor = b.ins().smax(work, one);
         let grain = b.ins().udiv(total, divisor);
         let grain = b.ins().smax(grain, one);
-        let trampoline = self
-            .trampoline
-            .ok_or_else(|| CodegenError::Program("the trampoline comes before the steps".to_owned()))?;
+        let trampoline =
+            self.trampoline.ok_or_else(|| CodegenError::Program("the trampoline comes before the steps".to_owned()))?;
         let trampoline = self.module.declare_func_in_func(trampoline, b.func);
         let body = b.ins().func_addr(types::I64, trampoline);
         let task = b.ins().stack_addr(types::I64, at.scratch.task, 0);

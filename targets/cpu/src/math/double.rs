@@ -13,7 +13,7 @@ use super::erf_table::{ERX, PA, PP, QA, QQ, RA, RB, SA, SB};
 use super::single::log_limits;
 use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, LN_2, LOG2_E, PI};
+use std::f64::consts::{FRAC_2_PI, FRAC_PI_2, FRAC_PI_4, LN_2, LOG2_E, PI};
 
 /// 1.5 * 2^52: added to a small number, its low bits hold the number rounded to an integer.
 const MAGIC: f64 = 6_755_399_441_055_744.0;
@@ -178,11 +178,11 @@ fn atan_positive(b: &mut Lets<'_>, a: X) -> X {
     let steps = [
         (0.4375, a.clone(), a.like(1.0), 0.0, 0.0),
         (0.6875, &a + &a - a.like(1.0), &a + 2.0, 4.636_476_090_008_060_935_15e-1, 2.269_877_745_296_168_709_24e-17),
-        (1.1875, &a - 1.0, &a + 1.0, 7.853_981_633_974_482_789_99e-1, 3.061_616_997_868_383_017_93e-17),
+        (1.1875, &a - 1.0, &a + 1.0, FRAC_PI_4, 3.061_616_997_868_383_017_93e-17),
         (2.4375, &a - 1.5, &a * 1.5 + 1.0, 9.827_937_232_473_290_540_82e-1, 1.390_331_103_123_099_845_16e-17),
     ];
     let (mut numerator, mut denominator) = (a.like(-1.0), a.clone());
-    let (mut high, mut low) = (a.like(1.570_796_326_794_896_558_00), a.like(6.123_233_995_736_766_035_87e-17));
+    let (mut high, mut low) = (a.like(FRAC_PI_2), a.like(6.123_233_995_736_766_035_87e-17));
     for (below, n, d, h, l) in steps.into_iter().rev() {
         let here = b.share(a.clone().lt(a.like(below)));
         numerator = b.share(here.clone().select(n, numerator));

@@ -23,8 +23,8 @@ mod single;
 mod tests;
 
 use build::{Lets, X};
-use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, Dim};
 use nnc_kernels::{Expr, Kernel, Stmt};
 
 /// The kernel with every function outside the elementary set written out.
@@ -111,8 +111,10 @@ fn expression(b: &mut Lets<'_>, e: Expr) -> Expr {
     }
 }
 
-fn boxed(b: &mut Lets<'_>, e: Box<Expr>) -> Box<Expr> {
-    Box::new(expression(b, *e))
+fn boxed(b: &mut Lets<'_>, mut e: Box<Expr>) -> Box<Expr> {
+    let inner = std::mem::replace(&mut *e, Expr::Index(Dim::ZERO));
+    *e = expression(b, inner);
+    e
 }
 
 fn typed(b: &mut Lets<'_>, e: Expr) -> X {

@@ -88,7 +88,9 @@ impl Machine<'_> {
             Expr::Binary(op, x, y) => {
                 let (a, b) = (self.eval(x), self.eval(y));
                 match self.kernel.dtype(x) {
-                    DType::F32 if op.is_comparison() => float(*op, f64::from(f32_of(a)), f64::from(f32_of(b))).to_bits() & 1,
+                    DType::F32 if op.is_comparison() => {
+                        float(*op, f64::from(f32_of(a)), f64::from(f32_of(b))).to_bits() & 1
+                    }
                     DType::F32 => of32(float(*op, f64::from(f32_of(a)), f64::from(f32_of(b))) as f32),
                     DType::F64 if op.is_comparison() => float(*op, f64::from_bits(a), f64::from_bits(b)).to_bits() & 1,
                     DType::F64 => float(*op, f64::from_bits(a), f64::from_bits(b)).to_bits(),
@@ -171,7 +173,14 @@ fn samples(low: f32, high: f32, count: u32) -> impl Iterator<Item = f32> {
     })
 }
 
-fn check32(op: UnaryOp, bound: f64, range: (f32, f32), special: &[f32], exact: impl Fn(f64) -> f64, limits: (f32, f32)) {
+fn check32(
+    op: UnaryOp,
+    bound: f64,
+    range: (f32, f32),
+    special: &[f32],
+    exact: impl Fn(f64) -> f64,
+    limits: (f32, f32),
+) {
     let kernel = kernel_of(op, DType::F32);
     let mut worst = (0.0, 0.0f32);
     for fused in [false, true] {
@@ -288,8 +297,27 @@ fn two(op: BinaryOp, dtype: DType) -> impl Fn(f64, f64) -> f64 {
 fn pow_and_atan2() {
     let (pow, atan2) = (two(BinaryOp::Pow, DType::F64), two(BinaryOp::Atan2, DType::F64));
     let values = [
-        0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 10.0, -7.0, 1e-5, 1e5, 1e300, f64::INFINITY,
-        f64::NEG_INFINITY, f64::NAN, 2.5, -2.5, 33.7,
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        2.0,
+        -2.0,
+        3.0,
+        -3.0,
+        0.5,
+        -0.5,
+        10.0,
+        -7.0,
+        1e-5,
+        1e5,
+        1e300,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        2.5,
+        -2.5,
+        33.7,
     ];
     for x in values {
         for y in values {
@@ -298,7 +326,10 @@ fn pow_and_atan2() {
             {
                 let same = got.to_bits() == exact.to_bits() || (got.is_nan() && exact.is_nan());
                 let close = (got - exact).abs() <= bound * exact.abs();
-                assert!(same || (close && got.is_sign_negative() == exact.is_sign_negative()), "{name}({x}, {y}) = {got}, not {exact}");
+                assert!(
+                    same || (close && got.is_sign_negative() == exact.is_sign_negative()),
+                    "{name}({x}, {y}) = {got}, not {exact}"
+                );
             }
         }
     }

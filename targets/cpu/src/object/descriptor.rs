@@ -131,11 +131,7 @@ fn number(program: &Program, symbol: nnc_ir::Symbol) -> u32 {
 }
 
 /// Defines the descriptor, the only exported symbol.
-pub(crate) fn define<M: Module>(
-    module: &mut M,
-    program: &Program,
-    facts: &Facts<'_>,
-) -> Result<DataId, CodegenError> {
+pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts<'_>) -> Result<DataId, CodegenError> {
     let name = symbol_name(program);
     let fail = |e: cranelift_module::ModuleError| CodegenError::backend("descriptor", e);
     let id = module.declare_data(&name, Linkage::Export, false, false).map_err(fail)?;

@@ -43,11 +43,8 @@ int main(int argc, char **argv) {
 "#;
 
 fn trials() -> Vec<(Trial, Vec<i64>, i64)> {
-    let mut all: Vec<_> = [unary_trials(), binary_trials(), conversion_trials()]
-        .into_iter()
-        .flatten()
-        .map(|t| (t, vec![], 1))
-        .collect();
+    let mut all: Vec<_> =
+        [unary_trials(), binary_trials(), conversion_trials()].into_iter().flatten().map(|t| (t, vec![], 1)).collect();
     for seed in 0..300 {
         let case = generate::kernel(seed);
         let mut after = case.buffers.clone();
@@ -55,7 +52,11 @@ fn trials() -> Vec<(Trial, Vec<i64>, i64)> {
         // A failing kernel would end the whole run.
         if status == 0 {
             let what = format!("seed {seed}");
-            all.push((Trial { kernel: case.kernel, buffers: case.buffers, tolerance: 1e-3, what }, case.params, case.extent));
+            all.push((
+                Trial { kernel: case.kernel, buffers: case.buffers, tolerance: 1e-3, what },
+                case.params,
+                case.extent,
+            ));
         }
     }
     all

@@ -221,12 +221,14 @@ fn every_half_and_every_rounding_to_half() {
         check(&kernel, &[patterns.clone(), vec![0; 4 * n]], 0.0, &format!("{half} to f32"));
         // Between neighbouring halves: a little below, at, and above the middle.
         let n = 1 << 16;
-        let singles: Vec<u8> = (0..n as u32).flat_map(|i| {
-            let bits = i.wrapping_mul(65_537).wrapping_add(0x0fff + (i % 3)).rotate_left(i % 5 * 3);
-            // The interpreter's library drops the lowest three bits before it rounds to `bf16`.
-            let bits = if half == DType::BF16 { bits & !7 } else { bits };
-            bits.to_le_bytes()
-        }).collect();
+        let singles: Vec<u8> = (0..n as u32)
+            .flat_map(|i| {
+                let bits = i.wrapping_mul(65_537).wrapping_add(0x0fff + (i % 3)).rotate_left(i % 5 * 3);
+                // The interpreter's library drops the lowest three bits before it rounds to `bf16`.
+                let bits = if half == DType::BF16 { bits & !7 } else { bits };
+                bits.to_le_bytes()
+            })
+            .collect();
         let kernel = elementwise(&[DType::F32], half, n, |mut x| Expr::convert(half, DType::F32, x.remove(0)));
         check(&kernel, &[singles, vec![0; 2 * n]], 0.0, &format!("f32 to {half}"));
     }

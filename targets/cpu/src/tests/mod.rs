@@ -1,5 +1,6 @@
 //! Tests that run what was compiled.
 
+mod control;
 mod foreign;
 mod kernels;
 mod program;
@@ -31,20 +32,24 @@ fn empty_program(name: &str) -> Program {
 }
 
 /// Compiles a kernel alone and runs it on these buffers.
-fn run_kernel(kernel: &Kernel, target: &Target, buffers: &mut [Vec<u8>], params: &[i64], extent: i64) -> (i32, KernelCode) {
+fn run_kernel(
+    kernel: &Kernel,
+    target: &Target,
+    buffers: &mut [Vec<u8>],
+    params: &[i64],
+    extent: i64,
+) -> (i32, KernelCode) {
     let names = cranelift_module::default_libcall_names();
     let mut module = JITModule::new(JITBuilder::with_isa(isa(target, false).unwrap(), names));
     let mut listing = Listing::new(Form::None, target.arch);
-    let (id, code) = define_kernel(&mut module, &empty_program("m"), kernel, target, &mut listing)
-        .unwrap_or_else(|e| panic!("{e}"));
+    let (id, code) =
+        define_kernel(&mut module, &empty_program("m"), kernel, target, &mut listing).unwrap_or_else(|e| panic!("{e}"));
     module.finalize_definitions().unwrap();
     let address = module.get_finalized_function(id);
     // Poison around each buffer shows stray stores.
     let guard = 64;
-    let mut guarded: Vec<Vec<u8>> = buffers
-        .iter()
-        .map(|b| [vec![0xa5; guard], b.clone(), vec![0xa5; guard]].concat())
-        .collect();
+    let mut guarded: Vec<Vec<u8>> =
+        buffers.iter().map(|b| [vec![0xa5; guard], b.clone(), vec![0xa5; guard]].concat()).collect();
     let pointers: Vec<*mut u8> = guarded.iter_mut().map(|b| b[guard..].as_mut_ptr()).collect();
     // SAFETY: the address is that of a finished function of this type; the module lives until the end; the buffers are
     // as long as the interpreter, which checks every access, found them to be.

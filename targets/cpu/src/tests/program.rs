@@ -46,19 +46,14 @@ fn program() -> Program {
     let mut scale = Kernel::new("scale");
     let t = scale.add_buffer("t", DType::F32, Access::Read);
     let y = scale.add_buffer("y", DType::F32, Access::Write);
-    let (p, i, j) = (
-        scale.parallel.0,
-        scale.add_var("i", DType::I64, 0, 3),
-        scale.add_var("j", DType::I64, 0, 3),
-    );
+    let (p, i, j) = (scale.parallel.0, scale.add_var("i", DType::I64, 0, 3), scale.add_var("j", DType::I64, 0, 3));
     let rows_param = scale.add_var("n", DType::I64, 0, 1000);
     let total = scale.add_var("total", DType::F32, 0, 0);
     scale.params = vec![rows_param];
     scale.parallel.1 = rows_param.index();
     let value = Expr::Load(t, p.index() * 4 + j.index());
     let init = Expr::constant(DType::F32, 0.0);
-    let product =
-        Expr::binary(BinaryOp::Mul, Expr::Load(t, p.index() * 4 + i.index()), Expr::Var(total));
+    let product = Expr::binary(BinaryOp::Mul, Expr::Load(t, p.index() * 4 + i.index()), Expr::Var(total));
     scale.body = vec![
         Stmt::Reduce(
             Loop { var: j, extent: Dim::from(4), lanes: Lanes::Vector },
@@ -92,16 +87,18 @@ fn program() -> Program {
     program
 }
 
+#[derive(Clone, Copy)]
 #[repr(align(64))]
-struct Workspace([u8; 16064]);
+struct Line([u8; 64]);
 
 /// Calls a model on `n` rows; answers the status and the output.
 fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i32, Vec<f32>) {
     let dims = [(x.len() / 4) as i64, 4];
     let mut y = vec![0f32; x.len()];
     let mut out_dims = [0i64; 2];
-    let mut plan = PlanResult { out_dims: out_dims.as_mut_ptr(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
-    let mut workspace = Box::new(Workspace([0; 16064]));
+    let mut plan =
+        PlanResult { out_dims: out_dims.as_mut_ptr(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
+    let mut workspace = vec![Line([0xa5; 64]); x.len() / 16 + 2];
     let inputs = [x.as_ptr().cast::<c_void>()];
     let outputs = [y.as_mut_ptr().cast::<c_void>()];
     // SAFETY: the model was made from `program()` and the arguments are what its signature asks for.
@@ -118,7 +115,7 @@ fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i3
             input_dims: dims.as_ptr(),
             outputs: outputs.as_ptr(),
             output_dims: out_dims.as_mut_ptr(),
-            workspace: std::ptr::from_mut(&mut *workspace).cast(),
+            workspace: workspace.as_mut_ptr().cast(),
             workspace_bytes: plan.workspace_bytes,
             weights: std::ptr::null(),
             context: context.map_or(std::ptr::null(), |c| c),
@@ -128,6 +125,7 @@ fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i3
         })
     };
     assert!(status != 0 || out_dims == dims);
+    assert_eq!(workspace[workspace.len() - 1].0[63], 0xa5, "stray store");
     (status, y)
 }
 
