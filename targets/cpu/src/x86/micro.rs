@@ -84,6 +84,9 @@ pub struct MicroKernel {
 /// Elements of k per round of the loop.
 const UNROLL: i64 = 4;
 
+/// How far ahead a streamed panel is fetched.
+const STREAM_AHEAD: i32 = 2048;
+
 const A: usize = reg::RAX;
 const B: usize = reg::RCX;
 const K: usize = reg::RDX;
@@ -146,8 +149,6 @@ impl MicroKernel {
         let sets = if fits(4) && tile <= 4 { 4 } else if fits(2) && tile <= 8 { 2 } else { 1 };
         let free = registers.saturating_sub(tile * sets);
         let group = self.vectors.min(free.saturating_sub(1)).max(1);
-        // Equal groups: four vectors with room for three are done as two and two.
-        let group = self.vectors.div_ceil(self.vectors.div_ceil(group));
         let b = tile * sets;
         let broadcasts = (registers - b - group).clamp(1, 4);
         Plan { sets, group, b, broadcast: b + group, broadcasts, mask: registers }
@@ -335,15 +336,14 @@ impl MicroKernel {
     /// Fetches ahead the part of the panel that a later step loads.
     fn prefetch(&self, asm: &mut Assembler, b_offset: i32) -> Result<(), Fault> {
         let Stride::Const(bytes) = self.b_stride else { return Ok(()) };
-        let used = self.vectors as i32 * self.size.bytes();
-        // Rows that are not dense belong to a larger matrix: the hardware's stride prefetcher has to do there.
-        if bytes > used.max(256) {
+        // Panels that stay in cache gain nothing: the prefetches take the load ports' time. Rows that are not dense
+        // belong to a larger matrix, where what follows is another panel's.
+        if !self.streaming || bytes != self.vectors as i32 * self.size.bytes() {
             return Ok(());
         }
-        let ahead = if self.streaming { 2048 } else { bytes * 8 };
         let mut line = 0;
         while line < bytes {
-            asm.op(M::Prefetcht0, &[Arg::Mem(gpr(B, Size::R64), None, b_offset + ahead + line)])?;
+            asm.op(M::Prefetcht0, &[Arg::Mem(gpr(B, Size::R64), None, b_offset + STREAM_AHEAD + line)])?;
             line += 64;
         }
         Ok(())

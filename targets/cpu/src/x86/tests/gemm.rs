@@ -290,7 +290,12 @@ fn rates() {
                     let code = compile(&kernel, &target).unwrap().unwrap();
                     let function = Function::new(&code);
                     let mut data = shape.elements().map(|n| vec![0.25f32; n + 16]);
-                    let pointers: Vec<*mut u8> = data.iter_mut().map(|d| d.as_mut_ptr().cast()).collect();
+                    // Weights and activations are aligned in compiled models.
+                    let aligned = |d: &mut Vec<f32>| {
+                        let skip = d.as_ptr().align_offset(64);
+                        d[skip..].as_mut_ptr().cast()
+                    };
+                    let pointers: Vec<*mut u8> = data.iter_mut().map(aligned).collect();
                     let flops = 2.0 * (m * vectors * lanes * k) as f64;
                     let rate = flops / best_seconds(|| {
                         function.call(&pointers, &params, 0, 1);
@@ -305,8 +310,8 @@ fn rates() {
 /// Shortest time of a run.
 pub fn best_seconds(mut run: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
-    for _ in 0..30 {
-        let repeats = 64;
+    for _ in 0..200 {
+        let repeats = 8;
         let start = std::time::Instant::now();
         for _ in 0..repeats {
             run();
@@ -323,7 +328,7 @@ pub fn peak(target: &Target) -> f64 {
     let wide = target.vector_bytes() == 64;
     let (first, registers) = if wide { (Register::ZMM0, 30) } else { (Register::YMM0, 14) };
     let mut asm = Assembler::new(wide);
-    let rounds = 20_000i64;
+    let rounds = 5_000i64;
     for i in 0..registers + 2 {
         let r = Arg::Reg(first + i);
         asm.op(if wide { M::Vpxord } else { M::Vpxor }, &[r, r, r]).unwrap();
@@ -344,7 +349,7 @@ pub fn peak(target: &Target) -> f64 {
     let lanes = target.vector_bytes() / 4;
     let flops = 2.0 * (lanes * registers as usize) as f64 * rounds as f64;
     let mut best = f64::INFINITY;
-    for _ in 0..30 {
+    for _ in 0..200 {
         let start = std::time::Instant::now();
         function.call(&[], &[], 0, 1);
         best = best.min(start.elapsed().as_secs_f64());
