@@ -1,12 +1,26 @@
 //! Activation functions, composed of elementwise core ops; fusion makes them one expression again.
 //!
 //! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since `consumed_inputs` went away (6). The
-//! formulas are those of the operators' reference implementations, arranged so that no intermediate overflows.
+//! formulas are those of the operators' reference implementations, arranged so that no intermediate overflows; those of
+//! several steps are computed in f32 for 16-bit floats and rounded once.
 
 use crate::context::Context;
+use crate::emit::roomy;
 use crate::error::{Result, invalid};
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, ValueId};
+use nnc_ir::{DType, Dim, ValueId};
+
+/// A function of the first input, computed in f32 when that is a 16-bit float.
+fn rounded_once(
+    ctx: &mut Context,
+    function: impl FnOnce(&mut Context, ValueId) -> Result<ValueId>,
+) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let dtype = ctx.dtype(x);
+    let wide = roomy(ctx, x)?;
+    let y = function(ctx, wide)?;
+    Ok(vec![ctx.convert(y, dtype)?])
+}
 
 /// `x < 0 ? negative : x`, where the second is computed of `x`.
 fn where_negative(ctx: &mut Context, x: ValueId, negative: ValueId) -> Result<ValueId> {
@@ -68,7 +82,13 @@ pub fn leaky_relu(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// `x < 0 ? slope * x : x`; the slope is broadcast to `x`.
 pub fn prelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (x, slope) = (ctx.input(0)?, ctx.input(1)?);
+    let (x, mut slope) = (ctx.input(0)?, ctx.input(1)?);
+    if ctx.opset() < 7 && ctx.rank(slope) == 1 && ctx.rank(x) > 2 && !ctx.dim(slope, 0).is_const(1) {
+        // One slope per channel.
+        let ones = vec![Dim::ONE; ctx.rank(x) - 2];
+        let per_channel: Vec<Dim> = ctx.shape(slope).into_iter().chain(ones).collect();
+        slope = ctx.reshape(slope, &per_channel)?;
+    }
     let slope = ctx.broadcast_to(slope, &ctx.shape(x))?;
     let negative = ctx.mul(x, slope)?;
     Ok(vec![where_negative(ctx, x, negative)?])
@@ -76,92 +96,99 @@ pub fn prelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// `x < 0 ? alpha * (exp(x) - 1) : x`.
 pub fn elu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let alpha = ctx.float("alpha", 1.0)?;
-    let negative = scaled_expm1(ctx, x, alpha.into())?;
-    Ok(vec![where_negative(ctx, x, negative)?])
+    rounded_once(ctx, |ctx, x| {
+        let alpha = ctx.float("alpha", 1.0)?;
+        let negative = scaled_expm1(ctx, x, alpha.into())?;
+        where_negative(ctx, x, negative)
+    })
 }
 
 /// Elu times gamma, with the constants of the paper (arXiv 1706.02515).
 pub fn selu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let alpha = ctx.float("alpha", 1.673_263_2)?;
-    let gamma = ctx.float("gamma", 1.050_701)?;
-    let negative = scaled_expm1(ctx, x, alpha.into())?;
-    let y = where_negative(ctx, x, negative)?;
-    Ok(vec![scaled(ctx, y, gamma.into())?])
+    rounded_once(ctx, |ctx, x| {
+        let alpha = ctx.float("alpha", 1.673_263_2)?;
+        let gamma = ctx.float("gamma", 1.050_701)?;
+        let negative = scaled_expm1(ctx, x, alpha.into())?;
+        let y = where_negative(ctx, x, negative)?;
+        scaled(ctx, y, gamma.into())
+    })
 }
 
 /// `x < 0 ? alpha * (exp(x / alpha) - 1) : x`.
 pub fn celu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let alpha = f64::from(ctx.float("alpha", 1.0)?);
-    if alpha == 0.0 {
-        return Err(invalid("alpha is 0, it divides"));
-    }
-    let inner = if alpha == 1.0 { x } else { ctx.binary_scalar(BinaryOp::Div, x, alpha)? };
-    let negative = scaled_expm1(ctx, inner, alpha)?;
-    Ok(vec![where_negative(ctx, x, negative)?])
+    rounded_once(ctx, |ctx, x| {
+        let alpha = f64::from(ctx.float("alpha", 1.0)?);
+        if alpha == 0.0 {
+            return Err(invalid("alpha is 0, it divides"));
+        }
+        let inner = if alpha == 1.0 { x } else { ctx.binary_scalar(BinaryOp::Div, x, alpha)? };
+        let negative = scaled_expm1(ctx, inner, alpha)?;
+        where_negative(ctx, x, negative)
+    })
 }
 
 /// `x * Phi(x)`, exactly or by the tanh approximation.
 pub fn gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let inner = match ctx.string("approximate", "none")?.as_str() {
-        "none" => {
-            let z = ctx.binary_scalar(BinaryOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
-            ctx.unary(UnaryOp::Erf, z)?
-        }
-        "tanh" => {
-            let square = ctx.mul(x, x)?;
-            let cube = ctx.mul(square, x)?;
-            let cube = ctx.binary_scalar(BinaryOp::Mul, cube, 0.044715)?;
-            let sum = ctx.add(x, cube)?;
-            let z = ctx.binary_scalar(BinaryOp::Mul, sum, (2.0 / std::f64::consts::PI).sqrt())?;
-            ctx.unary(UnaryOp::Tanh, z)?
-        }
-        other => return Err(invalid(format!("approximate is `{other}`, it must be `none` or `tanh`"))),
-    };
-    let sum = ctx.binary_scalar(BinaryOp::Add, inner, 1.0)?;
-    let half = ctx.binary_scalar(BinaryOp::Mul, x, 0.5)?;
-    Ok(vec![ctx.mul(half, sum)?])
+    rounded_once(ctx, |ctx, x| {
+        let inner = match ctx.string("approximate", "none")?.as_str() {
+            "none" => {
+                let z = ctx.binary_scalar(BinaryOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
+                ctx.unary(UnaryOp::Erf, z)?
+            }
+            "tanh" => {
+                let square = ctx.mul(x, x)?;
+                let cube = ctx.mul(square, x)?;
+                let cube = ctx.binary_scalar(BinaryOp::Mul, cube, 0.044715)?;
+                let sum = ctx.add(x, cube)?;
+                let z = ctx.binary_scalar(BinaryOp::Mul, sum, (2.0 / std::f64::consts::PI).sqrt())?;
+                ctx.unary(UnaryOp::Tanh, z)?
+            }
+            other => return Err(invalid(format!("approximate is `{other}`, it must be `none` or `tanh`"))),
+        };
+        let sum = ctx.binary_scalar(BinaryOp::Add, inner, 1.0)?;
+        let half = ctx.binary_scalar(BinaryOp::Mul, x, 0.5)?;
+        ctx.mul(half, sum)
+    })
 }
 
 /// `clamp(alpha * x + beta, 0, 1)`.
 pub fn hard_sigmoid(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let alpha = ctx.float("alpha", 0.2)?;
-    let beta = ctx.float("beta", 0.5)?;
-    Ok(vec![hard_sigmoid_of(ctx, x, alpha.into(), beta.into())?])
+    rounded_once(ctx, |ctx, x| {
+        let alpha = ctx.float("alpha", 0.2)?;
+        let beta = ctx.float("beta", 0.5)?;
+        hard_sigmoid_of(ctx, x, alpha.into(), beta.into())
+    })
 }
 
 /// `x * clamp(x / 6 + 1 / 2, 0, 1)`.
 pub fn hard_swish(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let gate = hard_sigmoid_of(ctx, x, 1.0 / 6.0, 0.5)?;
-    Ok(vec![ctx.mul(x, gate)?])
+    rounded_once(ctx, |ctx, x| {
+        let gate = hard_sigmoid_of(ctx, x, 1.0 / 6.0, 0.5)?;
+        ctx.mul(x, gate)
+    })
 }
 
 /// `x * tanh(softplus(x))`.
 pub fn mish(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let inner = softplus_of(ctx, x)?;
-    let gate = ctx.unary(UnaryOp::Tanh, inner)?;
-    Ok(vec![ctx.mul(x, gate)?])
+    rounded_once(ctx, |ctx, x| {
+        let inner = softplus_of(ctx, x)?;
+        let gate = ctx.unary(UnaryOp::Tanh, inner)?;
+        ctx.mul(x, gate)
+    })
 }
 
 /// `log(1 + exp(x))`.
 pub fn softplus(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    Ok(vec![softplus_of(ctx, x)?])
+    rounded_once(ctx, |ctx, x| softplus_of(ctx, x))
 }
 
 /// `x / (1 + |x|)`.
 pub fn softsign(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let magnitude = ctx.unary(UnaryOp::Abs, x)?;
-    let divisor = ctx.binary_scalar(BinaryOp::Add, magnitude, 1.0)?;
-    Ok(vec![ctx.div(x, divisor)?])
+    rounded_once(ctx, |ctx, x| {
+        let magnitude = ctx.unary(UnaryOp::Abs, x)?;
+        let divisor = ctx.binary_scalar(BinaryOp::Add, magnitude, 1.0)?;
+        ctx.div(x, divisor)
+    })
 }
 
 /// `x > alpha ? x : 0`.
@@ -192,15 +219,19 @@ pub fn shrink(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// `x * sigmoid(alpha * x)`.
 pub fn swish(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let x = ctx.input(0)?;
-    let alpha = ctx.float("alpha", 1.0)?;
-    Ok(vec![swish_of(ctx, x, alpha.into())?])
+    rounded_once(ctx, |ctx, x| {
+        let alpha = ctx.float("alpha", 1.0)?;
+        swish_of(ctx, x, alpha.into())
+    })
 }
 
 /// `swish(a) * b`.
 pub fn swiglu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
-    let alpha = ctx.float("alpha", 1.0)?;
-    let gate = swish_of(ctx, a, alpha.into())?;
-    Ok(vec![ctx.mul(gate, b)?])
+    let b = ctx.input(1)?;
+    rounded_once(ctx, |ctx, a| {
+        let alpha = ctx.float("alpha", 1.0)?;
+        let gate = swish_of(ctx, a, alpha.into())?;
+        let b = ctx.convert(b, ctx.dtype(a))?;
+        ctx.mul(gate, b)
+    })
 }

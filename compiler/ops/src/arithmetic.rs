@@ -1,18 +1,18 @@
 //! Binary and variadic elementwise operators with multidirectional broadcasting.
 //!
-//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since broadcasting became implicit (7, for the
-//! variadic ones 8).
+//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since `consumed_inputs` went away (6), the
+//! variadic ones included, which broadcast since opset 8.
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, ValueId};
+use nnc_ir::{DType, Dim, ValueId};
 
 macro_rules! rows {
     ($($function:ident $op:ident)*) => { $(
         #[doc = concat!("`", stringify!($op), "` of the elements, broadcast together.")]
         pub fn $function(ctx: &mut Context) -> Result<Vec<ValueId>> {
-            let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+            let (x, y) = operands(ctx)?;
             Ok(vec![ctx.binary(BinaryOp::$op, x, y)?])
         }
     )* };
@@ -47,6 +47,21 @@ variadic_rows! {
     sum Add
 }
 
+/// The two operands. Before opset 7 the second is repeated only on request, and lies along the first from `axis` on.
+fn operands(ctx: &mut Context) -> Result<(ValueId, ValueId)> {
+    let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+    if ctx.opset() >= 7 {
+        return Ok((x, y));
+    }
+    ctx.no_effect("broadcast");
+    let Some(axis) = ctx.optional_int("axis")? else { return Ok((x, y)) };
+    let axis = ctx.axis(axis, ctx.rank(x))?;
+    let mut shape = ctx.shape(y);
+    let trailing = ctx.rank(x).saturating_sub(axis + shape.len());
+    shape.extend(vec![Dim::ONE; trailing]);
+    Ok((x, ctx.reshape(y, &shape)?))
+}
+
 fn fold(ctx: &mut Context, op: BinaryOp) -> Result<ValueId> {
     let inputs = ctx.inputs()?;
     let mut result = inputs[0];
@@ -71,7 +86,7 @@ pub fn modulo(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// `x ^ y` in the type of `x`; the types may differ since opset 12.
 pub fn pow(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (x, y) = (ctx.input(0)?, ctx.input(1)?);
+    let (x, y) = operands(ctx)?;
     let (base, exponent) = (ctx.dtype(x), ctx.dtype(y));
     if let Some(power) = ctx.constant_scalar(y)
         && ctx.rank(y) <= ctx.rank(x)

@@ -1,4 +1,4 @@
-//! BatchNormalization (<https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>, opsets 7 on): by statistics that
+//! BatchNormalization (<https://onnx.ai/onnx/operators/onnx__BatchNormalization.html>, opsets 6 on): by statistics that
 //! are inputs, and from opset 14 on, with `training_mode`, by those of the batch.
 
 use crate::context::Context;
@@ -18,6 +18,9 @@ pub fn batch_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let training = ctx.flag("training_mode", false)?;
     if ctx.opset() < 9 && !ctx.flag("spatial", true)? {
         return Err(unsupported("spatial = 0 is not supported; export the model for opset 9 or later"));
+    }
+    if ctx.opset() < 7 && !ctx.flag("is_test", false)? {
+        return Err(unsupported("it is in training mode; export the model for inference"));
     }
     if !training && (1..ctx.output_count()).any(|i| ctx.wants_output(i)) {
         return Err(unsupported("it is in training mode; export the model for inference"));

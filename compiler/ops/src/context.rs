@@ -5,7 +5,7 @@
 
 use crate::assume::settle;
 use crate::error::{Result, invalid, unsupported};
-use crate::scope::{self, Frame};
+use crate::scope::{self, Compound, Frame};
 use crate::tensors;
 use crate::translate::Options;
 use nnc_ir::{DType, Dim, DimTable, Graph, Tensor, TensorType, ValueId};
@@ -78,6 +78,21 @@ impl<'t, 'm> Context<'t, 'm> {
         match self.input_count() {
             0 => Err(invalid("it has no inputs")),
             count => (0..count).map(|i| self.input(i)).collect(),
+        }
+    }
+
+    /// Input `index` if it is given and no tensor.
+    pub(crate) fn compound_input(&mut self, index: usize) -> Result<Option<Compound>> {
+        match self.node.inputs.get(index) {
+            Some(name) if !name.is_empty() => Ok(scope::resolve_compound(&mut self.translator.frames, name)),
+            _ => Err(invalid(format!("input {index} is missing"))),
+        }
+    }
+
+    /// Makes output `index` something that is no tensor.
+    pub(crate) fn define_compound(&mut self, index: usize, compound: Compound) {
+        if let Some(name) = self.node.outputs.get(index).filter(|name| !name.is_empty()) {
+            self.frame_mut().compounds.insert(name, compound);
         }
     }
 

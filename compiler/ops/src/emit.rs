@@ -226,3 +226,11 @@ impl Context<'_, '_> {
         self.select(negative, wrapped, index)
     }
 }
+
+/// The input in a type with room for squares and sums: f32 for 16-bit floats.
+pub(crate) fn roomy(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    match ctx.dtype(x) {
+        DType::F16 | DType::BF16 => ctx.convert(x, DType::F32),
+        _ => Ok(x),
+    }
+}

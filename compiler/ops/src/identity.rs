@@ -1,16 +1,17 @@
 //! Operators that pass their input on.
 //!
 //! Identity (<https://onnx.ai/onnx/operators/onnx__Identity.html>, opsets 1 on) and, at inference, Dropout
-//! (<https://onnx.ai/onnx/operators/onnx__Dropout.html>, opsets 7 on).
+//! (<https://onnx.ai/onnx/operators/onnx__Dropout.html>, opsets 6 on).
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::sequence::pass_on;
 use nnc_ir::op::{BinaryOp, Distribution};
 use nnc_ir::{DType, Op, ValueId};
 
-/// The input.
+/// The input, which may be a sequence.
 pub fn identity(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    Ok(vec![ctx.input(0)?])
+    pass_on(ctx)
 }
 
 /// The input and a mask that keeps everything; in training mode, random elements of it.
@@ -18,6 +19,7 @@ pub fn dropout(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let x = ctx.input(0)?;
     let training = if ctx.opset() < 12 {
         ctx.no_effect("ratio");
+        ctx.no_effect("is_test");
         None
     } else {
         ctx.optional_input(2)?

@@ -1,5 +1,5 @@
 //! MatMul (<https://onnx.ai/onnx/operators/onnx__MatMul.html>) and Gemm
-//! (<https://onnx.ai/onnx/operators/onnx__Gemm.html>, opsets 7 on).
+//! (<https://onnx.ai/onnx/operators/onnx__Gemm.html>, opsets 6 on).
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -83,6 +83,10 @@ pub fn gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let axis_a = if ctx.flag("transA", false)? { 0 } else { 1 };
     let axis_b = if ctx.flag("transB", false)? { 1 } else { 0 };
     let out = ctx.dtype(a);
+    if ctx.opset() < 7 {
+        // C is broadcast where it has to be; from opset 7 on without asking.
+        ctx.no_effect("broadcast");
+    }
     let op = Op::Contract { batch: vec![], contract: vec![(axis_a, axis_b)], out };
     let product = ctx.one(op, &[a, b])?;
     let mut y = scaled(ctx, product, alpha)?;

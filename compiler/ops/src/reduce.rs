@@ -4,6 +4,7 @@
 //! as an input from then on. 16-bit floats are squared, exponentiated and averaged in f32.
 
 use crate::context::Context;
+use crate::emit::roomy;
 use crate::error::{Result, unsupported};
 use crate::reshape::Axes;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
@@ -92,14 +93,6 @@ fn same_set(ctx: &mut Context, index: ValueId, axes: &[usize]) -> Result<ValueId
         all = ctx.binary(BinaryOp::And, all, any)?;
     }
     Ok(all)
-}
-
-/// The input in a type with room for squares and sums: f32 for 16-bit floats.
-fn roomy(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
-    match ctx.dtype(x) {
-        DType::F16 | DType::BF16 => ctx.convert(x, DType::F32),
-        _ => Ok(x),
-    }
 }
 
 /// The input as floats: f32, or f64 for 32- and 64-bit integers.

@@ -30,6 +30,7 @@ macro_rules! for_each_family {
             conv { Conv 1 conv }
             conv_transpose { ConvTranspose 1 conv_transpose }
             cumulative { CumProd 26 cum_prod, CumSum 11 cum_sum }
+            det { Det 11 det }
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
             gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }

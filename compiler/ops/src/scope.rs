@@ -5,12 +5,21 @@
 //! copied in (their bytes are shared).
 
 use crate::assume::settle;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unsupported};
 use crate::interpret::{self, Env};
 use crate::{stated, tensors};
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
+
+/// What a name may stand for that is no tensor.
+#[derive(Clone, Debug)]
+pub(crate) enum Compound {
+    /// A list of tensors.
+    Sequence(Vec<ValueId>),
+    /// An empty optional.
+    Nothing,
+}
 
 /// A graph under construction.
 pub(crate) struct Frame<'m> {
@@ -20,6 +29,8 @@ pub(crate) struct Frame<'m> {
     pub graph: Graph,
     /// Values by their ONNX names.
     pub names: FxHashMap<&'m str, ValueId>,
+    /// Names that stand for no tensor.
+    pub compounds: FxHashMap<&'m str, Compound>,
     /// Initialisers by name; they enter the graph when first used.
     pub initializers: FxHashMap<&'m str, &'m nnc_onnx::Tensor>,
     /// Values of the frame around this one that were captured, with the inputs that stand for them.
@@ -43,6 +54,7 @@ impl<'m> Frame<'m> {
             stated: stated::types(onnx),
             graph,
             names: FxHashMap::default(),
+            compounds: FxHashMap::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
@@ -101,6 +113,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         }
     }
     let Some((depth, mut value)) = found else {
+        if resolve_compound(frames, name).is_some() {
+            return Err(unsupported(format!("`{name}` is a sequence or optional where only a tensor is supported")));
+        }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };
     for depth in depth + 1..frames.len() {
@@ -108,6 +123,18 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         frames[depth].names.insert(name, value);
     }
     Ok(value)
+}
+
+/// What that name stands for, seen from the innermost frame, if it is no tensor.
+pub(crate) fn resolve_compound(frames: &mut [Frame<'_>], name: &str) -> Option<Compound> {
+    let depth = (0..frames.len()).rev().find(|&depth| frames[depth].compounds.contains_key(name))?;
+    let mut compound = frames[depth].compounds.get(name)?.clone();
+    if let Compound::Sequence(elements) = &mut compound {
+        for inner in depth + 1..frames.len() {
+            elements.iter_mut().for_each(|element| *element = capture(frames, inner, *element));
+        }
+    }
+    Some(compound)
 }
 
 /// The value of the frame at `depth` that stands for `outer` of the frame around it.

@@ -170,6 +170,9 @@ impl<'m> Translator<'m> {
         }
         let frame = ctx.frame_mut();
         for (i, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            if frame.compounds.contains_key(name.as_str()) {
+                continue;
+            }
             let Some(&value) = results.get(i) else {
                 return Err(unsupported(format!("output {i} (`{name}`) is not supported")));
             };
