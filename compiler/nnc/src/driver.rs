@@ -7,6 +7,7 @@
 //! What each stage yields is verified before the next one sees it, shown to a [`Watch`], and timed. A failed check is a
 //! defect of nnc and is reported as such, never as wrong code.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,18 +17,9 @@ use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_ops::DimRange;
+use nnc_passes::pipeline::{self, Event, Numerics, PassError, PipelineOptions};
 
 use crate::errors::{Failure, Result};
-
-/// How far a result may be from the model's arithmetic taken literally.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Numerics {
-    /// Sums are reassociated, convolutions transformed where the error stays within bounds.
-    #[default]
-    Default,
-    /// No rewrite that changes a value.
-    Strict,
-}
 
 /// What the user decides about a compilation.
 #[derive(Clone, Debug)]
@@ -42,6 +34,8 @@ pub struct Options {
     pub name: String,
     /// The stage after which to stop.
     pub stop_after: Option<String>,
+    /// The most rewrites and graph passes to apply, for finding the one that breaks a model.
+    pub fuel: Option<usize>,
 }
 
 impl Options {
@@ -56,6 +50,7 @@ impl Options {
             numerics: Numerics::Default,
             name: name.into(),
             stop_after: None,
+            fuel: None,
         })
     }
 }
@@ -112,9 +107,10 @@ impl Halt {
     }
 }
 
-/// The stages that have names, in order.
+/// The stages that yield a graph or a program, in order.
 pub fn stages() -> Vec<&'static str> {
-    vec!["translate", "lower", "plan_memory"]
+    let passes = pipeline::names();
+    ["translate"].into_iter().chain(passes).chain(["lower", "plan_memory"]).collect()
 }
 
 /// A compilation in progress.
@@ -178,7 +174,38 @@ impl<'a> Compilation<'a> {
         let mut graph = self.stage("translate", |_| Ok(nnc_ops::translate(model, &options)?))?;
         graph.name.clone_from(&self.options.name);
         self.after_graph("translate", &model.file, &graph)?;
-        Ok(graph)
+        self.optimize(graph, &model.file)
+    }
+
+    /// Runs the graph passes.
+    fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
+        self.watch.begin("optimize");
+        let stop_after = self.options.stop_after.clone().filter(|s| pipeline::names().contains(&s.as_str()));
+        let stops = stop_after.is_some();
+        // The pipeline's observer is shared and answers nothing; what it says here is kept until the end.
+        let seen = RefCell::new((&mut *self.watch, &mut self.timings, Ok(())));
+        let observer = |event: &Event<'_>| {
+            let (watch, timings, outcome) = &mut *seen.borrow_mut();
+            timings.push((event.pass.to_owned(), event.elapsed));
+            if outcome.is_ok() {
+                *outcome = watch.graph(event.pass, event.graph);
+            }
+        };
+        let options = PipelineOptions {
+            numerics: self.options.numerics,
+            dump_after: None,
+            stop_after,
+            fuel: self.options.fuel,
+            observer: Some(&observer),
+        };
+        let graph = pipeline::optimize(graph, &self.options.target, &options);
+        seen.into_inner().2?;
+        let graph = graph.map_err(|error| match error {
+            PassError::UnknownPass(_) => Failure::user(error.to_string()),
+            PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
+        })?;
+        nnc_ir::verify::verify(&graph).map_err(|e| Failure::internal(format!("{file}: after the passes: {e}")))?;
+        if stops { Err(Halt::Stopped) } else { Ok(graph) }
     }
 
     /// The program of a graph; `file` is for messages.

@@ -8,8 +8,9 @@ use nnc_cpu::Artifact;
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
+use nnc_passes::pipeline;
 
-use crate::driver::{self, Compilation, Halt, Numerics, Options, Watch};
+use crate::driver::{self, Compilation, Halt, Options, Watch};
 use crate::errors::{Failure, Result};
 use crate::{dims, name, output, progress};
 
@@ -30,6 +31,9 @@ pub struct Arguments {
     /// How far results may be from the model's arithmetic taken literally
     #[arg(long, value_enum, default_value_t)]
     numerics: Numerics,
+    /// Most rewrites and graph passes to apply: bisecting over N finds the one that breaks a model
+    #[arg(long, value_name = "N", hide = true)]
+    opt_fuel: Option<usize>,
     /// Name in C; by default the artifact's
     #[arg(long, value_name = "IDENT")]
     name: Option<String>,
@@ -42,6 +46,16 @@ pub struct Arguments {
     /// Write the text of a stage, or the object, instead of the artifact
     #[arg(long, value_enum)]
     emit: Option<Emit>,
+}
+
+/// The values of `--numerics`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Numerics {
+    /// Sums are reassociated and constants merged, within bounds
+    #[default]
+    Default,
+    /// No rewrite that changes a value
+    Strict,
 }
 
 /// What `--emit` writes.
@@ -108,9 +122,13 @@ fn options(arguments: &Arguments) -> Result<Options> {
     Ok(Options {
         target: Target::parse(&arguments.target)?,
         dims: dims::parse(&arguments.dims)?,
-        numerics: arguments.numerics,
+        numerics: match arguments.numerics {
+            Numerics::Default => pipeline::Numerics::Default,
+            Numerics::Strict => pipeline::Numerics::Strict,
+        },
         name,
         stop_after: arguments.stop_after.clone(),
+        fuel: arguments.opt_fuel,
     })
 }
 
