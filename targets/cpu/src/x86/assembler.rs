@@ -158,9 +158,8 @@ impl Assembler {
                 _ => 1,
             };
             // Short immediates first; of several memory forms the one without a register alternative, then the widest.
-            let long = (0..info.op_count()).any(|i| {
-                matches!(info.op_kind(i), Kind::imm32sex64 | Kind::imm32 | Kind::imm64 | Kind::br64_1)
-            });
+            let long = (0..info.op_count())
+                .any(|i| matches!(info.op_kind(i), Kind::imm32sex64 | Kind::imm32 | Kind::imm64 | Kind::br64_1));
             let width: usize = (0..info.op_count()).map(|i| 64 - place_bytes(info.op_kind(i))).sum();
             (encoding, long, width)
         };
@@ -183,9 +182,9 @@ impl Assembler {
     /// # Errors
     /// When no encoding takes these operands.
     pub fn emit(&mut self, mnemonic: Mnemonic, args: &[Arg], extras: Extras) -> Result<(), Fault> {
-        let code = self.select(mnemonic, args, extras).ok_or_else(|| {
-            Fault(format!("no encoding of {mnemonic:?} {args:?} {extras:?}"))
-        })?;
+        let code = self
+            .select(mnemonic, args, extras)
+            .ok_or_else(|| Fault(format!("no encoding of {mnemonic:?} {args:?} {extras:?}")))?;
         let info = code.op_code();
         let mut inst = Instruction::default();
         inst.set_code(code);
@@ -289,7 +288,7 @@ impl Assembler {
                 .map_err(|e| Fault(format!("encoding: {e}")))?;
             let bytes = result.code_buffer;
             let code_bytes = bytes.len() - pool.len() * 4;
-            if pool.is_empty() || code_bytes % POOL_ALIGN == 0 {
+            if pool.is_empty() || code_bytes.is_multiple_of(POOL_ALIGN) {
                 return Ok(bytes);
             }
             if padding != 0 {

@@ -16,20 +16,47 @@ pub struct Encoded {
     /// Code and constants.
     pub bytes: Vec<u8>,
     /// Number of spill slots of 8 bytes.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask"))]
     pub spill_slots: usize,
 }
 
 /// A general register by number and size.
 pub fn gpr(number: usize, size: Size) -> Register {
     const R64: [Register; 16] = [
-        Register::RAX, Register::RCX, Register::RDX, Register::RBX, Register::RSP, Register::RBP, Register::RSI,
-        Register::RDI, Register::R8, Register::R9, Register::R10, Register::R11, Register::R12, Register::R13,
-        Register::R14, Register::R15,
+        Register::RAX,
+        Register::RCX,
+        Register::RDX,
+        Register::RBX,
+        Register::RSP,
+        Register::RBP,
+        Register::RSI,
+        Register::RDI,
+        Register::R8,
+        Register::R9,
+        Register::R10,
+        Register::R11,
+        Register::R12,
+        Register::R13,
+        Register::R14,
+        Register::R15,
     ];
     const R8: [Register; 16] = [
-        Register::AL, Register::CL, Register::DL, Register::BL, Register::SPL, Register::BPL, Register::SIL,
-        Register::DIL, Register::R8L, Register::R9L, Register::R10L, Register::R11L, Register::R12L, Register::R13L,
-        Register::R14L, Register::R15L,
+        Register::AL,
+        Register::CL,
+        Register::DL,
+        Register::BL,
+        Register::SPL,
+        Register::BPL,
+        Register::SIL,
+        Register::DIL,
+        Register::R8L,
+        Register::R9L,
+        Register::R10L,
+        Register::R11L,
+        Register::R12L,
+        Register::R13L,
+        Register::R14L,
+        Register::R15L,
     ];
     match size {
         Size::R8 => R8[number & 15],
@@ -73,8 +100,7 @@ pub fn encode(function: &Function) -> Result<Encoded, Fault> {
     let mut saved = used_callee_saved(&flat, &output);
     saved.sort_unstable();
     let spill_base = (function.frame_bytes + 63) / 64 * 64;
-    let spill_bytes = i32::try_from(output.num_spillslots * 8)
-        .map_err(|_| Fault("frame too large".into()))?;
+    let spill_bytes = i32::try_from(output.num_spillslots * 8).map_err(|_| Fault("frame too large".into()))?;
     let mut encoder = Encoder { asm: Assembler::new(function.evex), function, spill_base };
     encoder.prologue(&saved, spill_base + spill_bytes)?;
     let labels: Vec<Label> = function.blocks.iter().map(|_| encoder.asm.label()).collect();
@@ -209,9 +235,7 @@ impl Encoder<'_> {
     }
 
     fn register(&self, allocation: Option<&Allocation>, size: Size) -> Result<Register, Fault> {
-        let preg = allocation
-            .and_then(|a| a.as_reg())
-            .ok_or_else(|| Fault("operand without register".into()))?;
+        let preg = allocation.and_then(|a| a.as_reg()).ok_or_else(|| Fault("operand without register".into()))?;
         Ok(physical(preg, size))
     }
 
@@ -265,13 +289,6 @@ impl Encoder<'_> {
             Some(_) => Some(self.register(allocs.next(), Size::K)?),
             None => None,
         };
-        if plain.op == M::Vmovaps && mask.is_none() {
-            if let [Arg::Reg(to), Arg::Reg(from)] = args.as_slice() {
-                if to == from {
-                    return Ok(());
-                }
-            }
-        }
         self.asm.emit(plain.op, &args, Extras { mask, zeroing: plain.zeroing, broadcast: plain.broadcast })
     }
 

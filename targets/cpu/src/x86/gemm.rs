@@ -71,7 +71,7 @@ impl Lower<'_> {
             return Err(Stop::Unsupported("narrow epilogue with a tail on AVX2"));
         }
         // Panels are padded to their width, which need not be whole vectors when the panel was made for another target.
-        let mask_loads = partial && (rows_layout || gemm.width % lanes != 0);
+        let mask_loads = partial && (rows_layout || !gemm.width.is_multiple_of(lanes));
         let rows = self.tile_rows(gemm, vectors, most_vectors, mask_loads, n.as_const().is_none());
         let (k, taps) = self.sums(gemm)?;
         let offset = self.resolve(&gemm.b_offset);
@@ -90,19 +90,8 @@ impl Lower<'_> {
             Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
         } as i64;
         let streaming = m.as_const().is_some_and(|m| m <= rows && m <= 4);
-        let panel = Panel {
-            gemm,
-            vectors,
-            n,
-            mask_loads,
-            k,
-            a_stride,
-            b,
-            b_stride,
-            taps,
-            weight: shape.weight,
-            streaming,
-        };
+        let panel =
+            Panel { gemm, vectors, n, mask_loads, k, a_stride, b, b_stride, taps, weight: shape.weight, streaming };
         let first_row = Var(self.fresh_symbol().0);
         let mut at = Dim::ZERO;
         if let Some(m) = m.as_const() {
@@ -128,14 +117,7 @@ impl Lower<'_> {
     }
 
     /// Most rows of a tile.
-    fn tile_rows(
-        &self,
-        gemm: &Gemm,
-        vectors: usize,
-        most_vectors: usize,
-        mask_loads: bool,
-        all_masked: bool,
-    ) -> usize {
+    fn tile_rows(&self, gemm: &Gemm, vectors: usize, most_vectors: usize, mask_loads: bool, all_masked: bool) -> usize {
         let mut rows = gemm.rows.max(1);
         if vectors < most_vectors {
             // A panel with few columns leaves registers for more rows.
@@ -284,13 +266,7 @@ impl Lower<'_> {
     }
 
     /// The epilogue of one row.
-    fn epilogue_row(
-        &mut self,
-        panel: &Panel<'_>,
-        row: Dim,
-        values: &[Value],
-        tails: &[Option<VReg>],
-    ) -> Lowered<()> {
+    fn epilogue_row(&mut self, panel: &Panel<'_>, row: Dim, values: &[Value], tails: &[Option<VReg>]) -> Lowered<()> {
         let gemm = panel.gemm;
         let (row_symbol, col_symbol) = (Symbol(gemm.row.0), Symbol(gemm.col.0));
         for (j, &value) in values.iter().enumerate() {

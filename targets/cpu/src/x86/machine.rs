@@ -83,11 +83,6 @@ impl Mem {
     pub fn frame(offset: i32) -> Mem {
         Mem { base: Base::Frame, index: None, disp: offset }
     }
-
-    /// This address plus bytes; `None` when the displacement leaves 32 bits.
-    pub fn plus(self, bytes: i32) -> Option<Mem> {
-        Some(Mem { disp: self.disp.checked_add(bytes)?, ..self })
-    }
 }
 
 /// An operand.
@@ -281,12 +276,5 @@ impl Function {
             self.pool.len() - words.len()
         });
         Mem { base: Base::Pool, index: None, disp: start as i32 * 4 }
-    }
-}
-
-impl Body {
-    /// Whether this ends a block.
-    pub fn is_terminator(&self) -> bool {
-        matches!(self, Body::Jump(..) | Body::Branch(..) | Body::Return(_))
     }
 }

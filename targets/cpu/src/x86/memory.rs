@@ -378,8 +378,7 @@ impl Lower<'_> {
 
     /// Eight 32-bit lanes as words (AVX2); the values fit their type.
     pub fn pack_words(&mut self, value: VReg, dtype: DType) -> VReg {
-        let high =
-            self.vec_def(M::Vextracti128, Size::X, vec![Operand::Reg(value, Size::Y), Operand::Imm(1)]);
+        let high = self.vec_def(M::Vextracti128, Size::X, vec![Operand::Reg(value, Size::Y), Operand::Imm(1)]);
         let op = if matches!(dtype, DType::U16 | DType::F16 | DType::BF16) { M::Vpackusdw } else { M::Vpackssdw };
         self.vec_def(op, Size::X, vec![Operand::Reg(value, Size::X), Operand::Reg(high, Size::X)])
     }

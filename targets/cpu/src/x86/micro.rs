@@ -93,8 +93,7 @@ const K: usize = reg::RDX;
 const A_STRIDE: usize = reg::RSI;
 const B_STRIDE: usize = reg::RDI;
 /// Further row bases when the distance between rows is not constant.
-const BASES: [usize; 8] =
-    [reg::R8, reg::R9, reg::R10, reg::R11, reg::RBX, reg::R12, reg::R13, reg::R14];
+const BASES: [usize; 8] = [reg::R8, reg::R9, reg::R10, reg::R11, reg::RBX, reg::R12, reg::R13, reg::R14];
 /// Loop counter.
 const COUNT: usize = reg::R15;
 
@@ -146,7 +145,13 @@ impl MicroKernel {
         let registers = vector_registers(self.size) - self.mask_registers();
         let tile = self.rows * self.vectors;
         let fits = |sets: usize| tile * sets + self.vectors + 2 <= registers && tile * sets <= 16;
-        let sets = if fits(4) && tile <= 4 { 4 } else if fits(2) && tile <= 8 { 2 } else { 1 };
+        let sets = if fits(4) && tile <= 4 {
+            4
+        } else if fits(2) && tile <= 8 {
+            2
+        } else {
+            1
+        };
         let free = registers.saturating_sub(tile * sets);
         let group = self.vectors.min(free.saturating_sub(1)).max(1);
         let b = tile * sets;
@@ -178,13 +183,11 @@ impl MicroKernel {
             out.push(RaOperand::reg_fixed_use(v, int(B_STRIDE)));
         }
         let plan = self.plan();
-        let mut next = 0;
-        for mask in self.masks.iter().flatten() {
+        for (next, mask) in self.masks.iter().flatten().enumerate() {
             let preg = match self.size {
                 Size::Z => PReg::new(1 + next, RegClass::Vector),
                 _ => PReg::new(plan.mask + next, RegClass::Float),
             };
-            next += 1;
             out.push(RaOperand::reg_fixed_use(*mask, preg));
         }
         for r in [A, B, K, COUNT] {
@@ -207,8 +210,7 @@ impl MicroKernel {
             Stride::Reg(_) => row_places(self.rows).0,
         };
         // Further bases: the row three (or more) distances on.
-        for pair in bases.windows(2).enumerate() {
-            let (i, rows) = pair;
+        for (i, rows) in bases.windows(2).enumerate() {
             let from = if i == 0 { A } else { BASES[i - 1] };
             let (mut left, mut at) = (rows[1] - rows[0], from);
             while left > 0 {
@@ -221,8 +223,7 @@ impl MicroKernel {
         }
         for i in 0..self.rows * self.vectors * plan.sets {
             let r = Arg::Reg(vector(i, Size::X));
-            let zero = if self.size == Size::Z && i >= 16 { M::Vpxord } else { M::Vpxor };
-            let zero = if self.size == Size::Z { M::Vpxord } else { zero };
+            let zero = if self.size == Size::Z { M::Vpxord } else { M::Vpxor };
             asm.op(zero, &[r, r, r])?;
         }
         let mut heads = vec![];
@@ -360,9 +361,7 @@ impl MicroKernel {
     ) -> Result<(), Fault> {
         let register = |i| Arg::Reg(vector(i, self.size));
         let acc = |row: usize, column: usize| register((set * self.rows + row) * self.vectors + column);
-        let b_memory = |column: usize| {
-            Arg::Mem(gpr(B, Size::R64), None, b_offset + column as i32 * self.size.bytes())
-        };
+        let b_memory = |column: usize| Arg::Mem(gpr(B, Size::R64), None, b_offset + column as i32 * self.size.bytes());
         let masked = columns.clone().any(|c| self.masks.get(c).is_some_and(Option::is_some));
         let direct = self.rows == 1 && !masked;
         if !direct {
@@ -384,11 +383,10 @@ impl MicroKernel {
         }
         let embedded = self.size == Size::Z && columns.len() == 1 && !direct;
         let (_, places) = row_places(self.rows);
-        for row in 0..self.rows {
+        for (row, &(base, factor)) in places.iter().enumerate() {
             let a = match self.a_stride {
                 Stride::Const(bytes) => Arg::Mem(gpr(A, Size::R64), None, bytes * row as i32 + a_offset),
                 Stride::Reg(_) => {
-                    let (base, factor) = places[row];
                     let base = gpr(if base == 0 { A } else { BASES[base - 1] }, Size::R64);
                     let index = (factor != 0).then(|| (gpr(A_STRIDE, Size::R64), factor));
                     Arg::Mem(base, index, a_offset)

@@ -22,6 +22,7 @@ mod loops;
 mod machine;
 mod memory;
 mod micro;
+mod reduce;
 mod regalloc;
 mod scalar;
 mod select;
@@ -49,7 +50,8 @@ pub struct MachineCode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(pub String);
 
-/// Compiles a kernel; `None` when it or the target is not for this generator.
+/// Compiles a kernel whose functions [`crate::math::expand`] has written out; `None` when it or the target is not for
+/// this generator.
 ///
 /// # Errors
 /// When an invariant of the generator breaks; a kernel is never at fault.
@@ -57,7 +59,6 @@ pub fn compile(kernel: &Kernel, target: &Target) -> Result<Option<MachineCode>, 
     if target.arch != Arch::X86_64 || target.vector_bytes() < 32 {
         return Ok(None);
     }
-    let kernel = &crate::math::expand(kernel);
     let fault = |Fault(message)| CodegenError::Backend { function: kernel.name.clone(), message };
     let Some(function) = select::lower(kernel, target).map_err(fault)? else { return Ok(None) };
     let encoded = encode::encode(&function).map_err(fault)?;

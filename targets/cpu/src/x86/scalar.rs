@@ -138,6 +138,9 @@ impl Lower<'_> {
 
     fn scalar_select(&mut self, c: &Expr, x: &Expr, y: &Expr, dtype: DType) -> Lowered<Value> {
         let context = self.scalar();
+        if let Some(value) = self.clamp(c, x, y, &context)? {
+            return Ok(value);
+        }
         let condition = self.scalar_value(c)?;
         if let Value::Imm(value) = condition {
             return self.scalar_value(if value != 0 { x } else { y });
@@ -371,7 +374,8 @@ impl Lower<'_> {
         if to == DType::I64 {
             return Ok(Value::Int(number));
         }
-        let low = self.int_binary(BinaryOp::Max, DType::I64, Value::Int(number), Value::Imm(shape::int_extreme(to, true)))?;
+        let low =
+            self.int_binary(BinaryOp::Max, DType::I64, Value::Int(number), Value::Imm(shape::int_extreme(to, true)))?;
         self.int_binary(BinaryOp::Min, DType::I64, low, Value::Imm(shape::int_extreme(to, false)))
     }
 }

@@ -27,7 +27,8 @@ use super::machine::{BlockId, Body, Form, Function, Mem, Operand, Plain, Size};
 /// Why lowering stopped.
 #[derive(Debug)]
 pub enum Stop {
-    /// The kernel is for Cranelift.
+    /// The kernel is for Cranelift: why, for tests.
+    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask"))]
     Unsupported(&'static str),
     /// A bug.
     Error(Fault),
@@ -79,8 +80,6 @@ pub struct OpenLoop {
     pub var: Var,
     /// First value.
     pub start: Dim,
-    /// Step.
-    pub step: i64,
     /// Further induction variables: multiples of the variable, as (factor, current value, first value).
     pub derived: Vec<(Dim, VReg, VReg)>,
 }

@@ -3,8 +3,8 @@
 //! Invariant: [`of_loop`] answers `None` whenever lowering in lanes could meet something unsupported; such a loop runs
 //! one iteration at a time, in scalar code.
 
-use nnc_ir::{DType, Dim};
 use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, Dim};
 use nnc_kernels::kernel::Lanes;
 use nnc_kernels::{BufferRef, Expr, Stmt, Var, affine};
 use std::collections::HashSet;
@@ -93,9 +93,7 @@ pub fn weight(body: &[Stmt]) -> usize {
             Stmt::Store(_, _, e) => 1 + expr_weight(e),
             Stmt::For(_, b) => 2 + weight(b),
             Stmt::While(c, b) => 2 + expr_weight(c) + weight(b),
-            Stmt::Reduce(_, b, accs) => {
-                2 + weight(b) + accs.iter().map(|a| 1 + expr_weight(&a.value)).sum::<usize>()
-            }
+            Stmt::Reduce(_, b, accs) => 2 + weight(b) + accs.iter().map(|a| 1 + expr_weight(&a.value)).sum::<usize>(),
             Stmt::If(c, a, b) => expr_weight(c) + weight(a) + weight(b),
             Stmt::Fail(_) | Stmt::Gemm(_) => 1,
         })
@@ -103,18 +101,15 @@ pub fn weight(body: &[Stmt]) -> usize {
 }
 
 /// Whether a loop over `var` can run in lanes, and its shape. `in_lanes` holds one value per lane already.
-pub fn of_loop(
-    lower: &Lower<'_>,
-    var: Var,
-    body: &[Stmt],
-    values: &[&Expr],
-    in_lanes: &[Var],
-) -> Option<Shape> {
+pub fn of_loop(lower: &Lower<'_>, var: Var, body: &[Stmt], values: &[&Expr], in_lanes: &[Var]) -> Option<Shape> {
     let varying = in_lanes.iter().copied().collect();
     let mut check = Check { lower, axis: var, varying, indices: vec![], narrow: false, nested: false };
     let weight = weight(body) + values.iter().map(|v| 1 + expr_weight(v)).sum::<usize>();
-    (check.body(body) && values.iter().all(|v| check.lanes_type(lower.dtype(v)) && check.expr(v)))
-        .then_some(Shape { weight, narrow: check.narrow, nested: check.nested })
+    (check.body(body) && values.iter().all(|v| check.lanes_type(lower.dtype(v)) && check.expr(v))).then_some(Shape {
+        weight,
+        narrow: check.narrow,
+        nested: check.nested,
+    })
 }
 
 struct Check<'a, 'k> {
@@ -272,9 +267,7 @@ impl Check<'_, '_> {
                 ok && self.expr(x)
             }
             Expr::Binary(op, x, y) => self.binary(*op, x, y),
-            Expr::MulAdd(x, y, z) => {
-                self.lower.dtype(x) == DType::F32 && self.expr(x) && self.expr(y) && self.expr(z)
-            }
+            Expr::MulAdd(x, y, z) => self.lower.dtype(x) == DType::F32 && self.expr(x) && self.expr(y) && self.expr(z),
             Expr::Select(c, x, y) => {
                 self.lanes_type(self.lower.dtype(x)) && self.expr(c) && self.expr(x) && self.expr(y)
             }
@@ -304,7 +297,7 @@ impl Check<'_, '_> {
         let dtype = self.lower.dtype(x);
         if dtype == DType::I64 && op.is_comparison() {
             // Only comparisons of indices, which reduce to comparing lane numbers with a number.
-            let mut stride = |e: &Expr| match e {
+            let stride = |e: &Expr| match e {
                 Expr::Index(d) => self.stride(d),
                 Expr::Var(v) if !self.varying.contains(v) => self.stride(&v.index()),
                 Expr::Const(_) => Some(Dim::ZERO),
@@ -327,4 +320,3 @@ impl Check<'_, '_> {
         ok && self.expr(x) && self.expr(y)
     }
 }
-

@@ -53,6 +53,9 @@ impl Lower<'_> {
             }
             Expr::Select(c, x, y) => {
                 let dtype = self.dtype(x);
+                if let Some(value) = self.clamp(c, x, y, context)? {
+                    return Ok(value);
+                }
                 let c = self.vector_value(c, context)?;
                 let (x, y) = self.pair(x, y, context)?;
                 self.lanes_select(c, dtype, x, y, context)
@@ -74,6 +77,22 @@ impl Lower<'_> {
             }
             Expr::Bitcast(_, x) => self.vector_value(x, context),
         }
+    }
+
+    /// `x < y ? x : y` and its like, in one instruction.
+    pub fn clamp(&mut self, c: &Expr, x: &Expr, y: &Expr, context: &Context) -> Lowered<Option<Value>> {
+        let Expr::Binary(op @ (BinaryOp::Lt | BinaryOp::Gt), a, b) = c else { return Ok(None) };
+        let first = match () {
+            () if **a == *x && **b == *y => true,
+            () if **a == *y && **b == *x => false,
+            () => return Ok(None),
+        };
+        if self.dtype(x) != DType::F32 {
+            return Ok(None);
+        }
+        let a = self.operand(a, context)?;
+        let b = self.operand(b, context)?;
+        self.select_extreme(*op, (a, b), first, context)
     }
 
     fn pair(&mut self, x: &Expr, y: &Expr, context: &Context) -> Lowered<(Value, Value)> {
@@ -150,9 +169,7 @@ impl Lower<'_> {
         let two = |x: Option<usize>, y: Option<usize>| Some(x?.max(y?));
         match expr {
             Expr::Const(_) => Some(0),
-            Expr::Var(v) => {
-                Some(self.values.get(v).map_or_else(|| self.depth_of(&self.resolve(&v.index())), |x| x.1))
-            }
+            Expr::Var(v) => Some(self.values.get(v).map_or_else(|| self.depth_of(&self.resolve(&v.index())), |x| x.1)),
             Expr::Index(d) => Some(self.depth_of(&self.resolve(d))),
             Expr::Load(b, d) => self.read_only(*b).then(|| self.depth_of(&self.resolve(d))),
             Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.known_depth(x),
@@ -232,13 +249,7 @@ impl Lower<'_> {
         let otherwise = self.vector_value(otherwise, context)?;
         let mut mask = self.mask(condition, context)?;
         if let Some(tail) = context.tail {
-            let both = self.lanes_binary(
-                BinaryOp::And,
-                DType::Bool,
-                Value::Mask(mask),
-                Value::Mask(tail),
-                context,
-            )?;
+            let both = self.lanes_binary(BinaryOp::And, DType::Bool, Value::Mask(mask), Value::Mask(tail), context)?;
             mask = self.mask(both, context)?;
         }
         let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
@@ -260,14 +271,7 @@ impl Lower<'_> {
             let result: VReg = self.f.vec();
             let operands = vec![self.lane(result, context), Operand::Mem(mem)];
             let (form, mask) = (Form::Tied(old), Some(mask));
-            self.push(Body::Plain(Plain {
-                op: M::Vmovups,
-                operands,
-                form,
-                mask,
-                zeroing: false,
-                broadcast: false,
-            }));
+            self.push(Body::Plain(Plain { op: M::Vmovups, operands, form, mask, zeroing: false, broadcast: false }));
             return Ok(Value::Vec(result));
         }
         let loaded = self.load_lanes(dtype, mem, &Context { tail: Some(mask), ..*context })?;
@@ -299,4 +303,3 @@ fn loads(expr: &Expr) -> bool {
         Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => loads(x) || loads(y) || loads(z),
     }
 }
-

@@ -87,14 +87,7 @@ impl Lower<'_> {
     }
 
     /// `x * y + z`; `fresh` says which operands nothing needs afterwards, so that their register can be overwritten.
-    pub fn mul_add(
-        &mut self,
-        x: Value,
-        y: Value,
-        z: Value,
-        fresh: [bool; 3],
-        context: &Context,
-    ) -> Lowered<VReg> {
+    pub fn mul_add(&mut self, x: Value, y: Value, z: Value, fresh: [bool; 3], context: &Context) -> Lowered<VReg> {
         let in_memory = |v: &Value| matches!(v, Value::Mem(..) | Value::Bits(_));
         let (x, y, fresh) =
             if in_memory(&x) && !in_memory(&y) { (y, x, [fresh[1], fresh[0], fresh[2]]) } else { (x, y, fresh) };
@@ -251,7 +244,14 @@ impl Lower<'_> {
                 BinaryOp::Min => self.commutative(if signed { M::Vpminsd } else { M::Vpminud }, a, b, context)?,
                 BinaryOp::Sub | BinaryOp::Shl | BinaryOp::Shr => {
                     let a = self.vec_reg(a, context)?;
+                    let constant = match b {
+                        Value::Bits(bits @ 0..32) => Some(i64::from(bits)),
+                        _ => None,
+                    };
                     match (op, signed) {
+                        (BinaryOp::Shl, _) if let Some(bits) = constant => self.shift(M::Vpslld, a, bits, context),
+                        (BinaryOp::Shr, true) if let Some(bits) = constant => self.shift(M::Vpsrad, a, bits, context),
+                        (BinaryOp::Shr, false) if let Some(bits) = constant => self.shift(M::Vpsrld, a, bits, context),
                         (BinaryOp::Sub, _) => self.lanes_op(M::Vpsubd, a, b, context)?,
                         (BinaryOp::Shl, _) => self.lanes_op(M::Vpsllvd, a, b, context)?,
                         (_, true) => self.lanes_op(M::Vpsravd, a, b, context)?,
@@ -441,14 +441,29 @@ impl Lower<'_> {
         Ok(Value::Vec(self.blend(mask, yes, no, context)?))
     }
 
-    /// A conversion of lanes.
-    pub fn lanes_convert(
+    /// A choice between the two floats that a comparison orders, as `exp`'s clamps are written: `a < b ? a : b` is what
+    /// `vminps` does, NaN and signed zeros included. `None` when it is something else.
+    pub fn select_extreme(
         &mut self,
-        to: DType,
-        from: DType,
-        value: Value,
+        op: BinaryOp,
+        compared: (Value, Value),
+        chosen_first: bool,
         context: &Context,
-    ) -> Lowered<Value> {
+    ) -> Lowered<Option<Value>> {
+        let (a, b) = compared;
+        let (op, x, y) = match (op, chosen_first) {
+            (BinaryOp::Lt, true) => (M::Vminps, a, b),
+            (BinaryOp::Lt, false) => (M::Vmaxps, b, a),
+            (BinaryOp::Gt, true) => (M::Vmaxps, a, b),
+            (BinaryOp::Gt, false) => (M::Vminps, b, a),
+            _ => return Ok(None),
+        };
+        let x = self.vec_reg(x, context)?;
+        Ok(Some(Value::Vec(self.lanes_op(op, x, y, context)?)))
+    }
+
+    /// A conversion of lanes.
+    pub fn lanes_convert(&mut self, to: DType, from: DType, value: Value, context: &Context) -> Lowered<Value> {
         if to == from {
             return Ok(value);
         }

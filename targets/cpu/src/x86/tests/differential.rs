@@ -22,7 +22,7 @@ fn random_kernels_match_the_interpreter() {
             if trace {
                 eprintln!("{} seed {seed}", target.name);
             }
-            let code = match compile(&case.kernel, &target) {
+            let code = match compile(&crate::math::expand(&case.kernel), &target) {
                 Ok(Some(code)) => code,
                 Ok(None) => continue,
                 Err(error) => {

@@ -161,7 +161,8 @@ impl Shape {
 
     fn check(&self, target: &Target) {
         let (kernel, params) = self.kernel();
-        let code = compile(&kernel, target).unwrap().unwrap_or_else(|| panic!("{self:?} refused"));
+        let code =
+            compile(&crate::math::expand(&kernel), target).unwrap().unwrap_or_else(|| panic!("{self:?} refused"));
         let mut state = 1u32;
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -177,8 +178,7 @@ impl Shape {
                 }
             }
         }
-        let mut buffers: Vec<Vec<u8>> =
-            data.iter().map(|d| d.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
+        let mut buffers: Vec<Vec<u8>> = data.iter().map(|d| d.iter().flat_map(|x| x.to_le_bytes()).collect()).collect();
         let status = Function::new(&code).run(&kernel, &mut buffers, &params, 0, 1);
         assert_eq!(status, 0);
         let expected = self.expected(&data[0], &data[1], &data[2], &data[3]);
@@ -242,7 +242,8 @@ fn taps_and_sizes_known_at_run_time() {
                 for dynamic in [false, true] {
                     for taps in [vec![], vec![(3, 40)], vec![(3, 50), (2, 9)], vec![(2, 70), (3, 20), (3, 4)]] {
                         for k in [1, 4, 9] {
-                            let shape = Shape { taps: taps.clone(), dynamic, ..Shape::new(m, width - 1, k, rows, width) };
+                            let shape =
+                                Shape { taps: taps.clone(), dynamic, ..Shape::new(m, width - 1, k, rows, width) };
                             shape.check(&target);
                         }
                     }
@@ -263,7 +264,10 @@ fn full_tiles_do_not_spill() {
     for target in targets() {
         let lanes = target.vector_bytes() / 4;
         for &(rows, vectors) in tiles(&target) {
-            let shape = Shape { epilogue: Epilogue::BiasRelu, ..Shape::new(rows * 4, vectors * lanes, 64, rows, vectors * lanes) };
+            let shape = Shape {
+                epilogue: Epilogue::BiasRelu,
+                ..Shape::new(rows * 4, vectors * lanes, 64, rows, vectors * lanes)
+            };
             let (kernel, _) = shape.kernel();
             let function = select::lower(&kernel, &target).unwrap().unwrap();
             let encoded = encode::encode(&function).unwrap();
@@ -281,13 +285,14 @@ fn rates() {
         let lanes = target.vector_bytes() / 4;
         let peak = peak(&target);
         println!("{}: registers only {peak:.1} GFLOP/s", target.name);
-        let cases = [(196, 64, 64), (196, 32, 256), (784, 64, 128), (128, 64, 768), (49, 64, 512), (1, 64, 768), (8, 64, 768)];
+        let cases =
+            [(196, 64, 64), (196, 32, 256), (784, 64, 128), (128, 64, 768), (49, 64, 512), (1, 64, 768), (8, 64, 768)];
         for (m, _, k) in cases {
             for &(rows, vectors) in tiles(&target) {
                 for epilogue in [Epilogue::Plain, Epilogue::BiasRelu] {
                     let shape = Shape { epilogue, ..Shape::new(m, vectors * lanes, k, rows, vectors * lanes) };
                     let (kernel, params) = shape.kernel();
-                    let code = compile(&kernel, &target).unwrap().unwrap();
+                    let code = compile(&crate::math::expand(&kernel), &target).unwrap().unwrap();
                     let function = Function::new(&code);
                     let mut data = shape.elements().map(|n| vec![0.25f32; n + 16]);
                     // Weights and activations are aligned in compiled models.
@@ -297,10 +302,16 @@ fn rates() {
                     };
                     let pointers: Vec<*mut u8> = data.iter_mut().map(aligned).collect();
                     let flops = 2.0 * (m * vectors * lanes * k) as f64;
-                    let rate = flops / best_seconds(|| {
-                        function.call(&pointers, &params, 0, 1);
-                    }) / 1e9;
-                    println!("  {m:4} x {:3} x {k:4} tile {rows}x{vectors} {epilogue:?}: {rate:6.1} GFLOP/s, {:.0}%", vectors * lanes, 100.0 * rate / peak);
+                    let rate = flops
+                        / best_seconds(|| {
+                            function.call(&pointers, &params, 0, 1);
+                        })
+                        / 1e9;
+                    println!(
+                        "  {m:4} x {:3} x {k:4} tile {rows}x{vectors} {epilogue:?}: {rate:6.1} GFLOP/s, {:.0}%",
+                        vectors * lanes,
+                        100.0 * rate / peak
+                    );
                 }
             }
         }
