@@ -179,7 +179,7 @@ pub fn mish(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// `log(1 + exp(x))`.
 pub fn softplus(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    rounded_once(ctx, |ctx, x| softplus_of(ctx, x))
+    rounded_once(ctx, softplus_of)
 }
 
 /// `x / (1 + |x|)`.
@@ -234,4 +234,40 @@ pub fn swiglu(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let b = ctx.convert(b, ctx.dtype(a))?;
         ctx.mul(gate, b)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (op, attribute, expected) in [
+            ("Relu", None, "0 0 0 0.5 3"),
+            ("LeakyRelu", Some(("alpha", 0.5)), "-1.5 -0.25 0 0.5 3"),
+            ("Elu", Some(("alpha", 2.0)), "-1.9004 -0.7869 0 0.5 3"),
+            ("Celu", Some(("alpha", 2.0)), "-1.5537 -0.4424 0 0.5 3"),
+            ("Selu", None, "-1.6706 -0.6918 0 0.5254 3.1521"),
+            ("Gelu", None, "-0.004 -0.1543 0 0.3457 2.996"),
+            ("HardSigmoid", None, "0 0.4 0.5 0.6 1"),
+            ("HardSwish", None, "-0 -0.2083 0 0.2917 3"),
+            ("Mish", None, "-0.1456 -0.2207 0 0.3752 2.9865"),
+            ("Softplus", None, "0.0486 0.4741 0.6931 0.9741 3.0486"),
+            ("Softsign", None, "-0.75 -0.3333 0 0.3333 0.75"),
+            ("ThresholdedRelu", None, "0 0 0 0 3"),
+            ("Shrink", Some(("bias", 1.0)), "-2 0 0 0 2"),
+            ("Swish", Some(("alpha", 2.0)), "-0.0074 -0.1345 0 0.3655 2.9926"),
+        ] {
+            let mut sketch = sketch().opset(28).given("x", &[5], &[-3.0f32, -0.5, 0.0, 0.5, 3.0]).node(op, "x -> y");
+            if let Some((name, value)) = attribute {
+                sketch = sketch.float(name, value);
+            }
+            assert_eq!(sketch.output("y").run(), format!("f32[5] {expected}"), "{op}");
+        }
+        // Far from zero nothing overflows.
+        let far = |op| sketch().given("x", &[2], &[-200.0f32, 200.0]).node(op, "x -> y").output("y").run();
+        assert_eq!(far("Softplus"), "f32[2] 0 200");
+        assert_eq!(far("Mish"), "f32[2] -0 200");
+        assert_eq!(far("Elu"), "f32[2] -1 200");
+    }
 }

@@ -165,4 +165,48 @@ mod tests {
             assert_eq!(sketch.result_type(), result);
         }
     }
+
+    #[test]
+    fn remainders_and_powers() {
+        let ints = |op: &str, fmod| {
+            let sketch = sketch().given("x", &[4], &[7i64, -7, 7, -7]).given("y", &[4], &[3i64, 3, -3, -3]);
+            let sketch = sketch.node(op, "x y -> z");
+            if fmod { sketch.int("fmod", 1) } else { sketch }.output("z").run()
+        };
+        assert_eq!(ints("Mod", false), "i64[4] 1 2 -2 -1");
+        assert_eq!(ints("Mod", true), "i64[4] 1 -1 1 -1");
+        assert_eq!(ints("Div", false), "i64[4] 2 -2 -2 2");
+        let mixed = sketch().given("x", &[2], &[2i32, 3]).given("y", &[2], &[3.0f32, 2.0]).node("Pow", "x y -> z");
+        assert_eq!(mixed.output("z").run(), "i32[2] 8 9");
+        let square = sketch().given("x", &[2], &[2.0f32, -3.0]).ints("y", &[], &[2]).node("Pow", "x y -> z");
+        assert_eq!(square.output("z").run(), "f32[2] 4 9");
+    }
+
+    #[test]
+    fn shifts() {
+        let shift = |direction| {
+            let sketch = sketch().given("x", &[4], &[16i8, -16, -16, 1]).given("y", &[4], &[1i8, 2, 9, -1]);
+            sketch.node("BitShift", "x y -> z").string("direction", direction).output("z").run()
+        };
+        assert_eq!(shift("RIGHT"), "i8[4] 8 -4 -1 0");
+        assert_eq!(shift("LEFT"), "i8[4] 32 -64 0 0");
+        assert!(shift("UP").contains("direction is `UP`"));
+    }
+
+    #[test]
+    fn variadic() {
+        let inputs =
+            || sketch().given("a", &[2], &[1.0f32, 5.0]).given("b", &[], &[3.0f32]).given("c", &[1], &[2.0f32]);
+        for (op, expected) in [("Max", "3 5"), ("Min", "1 2"), ("Sum", "6 10"), ("Mean", "2 3.3333")] {
+            let found = inputs().node(op, "a b c -> y").output("y").run();
+            assert_eq!(found, format!("f32[2] {expected}"), "{op}");
+        }
+    }
+
+    #[test]
+    fn broadcast_along_an_axis_before_opset_7() {
+        let sketch = sketch().opset(6).given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]).given("y", &[2], &[10.0f32, 20.0]);
+        let sketch = sketch.node("Add", "x y -> z").int("broadcast", 1).int("axis", 0).output("z");
+        assert_eq!(sketch.run(), "f32[2, 2] 11 12 23 24");
+    }
 }

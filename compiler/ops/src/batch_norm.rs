@@ -72,3 +72,22 @@ pub fn batch_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     results.extend(running);
     Ok(results)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let parameters = || {
+            let sketch = sketch().given("x", &[1, 2, 2], &[1.0f32, 3.0, 5.0, 5.0]).floats("s", &[2], &[1.0, 2.0]);
+            sketch.floats("b", &[2], &[0.0, 1.0]).floats("m", &[2], &[2.0, 4.0]).floats("v", &[2], &[4.0, 1.0])
+        };
+        let inference = parameters().node("BatchNormalization", "x s b m v -> y").float("epsilon", 0.0).output("y");
+        assert_eq!(inference.run(), "f32[1, 2, 2] -0.5 0.5 3 3");
+        let training = parameters().node("BatchNormalization", "x s b m v -> y n w").int("training_mode", 1);
+        assert_eq!(training.output("w").run(), "f32[2] 3.7 0.9");
+        let old = parameters().node("BatchNormalization", "x s b m v -> y n w").output("y");
+        assert!(old.run().contains("training mode"));
+    }
+}

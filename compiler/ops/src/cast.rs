@@ -48,3 +48,20 @@ pub fn bit_cast(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     Ok(vec![ctx.one(Op::Bitcast(to), &[x])?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (to, expected) in [(7, "i64[3] -1 0 2"), (9, "bool[3] 1 0 1"), (10, "f16[3] -1.5 0 2.75")] {
+            let sketch = sketch().given("x", &[3], &[-1.5f32, 0.0, 2.75]).node("Cast", "x -> y").int("to", to);
+            assert_eq!(sketch.output("y").run(), expected);
+        }
+        let bits = sketch().opset(26).given("x", &[1], &[1.0f32]).node("BitCast", "x -> y").int("to", 6).output("y");
+        assert_eq!(bits.run(), "i32[1] 1065353216");
+        let strings = sketch().given("x", &[1], &[1.0f32]).node("Cast", "x -> y").int("to", 8).output("y");
+        assert!(strings.run().contains("elements of type string are not supported"));
+    }
+}

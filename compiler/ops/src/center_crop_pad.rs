@@ -36,3 +36,18 @@ pub fn center_crop_pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     Ok(vec![ctx.pad(x, low, high, PadMode::Constant, 0.0)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (x, size, expected) in
+            [(vec![1.0f32, 2.0, 3.0, 4.0, 5.0], 2, "f32[2] 2 3"), (vec![1.0, 2.0], 5, "f32[5] 0 1 2 0 0")]
+        {
+            let sketch = sketch().given("x", &[x.len()], &x).ints("s", &[1], &[size]);
+            assert_eq!(sketch.node("CenterCropPad", "x s -> y").output("y").run(), expected);
+        }
+    }
+}

@@ -57,3 +57,19 @@ pub fn eye_like(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let mask = ctx.binary(BinaryOp::Eq, diagonal, column)?;
     Ok(vec![ctx.convert(mask, dtype)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let ints = sketch().node("Constant", "-> y").int_list("value_ints", &[3, 4]).output("y");
+        assert_eq!(ints.run(), "i64[2] 3 4");
+        assert!(sketch().node("Constant", "-> y").output("y").run().contains("it has no value"));
+        let zeros = sketch().ints("s", &[2], &[1, 2]).node("ConstantOfShape", "s -> y").output("y");
+        assert_eq!(zeros.run(), "f32[1, 2] 0 0");
+        let eye = sketch().given("x", &[2, 3], &[0i32; 6]).node("EyeLike", "x -> y").int("k", 1).output("y");
+        assert_eq!(eye.run(), "i32[2, 3] 0 1 0 0 0 1");
+    }
+}

@@ -261,3 +261,84 @@ fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
     (starts[axis], steps[axis]) = (&sizes[axis] - 1, -1);
     ctx.one(Op::Slice { starts, sizes, steps }, &[x])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Sketch, sketch};
+    use nnc_onnx::ElemType::{Bool, Float, Int64};
+
+    fn conditional(sketch: Sketch) -> Sketch {
+        let then = sketch().floats("one", &[1], &[1.0]).node("Add", "x one -> t").output("t");
+        let otherwise = sketch().node("Neg", "x -> e").output("e");
+        sketch.node("If", "c -> y").graph("then_branch", then).graph("else_branch", otherwise).output("y")
+    }
+
+    #[test]
+    fn if_at_run_time() {
+        for (condition, expected) in [(1u8, "f32[2] 2 3"), (0, "f32[2] -1 -2")] {
+            let inputs = sketch().given("x", &[2], &[1.0f32, 2.0]).given_bools("c", &[], &[condition]);
+            assert_eq!(conditional(inputs).run(), expected);
+        }
+    }
+
+    #[test]
+    fn if_known() {
+        // Only the branch taken is translated, so their shapes may differ.
+        let inputs = sketch().given("x", &[2], &[1.0f32, 2.0]).initializer("c", Bool, &[1], vec![0]);
+        let graph = conditional(inputs).translate();
+        assert!(graph.is_ok_and(|g| g.nodes.len() == 1));
+        let then = sketch().node("Identity", "x -> t").output("t");
+        let otherwise = sketch().node("ReduceMax", "x -> e").output("e");
+        let sketch = sketch().input("x", Float, "2").input("c", Bool, "");
+        let sketch = sketch.node("If", "c -> y").graph("then_branch", then).graph("else_branch", otherwise).output("y");
+        assert!(sketch.result_type().contains("is f32[2] in one branch and f32[1] in the other"));
+    }
+
+    /// Doubles `s` in each iteration and scans it out.
+    fn doubling() -> Sketch {
+        let body = sketch().input("i", Int64, "").input("again", Bool, "").input("s_in", Float, "1");
+        let body = body.node("Add", "s_in s_in -> s_out").node("Identity", "again -> again_out");
+        body.node("Mul", "s_out factor -> scanned").output("again_out").output("s_out").output("scanned")
+    }
+
+    #[test]
+    fn loops() {
+        let known = sketch().given("s", &[1], &[1.0f32]).floats("factor", &[1], &[10.0]).ints("n", &[], &[3]);
+        let known = known.node("Loop", "n _ s -> last all").graph("body", doubling()).output("all");
+        assert_eq!(known.result_type(), "f32[3, 1]");
+        assert_eq!(known.run(), "f32[3, 1] 20 40 80");
+        let run = sketch().given("s", &[1], &[1.0f32]).given("factor", &[1], &[10.0f32]).given("n", &[], &[2i64]);
+        let run = run.node("Loop", "n _ s -> last all").graph("body", doubling());
+        assert_eq!(run.output("all").run(), "f32[2, 1] 20 40");
+    }
+
+    #[test]
+    fn growing_state_is_unrolled() {
+        let body = || {
+            let body = sketch().input("i", Int64, "").input("again", Bool, "").input("s_in", Float, "");
+            let body = body.node("Concat", "s_in x -> s_out").int("axis", 0);
+            body.node("Identity", "again -> again_out").output("again_out").output("s_out")
+        };
+        let grown = sketch().given("x", &[1], &[1.0f32]).floats("s", &[0], &[]).ints("n", &[], &[3]);
+        let grown = grown.node("Loop", "n _ s -> y").graph("body", body()).output("y");
+        assert_eq!(grown.run(), "f32[3] 1 1 1");
+        let open = sketch().given("x", &[1], &[1.0f32]).floats("s", &[0], &[]).given("n", &[], &[3i64]);
+        let open = open.node("Loop", "n _ s -> y").graph("body", body()).output("y");
+        assert!(open.run().contains("enters an iteration as f32[0] and leaves it as f32[1]"), "{}", open.run());
+    }
+
+    #[test]
+    fn scan() {
+        let body = || {
+            let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
+            let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
+            body.output("s_out").output("sums")
+        };
+        for (direction, expected) in [(0, "f32[3] 1 3 6"), (1, "f32[3] 3 5 6")] {
+            let sketch = sketch().floats("s", &[], &[0.0]).given("x", &[3], &[1.0f32, 2.0, 3.0]);
+            let sketch = sketch.node("Scan", "s x -> last sums").graph("body", body()).int("num_scan_inputs", 1);
+            let sketch = sketch.int_list("scan_input_directions", &[direction]).output("sums");
+            assert_eq!(sketch.run(), expected);
+        }
+    }
+}

@@ -37,3 +37,19 @@ pub fn cum_sum(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn cum_prod(ctx: &mut Context) -> Result<Vec<ValueId>> {
     cumulative(ctx, ReduceOp::Prod)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn axis_known_or_not() {
+        let x: Vec<f32> = (1..7u8).map(f32::from).collect();
+        let known =
+            sketch().given("x", &[2, 3], &x).ints("a", &[], &[-1]).node("CumSum", "x a -> y").int("exclusive", 1);
+        assert_eq!(known.output("y").run(), "f32[2, 3] 0 1 3 0 4 9");
+        let run =
+            sketch().given("x", &[2, 3], &x).given("a", &[], &[-2i32]).node("CumSum", "x a -> y").int("reverse", 1);
+        assert_eq!(run.output("y").run(), "f32[2, 3] 5 7 9 4 5 6");
+    }
+}

@@ -78,3 +78,18 @@ fn eliminate(ctx: &mut Context, matrix: ValueId, size: i64) -> Result<Step> {
     let cleared = ctx.mul(ratios, pivot_tail)?;
     Ok(Step { factor, rest: ctx.sub(tails, cleared)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let x = [0.0f32, 2.0, 3.0, 4.0, 1.0, 2.0, 2.0, 4.0];
+        assert_eq!(sketch().given("x", &[2, 2, 2], &x).node("Det", "x -> y").output("y").run(), "f32[2] -6 -0");
+        let three = [2.0f32, 0.0, 1.0, 1.0, 3.0, 2.0, 0.0, 1.0, 4.0];
+        assert_eq!(sketch().given("x", &[3, 3], &three).node("Det", "x -> y").output("y").run(), "f32[] 21");
+        let wide = sketch().given("x", &[1, 2], &[0.0f32; 2]).node("Det", "x -> y").output("y");
+        assert!(wide.run().contains("not square"));
+    }
+}

@@ -200,4 +200,17 @@ mod tests {
             assert!(found.contains(result), "{equation}: {found}");
         }
     }
+
+    #[test]
+    fn values() {
+        let x = || sketch().given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
+        for (equation, expected) in
+            [("ii->i", "f32[2] 1 4"), ("ij->ji", "f32[2, 2] 1 3 2 4"), ("ij->", "f32[] 10"), ("ii", "f32[] 5")]
+        {
+            let found = x().node("Einsum", "x -> y").string("equation", equation).output("y").run();
+            assert_eq!(found, expected, "{equation}");
+        }
+        let product = x().node("Einsum", "x x -> y").string("equation", "ij,kj->ki").output("y");
+        assert_eq!(product.run(), "f32[2, 2] 5 11 11 25");
+    }
 }

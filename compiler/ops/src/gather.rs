@@ -69,3 +69,23 @@ pub(crate) fn normalize_coordinates(ctx: &mut Context, x: ValueId, index: ValueI
     let negative = ctx.binary_scalar(BinaryOp::Lt, index, 0.0)?;
     ctx.select(negative, wrapped, index)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn negative_indices() {
+        let x = || sketch().given("x", &[2, 3], &[0.0f32, 1.0, 2.0, 10.0, 11.0, 12.0]);
+        let rows = x().given("i", &[2], &[-1i64, 0]).node("Gather", "x i -> y").output("y");
+        assert_eq!(rows.run(), "f32[2, 3] 10 11 12 0 1 2");
+        let column = x().ints("i", &[], &[-2]).node("Gather", "x i -> y").int("axis", 1).output("y");
+        assert_eq!(column.run(), "f32[2] 1 11");
+        let narrow = x().given("i", &[2, 1], &[-1i32, 0]).node("GatherElements", "x i -> y").int("axis", 1);
+        assert_eq!(narrow.output("y").run(), "f32[2, 1] 2 10");
+        let points = x().given("i", &[2, 2], &[-1i64, -1, 0, 1]).node("GatherND", "x i -> y").output("y");
+        assert_eq!(points.run(), "f32[2] 12 1");
+        let outside = x().given("i", &[1], &[2i64]).node("Gather", "x i -> y").output("y");
+        assert!(outside.run().contains("Gather \"n0\""), "{}", outside.run());
+    }
+}

@@ -69,3 +69,16 @@ fn trained(ctx: &mut Context, training: ValueId, inference: Vec<ValueId>) -> Res
     }
     Ok(results)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn dropout() {
+        let mask = sketch().given("x", &[2], &[1.0f32, 2.0]).node("Dropout", "x -> y m").output("m");
+        assert_eq!(mask.run(), "bool[2] 1 1");
+        let training = sketch().given("x", &[2], &[1.0f32, 2.0]).given("r", &[], &[0.0f32]).given_bools("t", &[], &[1]);
+        assert_eq!(training.node("Dropout", "x r t -> y").output("y").run(), "f32[2] 1 2");
+    }
+}

@@ -212,4 +212,17 @@ mod tests {
             assert_eq!(sketch.output("y").result_type(), "f32[1, 6, 4, 4]");
         }
     }
+
+    #[test]
+    fn values() {
+        let x = || sketch().given("x", &[2, 2], &[1.0f32, 3.0, 0.0, 0.0]);
+        let layer =
+            x().floats("s", &[2], &[1.0, 2.0]).floats("b", &[2], &[0.5, 0.5]).node("LayerNormalization", "x s b -> y");
+        assert_eq!(layer.output("y").run(), "f32[2, 2] -0.5 2.5 0.5 0.5");
+        let rms = x().floats("s", &[2], &[1.0, 2.0]).node("RMSNormalization", "x s -> y");
+        assert_eq!(rms.output("y").run(), "f32[2, 2] 0.4472 2.6833 0 0");
+        assert_eq!(x().node("LpNormalization", "x -> y").output("y").run(), "f32[2, 2] 0.3162 0.9487 0 0");
+        let mean = x().node("MeanVarianceNormalization", "x -> y").int_list("axes", &[1]).output("y");
+        assert_eq!(mean.run(), "f32[2, 2] -1 1 0 0");
+    }
 }

@@ -54,3 +54,19 @@ pub fn trilu(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let zero = ctx.scalar(ctx.dtype(x), 0.0);
     Ok(vec![ctx.select(kept, x, zero)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let hot = sketch().given("i", &[3], &[0i64, -1, 7]).ints("d", &[], &[3]).floats("v", &[2], &[0.0, 5.0]);
+        assert_eq!(hot.node("OneHot", "i d v -> y").output("y").run(), "f32[3, 3] 5 0 0 0 0 5 0 0 0");
+        let x: Vec<f32> = (1..7u8).map(f32::from).collect();
+        let upper = sketch().given("x", &[2, 3], &x).ints("k", &[], &[1]).node("Trilu", "x k -> y").output("y");
+        assert_eq!(upper.run(), "f32[2, 3] 0 2 3 0 0 6");
+        let lower = sketch().given("x", &[2, 3], &x).given("k", &[], &[0i64]).node("Trilu", "x k -> y").int("upper", 0);
+        assert_eq!(lower.output("y").run(), "f32[2, 3] 1 0 0 4 5 0");
+    }
+}

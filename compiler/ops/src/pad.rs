@@ -197,4 +197,23 @@ mod tests {
         let sketch = sketch().input("x", Float, "4").input("p", Int64, "2").node("Pad", "x p -> y").output("y");
         assert_eq!(sketch.result_type(), "f32[size_0]");
     }
+
+    #[test]
+    fn values() {
+        for (pads, mode, expected) in [
+            ([1, 2], "constant", "f32[6] 9 1 2 3 9 9"),
+            ([1, 2], "edge", "f32[6] 1 1 2 3 3 3"),
+            ([1, 2], "reflect", "f32[6] 2 1 2 3 2 1"),
+            ([1, 2], "wrap", "f32[6] 3 1 2 3 1 2"),
+            ([-1, 1], "constant", "f32[3] 2 3 9"),
+            ([5, 0], "reflect", "f32[8] 2 1 2 3 2 1 2 3"),
+        ] {
+            let known = sketch().given("x", &[3], &[1.0f32, 2.0, 3.0]).ints("p", &[2], &pads).floats("v", &[], &[9.0]);
+            let known = known.node("Pad", "x p v -> y").string("mode", mode).output("y");
+            assert_eq!(known.run(), expected, "{mode} {pads:?}");
+            let run = sketch().given("x", &[3], &[1.0f32, 2.0, 3.0]).given("p", &[2], &pads).floats("v", &[], &[9.0]);
+            let run = run.node("Pad", "x p v -> y").string("mode", mode).output("y");
+            assert_eq!(run.run(), expected, "{mode} {pads:?} at run time");
+        }
+    }
 }

@@ -79,3 +79,24 @@ fn count_at_run_time(ctx: &mut Context, start: ValueId, limit: ValueId, delta: V
     };
     ctx.binary_scalar(BinaryOp::Max, count, 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (start, limit, delta, expected) in
+            [(3i64, 9, 3, "i64[2] 3 6"), (10, 4, -2, "i64[3] 10 8 6"), (0, 5, 2, "i64[3] 0 2 4"), (5, 0, 1, "i64[0]")]
+        {
+            let known = sketch().ints("s", &[], &[start]).ints("l", &[], &[limit]).ints("d", &[], &[delta]);
+            assert_eq!(known.node("Range", "s l d -> y").output("y").run(), expected);
+            let run = sketch().given("s", &[], &[start]).given("l", &[], &[limit]).given("d", &[], &[delta]);
+            assert_eq!(run.node("Range", "s l d -> y").output("y").run(), expected);
+        }
+        let floats = sketch().given("s", &[], &[1.0f32]).given("l", &[], &[2.0f32]).given("d", &[], &[0.3f32]);
+        assert_eq!(floats.node("Range", "s l d -> y").output("y").run(), "f32[4] 1 1.3 1.6 1.9");
+        let endless = sketch().ints("s", &[], &[0]).ints("l", &[], &[1]).ints("d", &[], &[0]);
+        assert!(endless.node("Range", "s l d -> y").output("y").run().contains("delta is 0"));
+    }
+}

@@ -198,4 +198,37 @@ mod tests {
         let none = sketch().input("x", Float, "2 3").node("ReduceSum", "x -> y").int("noop_with_empty_axes", 1);
         assert_eq!(none.output("y").result_type(), "f32[2, 3]");
     }
+
+    #[test]
+    fn values() {
+        for (op, expected) in [
+            ("ReduceSum", "-1 7"),
+            ("ReduceMean", "-0.5 3.5"),
+            ("ReduceMax", "1 4"),
+            ("ReduceMin", "-2 3"),
+            ("ReduceProd", "-2 12"),
+            ("ReduceL1", "3 7"),
+            ("ReduceL2", "2.2361 5"),
+            ("ReduceSumSquare", "5 25"),
+            ("ReduceLogSumExp", "1.0486 4.3133"),
+        ] {
+            let sketch = sketch().given("x", &[2, 2], &[1.0f32, -2.0, 3.0, 4.0]).ints("a", &[1], &[1]);
+            let sketch = sketch.node(op, "x a -> y").int("keepdims", 0).output("y");
+            assert_eq!(sketch.run(), format!("f32[2] {expected}"), "{op}");
+        }
+        let far = sketch().given("x", &[2], &[1000.0f32, 1000.0]).node("ReduceLogSumExp", "x -> y").output("y");
+        assert_eq!(far.run(), "f32[1] 1000.6932");
+    }
+
+    #[test]
+    fn axes_known_to_the_run_alone() {
+        use nnc_onnx::{DimInfo, TypeInfo};
+        let mut sketch = sketch().given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]).given("a", &[1], &[-2i64]);
+        sketch = sketch.node("ReduceSum", "x a -> y").int("keepdims", 0).output("y");
+        assert!(sketch.run().contains("the axes must be known at compile time"));
+        // Either axis gives this shape; the run chooses.
+        let shape = Some(vec![DimInfo::Size(2)]);
+        sketch.model.graph.outputs[0].ty = Some(TypeInfo::Tensor { elem_type: Float, shape });
+        assert_eq!(sketch.run(), "f32[2] 4 6");
+    }
 }

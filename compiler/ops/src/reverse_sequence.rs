@@ -32,3 +32,15 @@ pub fn reverse_sequence(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     Ok(vec![ctx.transpose(reversed, &inverse)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let x: Vec<f32> = (0..6u8).map(f32::from).collect();
+        let sketch = sketch().given("x", &[3, 2], &x).given("n", &[2], &[3i64, 2]);
+        assert_eq!(sketch.node("ReverseSequence", "x n -> y").output("y").run(), "f32[3, 2] 4 3 2 1 0 5");
+    }
+}

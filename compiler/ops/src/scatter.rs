@@ -37,3 +37,18 @@ pub fn scatter_nd(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let index = normalize_coordinates(ctx, x, index, 0)?;
     Ok(vec![ctx.one(Op::ScatterNd(op), &[x, index, updates])?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let sketch1 = sketch().given("x", &[4], &[1.0f32, 2.0, 3.0, 4.0]).given("i", &[2], &[-1i64, 1]);
+        let sketch1 = sketch1.given("u", &[2], &[10.0f32, 20.0]).node("ScatterElements", "x i u -> y");
+        assert_eq!(sketch1.string("reduction", "add").output("y").run(), "f32[4] 1 22 3 14");
+        let sketch2 = sketch().given("x", &[4], &[1.0f32, 2.0, 3.0, 4.0]).given("i", &[2, 1], &[-1i64, 0]);
+        let sketch2 = sketch2.given("u", &[2], &[10.0f32, 20.0]).node("ScatterND", "x i u -> y").output("y");
+        assert_eq!(sketch2.run(), "f32[4] 20 2 3 10");
+    }
+}

@@ -207,11 +207,16 @@ impl Frame<'_> {
 
     /// The results of an operation when everything they depend on is known.
     fn fold(&mut self, op: &Op, inputs: &[ValueId]) -> Option<Vec<Tensor>> {
-        let lasting = match op {
-            Op::Constant(_) | Op::Iota { .. } | Op::Broadcast { .. } => true,
-            Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::BindDims { .. } => true,
-            _ => false,
-        };
+        let lasting = matches!(
+            op,
+            Op::Constant(_)
+                | Op::Iota { .. }
+                | Op::Broadcast { .. }
+                | Op::Random { .. }
+                | Op::If { .. }
+                | Op::Loop { .. }
+                | Op::BindDims { .. }
+        );
         let too_large = |&i: &ValueId| !self.graph.ty(i).static_shape().is_some_and(|s| small(&s));
         if lasting || inputs.iter().any(too_large) {
             return None;

@@ -95,3 +95,35 @@ fn slice_keys(ctx: &mut Context, x: ValueId, axis: usize, sorted: bool) -> Resul
     let less = ctx.convert(less, DType::I64)?;
     ctx.reduce(ReduceOp::Sum, less, &[1, 2], false)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let found = sketch().given("x", &[2, 2], &[1.0f32, 0.0, 2.0, 3.0]).node("NonZero", "x -> y").output("y");
+        assert_eq!(found.run(), "i64[2, 3] 0 1 1 0 0 1");
+        let kept = sketch().given("x", &[3], &[1.0f32, 2.0, 3.0]).given_bools("c", &[3], &[1, 0, 1]);
+        assert_eq!(kept.node("Compress", "x c -> y").int("axis", 0).output("y").run(), "f32[2] 1 3");
+    }
+
+    #[test]
+    fn unique() {
+        let flat = |output: &str, sorted| {
+            let sketch = sketch().given("x", &[6], &[2.0f32, 1.0, 1.0, 3.0, 4.0, 3.0]);
+            sketch.node("Unique", "x -> y i v c").int("sorted", sorted).output(output).run()
+        };
+        assert_eq!(flat("y", 0), "f32[4] 2 1 3 4");
+        assert_eq!(flat("i", 1), "i64[4] 1 0 3 4");
+        assert_eq!(flat("v", 1), "i64[6] 1 0 0 2 3 2");
+        let rows = |output: &str, sorted| {
+            let sketch = sketch().given("x", &[4, 2], &[2.0f32, 3.0, 1.0, 9.0, 2.0, 3.0, 1.0, 0.0]);
+            sketch.node("Unique", "x -> y i v c").int("axis", 0).int("sorted", sorted).output(output).run()
+        };
+        assert_eq!(rows("y", 1), "f32[3, 2] 1 0 1 9 2 3");
+        assert_eq!(rows("v", 1), "i64[4] 2 1 2 0");
+        assert_eq!(rows("c", 1), "i64[3] 1 1 2");
+        assert_eq!(rows("y", 0), "f32[3, 2] 2 3 1 9 1 0");
+    }
+}

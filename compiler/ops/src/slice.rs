@@ -210,4 +210,25 @@ mod tests {
         let sketch = sketch().input("x", Float, "10").input("s", Int64, "1").input("e", Int64, "1");
         assert_eq!(sketch.node("Slice", "x s e -> y").output("y").result_type(), "f32[size_0]");
     }
+
+    #[test]
+    fn values() {
+        // Known at compile time and known to the run alone, the elements are the same.
+        let x: Vec<i64> = (0..10).collect();
+        for (start, end, step, expected) in [
+            (2, 5, 1, "i64[3] 2 3 4"),
+            (-3, i64::MAX, 1, "i64[3] 7 8 9"),
+            (8, 2, -2, "i64[3] 8 6 4"),
+            (-1, i64::MIN, -3, "i64[4] 9 6 3 0"),
+            (5, 2, 1, "i64[0]"),
+            (1, 9, 4, "i64[2] 1 5"),
+        ] {
+            let known = sketch().given("x", &[10], &x).ints("s", &[1], &[start]).ints("e", &[1], &[end]);
+            let known = known.ints("a", &[1], &[0]).ints("t", &[1], &[step]).node("Slice", "x s e a t -> y");
+            assert_eq!(known.output("y").run(), expected);
+            let run = sketch().given("x", &[10], &x).given("s", &[1], &[start]).given("e", &[1], &[end]);
+            let run = run.given("a", &[1], &[0i64]).given("t", &[1], &[step]).node("Slice", "x s e a t -> y");
+            assert_eq!(run.output("y").run(), expected);
+        }
+    }
 }

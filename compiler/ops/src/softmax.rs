@@ -75,3 +75,19 @@ pub fn hardmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let hot = ctx.convert(hot, dtype)?;
     Ok(vec![ctx.reshape(hot, &shape)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn axes_by_opset() {
+        let x = |opset| sketch().opset(opset).given("x", &[1, 2, 2], &[0.0f32, 0.0, 1.0, 0.0]);
+        assert_eq!(x(13).node("Softmax", "x -> y").output("y").run(), "f32[1, 2, 2] 0.5 0.5 0.7311 0.2689");
+        assert_eq!(x(11).node("Softmax", "x -> y").output("y").run(), "f32[1, 2, 2] 0.1749 0.1749 0.4754 0.1749");
+        assert_eq!(x(13).node("Hardmax", "x -> y").output("y").run(), "f32[1, 2, 2] 1 0 1 0");
+        assert_eq!(x(11).node("Hardmax", "x -> y").output("y").run(), "f32[1, 2, 2] 0 0 1 0");
+        let log = x(13).node("LogSoftmax", "x -> y").int("axis", 1).output("y");
+        assert_eq!(log.run(), "f32[1, 2, 2] -1.3133 -0.6931 -0.3133 -0.6931");
+    }
+}

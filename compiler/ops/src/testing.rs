@@ -1,6 +1,8 @@
 //! Helpers of the operators' tests: tiny models written in a line, and what they translate to.
 
 use crate::{Options, translate};
+use nnc_ir::tensor::Element;
+use nnc_ir::{DType, Tensor};
 use nnc_onnx::{Attribute, DimInfo, ElemType, Graph, Model, Node, TypeInfo, ValueInfo};
 use std::collections::BTreeMap;
 
@@ -8,6 +10,8 @@ use std::collections::BTreeMap;
 pub(crate) struct Sketch {
     /// The model; tests may change it.
     pub model: Model,
+    /// What the inputs made by [`Sketch::given`] hold.
+    values: Vec<Tensor>,
 }
 
 /// A model without nodes.
@@ -21,7 +25,7 @@ pub(crate) fn sketch() -> Sketch {
         functions: vec![],
         source: nnc_onnx::Bytes::new(vec![]),
     };
-    Sketch { model }
+    Sketch { model, values: vec![] }
 }
 
 impl Sketch {
@@ -35,6 +39,23 @@ impl Sketch {
         let ty = Some(TypeInfo::Tensor { elem_type, shape });
         self.model.graph.inputs.push(ValueInfo { name: name.into(), ty });
         self
+    }
+
+    /// An input and the value it has in [`Sketch::run`].
+    pub fn given<T: Element>(self, name: &str, shape: &[usize], elements: &[T]) -> Sketch {
+        let elem_type = ElemType::ALL.iter().find(|e| e.bits() >= 8 && crate::tensors::dtype(**e) == Some(T::DTYPE));
+        let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
+        let mut sketch = self.input(name, *elem_type.unwrap_or(&ElemType::Float), &dims.join(" "));
+        sketch.values.push(Tensor::from_slice(shape, elements));
+        sketch
+    }
+
+    /// An input of bools and the value it has in [`Sketch::run`].
+    pub fn given_bools(self, name: &str, shape: &[usize], elements: &[u8]) -> Sketch {
+        let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
+        let mut sketch = self.input(name, ElemType::Bool, &dims.join(" "));
+        sketch.values.push(Tensor { dtype: DType::Bool, ..Tensor::from_slice(shape, elements) });
+        sketch
     }
 
     /// A constant of integers (`i64`).
@@ -111,6 +132,11 @@ impl Sketch {
         self.attribute(name, Attribute::Ints(values.to_vec()))
     }
 
+    /// A subgraph attribute of the last node.
+    pub fn graph(self, name: &str, body: Sketch) -> Sketch {
+        self.attribute(name, Attribute::Graph(Box::new(body.model.graph)))
+    }
+
     /// An output of no stated type.
     pub fn output(mut self, name: &str) -> Sketch {
         self.model.graph.outputs.push(ValueInfo { name: name.into(), ty: None });
@@ -120,6 +146,22 @@ impl Sketch {
     /// The graph it translates to.
     pub fn translate(&self) -> Result<nnc_ir::Graph, crate::TranslateError> {
         translate(&self.model, &Options::default())
+    }
+
+    /// The first output computed from the given inputs, e.g. `f32[2] 1 0.5`, or the error.
+    pub fn run(&self) -> String {
+        let graph = match self.translate() {
+            Ok(graph) => graph,
+            Err(error) => return error.to_string(),
+        };
+        if let Err(error) = nnc_ir::verify::verify(&graph) {
+            return format!("does not verify: {error:?}");
+        }
+        match crate::interpret::run(&graph, &self.values).map(|results| results.into_iter().next()) {
+            Ok(Some(tensor)) => show(&tensor),
+            Ok(None) => String::new(),
+            Err(error) => error.to_string(),
+        }
     }
 
     /// The type of the first output, e.g. `f32[batch, 3]`, or the error.
@@ -133,4 +175,15 @@ impl Sketch {
             Err(error) => error.to_string(),
         }
     }
+}
+
+/// Type and elements, floats to four decimals.
+fn show(tensor: &Tensor) -> String {
+    let number = |v: f64| {
+        let text = format!("{v:.4}");
+        let short = text.trim_end_matches('0').trim_end_matches('.');
+        if v.is_finite() && short != "-0" { short.to_owned() } else { format!("{v}") }
+    };
+    let elements: Vec<String> = tensor.to_f64s().into_iter().map(number).collect();
+    format!("{}{:?} {}", tensor.dtype, tensor.shape, elements.join(" ")).trim_end().to_owned()
 }

@@ -48,3 +48,18 @@ pub fn arg_max(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn arg_min(ctx: &mut Context) -> Result<Vec<ValueId>> {
     arg_reduce(ctx, false)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        let x = || sketch().given("x", &[5], &[3.0f32, 1.0, 4.0, 1.0, 5.0]);
+        assert_eq!(x().ints("k", &[1], &[2]).node("TopK", "x k -> v i").output("v").run(), "f32[2] 5 4");
+        let least = x().given("k", &[1], &[3i64]).node("TopK", "x k -> v i").int("largest", 0);
+        assert_eq!(least.output("i").run(), "i64[3] 1 3 0");
+        assert_eq!(x().node("ArgMin", "x -> y").int("select_last_index", 1).output("y").run(), "i64[1] 3");
+        assert!(x().ints("k", &[1], &[9]).node("TopK", "x k -> v i").output("v").run().contains("k = 9 exceeds"));
+    }
+}

@@ -217,3 +217,72 @@ pub(crate) fn declared_shape(ty: &TypeInfo, table: &DimTable) -> Option<Vec<Opti
     };
     Some(shape_of(Some(ty))?.iter().map(known).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{DimRange, Options, translate};
+    use crate::ErrorKind;
+    use crate::testing::sketch;
+    use nnc_onnx::ElemType::{Float, Int64};
+    use nnc_onnx::{DimInfo, TypeInfo};
+
+    #[test]
+    fn missing_operators_are_named_at_once() {
+        let body = sketch().node("Frobnicate", "x -> t").output("t");
+        let sketch = sketch().input("x", Float, "1").node("Foo", "x -> a").node("Foo", "a -> b");
+        let sketch = sketch.node("If", "x -> y").graph("then_branch", body).output("y");
+        let error = sketch.translate().err();
+        assert!(error.as_ref().is_some_and(|e| e.kind == ErrorKind::Unsupported));
+        let text = error.map(|e| e.to_string()).unwrap_or_default();
+        assert!(text.contains("operators not supported: Foo (2 nodes), Frobnicate;"), "{text}");
+    }
+
+    #[test]
+    fn unread_attributes_are_refused() {
+        let sketch = sketch().input("x", Float, "1").node("Relu", "x -> y").int("slope", 1).output("y");
+        let text = sketch.result_type();
+        assert!(text.starts_with("test.onnx: Relu \"n0\": attribute `slope` is not known"), "{text}");
+    }
+
+    #[test]
+    fn dimensions() {
+        let sketch = sketch().input("x", Float, "batch ?").input("y", Float, "batch past+1").node("Add", "x x -> z");
+        let mut sketch = sketch.output("z");
+        let shape = |sketch: &crate::testing::Sketch, dims: &[(&str, i64, i64)]| {
+            let dims = dims.iter().map(|&(name, min, max)| (name.to_owned(), DimRange { min, max })).collect();
+            translate(&sketch.model, &Options { dims }).map(|graph| {
+                let types: Vec<String> = graph.inputs.iter().map(|&v| graph.ty(v).to_string()).collect();
+                let bounds: Vec<String> =
+                    graph.dims.iter().map(|(_, s)| format!("{} {}..{}", s.name, s.min, s.max)).collect();
+                (types.join(" "), bounds.join(" "))
+            })
+        };
+        let free = shape(&sketch, &[]).map(|s| s.1).unwrap_or_default();
+        assert!(free.contains("batch 0..") && free.contains("x_dim1 0.."), "{free}");
+        let ranged = shape(&sketch, &[("batch", 1, 8)]).map(|s| s.1).unwrap_or_default();
+        assert!(ranged.contains("batch 1..8"), "{ranged}");
+        let fixed = shape(&sketch, &[("batch", 4, 4)]).map(|s| s.0).unwrap_or_default();
+        assert!(fixed.starts_with("f32[4, "), "{fixed}");
+        let unknown = shape(&sketch, &[("bath", 1, 1)]).map_err(|e| e.to_string());
+        assert!(unknown.is_err_and(|e| e.contains("--dim bath") && e.contains("batch")));
+        sketch.model.graph.inputs[0].ty = None;
+        assert!(sketch.result_type().contains("input `x`"));
+    }
+
+    #[test]
+    fn expressions_over_other_inputs() {
+        let sketch = sketch().input("k", Float, "past+1").input("past", Float, "past").input("one", Float, "1");
+        let sketch = sketch.node("Concat", "past one -> c").int("axis", 0).node("Add", "c k -> y").output("y");
+        assert_eq!(sketch.result_type(), "f32[past + 1]");
+    }
+
+    #[test]
+    fn stated_output_sizes_narrow_what_the_run_finds() {
+        let mut sketch = sketch().given("x", &[3], &[1i64, 0, 2]).node("NonZero", "x -> y").output("y");
+        let shape = Some(vec![DimInfo::Size(1), DimInfo::Size(2)]);
+        sketch.model.graph.outputs[0].ty = Some(TypeInfo::Tensor { elem_type: Int64, shape });
+        let bounds = sketch.translate().ok().map(|g| g.dims.iter().map(|(_, s)| (s.min, s.max)).collect::<Vec<_>>());
+        assert_eq!(bounds, Some(vec![(2, 2)]));
+        assert_eq!(sketch.run(), "i64[1, 2] 0 2");
+    }
+}

@@ -67,3 +67,20 @@ pub fn space_to_depth(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let x = ctx.transpose(x, &perm)?;
     Ok(vec![ctx.reshape(x, &[n, c * &b * &b, h, w])?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn blocks() {
+        let x: Vec<f32> = (0..8u8).map(f32::from).collect();
+        for (mode, expected) in [("DCR", "0 2 4 6 1 3 5 7"), ("CRD", "0 1 2 3 4 5 6 7")] {
+            let deep = sketch().given("x", &[1, 8, 1, 1], &x).node("DepthToSpace", "x -> y").int("blocksize", 2);
+            let text = format!("f32[1, 2, 2, 2] {expected}");
+            assert_eq!(deep.string("mode", mode).output("y").run(), text, "{mode}");
+        }
+        let flat = sketch().given("x", &[1, 1, 2, 4], &x).node("SpaceToDepth", "x -> y").int("blocksize", 2);
+        assert_eq!(flat.output("y").run(), "f32[1, 4, 1, 2] 0 2 1 3 4 6 5 7");
+    }
+}

@@ -84,3 +84,26 @@ pub fn is_inf(ctx: &mut Context) -> Result<Vec<ValueId>> {
         (false, false) => ctx.full(DType::Bool, 0.0, &ctx.shape(x))?,
     }])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (op, expected) in [
+            ("Abs", "f32[4] 2.5 0.5 1.5 inf"),
+            ("Ceil", "f32[4] -2 -0 2 inf"),
+            ("Round", "f32[4] -2 -0 2 inf"),
+            ("Sign", "f32[4] -1 -1 1 1"),
+            ("Erf", "f32[4] -0.9996 -0.5205 0.9661 1"),
+            ("IsNaN", "bool[4] 0 0 0 0"),
+        ] {
+            let sketch = sketch().given("x", &[4], &[-2.5f32, -0.5, 1.5, f32::INFINITY]).node(op, "x -> y").output("y");
+            assert_eq!(sketch.run(), expected, "{op}");
+        }
+        let x = [f32::NEG_INFINITY, f32::INFINITY, f32::NAN];
+        let negative = sketch().given("x", &[3], &x).node("IsInf", "x -> y").int("detect_positive", 0).output("y");
+        assert_eq!(negative.run(), "bool[3] 1 0 0");
+    }
+}
