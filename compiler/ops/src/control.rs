@@ -267,10 +267,10 @@ mod tests {
     use crate::testing::{Sketch, sketch};
     use nnc_onnx::ElemType::{Bool, Float, Int64};
 
-    fn conditional(sketch: Sketch) -> Sketch {
+    fn conditional(inputs: Sketch) -> Sketch {
         let then = sketch().floats("one", &[1], &[1.0]).node("Add", "x one -> t").output("t");
         let otherwise = sketch().node("Neg", "x -> e").output("e");
-        sketch.node("If", "c -> y").graph("then_branch", then).graph("else_branch", otherwise).output("y")
+        inputs.node("If", "c -> y").graph("then_branch", then).graph("else_branch", otherwise).output("y")
     }
 
     #[test]
