@@ -98,7 +98,7 @@ impl Artifact {
     /// # Errors
     /// When the linker refuses or a file cannot be written; then there is no file.
     pub fn write_so(&self, path: &Path) -> Result<(), CodegenError> {
-        link::write_so(&self.object, self.arch, path)
+        link::write_so(&self.object, self.arch, &self.symbol(), path)
     }
 
     /// Writes a relocatable object.
@@ -114,8 +114,12 @@ impl Artifact {
     /// # Errors
     /// When the file cannot be written; then there is none.
     pub fn write_archive(&self, path: &Path) -> Result<(), CodegenError> {
-        let symbol = format!("{}{}", nnc_abi::MODEL_SYMBOL_PREFIX, self.name);
-        link::write_archive(&self.object, &[symbol], &format!("{}.o", self.name), path)
+        link::write_archive(&self.object, &[self.symbol()], &format!("{}.o", self.name), path)
+    }
+
+    /// The exported symbol of the descriptor.
+    fn symbol(&self) -> String {
+        format!("{}{}", nnc_abi::MODEL_SYMBOL_PREFIX, self.name)
     }
 
     /// The text of the model's C header.

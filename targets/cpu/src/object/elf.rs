@@ -1,4 +1,4 @@
-//! Adding a weights section to a finished ELF object.
+//! Adding a weights section to a finished ELF object: with the weights, or as room for them.
 //!
 //! The file becomes: the old contents up to its section table, the weights, the old section names with one more, and a
 //! new section table. Two places inside the old contents change: the symbol of the weights, undefined before, and the
@@ -15,6 +15,11 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 /// The section the weights go to: read-only data, so that linkers put it beside the rest of it.
 const SECTION: &[u8] = b".rodata.nnc_weights";
+
+/// Its name as long as it is only room; not longer than [`SECTION`].
+const ROOM: &[u8] = b".bss.nnc_weights";
+/// The largest page size of the targets.
+pub(super) const ROOM_ALIGN: u64 = 64 << 10;
 
 /// A finished object and where to change it.
 pub(super) struct Template {
@@ -81,6 +86,19 @@ impl Template {
         self.places(weights_bytes).map_or(self.bytes.len() as u64, |p| p.end)
     }
 
+    /// The object with uninitialised room for the weights in place of them, for the linker to lay out.
+    ///
+    /// The room is aligned to [`ROOM_ALIGN`] and, being uninitialised, comes last in memory.
+    pub(super) fn with_room(&self, weights_bytes: u64) -> Vec<u8> {
+        let mut out = vec![];
+        let Some(places) = self.places(0) else { return self.bytes.clone() };
+        let section = self.section(&places, weights_bytes, true);
+        out.extend(self.head(&places, weights_bytes));
+        out.resize(places.names as usize, 0);
+        out.extend(self.tail(&places, section));
+        out
+    }
+
     /// Writes the object; `stream` writes the weights and answers their hash.
     pub(super) fn write<W: Write + Seek>(
         &self,
@@ -93,6 +111,20 @@ impl Template {
             out.write_all(&self.bytes)?;
             return Ok(());
         };
+        let head = self.head(&places, weights_bytes);
+        out.write_all(&head)?;
+        out.write_all(&[0; ALIGNMENT][..(places.weights as usize - head.len()).min(ALIGNMENT)])?;
+        let hash = stream(out)?;
+        out.write_all(&self.tail(&places, self.section(&places, weights_bytes, false)))?;
+        let end = out.stream_position()?;
+        out.seek(SeekFrom::Start(start + self.hash_at))?;
+        out.write_all(&hash)?;
+        out.seek(SeekFrom::Start(end))?;
+        Ok(())
+    }
+
+    /// The old contents, with the symbol of the weights defined.
+    fn head(&self, places: &Places<'_>, weights_bytes: u64) -> Vec<u8> {
         let tables = places.tables;
         let mut contents = self.bytes.clone();
         let index = tables.sections.len();
@@ -104,45 +136,51 @@ impl Template {
         symbol[6..8].copy_from_slice(&(index as u16).to_le_bytes());
         symbol[16..24].copy_from_slice(&weights_bytes.to_le_bytes());
         patch(&mut contents, tables.symbol_at, &symbol);
-        let mut header = [0; size_of::<FileHeader64<Le>>()];
-        header.copy_from_slice(&contents[..size_of::<FileHeader64<Le>>()]);
         // e_shoff and e_shnum.
-        header[40..48].copy_from_slice(&places.sections.to_le_bytes());
-        header[60..62].copy_from_slice(&((index + 1) as u16).to_le_bytes());
-        patch(&mut contents, 0, &header);
-        out.write_all(&contents)?;
-        pad(out, places.weights - contents.len() as u64)?;
-        let hash = stream(out)?;
-        out.write_all(&tables.names)?;
-        out.write_all(SECTION)?;
-        out.write_all(&[0])?;
-        pad(out, places.sections - places.names - places.names_bytes)?;
+        patch(&mut contents, 40, &places.sections.to_le_bytes());
+        patch(&mut contents, 60, &((index + 1) as u16).to_le_bytes());
+        contents
+    }
+
+    /// The header of the weights section.
+    fn section(&self, places: &Places<'_>, weights_bytes: u64, room: bool) -> SectionHeader64<Le> {
+        let (kind, flags, align) = if room {
+            (elf::SHT_NOBITS, elf::SHF_ALLOC | elf::SHF_WRITE, ROOM_ALIGN)
+        } else {
+            (elf::SHT_PROGBITS, elf::SHF_ALLOC, ALIGNMENT as u64)
+        };
+        SectionHeader64::<Le> {
+            sh_name: U32::new(Le, places.tables.names.len() as u32),
+            sh_type: U32::new(Le, kind),
+            sh_flags: U64::new(Le, flags),
+            sh_addr: U64::new(Le, 0),
+            sh_offset: U64::new(Le, places.weights),
+            sh_size: U64::new(Le, weights_bytes),
+            sh_link: U32::new(Le, 0),
+            sh_info: U32::new(Le, 0),
+            sh_addralign: U64::new(Le, align),
+            sh_entsize: U64::new(Le, 0),
+        }
+    }
+
+    /// What follows the weights: section names and section table.
+    fn tail(&self, places: &Places<'_>, weights: SectionHeader64<Le>) -> Vec<u8> {
+        let tables = places.tables;
+        // Linkers sort uninitialised data by this name.
+        let name = if weights.sh_type.get(Le) == elf::SHT_NOBITS { ROOM } else { SECTION };
+        let mut out = tables.names.clone();
+        out.extend(name);
+        out.resize((places.sections - places.names) as usize, 0);
         for (i, section) in tables.sections.iter().enumerate() {
             let mut section = *section;
             if i == tables.names_index {
                 section.sh_offset = U64::new(Le, places.names);
                 section.sh_size = U64::new(Le, places.names_bytes);
             }
-            out.write_all(bytes_of(&section))?;
+            out.extend(bytes_of(&section));
         }
-        let weights = SectionHeader64::<Le> {
-            sh_name: U32::new(Le, tables.names.len() as u32),
-            sh_type: U32::new(Le, elf::SHT_PROGBITS),
-            sh_flags: U64::new(Le, elf::SHF_ALLOC),
-            sh_addr: U64::new(Le, 0),
-            sh_offset: U64::new(Le, places.weights),
-            sh_size: U64::new(Le, weights_bytes),
-            sh_link: U32::new(Le, 0),
-            sh_info: U32::new(Le, 0),
-            sh_addralign: U64::new(Le, ALIGNMENT as u64),
-            sh_entsize: U64::new(Le, 0),
-        };
-        out.write_all(bytes_of(&weights))?;
-        let end = out.stream_position()?;
-        out.seek(SeekFrom::Start(start + self.hash_at))?;
-        out.write_all(&hash)?;
-        out.seek(SeekFrom::Start(end))?;
-        Ok(())
+        out.extend(bytes_of(&weights));
+        out
     }
 }
 
@@ -160,8 +198,4 @@ fn patch(contents: &mut [u8], at: usize, bytes: &[u8]) {
     if let Some(slot) = contents.get_mut(at..at + bytes.len()) {
         slot.copy_from_slice(bytes);
     }
-}
-
-fn pad(out: &mut impl Write, bytes: u64) -> io::Result<()> {
-    out.write_all(&[0; 64][..bytes.min(64) as usize])
 }

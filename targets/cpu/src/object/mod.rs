@@ -84,6 +84,16 @@ impl Object {
         self.template.len(self.layout.bytes)
     }
 
+    /// The object without its weights but with room for them, to be linked; see [`Object::write_weights`].
+    pub(crate) fn with_room(&self) -> Vec<u8> {
+        self.template.with_room(self.layout.bytes)
+    }
+
+    /// Writes the weights alone; answers their hash.
+    pub(crate) fn write_weights(&self, out: &mut dyn Write) -> io::Result<[u8; 32]> {
+        self.layout.write_to(&self.weights, out)
+    }
+
     /// Writes the object from the writer's current position, which must be its start.
     pub(crate) fn write_to(&self, out: &mut (impl Write + Seek)) -> io::Result<()> {
         self.template.write(out, self.layout.bytes, |out| self.layout.write_to(&self.weights, out))

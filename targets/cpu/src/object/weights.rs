@@ -6,7 +6,7 @@
 use nnc_abi::ALIGNMENT;
 use nnc_kernels::Weight;
 use rustc_hash::FxHashMap;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 /// The layout of the weights section.
 #[derive(Clone, Debug, Default)]
@@ -48,14 +48,17 @@ impl Layout {
 
     /// Writes the section; answers its hash.
     pub(crate) fn write_to(&self, weights: &[Weight], out: &mut dyn Write) -> io::Result<[u8; 32]> {
-        let mut hashing = Hashing { out, hasher: blake3::Hasher::new() };
+        let hashing = Hashing { out, hasher: blake3::Hasher::new() };
+        // Packing writes rows of a few cache lines; hash and file take more at a time.
+        let mut out = BufWriter::with_capacity(1 << 18, hashing);
         for &i in &self.stored {
             let weight = &weights[i];
-            weight.write_to(&mut hashing)?;
+            weight.write_to(&mut out)?;
             let bytes = weight.packed_bytes();
-            hashing.write_all(&[0; ALIGNMENT][..bytes.next_multiple_of(ALIGNMENT) - bytes])?;
+            out.write_all(&[0; ALIGNMENT][..bytes.next_multiple_of(ALIGNMENT) - bytes])?;
         }
-        Ok(*hashing.hasher.finalize().as_bytes())
+        out.flush()?;
+        Ok(*out.get_ref().hasher.finalize().as_bytes())
     }
 }
 

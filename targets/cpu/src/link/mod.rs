@@ -1,13 +1,16 @@
 //! Artifacts on disk: shared library, object, archive.
 //!
 //! Every file is written beside its destination and renamed when complete, so that a failure leaves nothing behind.
-//! Linking is done in this process by libwild; no tool of the machine takes part.
+//! Linking is done in this process by libwild; no tool of the machine takes part. The linker never sees the weights, only
+//! room for them; [`splice`] puts them in.
+
+mod splice;
 
 use crate::error::CodegenError;
 use crate::object::Object;
 use nnc_desc::Arch;
 use std::fs::File;
-use std::io::{BufWriter, Seek, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -88,18 +91,14 @@ pub(crate) fn write_archive(
 }
 
 /// `-o x.so`.
-pub(crate) fn write_so(object: &Object, arch: Arch, path: &Path) -> Result<(), CodegenError> {
+pub(crate) fn write_so(object: &Object, arch: Arch, symbol: &str, path: &Path) -> Result<(), CodegenError> {
     let fail = |e| CodegenError::io(path, e);
     let folder = tempfile::Builder::new().prefix(".nnc-").tempdir_in(folder(path)).map_err(fail)?;
     let input = folder.path().join("model.o");
     let output = folder.path().join("model.so");
-    {
-        let file = File::create(&input).map_err(fail)?;
-        let mut out = BufWriter::with_capacity(1 << 20, &file);
-        object.write_to(&mut out).and_then(|()| out.flush()).map_err(fail)?;
-        out.rewind().map_err(fail)?;
-    }
-    link(arch, &input, &output).map_err(|message| CodegenError::Link { path: path.to_owned(), message })?;
+    std::fs::write(&input, object.with_room()).map_err(fail)?;
+    let linked = link(arch, &input, &output).and_then(|()| splice::splice(object, symbol, &output));
+    linked.map_err(|message| CodegenError::Link { path: path.to_owned(), message })?;
     std::fs::rename(&output, path).map_err(fail)
 }
 
