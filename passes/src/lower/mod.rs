@@ -77,40 +77,60 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
         dtype: graph.ty(value).dtype,
         shape: graph.shape(value).to_vec(),
     };
-    let program = Program {
+    let mut program = empty_program(graph);
+    program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
+    program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
+    let mut lowering = Lowering::new(graph, target, program);
+    lowering.place_parameters()?;
+    lowering.lower_nodes()?;
+    lowering.finish_outputs()?;
+    Ok(lowering.program)
+}
+
+/// A program over a graph's symbols that does nothing.
+fn empty_program(graph: &Graph) -> Program {
+    Program {
         name: graph.name.clone(),
         dims: graph.dims.clone(),
-        inputs: graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect(),
-        outputs: graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect(),
+        inputs: vec![],
+        outputs: vec![],
         weights: vec![],
         buffers: vec![],
         kernels: vec![],
         steps: vec![],
         workspace_bytes: Dim::from(0),
-    };
-    let mut lowering = Lowering {
-        graph,
-        target,
-        fusion: fuse(graph),
-        definitions: graph.definitions(),
-        program,
-        storage: vec![None; graph.values.len()],
-        halo: FxHashMap::default(),
-        aliases: FxHashSet::default(),
-        checked: FxHashSet::default(),
-        kernels: FxHashMap::default(),
-        weights: FxHashMap::default(),
-        origin: String::new(),
-    };
-    lowering.place_parameters();
-    lowering.request_halos();
-    lowering.place_concatenated()?;
-    for node in &graph.nodes {
-        lowering.origin.clone_from(&node.origin);
-        lowering.lower_node(node)?;
     }
-    lowering.finish_outputs()?;
-    Ok(lowering.program)
+}
+
+impl<'g> Lowering<'g> {
+    /// A lowering of `graph` that adds to `program`.
+    fn new(graph: &'g Graph, target: &'g Target, program: Program) -> Self {
+        Lowering {
+            graph,
+            target,
+            fusion: fuse(graph),
+            definitions: graph.definitions(),
+            program,
+            storage: vec![None; graph.values.len()],
+            halo: FxHashMap::default(),
+            aliases: FxHashSet::default(),
+            checked: FxHashSet::default(),
+            kernels: FxHashMap::default(),
+            weights: FxHashMap::default(),
+            origin: String::new(),
+        }
+    }
+
+    /// Lowers every node; inputs have their places.
+    fn lower_nodes(&mut self) -> Result<(), LowerError> {
+        self.request_halos();
+        self.place_concatenated()?;
+        for node in &self.graph.nodes {
+            self.origin.clone_from(&node.origin);
+            self.lower_node(node)?;
+        }
+        Ok(())
+    }
 }
 
 impl Lowering<'_> {
@@ -126,6 +146,10 @@ impl Lowering<'_> {
     fn lower_node(&mut self, node: &Node) -> Result<(), LowerError> {
         if role(&node.op) == Role::Opaque {
             return self.lower_opaque(node);
+        }
+        if matches!(node.op, Op::Constant(_)) {
+            // Its memory is a weight, if anything reads it.
+            return Ok(());
         }
         let output = node.outputs[0];
         if !self.fusion.stored[output.index()] {

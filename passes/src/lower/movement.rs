@@ -3,7 +3,7 @@
 use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::Op;
-use nnc_ir::{Dim, Node, ValueId};
+use nnc_ir::{Dim, Node, SymbolOrigin, ValueId};
 
 impl Lowering<'_> {
     /// Gives values that a concatenation joins their slice of its memory, so that their kernels write there and
@@ -26,13 +26,21 @@ impl Lowering<'_> {
             let storage = self.storage_to_write(output)?;
             let mut start = Dim::from(0);
             for &input in &node.inputs {
-                if free(self, input) {
-                    self.storage[input.index()] = Some(concat_slice(&storage, axis, &start));
+                let slice = concat_slice(&storage, axis, &start);
+                // A kernel may run before a size that only a later node knows.
+                let known = slice.strides.iter().chain([&slice.offset]).all(|d| self.known_from_inputs(d));
+                if free(self, input) && known {
+                    self.storage[input.index()] = Some(slice);
                 }
                 start = start + &self.graph.shape(input)[axis];
             }
         }
         Ok(())
+    }
+
+    /// Whether a dimension mentions symbols of the model's inputs alone.
+    fn known_from_inputs(&self, dim: &Dim) -> bool {
+        dim.symbols().into_iter().all(|s| self.graph.dims.get(s).origin == SymbolOrigin::Input)
     }
 
     /// Copies every operand into its slice of the result. Operands that could be computed there were given that
@@ -66,7 +74,7 @@ impl Lowering<'_> {
             }
             self.origin = format!("output {name:?}");
             let ty = self.graph.ty(*value).clone();
-            let buffer = self.add_buffer(name.clone(), ty.dtype, &ty.count(), Place::Output(i));
+            let buffer = self.add_output(name, *value, i)?;
             let order: Vec<usize> = (0..ty.rank()).collect();
             self.copy_into(*value, &order, ty.dtype, &Storage::dense(buffer, &ty.shape))?;
         }

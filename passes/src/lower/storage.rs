@@ -39,7 +39,7 @@ pub fn dense_strides(shape: &[Dim]) -> Vec<Dim> {
 
 impl Lowering<'_> {
     /// Gives inputs and outputs their places.
-    pub(super) fn place_parameters(&mut self) {
+    pub(super) fn place_parameters(&mut self) -> Result<(), LowerError> {
         for (i, &input) in self.graph.inputs.iter().enumerate() {
             let ty = self.graph.ty(input);
             let name = self.graph.values[input.index()].name.clone();
@@ -50,11 +50,18 @@ impl Lowering<'_> {
             if self.storage[output.index()].is_some() || self.is_constant(*output) {
                 continue;
             }
-            let ty = self.graph.ty(*output);
-            let buffer = self.add_buffer(name.clone(), ty.dtype, &ty.count(), Place::Output(i));
-            self.storage[output.index()] = Some(Storage::dense(buffer, &ty.shape));
+            let buffer = self.add_output(name, *output, i)?;
+            self.storage[output.index()] = Some(Storage::dense(buffer, self.graph.shape(*output)));
             self.place_behind_reshapes(*output, buffer);
         }
+        Ok(())
+    }
+
+    /// The caller's memory for an output, whose size has to be known before the run.
+    pub(super) fn add_output(&mut self, name: &str, value: ValueId, number: usize) -> Result<BufferId, LowerError> {
+        let ty = self.graph.ty(value);
+        let elements = self.upper_bound(&ty.count())?;
+        Ok(self.add_buffer(name.to_owned(), ty.dtype, &elements, Place::Output(number)))
     }
 
     /// A stored value that reaches an output through reshapes alone is written there at once.

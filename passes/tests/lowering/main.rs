@@ -2,6 +2,7 @@
 //! the kernel interpreter, and compared with the core operations' own meaning.
 
 mod cases;
+mod data_dependent;
 
 use nnc_ir::{DType, Tensor};
 

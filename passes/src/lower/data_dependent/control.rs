@@ -1,0 +1,274 @@
+//! `If` and `Loop`: their graphs are lowered by a lowering of their own into nested steps.
+//!
+//! The nested lowering shares the program, its kernels and its weights. What a graph captures lies where the graph
+//! around it put it, and what it yields is written where the graph around it wants it. A captured constant becomes a
+//! constant of the inner graph, so that it can be packed at compile time.
+//!
+//! A loop keeps its state (the iteration's number, whether to go on, the carried values) in buffers that are filled
+//! before the loop; carried values use the memory of the results. At the end of an iteration what it yields is copied
+//! there; what it yields is never state itself, except for a carried value handed on as another one, which goes by
+//! way of a copy. Element `i` of a scanned result is written in iteration `i`, whose number is bound to a symbol for
+//! that purpose: the bound of that symbol keeps it inside the result's memory.
+//!
+//! Invariant: buffers made in a nested graph are written before they are read in each iteration, so that they need
+//! memory within the step alone that the graph belongs to.
+
+use super::super::builder::KernelBuilder;
+use super::super::movement::concat_slice;
+use super::super::storage::Storage;
+use super::super::{LowerError, Lowering};
+use super::{Lowered, binary};
+use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
+use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::plan::{Argument, BufferId, Step};
+
+/// State of a loop besides what it carries.
+struct Progress {
+    /// Number of the iteration, `i64`.
+    counter: BufferId,
+    /// Whether to go on, `bool`.
+    go: BufferId,
+    /// The most iterations wanted, `i64`.
+    limit: Storage,
+}
+
+impl Lowering<'_> {
+    pub(super) fn lower_if(&mut self, node: &Node, then: &Graph, otherwise: &Graph) -> Lowered {
+        let condition = self.scalar_argument(node.inputs[0])?;
+        let mut targets = vec![];
+        for &output in &node.outputs {
+            targets.push(self.storage_to_write(output)?);
+        }
+        let mut branch = |graph: &Graph| {
+            let (graph, captured) = self.captures(graph, 0, &node.inputs[1..])?;
+            self.nested(&graph, &captured, |inner| {
+                let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
+                let placed = inner.place_results(&results, &targets);
+                inner.lower_nodes()?;
+                inner.copy_results(&results, &targets, &placed)
+            })
+        };
+        let then = branch(then)?;
+        let otherwise = branch(otherwise)?;
+        self.program.steps.push(Step::If { condition, then, otherwise });
+        Ok(())
+    }
+
+    pub(super) fn lower_loop(&mut self, node: &Node, body: &Graph, carried: usize, trips: Symbol) -> Lowered {
+        let limit = self.materialise(node.inputs[0])?;
+        let progress =
+            Progress { counter: self.cell("iteration", DType::I64)?, go: self.cell("go", DType::Bool)?, limit };
+        self.start_loop(node.inputs[1], &progress)?;
+        let mut states = vec![];
+        for (&initial, &result) in node.inputs[2..2 + carried].iter().zip(&node.outputs) {
+            let state = self.storage_to_write(result)?;
+            self.copy_into(initial, &all_axes(self.graph.ty(initial)), self.graph.ty(initial).dtype, &state)?;
+            states.push(state);
+        }
+        let (slices, bind) = self.scan_slices(&node.outputs[carried..], trips, &progress)?;
+
+        let (graph, captured) = self.captures(body, 2 + carried, &node.inputs[2 + carried..])?;
+        let mut given = vec![
+            (graph.inputs[0], Storage::dense(progress.counter, &[])),
+            (graph.inputs[1], Storage::dense(progress.go, &[])),
+        ];
+        given.extend(graph.inputs[2..2 + carried].iter().copied().zip(states.iter().cloned()));
+        given.extend(captured);
+        let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
+        let (again, yielded) = (results[0], &results[1..]);
+        let (handed_on, scanned) = yielded.split_at(carried);
+        let body = self.nested(&graph, &given, |inner| {
+            inner.program.steps.extend(bind);
+            let placed = inner.place_results(scanned, &slices);
+            inner.lower_nodes()?;
+            inner.copy_results(scanned, &slices, &placed)?;
+            inner.hand_on(handed_on, &graph.inputs[..2 + carried], &states)?;
+            inner.advance_loop(again, &progress)
+        })?;
+        let condition = Argument { buffer: progress.go, offset: Dim::ZERO };
+        self.program.steps.push(Step::While { condition, body });
+        self.bind(trips, Argument { buffer: progress.counter, offset: Dim::ZERO });
+        Ok(())
+    }
+
+    /// The inner graph with the symbols known now and captured constants as its own, and where its other captures
+    /// (its inputs from number `first` on, `outer` around it) lie.
+    fn captures(
+        &mut self,
+        graph: &Graph,
+        first: usize,
+        outer: &[ValueId],
+    ) -> Result<(Graph, Vec<(ValueId, Storage)>), LowerError> {
+        let mut inner = graph.clone();
+        inner.dims.clone_from(&self.program.dims);
+        let mut captured = vec![];
+        for (input, &value) in inner.inputs.split_off(first).into_iter().zip(outer) {
+            let constant = self.definition(value).and_then(|n| match n.op {
+                Op::Constant(id) => Some(self.graph.consts.get(id).clone()),
+                _ => None,
+            });
+            match constant {
+                Some(tensor) => {
+                    let op = Op::Constant(inner.consts.add(tensor));
+                    let node = Node { op, inputs: vec![], outputs: vec![input], origin: String::new() };
+                    inner.nodes.insert(0, node);
+                }
+                None => {
+                    inner.inputs.push(input);
+                    captured.push((input, self.materialise(value)?));
+                }
+            }
+        }
+        Ok((inner, captured))
+    }
+
+    /// Lowers another graph of the same program; yields the steps.
+    fn nested(
+        &mut self,
+        graph: &Graph,
+        given: &[(ValueId, Storage)],
+        build: impl FnOnce(&mut Lowering<'_>) -> Lowered,
+    ) -> Result<Vec<Step>, LowerError> {
+        let around = std::mem::take(&mut self.program.steps);
+        let empty = super::super::empty_program(graph);
+        let mut inner = Lowering::new(graph, self.target, std::mem::replace(&mut self.program, empty));
+        std::mem::swap(&mut inner.kernels, &mut self.kernels);
+        std::mem::swap(&mut inner.weights, &mut self.weights);
+        inner.origin.clone_from(&self.origin);
+        for (value, storage) in given {
+            inner.storage[value.index()] = Some(storage.clone());
+        }
+        build(&mut inner)?;
+        (self.program, self.kernels, self.weights) = (inner.program, inner.kernels, inner.weights);
+        Ok(std::mem::replace(&mut self.program.steps, around))
+    }
+
+    /// Lets results be computed where they are wanted, as far as nothing else has decided where they lie; says which.
+    fn place_results(&mut self, results: &[ValueId], targets: &[Storage]) -> Vec<bool> {
+        let mut placed = vec![];
+        for (&value, target) in results.iter().zip(targets) {
+            let free = self.storage[value.index()].is_none() && !self.is_constant(value);
+            if free {
+                self.storage[value.index()] = Some(target.clone());
+            }
+            placed.push(free);
+        }
+        placed
+    }
+
+    /// Copies the other results.
+    fn copy_results(&mut self, results: &[ValueId], targets: &[Storage], placed: &[bool]) -> Lowered {
+        for ((&value, target), _) in results.iter().zip(targets).zip(placed).filter(|(_, placed)| !**placed) {
+            let ty = self.graph.ty(value).clone();
+            self.copy_into(value, &all_axes(&ty), ty.dtype, target)?;
+        }
+        Ok(())
+    }
+
+    /// Memory of scanned results' elements in the iteration at hand, and the step that binds its number.
+    fn scan_slices(
+        &mut self,
+        results: &[ValueId],
+        trips: Symbol,
+        progress: &Progress,
+    ) -> Result<(Vec<Storage>, Option<Step>), LowerError> {
+        if results.is_empty() {
+            return Ok((vec![], None));
+        }
+        let most = self.upper_bound(&Dim::sym(trips))?;
+        let iteration = self.program.dims.fresh("iteration", 0, super::UNBOUNDED, None);
+        let mut slices = vec![];
+        for &result in results {
+            // The number of iterations is not known yet: a border around them could not be written.
+            self.halo.remove(&result);
+            let storage = match self.storage[result.index()].clone() {
+                Some(storage) => storage,
+                None => {
+                    let ty = self.graph.ty(result).clone();
+                    let buffer = self.add_workspace(format!("{result}"), ty.dtype, &ty.count())?;
+                    // Not the order a reader may prefer, whose strides could mention the number of iterations.
+                    Storage::dense(buffer, &ty.shape)
+                }
+            };
+            self.storage[result.index()] = Some(storage.clone());
+            let mut slice = concat_slice(&storage, 0, &Dim::sym(iteration));
+            slice.strides.remove(0);
+            slices.push(slice);
+        }
+        let source = Argument { buffer: progress.counter, offset: Dim::ZERO };
+        let bind = Step::Bind { symbol: iteration, source, min: Dim::ZERO, max: most - Dim::ONE };
+        Ok((slices, Some(bind)))
+    }
+
+    fn start_loop(&mut self, condition: ValueId, progress: &Progress) -> Lowered {
+        let mut b = KernelBuilder::new(self, "loop_start");
+        let limit = b.buffer(progress.limit.buffer, &progress.limit.offset, false);
+        let holds = b.emit(condition, &[])?;
+        let wanted = binary(BinaryOp::Gt, Expr::Load(limit, Dim::ZERO), Expr::Index(Dim::ZERO));
+        b.store_cell(progress.counter, Expr::Index(Dim::ZERO));
+        b.store_cell(progress.go, binary(BinaryOp::And, holds, wanted));
+        b.finish_serial(Dim::ONE)
+    }
+
+    fn advance_loop(&mut self, again: ValueId, progress: &Progress) -> Lowered {
+        let mut b = KernelBuilder::new(self, "loop_end");
+        let limit = b.buffer(progress.limit.buffer, &progress.limit.offset, false);
+        let counter = b.buffer(progress.counter, &Dim::ZERO, true);
+        // Read before anything is stored: the condition may be the loop's own.
+        let again = b.emit(again, &[])?;
+        let again = Expr::Var(b.define_here("again", again));
+        let limit = Expr::Var(b.define_here("limit", Expr::Load(limit, Dim::ZERO)));
+        let done = binary(BinaryOp::Add, Expr::Load(counter, Dim::ZERO), Expr::Index(Dim::ONE));
+        let done = Expr::Var(b.define_here("done", done));
+        b.push(Stmt::Store(counter, Dim::ZERO, done.clone()));
+        b.store_cell(progress.go, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit)));
+        b.finish_serial(Dim::ONE)
+    }
+
+    /// Copies what an iteration yields to the states. `inputs` are the values that are state.
+    fn hand_on(&mut self, results: &[ValueId], inputs: &[ValueId], states: &[Storage]) -> Lowered {
+        let mut copies = vec![];
+        for (i, (&value, state)) in results.iter().zip(states).enumerate() {
+            if inputs[2 + i] == value {
+                continue;
+            }
+            let ty = self.graph.ty(value).clone();
+            let source = match inputs.contains(&value) {
+                false => None,
+                // Another state, which may be overwritten before it is copied.
+                true => {
+                    let buffer = self.add_workspace(format!("{value}_handed"), ty.dtype, &ty.count())?;
+                    let copy = Storage::dense(buffer, &ty.shape);
+                    self.copy_into(value, &all_axes(&ty), ty.dtype, &copy)?;
+                    Some(copy)
+                }
+            };
+            copies.push((value, ty, source, state));
+        }
+        for (value, ty, source, state) in copies {
+            match source {
+                None => self.copy_into(value, &all_axes(&ty), ty.dtype, state)?,
+                Some(source) => self.copy_storage(&ty, &source, state)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_storage(&mut self, ty: &TensorType, source: &Storage, target: &Storage) -> Lowered {
+        let mut b = KernelBuilder::new(self, "copy");
+        let (index, opened) = b.open_loops(&ty.shape, Lanes::Vector);
+        let (from, to) = (b.element(&source.strides, &index), b.element(&target.strides, &index));
+        let source = b.buffer(source.buffer, &source.offset, false);
+        let target = b.buffer(target.buffer, &target.offset, true);
+        b.push(Stmt::Store(target, to, Expr::Load(source, from)));
+        for _ in 0..opened {
+            b.close_loop();
+        }
+        b.finish(ty.count())
+    }
+}
+
+fn all_axes(ty: &TensorType) -> Vec<usize> {
+    (0..ty.rank()).collect()
+}

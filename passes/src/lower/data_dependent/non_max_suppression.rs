@@ -1,0 +1,223 @@
+//! Non-maximum suppression: per batch and class the boxes by falling score, but none that overlaps a better one.
+//!
+//! Three kernels: corners and areas of all boxes; in parallel over batches and classes the selection; and the
+//! selections one after the other. Candidates are taken from a heap, so that a class is sorted only as far as it is
+//! looked at. What is selected lies behind the heap, in slots that taking candidates out of it has freed.
+//!
+//! Areas and overlaps are computed in `f64`, as the reference interpreter does: both decide alike.
+//!
+//! Source: ONNX NonMaxSuppression, <https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html>.
+
+use super::super::builder::KernelBuilder;
+use super::super::{LowerError, Lowering};
+use super::heap::{Heap, Order, before};
+use super::{Lowered, binary, boolean, less, product};
+use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
+use nnc_kernels::kernel::{BufferRef, Expr, Index, Lanes, Stmt};
+use nnc_kernels::plan::{Argument, BufferId};
+
+/// Numbers kept of each box: low y, low x, high y, high x, area.
+const PARTS: i64 = 5;
+
+/// Memory that the kernels share.
+struct Lists {
+    /// `f64[batch, n, PARTS]`.
+    boxes: BufferId,
+    /// `i64[batch, class, n]`: heaps, and selections from the end.
+    slots: BufferId,
+    /// `i64[batch, class]`: sizes of the selections.
+    counts: BufferId,
+    /// Sizes of the scores: batches, classes, boxes.
+    shape: Vec<Dim>,
+}
+
+fn double(x: Expr) -> Expr {
+    Expr::Convert(DType::F64, Box::new(x))
+}
+
+impl Lowering<'_> {
+    pub(super) fn lower_non_max_suppression(&mut self, node: &Node, center: bool, count: Symbol) -> Lowered {
+        let [boxes, scores] = [node.inputs[0], node.inputs[1]];
+        let result = node.outputs[0];
+        let storage = self.storage_to_write(result)?;
+        let shape = self.graph.shape(scores).to_vec();
+        let capacity = self.capacity(count, &product(&shape))?;
+        let all_boxes = [shape[0].clone(), shape[2].clone()];
+        let lists = Lists {
+            boxes: self.add_workspace(format!("{boxes}_corners"), DType::F64, &(product(&all_boxes) * PARTS))?,
+            slots: self.add_workspace(format!("{result}_lists"), DType::I64, &product(&shape))?,
+            counts: self.add_workspace(format!("{result}_counts"), DType::I64, &product(&shape[..2]))?,
+            shape,
+        };
+        let cell = self.cell("count", DType::I64)?;
+        // Without a box or class there is nothing to index; the counts of empty lists are written all the same.
+        if !product(&all_boxes).is_const(0) {
+            self.find_corners(boxes, center, &all_boxes, lists.boxes)?;
+        }
+        if !product(&lists.shape[..2]).is_const(0) {
+            self.select_boxes(node, &lists)?;
+        }
+
+        let mut b = KernelBuilder::new(self, "join_selections");
+        let (slots, counts) = (b.buffer(lists.slots, &Dim::ZERO, false), b.buffer(lists.counts, &Dim::ZERO, false));
+        let target = b.buffer(storage.buffer, &storage.offset, true);
+        let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
+        let found = b.counter("found", Dim::ZERO);
+        b.nest(&lists.shape[..2], |b, at| {
+            let list = &at[0] * &classes + &at[1];
+            let size = b.freeze("size", Expr::Load(counts, list.clone()), &(&n + &Dim::ONE));
+            b.each(&size, Lanes::Serial, |b, i| {
+                b.check_capacity(found, capacity.as_ref());
+                let slot = &list * &n + &n - &Dim::ONE - i;
+                let picked = Expr::Load(slots, slot);
+                let row = [Expr::Index(at[0].clone()), Expr::Index(at[1].clone()), picked];
+                for (column, value) in row.into_iter().enumerate() {
+                    let element = b.element(&storage.strides, &[found.index(), Dim::from(column as i64)]);
+                    b.push(Stmt::Store(target, element, value));
+                }
+                b.increment(found);
+                Ok(())
+            })
+        })?;
+        b.store_cell(cell, Expr::Var(found));
+        b.finish_serial(product(&lists.shape[..2]) * Dim::from(4))?;
+        self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
+        Ok(())
+    }
+
+    /// Corners and areas of all boxes.
+    fn find_corners(&mut self, boxes: ValueId, center: bool, shape: &[Dim], corners: BufferId) -> Lowered {
+        let mut b = KernelBuilder::new(self, "box_corners");
+        let at = b.parallel_over(shape);
+        let n = b.import(&shape[1]);
+        let mut numbers = vec![];
+        for i in 0..4 {
+            let number = b.emit(boxes, &[at[0].clone(), at[1].clone(), Dim::from(i)])?;
+            numbers.push(Expr::Var(b.define_here("corner", double(number))));
+        }
+        let pair = |first: &Expr, second: &Expr| {
+            if center {
+                let half = binary(BinaryOp::Div, second.clone(), Expr::constant(DType::F64, 2.0));
+                let low = binary(BinaryOp::Sub, first.clone(), half.clone());
+                (low, binary(BinaryOp::Add, first.clone(), half))
+            } else {
+                let low = binary(BinaryOp::Min, first.clone(), second.clone());
+                (low, binary(BinaryOp::Max, first.clone(), second.clone()))
+            }
+        };
+        // Corners come as (y, x, y, x), centers as (x, y) before (width, height).
+        let (y, x) = if center {
+            (pair(&numbers[1], &numbers[3]), pair(&numbers[0], &numbers[2]))
+        } else {
+            (pair(&numbers[0], &numbers[2]), pair(&numbers[1], &numbers[3]))
+        };
+        let parts = [y.0, x.0, y.1, x.1].map(|part| Expr::Var(b.define_here("part", part)));
+        let side = |high: usize, low: usize| binary(BinaryOp::Sub, parts[high].clone(), parts[low].clone());
+        let area = binary(BinaryOp::Mul, side(2, 0), side(3, 1));
+        let target = b.buffer(corners, &Dim::ZERO, true);
+        let first = (&at[0] * &n + &at[1]) * Dim::from(PARTS);
+        for (i, part) in parts.into_iter().chain([area]).enumerate() {
+            b.push(Stmt::Store(target, &first + &Dim::from(i as i64), part));
+        }
+        b.finish_serial(product(shape) * Dim::from(4))
+    }
+
+    /// Selects boxes of each batch and class.
+    fn select_boxes(&mut self, node: &Node, lists: &Lists) -> Lowered {
+        let &[_, scores, limit, overlap, threshold] = node.inputs.as_slice() else {
+            return Err(self.error("suppression takes five operands"));
+        };
+        let work = product(&lists.shape) * Dim::from(20);
+        let mut b = KernelBuilder::new(self, "suppress");
+        let at = b.parallel_over(&lists.shape[..2]);
+        let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
+        let list = &at[0] * &classes + &at[1];
+        let limit = b.emit(limit, &[])?;
+        let limit = Expr::Var(b.define_here("limit", limit));
+        let overlap = b.emit(overlap, &[])?;
+        let overlap = Expr::Var(b.define_here("overlap", double(overlap)));
+        let threshold = b.emit(threshold, &[])?;
+        let threshold = Expr::Var(b.define_here("threshold", threshold));
+        let corners = b.buffer(lists.boxes, &Dim::ZERO, false);
+        let slots = b.buffer(lists.slots, &Dim::ZERO, true);
+        let score =
+            |b: &mut KernelBuilder<'_, '_>, i: &Index| b.emit(scores, &[at[0].clone(), at[1].clone(), i.clone()]);
+        // The root is the best candidate left.
+        let better = |b: &mut KernelBuilder<'_, '_>, i: &Index, j: &Index| -> Result<Expr, LowerError> {
+            let (at_i, at_j) = (score(b, i)?, score(b, j)?);
+            Ok(before(b, Order::Descending, (i, at_i), (j, at_j)))
+        };
+        let base = &list * &n;
+        let heap = Heap { buffer: slots, base, stride: Dim::ONE, bound: n.clone(), above: &better };
+        let candidates = b.counter("candidates", Dim::ZERO);
+        b.each(&n, Lanes::Serial, |b, i| {
+            let score = score(b, i)?;
+            b.when(binary(BinaryOp::Gt, score, threshold), |b| {
+                heap.write(b, &candidates.index(), i);
+                b.increment(candidates);
+                Ok(())
+            })
+        })?;
+        let past = &n + &Dim::ONE;
+        let size = b.freeze("size", Expr::Var(candidates), &past);
+        heap.build(&mut b, &size)?;
+        let kept = b.counter("kept", Dim::ZERO);
+        let some = less(&Dim::ZERO, &candidates.index());
+        let more = binary(BinaryOp::And, some, binary(BinaryOp::Lt, Expr::Var(kept), limit));
+        b.repeat(more, |b| {
+            let best = heap.read(b, &Dim::ZERO);
+            let left = b.freeze("left", Expr::Index(candidates.index() - Dim::ONE), &n);
+            b.assign(candidates, Expr::Index(left.clone()));
+            let last = heap.read(b, &left);
+            heap.sift(b, &Dim::ZERO, &left, &last)?;
+            let corner = |i: &Index| (&at[0] * &n + i) * Dim::from(PARTS);
+            let own = b.corners_at(corners, &corner(&best));
+            let free = b.mutable("free", boolean(true));
+            let other = b.counter("other", Dim::ZERO);
+            let searching = binary(BinaryOp::And, Expr::Var(free), less(&other.index(), &kept.index()));
+            b.repeat(searching, |b| {
+                let chosen = heap.read(b, &(&n - &Dim::ONE - &other.index()));
+                let chosen = b.corners_at(corners, &corner(&chosen));
+                let overlaps = b.overlaps(&own, &chosen, &overlap);
+                b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
+                b.increment(other);
+                Ok(())
+            })?;
+            b.when(Expr::Var(free), |b| {
+                heap.write(b, &(&n - &Dim::ONE - &kept.index()), &best);
+                b.increment(kept);
+                Ok(())
+            })
+        })?;
+        let counts = b.buffer(lists.counts, &Dim::ZERO, true);
+        b.push(Stmt::Store(counts, list, Expr::Var(kept)));
+        b.finish_serial(work)
+    }
+}
+
+impl KernelBuilder<'_, '_> {
+    /// Names the numbers kept of a box.
+    fn corners_at(&mut self, corners: BufferRef, first: &Index) -> Vec<Expr> {
+        (0..PARTS).map(|i| Expr::Var(self.define_here("part", Expr::Load(corners, first + &Dim::from(i))))).collect()
+    }
+
+    /// Whether intersection over union exceeds the limit; boxes without area overlap nothing.
+    fn overlaps(&mut self, a: &[Expr], b: &[Expr], limit: &Expr) -> Expr {
+        let side = |axis: usize| {
+            let high = binary(BinaryOp::Min, a[axis + 2].clone(), b[axis + 2].clone());
+            let low = binary(BinaryOp::Max, a[axis].clone(), b[axis].clone());
+            binary(BinaryOp::Sub, high, low)
+        };
+        let [height, width] = [0, 1].map(|axis| Expr::Var(self.define_here("side", side(axis))));
+        let common = binary(BinaryOp::Mul, height.clone(), width.clone());
+        let common = Expr::Var(self.define_here("common", common));
+        let both = binary(BinaryOp::Add, a[4].clone(), b[4].clone());
+        let union = Expr::Var(self.define_here("union", binary(BinaryOp::Sub, both, common.clone())));
+        let exceeds = binary(BinaryOp::Gt, binary(BinaryOp::Div, common, union.clone()), limit.clone());
+        let positive = |x: &Expr| binary(BinaryOp::Gt, x.clone(), Expr::constant(DType::F64, 0.0));
+        [&height, &width, &a[4], &b[4], &union]
+            .into_iter()
+            .fold(exceeds, |all, x| binary(BinaryOp::And, all, positive(x)))
+    }
+}

@@ -1,0 +1,451 @@
+//! Scatters, scans, sorts, selections, random numbers and control flow.
+
+use super::check;
+
+#[test]
+fn scatter_elements_applies_updates_in_order() {
+    for op in ["replace", "add", "mul", "max", "min"] {
+        for dtype in ["f32", "f16", "i32", "u8"] {
+            check(
+                &format!(
+                    "dim n in 4..
+                     graph @t(%0: {dtype}[5, n, 3], %1: i64[4, 6, 3], %2: {dtype}[4, 6, 3]) -> (y: %3) {{
+                       %3 = scatter_elements %0, %1, %2 axis=1 op={op} : {dtype}[5, n, 3]
+                     }}"
+                ),
+                &[4, 7],
+                if dtype == "f16" { 4e-3 } else { 1e-5 },
+            );
+        }
+    }
+    // Along the last axis and along the only one, without updates, and of a computed operand.
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[2, 9], %1: i64[2, n], %2: f32[2, n], %3: f32[4], %4: i64[n], %5: f32[n]) -> (y: %7, z: %8) {
+           %6 = exp %0 : f32[2, 9]
+           %7 = scatter_elements %6, %1, %2 axis=1 op=add : f32[2, 9]
+           %8 = scatter_elements %3, %4, %5 axis=0 op=replace : f32[4]
+         }",
+        &[0, 1, 11],
+        1e-5,
+    );
+}
+
+#[test]
+fn scatter_nd_of_elements_slices_and_everything() {
+    for op in ["replace", "add", "max"] {
+        check(
+            &format!(
+                "dim n in 0..
+                 graph @t(%0: f32[4, 5, 6], %1: i64[n, 3], %2: f32[n], %3: i64[n, 2, 1], %4: f32[n, 2, 5, 6],
+                          %5: i64[2, 0], %6: f32[2, 4, 5, 6]) -> (x: %7, y: %8, z: %9) {{
+                   %7 = scatter_nd %0, %1, %2 op={op} : f32[4, 5, 6]
+                   %8 = scatter_nd %0, %3, %4 op={op} : f32[4, 5, 6]
+                   %9 = scatter_nd %0, %5, %6 op={op} : f32[4, 5, 6]
+                 }}"
+            ),
+            &[0, 1, 9],
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn an_index_out_of_range_stops_the_run() {
+    let text = "graph @t(%0: f32[3], %1: i64[1], %2: f32[1]) -> (y: %3) {
+                  %3 = scatter_elements %0, %1, %2 axis=0 op=replace : f32[3]
+                }";
+    let bytes = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+    for (index, status) in [(0i64, 0), (2, 0), (3, 8), (-1, 8), (i64::MIN, 8)] {
+        let inputs =
+            [(vec![3], bytes(&[1.0, 2.0, 3.0])), (vec![1], index.to_le_bytes().to_vec()), (vec![1], bytes(&[7.0]))];
+        let found = match nnc_kernels::interpret::run(&lowered(text), &inputs) {
+            Ok(_) => 0,
+            Err(nnc_kernels::interpret::RunError::Failed { status, .. }) => status,
+            Err(other) => panic!("{other}"),
+        };
+        assert_eq!(found, status, "index {index}");
+    }
+}
+
+fn lowered(text: &str) -> nnc_kernels::plan::Program {
+    let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
+    let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    nnc_passes::memory::plan(&mut program);
+    program
+}
+
+#[test]
+fn cumulative_along_every_axis() {
+    for (dtype, op) in
+        [("f32", "sum"), ("f32", "prod"), ("f32", "max"), ("f16", "sum"), ("i64", "sum"), ("i32", "min"), ("u8", "max")]
+    {
+        for axis in 0..3 {
+            for (exclusive, reverse) in [(false, false), (true, false), (false, true), (true, true)] {
+                check(
+                    &format!(
+                        "dim n in 0..
+                         graph @t(%0: {dtype}[3, n, 5]) -> (y: %1) {{
+                           %1 = cumulative %0 op={op} axis={axis} exclusive={exclusive} reverse={reverse} : {dtype}[3, n, 5]
+                         }}"
+                    ),
+                    &[0, 1, 4],
+                    if dtype == "f16" { 2e-3 } else { 1e-5 },
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn top_k_sorts_stably() {
+    for largest in [true, false] {
+        for dtype in ["f32", "f16", "i64", "u8"] {
+            check(
+                &format!(
+                    "dim n in 5..
+                     graph @t(%0: {dtype}[2, n, 3]) -> (v: %1, i: %2, w: %3, j: %4, a: %5, b: %6) {{
+                       %1, %2 = top_k %0 axis=1 k=4 largest={largest} : {dtype}[2, 4, 3], i64[2, 4, 3]
+                       %3, %4 = top_k %0 axis=1 k=n largest={largest} : {dtype}[2, n, 3], i64[2, n, 3]
+                       %5, %6 = top_k %0 axis=2 k=1 largest={largest} : {dtype}[2, n, 1], i64[2, n, 1]
+                     }}"
+                ),
+                &[5, 6, 33],
+                0.0,
+            );
+        }
+        check(
+            &format!(
+                "graph @t() -> (v: %1, i: %2, w: %3, j: %4) {{
+                   %0 = constant f32[9] [1.0, nan:7fc00000, -0.0, 0.0, inf, -inf, nan:ffc00000, 0.0, 1.0]
+                   %1, %2 = top_k %0 axis=0 k=9 largest={largest} : f32[9], i64[9]
+                   %3, %4 = top_k %0 axis=0 k=0 largest={largest} : f32[0], i64[0]
+                 }}"
+            ),
+            &[1],
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn top_k_of_more_than_there_is_fails() {
+    let text = "dim n in 0..
+                dim k in 0..
+                graph @t(%0: f32[n], %1: f32[k]) -> (v: %2, i: %3) {
+                  %2, %3 = top_k %0 axis=0 k=k largest=true : f32[k], i64[k]
+                }";
+    let inputs = |n: i64, k: i64| [(vec![n], vec![0; 4 * n as usize]), (vec![k], vec![0; 4 * k as usize])];
+    for (n, k) in [(0, 0), (3, 0), (3, 3)] {
+        assert!(nnc_kernels::interpret::run(&lowered(text), &inputs(n, k)).is_ok(), "{k} of {n}");
+    }
+    assert!(nnc_kernels::interpret::run(&lowered(text), &inputs(3, 4)).is_err());
+}
+
+#[test]
+fn non_zero_coordinates() {
+    check(
+        "dim n in 0..
+         dim count in 0.. <= 8*n from node
+         dim count2 in 0.. <= 8*n from node
+         dim one in 0..1 from node
+         graph @t(%0: i32[2, n, 4], %1: f32[]) -> (y: %2, z: %4, w: %6, o: %7) {
+           %2 = non_zero %0 count=count : i64[count, 3]
+           %3 = convert %2 to=f32 : f32[count, 3]
+           %4 = transpose %3 perm=[1, 0] : f32[3, count]
+           %5 = non_zero %0 count=count2 : i64[count2, 3]
+           %6 = concat %2, %5 axis=0 : i64[count + count2, 3]
+           %7 = non_zero %1 count=one : i64[one, 0]
+         }",
+        &[0, 1, 5],
+        0.0,
+    );
+    check(
+        "dim count in 0..4 from node
+         graph @t() -> (y: %1) {
+           %0 = constant f32[5] [0.0, nan:7fc00000, -0.0, -3.0, 1.0]
+           %1 = non_zero %0 count=count : i64[count, 1]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+#[test]
+fn more_nonzeros_than_memory_fail() {
+    let text = "dim count in 0..2 from node
+                graph @t(%0: i32[4]) -> (y: %1) {
+                  %1 = non_zero %0 count=count : i64[count, 1]
+                }";
+    let input = |values: [i32; 4]| [(vec![4], values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())];
+    assert!(nnc_kernels::interpret::run(&lowered(text), &input([0, 1, 1, 0])).is_ok());
+    let error = nnc_kernels::interpret::run(&lowered(text), &input([1, 1, 1, 0])).expect_err("no room");
+    assert!(matches!(error, nnc_kernels::interpret::RunError::Failed { status: 12, .. }), "{error}");
+}
+
+#[test]
+fn distinct_values() {
+    for sorted in [true, false] {
+        for dtype in ["i64", "i32", "f32"] {
+            check(
+                &format!(
+                    "dim n in 0..
+                     dim count in 0.. <= n from node
+                     graph @t(%0: {dtype}[n]) -> (v: %1, f: %2, i: %3, c: %4) {{
+                       %1, %2, %3, %4 = unique %0 sorted={sorted} count=count : {dtype}[count], i64[count], i64[n], i64[count]
+                     }}"
+                ),
+                &[0, 1, 2, 40],
+                0.0,
+            );
+        }
+        check(
+            &format!(
+                "dim count in 0..12 from node
+                 graph @t() -> (v: %1, f: %2, i: %3, c: %4) {{
+                   %0 = constant f32[12] [2.0, nan:7fc00000, -0.0, 0.0, inf, -inf, nan:ffc00000, 0.0, 1.0, 2.0, 1.0, 1.0]
+                   %1, %2, %3, %4 = unique %0 sorted={sorted} count=count : f32[count], i64[count], i64[12], i64[count]
+                 }}"
+            ),
+            &[1],
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn non_max_suppression() {
+    for center in [false, true] {
+        for (most, iou, score) in [(3, 0.1, -0.5), (100, 0.3, 0.0), (0, 0.5, 0.0), (-1, 0.5, 0.0), (7, 0.0, 2.0)] {
+            check(
+                &format!(
+                    "dim n in 0..
+                     dim count in 0.. <= 6*n from node
+                     graph @t(%0: f32[2, n, 4], %1: f32[2, 3, n]) -> (y: %5) {{
+                       %2 = constant i64[] [{most}]
+                       %3 = constant f32[] [{iou:?}]
+                       %4 = constant f32[] [{score:?}]
+                       %5 = non_max_suppression %0, %1, %2, %3, %4 center={center} count=count : i64[count, 3]
+                     }}"
+                ),
+                &[0, 1, 2, 30],
+                0.0,
+            );
+        }
+    }
+    // Equal scores, equal boxes, a box without area.
+    check(
+        "dim count in 0..6 from node
+         graph @t() -> (y: %5) {
+           %0 = constant f32[1, 6, 4] [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.5, 3.0, 3.0, 3.0, 4.0,
+                                       3.0, 3.0, 3.0, 4.0, 0.0, 0.0, 1.0, 1.0]
+           %1 = constant f32[1, 1, 6] [0.5, 0.5, 0.9, 0.5, 0.5, nan:7fc00000]
+           %2 = constant i64[] [6]
+           %3 = constant f32[] [0.5]
+           %4 = constant f32[] [0.1]
+           %5 = non_max_suppression %0, %1, %2, %3, %4 center=false count=count : i64[count, 3]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+#[test]
+fn sizes_from_data() {
+    check(
+        "dim a in 0..3 from node
+         dim b in 0..3 from node
+         dim c in 0..3 from node
+         graph @t(%0: i64[5], %1: i64[], %2: f32[]) -> (y: %4, z: %5) {
+           %3 = slice %0 starts=[4] sizes=[2] steps=[-2] : i64[2]
+           bind_dims %3 symbols=[a, b]
+           bind_dims %1 symbols=[c]
+           %4 = broadcast %2 shape=[a, 2, b, c] axes=[] : f32[a, 2, b, c]
+           %5 = iota dtype=i64 shape=[c + 2, b] axis=0 : i64[c + 2, b]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+#[test]
+fn random_numbers() {
+    for distribution in ["uniform(-1.5, 2.5)", "normal(1.0, 3.0)"] {
+        for (dtype, tolerance) in [("f32", 1e-7), ("f64", 1e-14), ("f16", 1e-3)] {
+            check(
+                &format!(
+                    "dim n in 0..
+                     graph @t(%0: i64[]) -> (y: %1, z: %2) {{
+                       %1 = random %0 distribution={distribution} dtype={dtype} shape=[3, 7] seed=12345678901234567890 : {dtype}[3, 7]
+                       %2 = random %0 distribution={distribution} dtype={dtype} shape=[2, 4] seed=1 : {dtype}[2, 4]
+                     }}"
+                ),
+                &[1],
+                tolerance,
+            );
+        }
+    }
+}
+
+#[test]
+fn places_of_pooled_elements() {
+    for dtype in ["f32", "u8", "f16"] {
+        check(
+            &format!(
+                "graph @t(%0: {dtype}[2, 7, 6, 3], %1: {dtype}[1, 9, 2]) -> (y: %2, z: %3) {{
+                   %2 = pool_index %0 window={{size=[3, 2] strides=[2, 1] dilations=[1, 2] pad_low=[1, 1] pad_high=[1, 0]}} : i64[2, 4, 5, 3]
+                   %3 = pool_index %1 window={{size=[2] strides=[3] dilations=[1] pad_low=[3] pad_high=[2]}} : i64[1, 5, 2]
+                 }}"
+            ),
+            &[1],
+            0.0,
+        );
+    }
+}
+
+#[test]
+fn constants_are_results() {
+    check(
+        "graph @t() -> (y: %0, z: %0, w: %1) {
+           %0 = constant i64[3] [5, 6, 7]
+           %1 = constant f32[2] [1.5, 1.5]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+#[test]
+fn branches() {
+    let text = |condition: bool| {
+        format!(
+            "dim n in 0..
+             graph @t(%0: f32[n, 4], %1: f32[4]) -> (y: %4, z: %5, u: %6) {{
+               %2 = constant bool[] [{condition}]
+               %3 = constant f32[4, 3] random=1
+               %4, %5, %6 = if %2, %0, %1, %3 then=graph @then(%0: f32[n, 4], %1: f32[4], %2: f32[4, 3]) -> (a: %3, b: %1, c: %4) {{
+                 %3 = contract %0, %2 batch=[] contract=[(1, 0)] out=f32 : f32[n, 3]
+                 %4 = constant i64[2] [5, 6]
+               }} otherwise=graph @else(%0: f32[n, 4], %1: f32[4], %2: f32[4, 3]) -> (a: %4, b: %5, c: %6) {{
+                 %3 = exp %0 : f32[n, 4]
+                 %4 = slice %3 starts=[0, 1] sizes=[n, 3] steps=[1, 1] : f32[n, 3]
+                 %5 = neg %1 : f32[4]
+                 %6 = iota dtype=i64 shape=[2] axis=0 : i64[2]
+               }} : f32[n, 3], f32[4], i64[2]
+             }}"
+        )
+    };
+    check(&text(true), &[0, 1, 5], 1e-5);
+    check(&text(false), &[0, 1, 5], 1e-5);
+}
+
+#[test]
+fn a_branch_with_a_size_of_its_own() {
+    check(
+        "dim n in 0..
+         dim count in 0.. <= n from node
+         graph @t(%0: f32[n], %1: bool[]) -> (y: %2) {
+           %2 = if %1, %0 then=graph @then(%0: f32[n]) -> (a: %6) {
+             %1 = floor %0 : f32[n]
+             %2 = non_zero %1 count=count : i64[count, 1]
+             %3 = gather %0, %2 axis=0 batch=0 : f32[count, 1]
+             %4 = reduce %3 op=sum axes=[0, 1] : f32[]
+             %6 = exp %4 : f32[]
+           } otherwise=graph @else(%0: f32[n]) -> (a: %1) {
+             %1 = constant f32[] [2.5]
+           } : f32[]
+         }",
+        &[0, 1, 9],
+        1e-5,
+    );
+}
+
+#[test]
+fn loops_carry_values() {
+    // Two values that change places, one that stays, one that is computed; a captured constant and a captured value.
+    for trip in [-1i64, 0, 1, 4] {
+        check(
+            &format!(
+                "dim n in 0..
+                 dim trips in 0.. from node
+                 graph @t(%0: f32[n], %1: f32[n], %2: f32[n], %3: f32[n]) -> (a: %7, b: %8, c: %9, d: %10, e: %11) {{
+                   %4 = constant i64[] [{trip}]
+                   %5 = constant bool[] [true]
+                   %6 = constant f32[] [0.5]
+                   %7, %8, %9, %10 = loop %4, %5, %0, %1, %2, %0, %3, %6 carried=4 trips=trips body=graph @body(%0: i64[], %1: bool[],
+                       %2: f32[n], %3: f32[n], %4: f32[n], %5: f32[n], %6: f32[n], %7: f32[]) -> (go: %1, a: %3, b: %2, c: %4, d: %12) {{
+                     %8 = convert %0 to=f32 : f32[]
+                     %9 = mul %8, %7 : f32[]
+                     %10 = broadcast %9 shape=[n] axes=[] : f32[n]
+                     %11 = add %5, %10 : f32[n]
+                     %12 = mul %11, %6 : f32[n]
+                   }} : f32[n], f32[n], f32[n], f32[n]
+                   %11 = dims dims=[trips] scalar=true : i64[]
+                 }}"
+            ),
+            &[0, 1, 5],
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn loops_stop_and_scan() {
+    check(
+        "dim n in 0..
+         dim trips in 0..12 from node
+         graph @t(%0: f32[n, 2]) -> (a: %4, s: %5, t: %6, u: %7, v: %8) {
+           %1 = constant i64[] [9223372036854775807]
+           %2 = constant bool[] [true]
+           %3 = constant i64[] [1]
+           %4, %5, %6, %7 = loop %1, %2, %3, %0 carried=1 trips=trips body=graph @body(%0: i64[], %1: bool[], %2: i64[], %3: f32[n, 2])
+               -> (go: %6, a: %4, s: %9, t: %0, u: %3) {
+             %4 = add %2, %2 : i64[]
+             %5 = constant i64[] [100]
+             %6 = lt %4, %5 : bool[]
+             %7 = convert %4 to=f32 : f32[]
+             %8 = broadcast %7 shape=[n, 2] axes=[] : f32[n, 2]
+             %9 = mul %8, %3 : f32[n, 2]
+           } : i64[], f32[trips, n, 2], i64[trips], f32[trips, n, 2]
+           %8 = transpose %5 perm=[1, 0, 2] : f32[n, trips, 2]
+         }",
+        &[0, 1, 3],
+        1e-5,
+    );
+}
+
+#[test]
+fn loops_within_loops() {
+    check(
+        "dim n in 0..
+         dim outer in 0..5 from node
+         dim inner in 0..5 from node
+         graph @t(%0: f32[n]) -> (a: %4, s: %5) {
+           %1 = constant i64[] [3]
+           %2 = constant bool[] [true]
+           %4, %5 = loop %1, %2, %0 carried=1 trips=outer body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %4, s: %6) {
+             %4, %5 = loop %0, %1, %2 carried=1 trips=inner body=graph @inner(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %3, s: %3) {
+               %3 = sin %2 : f32[n]
+             } : f32[n], f32[inner, n]
+             %6 = reduce %5 op=sum axes=[0] : f32[n]
+           } : f32[n], f32[outer, n]
+         }",
+        &[0, 1, 5],
+        1e-5,
+    );
+}
+
+#[test]
+fn a_scan_past_its_bound_fails() {
+    let text = "dim trips in 0..2 from node
+                graph @t(%0: i64[]) -> (s: %2) {
+                  %1 = constant bool[] [true]
+                  %2 = loop %0, %1 carried=0 trips=trips body=graph @body(%0: i64[], %1: bool[]) -> (go: %1, s: %0) {
+                  } : i64[trips]
+                }";
+    let run = |n: i64| nnc_kernels::interpret::run(&lowered(text), &[(vec![], n.to_le_bytes().to_vec())]);
+    assert_eq!(run(2).expect("room for two")[0].0, [2]);
+    assert_eq!(run(-7).expect("no iteration")[0].0, [0]);
+    assert!(matches!(run(3), Err(nnc_kernels::interpret::RunError::Bound { .. })));
+}
