@@ -189,6 +189,8 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
         Some(Emit::Asm) => nnc_cpu::emit_asm(&program, &options.target).map_err(refused)?,
         Some(Emit::Graph | Emit::Obj) | None => {
             let artifact = compilation.artifact(&program, &model)?;
+            // What the artifact no longer needs is not to add to the memory that linking takes.
+            drop((program, model));
             return Ok(write(arguments, &artifact)?);
         }
     };
