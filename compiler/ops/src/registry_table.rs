@@ -12,6 +12,7 @@ macro_rules! for_each_family {
                 Softplus 1 softplus, Softsign 1 softsign, SwiGLU 28 swiglu, Swish 24 swish,
                 ThresholdedRelu 10 thresholded_relu
             }
+            affine_grid { AffineGrid 20 affine_grid }
             arithmetic {
                 Add 6 add, And 1 and, BitShift 11 bit_shift, BitwiseAnd 18 and, BitwiseOr 18 or, BitwiseXor 18 xor,
                 Div 6 div, Equal 1 equal, Greater 1 greater, GreaterOrEqual 12 greater_or_equal, Less 1 less,
@@ -24,12 +25,14 @@ macro_rules! for_each_family {
             causal_conv { CausalConvWithState 27 causal_conv_with_state }
             center_crop_pad { CenterCropPad 18 center_crop_pad }
             clip { Clip 6 clip }
+            col2im { Col2Im 18 col2im, MaxUnpool 9 max_unpool }
             concat { Concat 4 concat, Split 2 split }
             constant { Constant 1 constant, ConstantOfShape 9 constant_of_shape, EyeLike 9 eye_like }
             control { If 1 if_, Loop 1 loop_, Scan 9 scan }
             conv { Conv 1 conv }
             conv_transpose { ConvTranspose 1 conv_transpose }
             cumulative { CumProd 26 cum_prod, CumSum 11 cum_sum }
+            deform_conv { DeformConv 19 deform_conv }
             det { Det 11 det }
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
@@ -41,6 +44,7 @@ macro_rules! for_each_family {
                 SoftmaxCrossEntropyLoss 12 softmax_cross_entropy_loss
             }
             matmul { Gemm 6 gemm, MatMul 1 matmul }
+            non_max_suppression { NonMaxSuppression 10 non_max_suppression }
             norm {
                 GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,
                 LayerNormalization 17 layer_normalization, LpNormalization 1 lp_normalization,
@@ -66,8 +70,12 @@ macro_rules! for_each_family {
                 ReduceSumSquare 1 reduce_sum_square
             }
             reshape { Flatten 1 flatten, Reshape 5 reshape, Squeeze 1 squeeze, Unsqueeze 1 unsqueeze }
+            resize { Resize 10 resize, Upsample 7 upsample }
+            resize_taps { }
             reverse_sequence { ReverseSequence 10 reverse_sequence }
+            roi_align { RoiAlign 10 roi_align }
             rotary_embedding { RotaryEmbedding 23 rotary_embedding }
+            sampling { GridSample 16 grid_sample }
             scatter { Scatter 9 scatter_elements, ScatterElements 11 scatter_elements, ScatterND 11 scatter_nd }
             select_indices { Compress 9 compress, NonZero 9 non_zero, Unique 11 unique }
             sequence {

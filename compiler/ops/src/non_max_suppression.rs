@@ -1,0 +1,37 @@
+//! NonMaxSuppression (<https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html>), opsets 10 on.
+
+use crate::context::Context;
+use crate::error::Result;
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// The boxes kept, as rows (batch, class, box).
+pub fn non_max_suppression(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (boxes, scores) = (ctx.input(0)?, ctx.input(1)?);
+    ctx.require_rank(boxes, 3, "the boxes")?;
+    ctx.require_rank(scores, 3, "the scores")?;
+    let center = ctx.flag("center_point_box", false)?;
+    // Without a limit nothing is selected; without a score threshold no box is left out for its score.
+    let limit = scalar(ctx, 2, DType::I64, 0.0)?;
+    let iou = scalar(ctx, 3, DType::F32, 0.0)?;
+    let score = scalar(ctx, 4, DType::F32, f64::NEG_INFINITY)?;
+    let boxes = ctx.convert(boxes, DType::F32)?;
+    let scores = ctx.convert(scores, DType::F32)?;
+    let mut most = ctx.dim(scores, 2);
+    if let Some(limit) = ctx.constant_scalar(limit) {
+        most = Dim::min(&most, &Dim::from((limit as i64).max(0)));
+    }
+    let upper = (ctx.dim(scores, 0) * ctx.dim(scores, 1) * most).simplify(ctx.dims());
+    let bound = upper.bounds(ctx.dims()).1;
+    let count = ctx.frame_mut().graph.dims.fresh("selected", 0, bound, Some(upper));
+    Ok(vec![ctx.one(Op::NonMaxSuppression { center, count }, &[boxes, scores, limit, iou, score])?])
+}
+
+fn scalar(ctx: &mut Context, index: usize, dtype: DType, default: f64) -> Result<ValueId> {
+    match ctx.optional_input(index)? {
+        None => Ok(ctx.scalar(dtype, default)),
+        Some(value) => {
+            let value = ctx.reshape(value, &[])?;
+            ctx.convert(value, dtype)
+        }
+    }
+}

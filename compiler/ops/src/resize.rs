@@ -1,0 +1,309 @@
+//! Resize (<https://onnx.ai/onnx/operators/onnx__Resize.html>, opsets 10 on) and Upsample
+//! (<https://onnx.ai/onnx/operators/onnx__Upsample.html>, opsets 7 to 9).
+//!
+//! Interpolation is separable, so axes are resized one after the other: each is a sum of gathers with weights, or a
+//! product with a matrix of weights when a result depends on many elements.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use crate::resize_taps::{Axis, Kernel, Taps};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim, Op, ValueId};
+
+/// More elements than this are summed by a product with a matrix.
+const MOST_GATHERS: usize = 4;
+
+/// What the attributes say.
+struct Method {
+    mode: String,
+    places: String,
+    nearest: String,
+    cubic: f64,
+    antialias: bool,
+    exclude_outside: bool,
+    extrapolation: f64,
+}
+
+/// Where the sizes of the result come from.
+enum Sizes {
+    Scales(ValueId),
+    Sizes(ValueId),
+}
+
+/// Resize of opset 10 on.
+pub fn resize(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let old = ctx.opset() < 11;
+    let method = Method {
+        mode: ctx.string("mode", "nearest")?,
+        places: ctx.string("coordinate_transformation_mode", if old { "asymmetric" } else { "half_pixel" })?,
+        nearest: ctx.string("nearest_mode", if old { "floor" } else { "round_prefer_floor" })?,
+        cubic: ctx.float("cubic_coeff_a", -0.75)?.into(),
+        antialias: ctx.flag("antialias", false)?,
+        exclude_outside: ctx.flag("exclude_outside", false)?,
+        extrapolation: ctx.float("extrapolation_value", 0.0)?.into(),
+    };
+    let given = |ctx: &mut Context, index: usize| -> Result<Option<ValueId>> {
+        // An empty tensor stands for an input left out.
+        Ok(ctx.optional_input(index)?.filter(|&v| !ctx.ty(v).count().is_const(0)))
+    };
+    let (scales, sizes) = if old { (given(ctx, 1)?, None) } else { (given(ctx, 2)?, given(ctx, 3)?) };
+    let roi = if old { None } else { given(ctx, 1)? };
+    let sizes = match (scales, sizes) {
+        (Some(scales), None) => Sizes::Scales(scales),
+        (None, Some(sizes)) => Sizes::Sizes(sizes),
+        _ => return Err(invalid("exactly one of scales and sizes must be given")),
+    };
+    let x = ctx.input(0)?;
+    let rank = ctx.rank(x);
+    let axes: Vec<usize> = match ctx.ints("axes")? {
+        None | Some([]) => (0..rank).collect(),
+        Some(axes) => axes.iter().map(|&a| ctx.axis(a, rank)).collect::<Result<_>>()?,
+    };
+    let policy = ctx.string("keep_aspect_ratio_policy", "stretch")?;
+    let axes = plan(ctx, x, &axes, &sizes, &policy, roi.filter(|_| method.places == "tf_crop_and_resize"))?;
+    Ok(vec![along_axes(ctx, x, &axes, &method)?])
+}
+
+/// Upsample: scales as an attribute until opset 8.
+pub fn upsample(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let scales = if ctx.opset() < 9 {
+        let scales = ctx.floats("scales")?.ok_or_else(|| invalid("attribute `scales` is missing"))?;
+        ctx.constant(nnc_ir::Tensor::from_slice(&[scales.len()], scales))
+    } else {
+        ctx.input(1)?
+    };
+    let method = Method {
+        mode: ctx.string("mode", "nearest")?,
+        places: "asymmetric".into(),
+        nearest: "floor".into(),
+        cubic: -0.75,
+        antialias: false,
+        exclude_outside: false,
+        extrapolation: 0.0,
+    };
+    let axes: Vec<usize> = (0..ctx.rank(x)).collect();
+    let axes = plan(ctx, x, &axes, &Sizes::Scales(scales), "stretch", None)?;
+    Ok(vec![along_axes(ctx, x, &axes, &method)?])
+}
+
+/// The axes that change.
+fn plan(
+    ctx: &mut Context,
+    x: ValueId,
+    axes: &[usize],
+    sizes: &Sizes,
+    policy: &str,
+    roi: Option<ValueId>,
+) -> Result<Vec<Axis>> {
+    let (Sizes::Scales(numbers) | Sizes::Sizes(numbers)) = *sizes;
+    if !ctx.ty(numbers).count().is_const(axes.len() as i64) {
+        return Err(invalid(format!("scales or sizes are {} for {} axes", ctx.show(numbers), axes.len())));
+    }
+    let mut planned = vec![];
+    match *sizes {
+        Sizes::Scales(scales) => {
+            let known = ctx.constant_value(scales).map(|t| t.to_f64s());
+            for (i, &axis) in axes.iter().enumerate() {
+                let input = ctx.dim(x, axis);
+                let output = match known.as_ref().map(|k| k[i]) {
+                    Some(scale) => scaled(ctx, &input, scale)?,
+                    None => ctx.stated_dim(0, axis).ok_or_else(|| {
+                        unsupported("scales must be known at compile time; make them a constant")
+                    })?,
+                };
+                let scale = element(ctx, scales, i)?;
+                planned.push(Axis { axis, input, output, scale, region: None });
+            }
+        }
+        Sizes::Sizes(sizes) => planned = plan_sizes(ctx, x, axes, sizes, policy)?,
+    }
+    if let Some(roi) = roi {
+        if !ctx.ty(roi).count().is_const(2 * axes.len() as i64) {
+            return Err(invalid(format!("roi is {} for {} axes", ctx.show(roi), axes.len())));
+        }
+        for (i, axis) in planned.iter_mut().enumerate() {
+            axis.region = Some((element(ctx, roi, i)?, element(ctx, roi, axes.len() + i)?));
+        }
+    }
+    // Without a scale and a region, nothing moves.
+    planned.retain(|a| a.region.is_some() || a.input != a.output || ctx.constant_scalar(a.scale) != Some(1.0));
+    Ok(planned)
+}
+
+fn plan_sizes(ctx: &mut Context, x: ValueId, axes: &[usize], sizes: ValueId, policy: &str) -> Result<Vec<Axis>> {
+    let stretch = match policy {
+        "stretch" => true,
+        "not_larger" | "not_smaller" => false,
+        other => return Err(invalid(format!("keep_aspect_ratio_policy `{other}` is not known"))),
+    };
+    let wanted = ctx.symbolic(sizes);
+    let mut planned = vec![];
+    let mut common: Option<ValueId> = None;
+    for (i, &axis) in axes.iter().enumerate() {
+        let input = ctx.dim(x, axis);
+        let output = match (&wanted, stretch) {
+            (Some(wanted), true) => wanted[i].clone(),
+            // Replaced below when it can be computed.
+            (Some(_), false) => Dim::ZERO,
+            (None, _) => ctx.stated_dim(0, axis).ok_or_else(|| {
+                unsupported("sizes must be known at compile time; make them a constant, or fix --dim")
+            })?,
+        };
+        let exact = if stretch && input == output { Some(1.0) } else { None };
+        let scale = match exact {
+            Some(one) => ctx.scalar(DType::F64, one),
+            None => {
+                let size = element(ctx, sizes, i)?;
+                let input = ctx.dim_scalar(input.clone())?;
+                let input = ctx.convert(input, DType::F64)?;
+                ctx.div(size, input)?
+            }
+        };
+        common = Some(match common {
+            None => scale,
+            Some(other) => {
+                let op = if policy == "not_larger" { BinaryOp::Min } else { BinaryOp::Max };
+                ctx.binary(op, other, scale)?
+            }
+        });
+        planned.push(Axis { axis, input, output, scale, region: None });
+    }
+    if stretch {
+        return Ok(planned);
+    }
+    let Some(common) = common else { return Ok(planned) };
+    let known = ctx.constant_scalar(common);
+    for axis in &mut planned {
+        axis.scale = common;
+        if wanted.is_some() {
+            let (Some(scale), Some(input)) = (known, axis.input.as_const()) else {
+                return Err(unsupported(format!("{policy} needs fixed sizes; fix the dimensions with --dim")));
+            };
+            axis.output = Dim::from((scale * input as f64 + 0.5) as i64);
+        }
+    }
+    Ok(planned)
+}
+
+/// Element `index` of a vector as an `f64` scalar.
+fn element(ctx: &mut Context, vector: ValueId, index: usize) -> Result<ValueId> {
+    let one = ctx.slice_axis(vector, 0, Dim::from(index), Dim::ONE)?;
+    let one = ctx.reshape(one, &[])?;
+    ctx.convert(one, DType::F64)
+}
+
+/// `floor(size * scale)`.
+fn scaled(ctx: &Context, size: &Dim, scale: f64) -> Result<Dim> {
+    if !(scale.is_finite() && scale > 0.0) {
+        return Err(invalid(format!("the scale {scale} is not positive")));
+    }
+    if let Some(size) = size.as_const() {
+        let scaled = (size as f64 * scale).floor();
+        return if scaled < 1e15 { Ok(Dim::from(scaled as i64)) } else { Err(invalid("the scaled size is too large")) };
+    }
+    // A size that is not known needs a scale that is a ratio.
+    let ratio = (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && (scale * q).fract() == 0.0);
+    let near = (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && ((scale * q).round() as f32 / q as f32) == scale as f32);
+    match ratio.or(near) {
+        Some(q) => Ok((size * Dim::from((scale * q).round() as i64)).floor_div(&Dim::from(q as i64))),
+        None => Err(unsupported(format!(
+            "size `{}` times {scale} is not a fixed size; fix the dimension with --dim",
+            ctx.dims().display(size)
+        ))),
+    }
+}
+
+fn along_axes(ctx: &mut Context, x: ValueId, axes: &[Axis], method: &Method) -> Result<ValueId> {
+    let dtype = ctx.dtype(x);
+    let kernel = match method.mode.as_str() {
+        "nearest" => None,
+        "linear" | "bilinear" => Some(Kernel::Linear),
+        "cubic" => Some(Kernel::Cubic(method.cubic)),
+        other => return Err(invalid(format!("mode `{other}` is not one of nearest, linear, cubic"))),
+    };
+    let work = match dtype {
+        _ if kernel.is_none() => dtype,
+        DType::F64 => DType::F64,
+        _ => DType::F32,
+    };
+    let mut y = ctx.convert(x, work)?;
+    for axis in axes {
+        let place = axis.places(ctx, &method.places)?;
+        let before = y;
+        y = match kernel {
+            None => {
+                let index = axis.nearest(ctx, place, &method.nearest)?;
+                ctx.one(Op::Gather { axis: axis.axis, batch: 0 }, &[before, index])?
+            }
+            Some(kernel) => {
+                let widening = if method.antialias { Some(widening(ctx, axis)?) } else { None };
+                let exclude = method.exclude_outside;
+                let taps = axis.taps(ctx, place, kernel, widening, exclude)?;
+                weighted_sum(ctx, before, axis, taps)?
+            }
+        };
+        if axis.region.is_some() {
+            let outside = axis.outside(ctx, place)?;
+            let outside = along(ctx, outside, axis.axis, ctx.rank(y))?;
+            let value = ctx.scalar(work, method.extrapolation);
+            y = ctx.select(outside, value, y)?;
+        }
+    }
+    ctx.convert(y, dtype)
+}
+
+/// How much wider than its own reach an antialiasing kernel can get.
+fn widening(ctx: &mut Context, axis: &Axis) -> Result<f64> {
+    let scale = match (ctx.constant_scalar(axis.scale), axis.input.as_const(), axis.output.as_const()) {
+        (Some(scale), _, _) => scale,
+        // The size is the scaled size rounded down, so the scale is not less.
+        (None, Some(input), Some(output)) if input > 0 && output > 0 => output as f64 / input as f64,
+        _ => return Err(unsupported("antialias needs fixed sizes; fix the dimensions with --dim")),
+    };
+    Ok(1.0 / scale.clamp(1e-5, 1.0))
+}
+
+/// A vector so that it broadcasts along one axis.
+fn along(ctx: &mut Context, vector: ValueId, axis: usize, rank: usize) -> Result<ValueId> {
+    let mut shape = vec![Dim::ONE; rank];
+    shape[axis] = ctx.dim(vector, 0);
+    ctx.reshape(vector, &shape)
+}
+
+fn weighted_sum(ctx: &mut Context, x: ValueId, axis: &Axis, taps: Taps) -> Result<ValueId> {
+    let (work, rank) = (ctx.dtype(x), ctx.rank(x));
+    if taps.len() <= MOST_GATHERS {
+        let mut sum: Option<ValueId> = None;
+        for (index, weight) in taps {
+            let part = ctx.one(Op::Gather { axis: axis.axis, batch: 0 }, &[x, index])?;
+            let weight = ctx.convert(weight, work)?;
+            let weight = along(ctx, weight, axis.axis, rank)?;
+            let part = ctx.mul(part, weight)?;
+            sum = Some(match sum {
+                None => part,
+                Some(sum) => ctx.add(sum, part)?,
+            });
+        }
+        return sum.ok_or_else(|| invalid("nothing to add"));
+    }
+    // [output, input]: the weights of each result, at the elements they are for.
+    let column = ctx.iota(DType::I64, &[Dim::ONE, axis.input.clone()], 1)?;
+    let mut matrix: Option<ValueId> = None;
+    for (index, weight) in taps {
+        let index = ctx.unsqueeze(index, &[1])?;
+        let weight = ctx.unsqueeze(weight, &[1])?;
+        let here = ctx.binary(BinaryOp::Eq, index, column)?;
+        let zero = ctx.scalar(DType::F64, 0.0);
+        let part = ctx.select(here, weight, zero)?;
+        matrix = Some(match matrix {
+            None => part,
+            Some(sum) => ctx.add(sum, part)?,
+        });
+    }
+    let matrix = matrix.ok_or_else(|| invalid("nothing to add"))?;
+    let matrix = ctx.convert(matrix, work)?;
+    let op = Op::Contract { batch: vec![], contract: vec![(axis.axis, 1)], out: work };
+    let y = ctx.one(op, &[x, matrix])?;
+    ctx.move_axis(y, rank - 1, axis.axis)
+}
