@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: optimize MODEL.onnx [--print] [--strict]".into());
     };
     let start = Instant::now();
-    let model = nnc_onnx::load(Path::new(path), &nnc_onnx::Limits::default())?;
+    let model = nnc_onnx::Model::load(Path::new(path))?;
     let graph = nnc_ops::translate(&model, &nnc_ops::Options::default())?;
     println!("import {:.2?}", start.elapsed());
     let before = counts(&graph);

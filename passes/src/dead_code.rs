@@ -8,10 +8,10 @@ use nnc_ir::graph::Value;
 use nnc_ir::{Graph, Op, Symbol, ValueId};
 use rustc_hash::FxHashMap;
 
-/// Removes unused nodes, then values and constants that are left over. Symbols keep their numbers.
+/// Removes unused nodes and the values left over. Symbols and constants keep their numbers.
 pub fn remove_dead(graph: Graph) -> Graph {
     let live = live_nodes(&graph);
-    let mut new = Graph { name: graph.name, dims: graph.dims, ..Graph::default() };
+    let mut new = Graph { name: graph.name, dims: graph.dims, consts: graph.consts, ..Graph::default() };
     let mut values: Vec<Option<ValueId>> = vec![None; graph.values.len()];
     let mut keep = |new: &mut Graph, old: ValueId| -> ValueId {
         *values[old.index()].get_or_insert_with(|| {
@@ -23,13 +23,8 @@ pub fn remove_dead(graph: Graph) -> Graph {
         let value = keep(&mut new, input);
         new.inputs.push(value);
     }
-    let mut consts = FxHashMap::default();
     for (mut node, _) in graph.nodes.into_iter().zip(live).filter(|(_, live)| *live) {
         node.inputs.iter_mut().chain(&mut node.outputs).for_each(|v| *v = keep(&mut new, *v));
-        if let Op::Constant(id) = &mut node.op {
-            let pool = &mut new.consts;
-            *id = *consts.entry(*id).or_insert_with(|| pool.add(graph.consts.get(*id).clone()));
-        }
         new.nodes.push(node);
     }
     for (name, output) in graph.outputs {
@@ -37,6 +32,31 @@ pub fn remove_dead(graph: Graph) -> Graph {
         new.outputs.push((name, value));
     }
     new
+}
+
+/// Removes unused nodes, and constants that no node holds. Adding a constant to a pool hashes its bytes, so this is
+/// for the end.
+pub fn sweep(graph: Graph) -> Graph {
+    let mut graph = remove_dead(graph);
+    let old = std::mem::take(&mut graph.consts);
+    let mut consts = FxHashMap::default();
+    for node in &graph.nodes {
+        if let Op::Constant(id) = node.op {
+            consts.entry(id).or_insert(id);
+        }
+    }
+    if consts.len() == old.len() {
+        graph.consts = old;
+        return graph;
+    }
+    consts.clear();
+    for node in &mut graph.nodes {
+        if let Op::Constant(id) = &mut node.op {
+            let pool = &mut graph.consts;
+            *id = *consts.entry(*id).or_insert_with(|| pool.add(old.get(*id).clone()));
+        }
+    }
+    graph
 }
 
 /// For each node whether it stays.

@@ -1,7 +1,7 @@
 //! Constant folding: evaluates with the reference interpreter what depends on constants alone.
 //!
 //! Memory stays in check: a result may be no larger than twice the constants it is computed of (or 4 KiB). A broadcast
-//! that grows beyond that stays a broadcast, but operations over it are folded when their own result is small enough,
+//! that repeats its operand stays a broadcast, but operations over it are folded when their own result is small enough,
 //! e.g. weights times a broadcast scale.
 //!
 //! Invariant: results are those of [`nnc_ops::interpret`], so folding changes no value. What fails to evaluate stays
@@ -68,13 +68,11 @@ pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, co
     let Some(base) = args.map(Known::bytes).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?))) else {
         return Known::No;
     };
-    if bytes <= SMALL_BYTES.max(base.saturating_mul(MAX_GROWTH)) {
-        Known::Folded(bytes)
-    } else if matches!(op, Op::Broadcast { .. }) && bytes <= MAX_VIRTUAL_BYTES {
-        Known::Virtual(base)
-    } else {
-        Known::No
+    // That a constant repeats another is worth knowing: rules combine the small ones, kernels read them in place.
+    if matches!(op, Op::Broadcast { .. }) && bytes > base {
+        return if bytes <= MAX_VIRTUAL_BYTES { Known::Virtual(base) } else { Known::No };
     }
+    if bytes <= SMALL_BYTES.max(base.saturating_mul(MAX_GROWTH)) { Known::Folded(bytes) } else { Known::No }
 }
 
 /// A constant expression: data, or the operation that yields it.

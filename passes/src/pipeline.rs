@@ -7,7 +7,7 @@
 //! told, and spends fuel: each rewrite of the e-graph costs one, any other pass costs one. Bisecting over the fuel
 //! finds the rewrite that breaks a model.
 
-use crate::dead_code::remove_dead;
+use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::fold_constants;
 use crate::merge_contracts::merge_contracts;
 use crate::rules::saturate::Report;
@@ -68,7 +68,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_constants) },
     // After `fold_weights`: only constant weights are joined.
     Pass { name: "merge_contracts", stage: Stage::Finish, run: |graph, context| spend(graph, context, merge_contracts) },
-    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, remove_dead) },
+    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, sweep) },
 ];
 
 /// The names of the passes, in order.

@@ -7,7 +7,7 @@ use super::extract::Choice;
 use super::language::{Head, dims_of};
 use super::load::Loaded;
 use egg::Id;
-use nnc_ir::{ConstId, Graph, Node, Op, Symbol, ValueId};
+use nnc_ir::{Graph, Node, Op, Symbol, ValueId};
 use rustc_hash::FxHashMap;
 
 /// Something to place in the new graph.
@@ -24,7 +24,6 @@ struct Emitter<'a> {
     choice: &'a Choice,
     new: Graph,
     values: FxHashMap<Id, ValueId>,
-    consts: FxHashMap<ConstId, ConstId>,
     /// The old nodes that define symbols.
     definers: FxHashMap<Symbol, usize>,
     /// The old node of each leaf.
@@ -56,9 +55,14 @@ pub fn emit(old: &Graph, loaded: &Loaded, choice: &Choice) -> Option<Graph> {
         old,
         loaded,
         choice,
-        new: Graph { name: old.name.clone(), dims: old.dims.clone(), ..Graph::default() },
+        new: Graph {
+            name: old.name.clone(),
+            dims: old.dims.clone(),
+            // Shared with the e-graph, unused ones included: hashing them anew would take longer than rewriting.
+            consts: loaded.net.egraph.analysis.consts.clone(),
+            ..Graph::default()
+        },
         values: FxHashMap::default(),
-        consts: FxHashMap::default(),
         definers: fixed.iter().flat_map(|&i| defined(&old.nodes[i].op).into_iter().map(move |s| (s, i))).collect(),
         leaves: fixed.iter().flat_map(|&i| old.nodes[i].outputs.iter().map(move |&v| (v, i))).collect(),
         placed_leaves: FxHashMap::default(),
@@ -179,20 +183,12 @@ impl Emitter<'_> {
             Head::Value(value) => *self.placed_leaves.get(value)?,
             Head::Op(op) => {
                 let origin = facts.origin.and_then(|i| self.old.nodes.get(i as usize)).map(|n| n.origin.clone());
-                let op = match op {
-                    Op::Constant(old) => {
-                        let pool = &self.loaded.net.egraph.analysis.consts;
-                        let new = &mut self.new.consts;
-                        Op::Constant(*self.consts.entry(*old).or_insert_with(|| new.add(pool.get(*old).clone())))
-                    }
-                    op => op.clone(),
-                };
                 let inputs: Option<Vec<ValueId>> =
                     args.iter().map(|&a| self.values.get(&self.loaded.net.egraph.find(a)).copied()).collect();
                 let name = self.names.get(&id).copied().unwrap_or_default();
                 let output = self.new.add_value((*facts.ty).clone(), name);
                 let node =
-                    Node { op, inputs: inputs?, outputs: vec![output], origin: origin.unwrap_or_default() };
+                    Node { op: op.clone(), inputs: inputs?, outputs: vec![output], origin: origin.unwrap_or_default() };
                 self.new.nodes.push(node);
                 output
             }

@@ -1,0 +1,308 @@
+//! An example or more for every rule: the rule alone must find something to rewrite, and be right.
+
+use super::{all_rules, check, parse};
+
+/// Rule, signature (`%0`, `%1`, ... in order), body. The last value defined is the result.
+const EXAMPLES: &[(&str, &str, &str)] = &[
+    ("neutral-operand", "f32[2, 3]", "%9 = constant f32[2, 3] splat=1\n%10 = mul %0, %9 : f32[2, 3]"),
+    ("neutral-operand", "f32[2]", "%9 = constant f32[2] splat=0\n%10 = sub %0, %9 : f32[2]"),
+    ("neutral-operand", "i32[2]", "%9 = constant i32[2] splat=0\n%10 = or %9, %0 : i32[2]"),
+    ("absorbing-operand", "i32[3]", "%9 = constant i32[3] splat=0\n%10 = mul %0, %9 : i32[3]"),
+    ("equal-operands", "f32[3]", "%10 = max %0, %0 : f32[3]"),
+    ("double-unary", "f32[3]", "%9 = neg %0 : f32[3]\n%10 = neg %9 : f32[3]"),
+    ("double-unary", "f32[3]", "%9 = floor %0 : f32[3]\n%10 = round %9 : f32[3]"),
+    ("convert-same", "f32[3]", "%10 = convert %0 to=f32 : f32[3]"),
+    ("convert-back", "i8[3]", "%9 = convert %0 to=f32 : f32[3]\n%10 = convert %9 to=i8 : i8[3]"),
+    ("bitcast-twice", "i32[3]", "%9 = bitcast %0 to=f32 : f32[3]\n%10 = bitcast %9 to=i32 : i32[3]"),
+    ("select-known", "f32[3], f32[3]", "%9 = constant bool[3] splat=true\n%10 = select %9, %0, %1 : f32[3]"),
+    ("select-known", "f32[3], bool[3]", "%10 = select %1, %0, %0 : f32[3]"),
+    ("select-not", "f32[3], bool[3], f32[3]", "%9 = not %1 : bool[3]\n%10 = select %9, %0, %2 : f32[3]"),
+    ("reshape-same", "f32[3]", "%10 = reshape %0 shape=[3] : f32[3]"),
+    ("reshape-reshape", "f32[6]", "%9 = reshape %0 shape=[2, 3] : f32[2, 3]\n%10 = reshape %9 shape=[3, 2] : f32[3, 2]"),
+    (
+        "transpose-transpose",
+        "f32[2, 3, 4]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = transpose %9 perm=[2, 0, 1] : f32[3, 4, 2]",
+    ),
+    ("transpose-units", "f32[2, 1, 3]", "%10 = transpose %0 perm=[1, 0, 2] : f32[1, 2, 3]"),
+    ("broadcast-same", "f32[2, 3]", "%10 = broadcast %0 shape=[2, 3] axes=[0, 1] : f32[2, 3]"),
+    ("slice-all", "f32[2, 3]", "%10 = slice %0 starts=[0, 0] sizes=[2, 3] steps=[1, 1] : f32[2, 3]"),
+    (
+        "slice-slice",
+        "f32[9]",
+        "%9 = slice %0 starts=[8] sizes=[4] steps=[-2] : f32[4]\n%10 = slice %9 starts=[1] sizes=[2] steps=[2] : f32[2]",
+    ),
+    (
+        "slice-concat",
+        "f32[2, 3], f32[2, 4]",
+        "%9 = concat %0, %1 axis=1 : f32[2, 7]\n%10 = slice %9 starts=[0, 4] sizes=[2, 2] steps=[1, 1] : f32[2, 2]",
+    ),
+    ("concat-one", "f32[2, 3]", "%10 = concat %0 axis=1 : f32[2, 3]"),
+    ("concat-one", "f32[2, 3], f32[2, 0]", "%10 = concat %0, %1 axis=1 : f32[2, 3]"),
+    ("concat-concat", "f32[2], f32[3]", "%9 = concat %0, %1 axis=0 : f32[5]\n%10 = concat %9, %0 axis=0 : f32[7]"),
+    ("square", "f32[3]", "%9 = constant f32[3] splat=2\n%10 = pow %0, %9 : f32[3]"),
+    ("recip-power", "f32[3]", "%9 = constant f32[3] splat=-1\n%10 = pow %0, %9 : f32[3]"),
+    ("divide-by-power-of-two", "f32[3]", "%9 = constant f32[3] splat=8\n%10 = div %0, %9 : f32[3]"),
+    ("add-negated", "f32[3], f32[3]", "%9 = neg %1 : f32[3]\n%10 = add %0, %9 : f32[3]"),
+    ("add-negated", "f32[3], f32[3]", "%9 = neg %1 : f32[3]\n%10 = sub %0, %9 : f32[3]"),
+    ("negate-difference", "f32[3], f32[3]", "%9 = sub %0, %1 : f32[3]\n%10 = neg %9 : f32[3]"),
+    ("multiply-by-minus-one", "f32[3]", "%9 = constant f32[3] splat=-1\n%10 = mul %9, %0 : f32[3]"),
+    (
+        "clamp-twice",
+        "f32[3]",
+        "%8 = constant f32[3] splat=0\n%9 = constant f32[3] splat=0.5\n%10 = max %0, %8 : f32[3]\n%11 = max %10, %9 : f32[3]",
+    ),
+    ("broadcast-squeeze", "f32[1, 3]", "%10 = broadcast %0 shape=[4, 2, 3] axes=[0, 2] : f32[4, 2, 3]"),
+    (
+        "broadcast-broadcast",
+        "f32[3]",
+        "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = broadcast %9 shape=[2, 4, 3] axes=[0, 2] : f32[2, 4, 3]",
+    ),
+    ("broadcast-units", "f32[3]", "%10 = broadcast %0 shape=[1, 3, 1] axes=[1] : f32[1, 3, 1]"),
+    ("elementwise-broadcast", "f32[3]", "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = exp %9 : f32[2, 3]"),
+    (
+        "elementwise-broadcast",
+        "f32[3], f32[2]",
+        "%8 = broadcast %0 shape=[2, 4, 3] axes=[2] : f32[2, 4, 3]\n%9 = broadcast %1 shape=[2, 4, 3] axes=[0] : f32[2, 4, 3]\n%10 = sub %8, %9 : f32[2, 4, 3]",
+    ),
+    (
+        "transpose-broadcast",
+        "f32[2, 3]",
+        "%9 = broadcast %0 shape=[2, 4, 3] axes=[0, 2] : f32[2, 4, 3]\n%10 = transpose %9 perm=[2, 1, 0] : f32[3, 4, 2]",
+    ),
+    (
+        "reshape-broadcast",
+        "f32[6, 2]",
+        "%9 = broadcast %0 shape=[6, 4, 2] axes=[0, 2] : f32[6, 4, 2]\n%10 = reshape %9 shape=[2, 3, 2, 2, 2] : f32[2, 3, 2, 2, 2]",
+    ),
+    (
+        "slice-broadcast",
+        "f32[3]",
+        "%9 = broadcast %0 shape=[3, 5] axes=[0] : f32[3, 5]\n%10 = slice %9 starts=[1, 4] sizes=[2, 3] steps=[1, -1] : f32[2, 3]",
+    ),
+    ("reduce-broadcast", "f32[3]", "%9 = broadcast %0 shape=[3, 5] axes=[0] : f32[3, 5]\n%10 = reduce %9 op=max axes=[1] : f32[3]"),
+    (
+        "concat-splat",
+        "f32[2]",
+        "%7 = constant f32[2] splat=3\n%8 = constant f32[] splat=3\n%9 = broadcast %8 shape=[5000] axes=[] : f32[5000]\n%10 = concat %7, %9 axis=0 : f32[5002]",
+    ),
+    ("shrink-splat", "f32[2]", "%9 = constant f32[2] splat=3\n%10 = add %0, %9 : f32[2]"),
+    ("elementwise-reshape", "f32[6]", "%9 = reshape %0 shape=[2, 3] : f32[2, 3]\n%10 = exp %9 : f32[2, 3]"),
+    (
+        "elementwise-reshape",
+        "f32[2, 3], f32[3]",
+        "%8 = reshape %0 shape=[1, 2, 3] : f32[1, 2, 3]\n%9 = broadcast %1 shape=[1, 2, 3] axes=[2] : f32[1, 2, 3]\n%10 = add %8, %9 : f32[1, 2, 3]",
+    ),
+    ("elementwise-reshape", "f32[4, 3], f32[3]",
+        "%8 = reshape %0 shape=[2, 2, 3] : f32[2, 2, 3]\n%9 = broadcast %1 shape=[2, 2, 3] axes=[2] : f32[2, 2, 3]\n%10 = mul %9, %8 : f32[2, 2, 3]"),
+    ("reduce-reshape", "f32[2, 6, 4]", "%9 = reshape %0 shape=[2, 3, 2, 4] : f32[2, 3, 2, 4]\n%10 = reduce %9 op=sum axes=[1, 2] : f32[2, 4]"),
+    ("reduce-reshape", "f32[2, 1, 4]", "%10 = reduce %0 op=sum axes=[1] : f32[2, 4]"),
+    ("reduce-reshape", "f32[2, 1, 4]", "%10 = reduce %0 op=sum axes=[1, 2] : f32[2]"),
+    (
+        "contract-reshape",
+        "f32[2, 3, 4], f32[4, 5]",
+        "%9 = reshape %0 shape=[6, 4] : f32[6, 4]\n%10 = contract %9, %1 batch=[] contract=[(1, 0)] out=f32 : f32[6, 5]",
+    ),
+    (
+        "slice-reshape",
+        "f32[6, 4]",
+        "%9 = reshape %0 shape=[6, 2, 2] : f32[6, 2, 2]\n%10 = slice %9 starts=[1, 0, 0] sizes=[3, 2, 2] steps=[1, 1, 1] : f32[3, 2, 2]",
+    ),
+    (
+        "concat-reshape",
+        "f32[2, 3], f32[4, 3]",
+        "%8 = reshape %0 shape=[2, 1, 3] : f32[2, 1, 3]\n%9 = reshape %1 shape=[4, 1, 3] : f32[4, 1, 3]\n%10 = concat %8, %9 axis=0 : f32[6, 1, 3]",
+    ),
+    ("elementwise-transpose", "f32[2, 3]", "%9 = transpose %0 perm=[1, 0] : f32[3, 2]\n%10 = exp %9 : f32[3, 2]"),
+    (
+        "elementwise-transpose",
+        "f32[2, 3, 4], f32[4, 2, 3]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = sub %1, %9 : f32[4, 2, 3]",
+    ),
+    (
+        "concat-transpose",
+        "f32[2, 3, 4], f32[5, 3, 4]",
+        "%8 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%9 = transpose %1 perm=[2, 0, 1] : f32[4, 5, 3]\n%10 = concat %8, %9 axis=1 : f32[4, 7, 3]",
+    ),
+    (
+        "reduce-transpose",
+        "f32[2, 3, 4, 5]",
+        "%9 = transpose %0 perm=[3, 1, 0, 2] : f32[5, 3, 2, 4]\n%10 = reduce %9 op=sum axes=[1, 3] : f32[5, 2]",
+    ),
+    (
+        "reduce-transpose",
+        "f32[2, 3, 4]",
+        "%9 = transpose %0 perm=[2, 1, 0] : f32[4, 3, 2]\n%10 = arg_reduce %9 axis=1 max=true last=false : i64[4, 2]",
+    ),
+    (
+        "along-axis-transpose",
+        "f32[2, 3, 4]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = cumulative %9 op=sum axis=2 exclusive=false reverse=true : f32[4, 2, 3]",
+    ),
+    (
+        "broadcast-transpose",
+        "f32[2, 3, 4]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = broadcast %9 shape=[4, 5, 2, 3] axes=[0, 2, 3] : f32[4, 5, 2, 3]",
+    ),
+    (
+        "contract-transpose",
+        "f32[2, 3, 4, 5], f32[2, 4, 6, 5]",
+        "%9 = transpose %0 perm=[1, 0, 2, 3] : f32[3, 2, 4, 5]\n%10 = contract %9, %1 batch=[(1, 0)] contract=[(3, 3)] out=f32 : f32[2, 3, 4, 4, 6]",
+    ),
+    (
+        "contract-transpose",
+        "f32[4, 5], f32[2, 3, 5]",
+        "%9 = transpose %1 perm=[1, 2, 0] : f32[3, 5, 2]\n%10 = contract %0, %9 batch=[] contract=[(1, 1)] out=f32 : f32[4, 3, 2]",
+    ),
+    (
+        "transpose-contract",
+        "f32[2, 3, 4, 5], f32[2, 3, 5, 6]",
+        "%9 = contract %0, %1 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[2, 3, 4, 6]\n%10 = transpose %9 perm=[1, 0, 2, 3] : f32[3, 2, 4, 6]",
+    ),
+    (
+        "transpose-contract",
+        "f32[5, 6]",
+        "%8 = constant f32[4, 5] random=3\n%9 = contract %8, %0 batch=[] contract=[(1, 0)] out=f32 : f32[4, 6]\n%10 = transpose %9 perm=[1, 0] : f32[6, 4]",
+    ),
+    (
+        "reshape-transpose",
+        "f32[2, 1, 1, 4]",
+        "%9 = transpose %0 perm=[0, 3, 1, 2] : f32[2, 4, 1, 1]\n%10 = reshape %9 shape=[2, 4] : f32[2, 4]",
+    ),
+    (
+        "reshape-transpose",
+        "f32[2, 3, 4, 6]",
+        "%9 = transpose %0 perm=[3, 1, 2, 0] : f32[6, 3, 4, 2]\n%10 = reshape %9 shape=[2, 3, 12, 1, 2] : f32[2, 3, 12, 1, 2]",
+    ),
+    (
+        "slice-transpose",
+        "f32[2, 3, 4]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = slice %9 starts=[3, 0, 1] sizes=[2, 2, 2] steps=[-2, 1, 1] : f32[2, 2, 2]",
+    ),
+    (
+        "pad-transpose",
+        "f32[2, 3, 4], f32[]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 3]\n%10 = pad %9, %1 low=[1, 0, 2] high=[0, 3, 0] mode=constant : f32[5, 5, 5]",
+    ),
+    (
+        "gather-transpose",
+        "f32[4, 3, 5], i64[2, 2]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[5, 4, 3]\n%10 = gather %9, %1 axis=1 batch=0 : f32[5, 2, 2, 3]",
+    ),
+    (
+        "reduce-reduce",
+        "f32[2, 3, 4, 5]",
+        "%9 = reduce %0 op=max axes=[1] : f32[2, 4, 5]\n%10 = reduce %9 op=max axes=[0, 2] : f32[4]",
+    ),
+    ("pad-nothing", "f32[2, 3], f32[]", "%10 = pad %0, %1 low=[0, 0] high=[0, 0] mode=edge : f32[2, 3]"),
+    (
+        "pad-pad",
+        "f32[2, 3], f32[]",
+        "%9 = pad %0, %1 low=[1, 0] high=[0, 2] mode=constant : f32[3, 5]\n%10 = pad %9, %1 low=[1, 1] high=[1, 0] mode=constant : f32[5, 6]",
+    ),
+    (
+        "conv-pad",
+        "f32[1, 4, 5, 2], f32[3, 3, 2, 2]",
+        "%8 = constant f32[] splat=0\n%9 = pad %0, %8 low=[0, 1, 2, 0] high=[0, 1, 0, 0] mode=constant : f32[1, 6, 7, 2]\n%10 = conv %9, %1 window={ size=[3, 3] strides=[1, 2] dilations=[1, 1] pad_low=[0, 1] pad_high=[0, 0] } groups=1 out=f32 : f32[1, 4, 3, 2]",
+    ),
+    (
+        "pool-pad",
+        "f32[1, 4, 2]",
+        "%8 = constant f32[] splat=-inf\n%9 = pad %0, %8 low=[0, 1, 0] high=[0, 1, 0] mode=constant : f32[1, 6, 2]\n%10 = pool %9 op=max window={ size=[3] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } : f32[1, 4, 2]",
+    ),
+    ("divide-by-constant", "f32[3]", "%9 = constant f32[3] [3, 5, 7]\n%10 = div %0, %9 : f32[3]"),
+    ("power-half", "f32[3]", "%8 = abs %0 : f32[3]\n%9 = constant f32[3] splat=0.5\n%10 = pow %8, %9 : f32[3]"),
+    ("cube", "f32[3]", "%9 = constant f32[3] splat=3\n%10 = pow %0, %9 : f32[3]"),
+    (
+        "merge-factors",
+        "f32[3]",
+        "%8 = constant f32[3] [3, 5, 7]\n%9 = mul %8, %0 : f32[3]\n%10 = constant f32[3] [2, 1, 0.5]\n%11 = mul %9, %10 : f32[3]",
+    ),
+    (
+        "merge-addends",
+        "f32[3]",
+        "%8 = constant f32[3] [3, 5, 7]\n%9 = add %8, %0 : f32[3]\n%10 = constant f32[3] [2, 1, 0.5]\n%11 = add %9, %10 : f32[3]",
+    ),
+    (
+        "offset-then-scale",
+        "f32[4, 3]",
+        "%5 = constant f32[3, 2] random=3\n%6 = constant f32[4, 2] random=4\n%7 = constant f32[4, 2] random=5\n%8 = contract %0, %5 batch=[] contract=[(1, 0)] out=f32 : f32[4, 2]\n%9 = sub %8, %6 : f32[4, 2]\n%10 = mul %9, %7 : f32[4, 2]",
+    ),
+    (
+        "conv-scale",
+        "f32[1, 4, 6]",
+        "%6 = constant f32[2, 3, 4] random=3\n%7 = constant f32[4] random=5\n%8 = conv %0, %6 window={ size=[2] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=2 out=f32 : f32[1, 3, 4]\n%9 = broadcast %7 shape=[1, 3, 4] axes=[2] : f32[1, 3, 4]\n%10 = mul %8, %9 : f32[1, 3, 4]",
+    ),
+    (
+        "contract-scale",
+        "f32[4, 3]",
+        "%6 = constant f32[3, 2] random=3\n%7 = constant f32[2] random=5\n%8 = contract %0, %6 batch=[] contract=[(1, 0)] out=f32 : f32[4, 2]\n%9 = broadcast %7 shape=[4, 2] axes=[1] : f32[4, 2]\n%10 = mul %8, %9 : f32[4, 2]",
+    ),
+];
+
+/// The whole text of an example.
+pub(super) fn text(signature: &str, body: &str) -> String {
+    let mut inputs = vec![];
+    let mut depth = 0;
+    let mut start = 0;
+    for (i, c) in signature.char_indices().chain([(signature.len(), ',')]) {
+        match c {
+            '[' => depth += 1,
+            ']' => depth -= 1,
+            ',' if depth == 0 => {
+                inputs.push(format!("%{} x{}: {}", inputs.len(), inputs.len(), signature[start..i].trim()));
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = body.lines().last().unwrap_or_default();
+    let result = last.split_whitespace().next().unwrap_or_default();
+    format!("graph @test({}) -> (y: {result}) {{\n{body}\n}}\n", inputs.join(", "))
+}
+
+#[test]
+fn each_rule_alone() {
+    let mut failures = vec![];
+    for (name, signature, body) in EXAMPLES {
+        let graph = parse(&text(signature, body));
+        let rules: Vec<_> = all_rules().into_iter().filter(|rule| rule.name == *name).collect();
+        assert_eq!(rules.len(), 1, "rules called {name}");
+        for seed in 1..4 {
+            match check(&graph, &rules, seed) {
+                Ok(applied) if applied.contains_key(name) => {}
+                Ok(_) => failures.push(format!("{name} does not apply to\n{body}")),
+                Err(error) => failures.push(format!("{name}: {error}\nin\n{body}")),
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn each_rule_has_an_example() {
+    // Small constants are evaluated while loading, so `evaluate` needs what only rewriting makes constant.
+    let without: Vec<_> = all_rules()
+        .iter()
+        .map(|rule| rule.name)
+        .filter(|name| *name != "evaluate" && !EXAMPLES.iter().any(|e| e.0 == *name))
+        .collect();
+    assert!(without.is_empty(), "{without:?}");
+}
+
+#[test]
+fn all_rules_together() {
+    for (name, signature, body) in EXAMPLES {
+        let graph = parse(&text(signature, body));
+        if let Err(error) = check(&graph, &all_rules(), 7) {
+            panic!("{name}: {error}\nin\n{body}");
+        }
+    }
+}
+
+#[test]
+fn evaluates_what_becomes_constant() {
+    let body = "%7 = constant bool[3] splat=true\n%8 = constant f32[3] random=1\n%9 = select %7, %8, %0 : f32[3]\n%10 = exp %9 : f32[3]";
+    let applied = check(&parse(&text("f32[3]", body)), &all_rules(), 1).unwrap();
+    assert!(applied.contains_key("evaluate"), "{applied:?}");
+}
