@@ -3,7 +3,7 @@
 //! opsets 9 on); all opsets but for that.
 //!
 //! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
-//! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
+//! is its taken branch; one whose branches differ in size does both. A Loop whose carried values change shape is unrolled when its iterations are known.
 
 use crate::context::Context;
 use crate::error::{Error, Result, invalid, unsupported};
@@ -38,21 +38,58 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
         }
         branch.graph
     });
-    for ((name, a), (_, b)) in then.outputs.iter().zip(&otherwise.outputs) {
-        if then.ty(*a) != otherwise.ty(*b) {
-            let (a, b) = (then.ty(*a), otherwise.ty(*b));
-            let show = |ty: &TensorType| format!("{}{}", ty.dtype, ctx.show_shape(&ty.shape));
-            return Err(unsupported(format!(
-                "output `{name}` is {} in one branch and {} in the other; make the condition a constant, or the \
-                 shapes equal",
-                show(a),
-                show(b)
-            )));
-        }
+    let differ = |((_, a), (_, b)): (&(String, ValueId), &(String, ValueId))| then.ty(*a) != otherwise.ty(*b);
+    if then.outputs.iter().zip(&otherwise.outputs).any(differ) {
+        return both(ctx, condition);
     }
     let op = Op::If { then: Box::new(then), otherwise: Box::new(otherwise) };
     let inputs: Vec<ValueId> = std::iter::once(condition).chain(captured).collect();
     ctx.push(op, &inputs)
+}
+
+/// Both branches, of whose results the condition picks one: for branches whose results differ in size, which no graph
+/// can say of an If. They differ in one axis; of each branch as much is taken along it as the condition wants.
+fn both(ctx: &mut Context, condition: ValueId) -> Result<Vec<ValueId>> {
+    let (then, otherwise) = (ctx.subgraph("then_branch")?, ctx.subgraph("else_branch")?);
+    let then_results = ctx.inline(then, &[])?;
+    let else_results = ctx.inline(otherwise, &[])?;
+    let mut holds: Option<Dim> = None;
+    let mut results = vec![];
+    for (i, (&a, &b)) in then_results.iter().zip(&else_results).enumerate() {
+        if ctx.ty(a) == ctx.ty(b) {
+            results.push(ctx.select(condition, a, b)?);
+            continue;
+        }
+        let (shape_a, shape_b) = (ctx.shape(a), ctx.shape(b));
+        let differing: Vec<usize> = (0..shape_a.len()).filter(|&axis| shape_a.get(axis) != shape_b.get(axis)).collect();
+        let (true, true, &[axis]) = (ctx.dtype(a) == ctx.dtype(b), shape_a.len() == shape_b.len(), &differing[..])
+        else {
+            return Err(unsupported(format!(
+                "output `{}` is {} in one branch and {} in the other; make the condition a constant, or the shapes \
+                 equal in all axes but one",
+                then.outputs[i].name,
+                ctx.show(a),
+                ctx.show(b)
+            )));
+        };
+        let holds = match &holds {
+            Some(holds) => holds,
+            None => {
+                let number = ctx.convert(condition, DType::I64)?;
+                holds.insert(ctx.bind_dim(number, None, Some(Dim::ONE))?)
+            }
+        };
+        let size_a = holds.select(&shape_a[axis], &Dim::ZERO);
+        let size_b = holds.select(&Dim::ZERO, &shape_b[axis]);
+        let mut parts = vec![];
+        for (value, size) in [(a, size_a), (b, size_b)] {
+            if !size.is_const(0) {
+                parts.push(ctx.slice_axis(value, axis, Dim::ZERO, size)?);
+            }
+        }
+        results.push(ctx.concat(&parts, axis)?);
+    }
+    Ok(results)
 }
 
 /// A subgraph repeated a number of times, or while a condition holds.
@@ -287,11 +324,21 @@ mod tests {
         let inputs = sketch().given("x", &[2], &[1.0f32, 2.0]).initializer("c", Bool, &[1], vec![0]);
         let graph = conditional(inputs).translate();
         assert!(graph.is_ok_and(|g| g.nodes.len() == 1));
-        let then = sketch().node("Identity", "x -> t").output("t");
-        let otherwise = sketch().node("ReduceMax", "x -> e").output("e");
-        let sketch = sketch().input("x", Float, "2").input("c", Bool, "");
-        let sketch = sketch.node("If", "c -> y").graph("then_branch", then).graph("else_branch", otherwise).output("y");
-        assert!(sketch.result_type().contains("is f32[2] in one branch and f32[1] in the other"));
+    }
+
+    #[test]
+    fn if_of_different_sizes() {
+        let choice = |sketch: Sketch, operator: &str, condition| {
+            let then = self::sketch().node("Identity", "x -> t").output("t");
+            let otherwise = self::sketch().node(operator, "x -> e").int("keepdims", 1).output("e");
+            let sketch = sketch.given_bools("c", &[], &[condition]).node("If", "c -> y");
+            sketch.graph("then_branch", then).graph("else_branch", otherwise).output("y").run()
+        };
+        let line = || sketch().given("x", &[2], &[1.0f32, 2.0]);
+        assert_eq!(choice(line(), "ReduceMax", 1), "f32[2] 1 2");
+        assert_eq!(choice(line(), "ReduceMax", 0), "f32[1] 2");
+        let square = sketch().given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
+        assert!(choice(square, "ReduceMax", 0).contains("is f32[2, 2] in one branch and f32[1, 1] in the other"));
     }
 
     /// Doubles `s` in each iteration and scans it out.
