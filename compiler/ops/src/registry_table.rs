@@ -39,10 +39,12 @@ macro_rules! for_each_family {
             gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }
             identity { Dropout 6 dropout, Identity 1 identity }
             integer_matmul { MatMulInteger 10 matmul_integer, QLinearMatMul 10 q_linear_matmul }
+            linear_attention { LinearAttention 27 linear_attention }
             loss {
                 NegativeLogLikelihoodLoss 12 negative_log_likelihood_loss,
                 SoftmaxCrossEntropyLoss 12 softmax_cross_entropy_loss
             }
+            lrn { LRN 1 lrn }
             matmul { Gemm 6 gemm, MatMul 1 matmul }
             non_max_suppression { NonMaxSuppression 10 non_max_suppression }
             norm {
@@ -61,6 +63,11 @@ macro_rules! for_each_family {
                 QuantizeLinear 10 quantize_linear
             }
             quantized_conv { ConvInteger 10 conv_integer, QLinearConv 10 q_linear_conv }
+            random {
+                Bernoulli 15 bernoulli, Multinomial 7 multinomial, RandomNormal 1 random_normal,
+                RandomNormalLike 1 random_normal_like, RandomUniform 1 random_uniform,
+                RandomUniformLike 1 random_uniform_like
+            }
             range { Range 11 range }
             recurrent { GRU 7 gru, LSTM 7 lstm, RNN 7 rnn }
             reduce {
@@ -88,6 +95,7 @@ macro_rules! for_each_family {
             shape { Shape 1 shape, Size 1 size }
             slice { Slice 1 slice }
             softmax { Hardmax 1 hardmax, LogSoftmax 1 log_softmax, Softmax 1 softmax }
+            spectral { DFT 17 dft, STFT 17 stft }
             tensor_scatter { TensorScatter 24 tensor_scatter }
             top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
             transpose { DepthToSpace 1 depth_to_space, SpaceToDepth 1 space_to_depth, Transpose 1 transpose }
@@ -99,6 +107,10 @@ macro_rules! for_each_family {
                 Tanh 6 tanh
             }
             window { }
+            window_function {
+                BlackmanWindow 17 blackman, HammingWindow 17 hamming, HannWindow 17 hann,
+                MelWeightMatrix 17 mel_weight_matrix
+            }
         }
     };
 }

@@ -1,0 +1,199 @@
+//! Fourier transforms as products with constant matrices: DFT (<https://onnx.ai/onnx/operators/onnx__DFT.html>) and STFT
+//! (<https://onnx.ai/onnx/operators/onnx__STFT.html>), opsets 17 on.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
+
+/// The most elements of a transform's matrix.
+const MOST_ELEMENTS: usize = 1 << 26;
+
+/// A transform of length `length`.
+#[derive(Clone, Copy, Debug)]
+struct Transform {
+    length: usize,
+    onesided: bool,
+    inverse: bool,
+}
+
+impl Transform {
+    fn new(length: i64, onesided: bool, inverse: bool) -> Result<Transform> {
+        match usize::try_from(length).ok().filter(|&n| n > 0) {
+            Some(length) => Ok(Transform { length, onesided, inverse }),
+            None => Err(invalid(format!("the length {length} of the transform is not positive"))),
+        }
+    }
+
+    /// How many elements the result has along the axis, and how many parts (real, imaginary) each.
+    fn result(self) -> (usize, usize) {
+        match (self.onesided, self.inverse) {
+            (true, false) => (self.length / 2 + 1, 2),
+            (true, true) => (self.length, 1),
+            (false, _) => (self.length, 2),
+        }
+    }
+
+    /// How many input elements count.
+    fn input(self) -> usize {
+        if self.onesided && self.inverse { self.length / 2 + 1 } else { self.length }
+    }
+
+    /// `[inputs, input parts, results, result parts]`.
+    fn matrix(self, dtype: DType, inputs: usize, parts: usize) -> Result<Tensor> {
+        let (results, result_parts) = self.result();
+        let total = inputs.checked_mul(results).and_then(|n| n.checked_mul(parts * result_parts));
+        if total.is_none_or(|n| n > MOST_ELEMENTS) {
+            return Err(unsupported(format!("a transform of length {} is too long", self.length)));
+        }
+        let n = self.length;
+        let angle = std::f64::consts::TAU / n as f64;
+        let mut values = vec![];
+        for input in 0..inputs {
+            // Real signals have each frequency twice, but for the first and the middle one.
+            let mut factor = if self.inverse { 1.0 / n as f64 } else { 1.0 };
+            if self.onesided && self.inverse && input != 0 && 2 * input != n {
+                factor *= 2.0;
+            }
+            for part in 0..parts {
+                for result in 0..results {
+                    let (sin, cos) = (angle * ((input * result) % n) as f64).sin_cos();
+                    let sin = if self.inverse { sin } else { -sin };
+                    // (a + ib) (cos + i sin)
+                    let pair = if part == 0 { [cos, sin] } else { [-sin, cos] };
+                    values.extend(pair[..result_parts].iter().map(|v| v * factor));
+                }
+            }
+        }
+        Ok(Tensor::from_f64s(dtype, &[inputs, parts, results, result_parts], &values))
+    }
+
+    /// The transform of `x` along `axis`; its last axis holds the parts. `window` scales the inputs.
+    fn apply(self, ctx: &mut Context, x: ValueId, axis: usize, window: Option<ValueId>) -> Result<ValueId> {
+        let rank = ctx.rank(x);
+        let dtype = ctx.dtype(x);
+        let work = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+        let parts = match ctx.dim(x, rank - 1).as_const() {
+            Some(parts @ (1 | 2)) => parts as usize,
+            _ => return Err(invalid(format!("the last axis of {} must have size 1 or 2", ctx.show(x)))),
+        };
+        let Some(size) = ctx.dim(x, axis).as_const().and_then(|n| usize::try_from(n).ok()) else {
+            return Err(unsupported("the transformed axis must have a fixed size; fix it with --dim"));
+        };
+        let inputs = size.min(self.input());
+        let x = ctx.convert(x, work)?;
+        let x = ctx.slice_axis(x, axis, Dim::ZERO, Dim::from(inputs))?;
+        let matrix = self.matrix(work, inputs, parts)?;
+        let mut matrix = ctx.constant(matrix);
+        if let Some(window) = window {
+            let window = ctx.convert(window, work)?;
+            let window = ctx.slice_axis(window, 0, Dim::ZERO, Dim::from(inputs))?;
+            let window = ctx.unsqueeze(window, &[1, 2, 3])?;
+            matrix = ctx.mul(matrix, window)?;
+        }
+        let op = Op::Contract { batch: vec![], contract: vec![(axis, 0), (rank - 1, 1)], out: work };
+        let y = ctx.one(op, &[x, matrix])?;
+        let y = ctx.move_axis(y, rank - 2, axis)?;
+        ctx.convert(y, dtype)
+    }
+}
+
+/// The discrete Fourier transform along one axis.
+pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let rank = ctx.rank(x);
+    if rank < 2 {
+        return Err(invalid("the input must have an axis to transform and one of parts"));
+    }
+    let inverse = ctx.flag("inverse", false)?;
+    let onesided = ctx.flag("onesided", false)?;
+    let length = match ctx.optional_input(1)? {
+        Some(length) => Some(ctx.require_scalar(length, "dft_length")? as i64),
+        None => None,
+    };
+    let axis_input = if ctx.opset() < 20 { None } else { ctx.optional_input(2)? };
+    let axis = match axis_input {
+        Some(axis) => ctx.constant_scalar(axis).map(|a| a as i64),
+        None if ctx.opset() < 20 => Some(ctx.int("axis", 1)?),
+        None => Some(-2),
+    };
+    let along = |ctx: &mut Context, axis: usize| -> Result<Transform> {
+        let size = ctx.dim(x, axis).as_const();
+        let natural = if onesided && inverse { size.map(|n| 2 * (n - 1)) } else { size };
+        let length = length.or(natural);
+        let length = length.ok_or_else(|| unsupported("the transformed axis must have a fixed size; fix it with --dim"))?;
+        Transform::new(length, onesided, inverse)
+    };
+    if let Some(axis) = axis {
+        let axis = ctx.axis(axis, rank)?;
+        if axis == rank - 1 {
+            return Err(invalid("the last axis holds the parts, it cannot be transformed"));
+        }
+        let transform = along(ctx, axis)?;
+        return Ok(vec![transform.apply(ctx, x, axis, None)?]);
+    }
+    // An axis that only the run knows: the run picks among those that give the stated shape.
+    let Some(axis) = axis_input else { return Err(invalid("the axis is missing")) };
+    let axis = ctx.reshape(axis, &[])?;
+    let axis = ctx.normalize_index(axis, &Dim::from(rank))?;
+    let stated = ctx.stated_shape(0, "the axis")?;
+    let mut result: Option<ValueId> = None;
+    for candidate in 0..rank - 1 {
+        let Ok(transform) = along(ctx, candidate) else { continue };
+        let mut shape = ctx.shape(x);
+        let (size, parts) = transform.result();
+        (shape[candidate], shape[rank - 1]) = (Dim::from(size), Dim::from(parts));
+        if shape != stated {
+            continue;
+        }
+        let y = transform.apply(ctx, x, candidate, None)?;
+        result = Some(match result {
+            None => y,
+            Some(other) => {
+                let chosen = ctx.binary_scalar(BinaryOp::Eq, axis, candidate as f64)?;
+                ctx.select(chosen, y, other)?
+            }
+        });
+    }
+    Ok(vec![result.ok_or_else(|| unsupported("the stated shape of the output is that of no axis; correct it"))?])
+}
+
+/// Fourier transforms of overlapping pieces of a signal.
+pub fn stft(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (mut signal, step) = (ctx.input(0)?, ctx.input(1)?);
+    if ctx.rank(signal) == 2 {
+        signal = ctx.unsqueeze(signal, &[2])?;
+    }
+    ctx.require_rank(signal, 3, "the signal")?;
+    let onesided = ctx.flag("onesided", true)?;
+    let window = ctx.optional_input(2)?;
+    let length = match (ctx.optional_input(3)?, window) {
+        (Some(length), _) if ctx.constant_scalar(length).is_some() => {
+            Dim::from(ctx.require_scalar(length, "frame_length")? as i64)
+        }
+        (_, Some(window)) => ctx.dim(window, 0),
+        (Some(_), None) => {
+            return Err(unsupported("frame_length must be known at compile time; make it a constant"));
+        }
+        (None, None) => ctx.dim(signal, 1),
+    };
+    let fixed = length.as_const().ok_or_else(|| unsupported("the frames must have a fixed length; fix it with --dim"))?;
+    let transform = Transform::new(fixed, onesided, false)?;
+    let frames = match ctx.constant_scalar(step) {
+        Some(step) if step >= 1.0 => {
+            (ctx.dim(signal, 1) - &length).floor_div(&Dim::from(step as i64)) + 1
+        }
+        Some(step) => return Err(invalid(format!("frame_step is {step}, it must be positive"))),
+        None => ctx.stated_dim(0, 1).ok_or_else(|| {
+            unsupported("frame_step must be known at compile time; make it a constant")
+        })?,
+    };
+    let step = ctx.reshape(step, &[])?;
+    let step = ctx.convert(step, DType::I64)?;
+    let first = ctx.iota(DType::I64, &[frames, Dim::ONE], 0)?;
+    let first = ctx.mul(first, step)?;
+    let inner = ctx.iota(DType::I64, &[Dim::ONE, length], 1)?;
+    let index = ctx.add(first, inner)?;
+    let pieces = ctx.one(Op::Gather { axis: 1, batch: 0 }, &[signal, index])?;
+    Ok(vec![transform.apply(ctx, pieces, 2, window)?])
+}
