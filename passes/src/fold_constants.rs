@@ -49,7 +49,12 @@ fn bytes_of(ty: &TensorType) -> Option<u64> {
 
 /// What is known of an operation's single result.
 pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, consts: &ConstPool) -> Known {
-    let Some(bytes) = bytes_of(result) else { return Known::No };
+    let Some(bytes) = bytes_of(result) else {
+        // A constant repeated over symbolic sizes: what it repeats is known.
+        let mut args = args;
+        let base = args.next().and_then(Known::bytes).filter(|_| matches!(op, Op::Broadcast { .. }));
+        return base.map_or(Known::No, Known::Virtual);
+    };
     match op {
         Op::Constant(id) => return Known::Folded(consts.get(*id).data.bytes().len() as u64),
         Op::Dims { dims, .. } => {
@@ -84,8 +89,19 @@ enum Value {
     Virtual(usize),
 }
 
-/// Folds every node it can; a node that is folded becomes a constant in place.
-pub fn fold_constants(mut graph: Graph) -> Graph {
+/// Folds what is small. Arithmetic on weights is left for [`fold_weights`]: rewriting may make it unnecessary, as when
+/// a product reads a transposed matrix as it lies.
+pub fn fold_constants(graph: Graph) -> Graph {
+    fold_up_to(graph, 1 << 16)
+}
+
+/// Folds everything that depends on constants alone.
+pub fn fold_weights(graph: Graph) -> Graph {
+    fold_up_to(graph, u64::MAX)
+}
+
+/// Folds nodes whose result is at most `most` bytes; a node that is folded becomes a constant in place.
+fn fold_up_to(mut graph: Graph, most: u64) -> Graph {
     let mut values = vec![Value::Unknown; graph.values.len()];
     let mut facts = vec![Known::No; graph.values.len()];
     for position in 0..graph.nodes.len() {
@@ -97,6 +113,7 @@ pub fn fold_constants(mut graph: Graph) -> Graph {
             (Known::No, _) => continue,
             (Known::Folded(_), Op::Constant(id)) => values[output.index()] = Value::Data(*id),
             (Known::Virtual(_), _) => values[output.index()] = Value::Virtual(position),
+            (Known::Folded(bytes), _) if bytes > most => continue,
             (Known::Folded(_), _) => {
                 let Some(tensor) = evaluate(&graph, node, &values, MAX_VIRTUAL_DEPTH) else { continue };
                 let id = graph.consts.add(tensor);

@@ -4,12 +4,186 @@
 //! one wide product, which slices take apart. It is a pass over the graph, not a rule: each product alone gains
 //! nothing, so an extraction that looks at one class at a time would never choose it.
 //!
-//! Only two-dimensional weights contracted over one axis are joined, whose product is followed by at most elementwise
-//! operations with constants (a bias), so that the epilogue of the joined product stays as cheap as before.
+//! A product is joined only when its one use adds a constant vector, or when its result is not used elementwise at all:
+//! the vectors are joined as well, so the epilogue stays in the product's kernel. Slices are views.
 
-use nnc_ir::Graph;
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{ConstId, DType, Dim, Graph, Node, Op, Tensor, ValueId};
+use std::collections::BTreeMap;
+
+/// A product that may be joined with others of the same key.
+struct Candidate {
+    /// Position of the product.
+    product: usize,
+    weights: ConstId,
+    /// The addition of a vector, with the vector.
+    bias: Option<(usize, ConstId)>,
+}
+
+/// What joined products have in common: operand, its summed axis, the weights' summed axis, type, presence of a bias.
+type Key = (ValueId, usize, usize, DType, bool);
 
 /// Joins the products that can be.
-pub fn merge_contracts(graph: Graph) -> Graph {
+pub fn merge_contracts(mut graph: Graph) -> Graph {
+    let mut groups: BTreeMap<Key, Vec<Candidate>> = BTreeMap::new();
+    let finder = Finder::new(&graph);
+    for position in 0..graph.nodes.len() {
+        if let Some((key, candidate)) = finder.candidate(position) {
+            groups.entry(key).or_default().push(candidate);
+        }
+    }
+    let mut plans: Vec<(Key, Vec<Candidate>)> = groups.into_iter().filter(|(_, group)| group.len() > 1).collect();
+    // From the last product to the first, so that positions stay what they are.
+    plans.sort_by_key(|(_, group)| std::cmp::Reverse(group[0].product));
+    for ((x, left, right, dtype, _), group) in plans {
+        // A product that cannot be joined stays as it is.
+        let _ = join(&mut graph, x, (left, right), dtype, &group);
+    }
     graph
+}
+
+struct Finder<'a> {
+    graph: &'a Graph,
+    definitions: Vec<Option<nnc_ir::NodeId>>,
+    uses: Vec<Vec<nnc_ir::NodeId>>,
+}
+
+impl<'a> Finder<'a> {
+    fn new(graph: &'a Graph) -> Finder<'a> {
+        Finder { graph, definitions: graph.definitions(), uses: graph.uses() }
+    }
+
+    fn definition(&self, value: ValueId) -> Option<&'a Node> {
+        self.definitions[value.index()].map(|id| &self.graph.nodes[id.index()])
+    }
+
+    fn constant(&self, value: ValueId) -> Option<ConstId> {
+        match self.definition(value)?.op {
+            Op::Constant(id) => Some(id),
+            _ => None,
+        }
+    }
+
+    fn candidate(&self, position: usize) -> Option<(Key, Candidate)> {
+        let node = &self.graph.nodes[position];
+        let Op::Contract { batch, contract, out } = &node.op else { return None };
+        let (&[(left, right)], true) = (contract.as_slice(), batch.is_empty()) else { return None };
+        let &[x, w] = node.inputs.as_slice() else { return None };
+        let weights = self.constant(w)?;
+        if self.graph.ty(w).rank() != 2 || self.graph.ty(w).dtype != *out || self.is_output(node.outputs[0]) {
+            return None;
+        }
+        let &[only] = self.uses[node.outputs[0].index()].as_slice() else { return None };
+        let consumer = &self.graph.nodes[only.index()];
+        let bias = match &consumer.op {
+            Op::Binary(BinaryOp::Add) => {
+                let vector = consumer.inputs.iter().find(|&&v| v != node.outputs[0])?;
+                Some((only.index(), self.vector(*vector)?))
+            }
+            Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => None,
+            Op::Contract { .. } | Op::Gather { .. } | Op::Concat { .. } => None,
+            // Another operation would leave the product's kernel.
+            _ => return None,
+        };
+        if bias.is_some_and(|(add, _)| self.is_output(self.graph.nodes[add].outputs[0])) {
+            return None;
+        }
+        Some(((x, left, right, *out, bias.is_some()), Candidate { product: position, weights, bias }))
+    }
+
+    fn is_output(&self, value: ValueId) -> bool {
+        self.graph.outputs.iter().any(|(_, output)| *output == value)
+    }
+
+    /// The constant vector that is repeated along all axes but the last.
+    fn vector(&self, value: ValueId) -> Option<ConstId> {
+        let node = self.definition(value)?;
+        let Op::Broadcast { shape, axes } = &node.op else { return None };
+        let along_last = axes.as_slice() == [shape.len().checked_sub(1)?];
+        let id = self.constant(*node.inputs.first()?)?;
+        let full = self.graph.ty(node.inputs[0]).shape.first() == shape.last();
+        (along_last && full).then_some(id)
+    }
+}
+
+/// Puts the joined product in place of the first one, and slices of it in place of all.
+fn join(graph: &mut Graph, x: ValueId, pair: (usize, usize), dtype: DType, group: &[Candidate]) -> Option<()> {
+    let free = 1 - pair.1;
+    let parts: Vec<Tensor> = group.iter().map(|c| graph.consts.get(c.weights).clone()).collect();
+    let widths: Vec<usize> = parts.iter().map(|t| t.shape[free]).collect();
+    let weights = concatenate(&parts, free)?;
+    // New nodes are appended to the list to have their types inferred, then moved to the place of the first product.
+    let place = group[0].product;
+    let origin = graph.nodes[place].origin.clone();
+    let start = graph.nodes.len();
+    let w = graph.push_const(weights, &origin);
+    let op = Op::Contract { batch: vec![], contract: vec![pair], out: dtype };
+    let mut joined = graph.push(op, &[x, w], &origin).ok()?[0];
+    if group[0].bias.is_some() {
+        let vectors: Option<Vec<Tensor>> = group.iter().map(|c| Some(graph.consts.get(c.bias?.1).clone())).collect();
+        let vector = graph.push_const(concatenate(&vectors?, 0)?, &origin);
+        let shape = graph.shape(joined).to_vec();
+        let axes = vec![shape.len() - 1];
+        let spread = graph.push(Op::Broadcast { shape, axes }, &[vector], &origin).ok()?[0];
+        joined = graph.push(Op::Binary(BinaryOp::Add), &[joined, spread], &origin).ok()?[0];
+    }
+    let mut offset = 0;
+    for (candidate, width) in group.iter().zip(widths) {
+        let mut sizes = graph.shape(joined).to_vec();
+        let mut starts = vec![Dim::ZERO; sizes.len()];
+        let last = sizes.len() - 1;
+        (starts[last], sizes[last]) = (Dim::from(offset), Dim::from(width));
+        offset += width;
+        let replaced = candidate.bias.map_or(candidate.product, |(add, _)| add);
+        let output = graph.nodes[replaced].outputs[0];
+        let op = Op::Slice { starts, steps: vec![1; sizes.len()], sizes };
+        let origin = graph.nodes[replaced].origin.clone();
+        // What the slice replaces keeps its value; the old node gets a new one, which nothing uses.
+        let unused = graph.add_value(graph.ty(output).clone(), "");
+        graph.nodes[replaced].outputs = vec![unused];
+        graph.nodes.push(Node { op, inputs: vec![joined], outputs: vec![output], origin });
+    }
+    let added = graph.nodes.split_off(start);
+    graph.nodes.splice(place..place, added);
+    Some(())
+}
+
+/// Tensors of one type one after the other along an axis.
+fn concatenate(parts: &[Tensor], axis: usize) -> Option<Tensor> {
+    crate::fold_constants::evaluate_op(&Op::Concat { axis }, parts, &nnc_ir::ConstPool::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "graph @qkv(%0 x: f32[2, 3]) -> (a: %8, b: %9) {
+  %1 = constant f32[3, 2] random=1
+  %2 = constant f32[3, 1] random=2
+  %3 = constant f32[2] random=3
+  %4 = constant f32[1] random=4
+  %5 = contract %0, %1 batch=[] contract=[(1, 0)] out=f32 : f32[2, 2]
+  %6 = broadcast %3 shape=[2, 2] axes=[1] : f32[2, 2]
+  %7 = add %5, %6 : f32[2, 2]
+  %8 = transpose %7 perm=[1, 0] : f32[2, 2]
+  %10 = contract %0, %2 batch=[] contract=[(1, 0)] out=f32 : f32[2, 1]
+  %11 = broadcast %4 shape=[2, 1] axes=[1] : f32[2, 1]
+  %12 = add %11, %10 : f32[2, 1]
+  %9 = transpose %12 perm=[1, 0] : f32[1, 2]
+}
+";
+
+    #[test]
+    fn joins_products_and_vectors() {
+        let graph = nnc_ir::parse::graph(TEXT).unwrap();
+        let merged = crate::dead_code::sweep(merge_contracts(graph.clone()));
+        nnc_ir::verify::verify(&merged).unwrap();
+        let x = [Tensor::from_slice(&[2, 3], &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0])];
+        let (before, after) =
+            (nnc_ops::interpret::run(&graph, &x).unwrap(), nnc_ops::interpret::run(&merged, &x).unwrap());
+        for (a, b) in before.iter().zip(&after) {
+            assert_eq!(a.to_f64s(), b.to_f64s());
+        }
+        assert_eq!(merged.nodes.iter().filter(|n| matches!(n.op, Op::Contract { .. })).count(), 1);
+    }
 }

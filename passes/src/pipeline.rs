@@ -8,7 +8,7 @@
 //! finds the rewrite that breaks a model.
 
 use crate::dead_code::{remove_dead, sweep};
-use crate::fold_constants::fold_constants;
+use crate::fold_constants::{fold_constants, fold_weights};
 use crate::merge_contracts::merge_contracts;
 use crate::rules::saturate::Report;
 use crate::rules::{EXACT, Rule, approx, rewrite};
@@ -65,7 +65,7 @@ pub const PASSES: &[Pass] = &[
     // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: fold_scales },
     // After the rewrites, which leave arithmetic on weights as operations.
-    Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_constants) },
+    Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_weights) },
     // After `fold_weights`: only constant weights are joined.
     Pass { name: "merge_contracts", stage: Stage::Finish, run: |graph, context| spend(graph, context, merge_contracts) },
     Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, sweep) },

@@ -171,7 +171,10 @@ fn transpose_transpose(net: &mut Net, site: &Site) -> Vec<Id> {
     if is_identity(perm) {
         return vec![x];
     }
-    let inner = net.transposes(x);
+    let inner = net.pick(x, |op, args| match op {
+        Op::Transpose { perm } => Some((args[0], perm.clone())),
+        _ => None,
+    });
     inner.into_iter().filter_map(|(inner, first)| net.transpose(inner, compose(&first, perm))).collect()
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: [`Net::add`] refuses operands that do not fit the operation, so a rule may propose freely; every class
 //! holds terms of one type.
 
+use super::cost::moves_units_only;
 use super::facts::{Facts, Tables};
 use super::language::{Head, Term};
 use crate::fold_constants::{Known, evaluate_op};
@@ -196,10 +197,13 @@ impl Net {
         })
     }
 
-    /// The transposes in a class: operand and permutation.
+    /// The transposes in a class: operand and permutation. Those that move only unit axes are left out: they are
+    /// reshapes, and following both forms would multiply the terms.
     pub fn transposes(&self, id: Id) -> Vec<(Id, Vec<usize>)> {
         self.pick(id, |op, args| match op {
-            Op::Transpose { perm } => Some((args[0], perm.clone())),
+            Op::Transpose { perm } if !moves_units_only(&self.facts(args[0]).ty, perm) => {
+                Some((args[0], perm.clone()))
+            }
             _ => None,
         })
     }

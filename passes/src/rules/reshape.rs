@@ -14,6 +14,7 @@ pub const RULES: &[Rule] = &[
     Rule { name: "elementwise-reshape", apply: elementwise },
     Rule { name: "reduce-reshape", apply: reduce },
     Rule { name: "contract-reshape", apply: contract },
+    Rule { name: "contract-split", apply: contract_split },
     Rule { name: "slice-reshape", apply: slice },
     Rule { name: "concat-reshape", apply: concat },
 ];
@@ -150,6 +151,38 @@ fn contract(net: &mut Net, site: &Site) -> Vec<Id> {
             }
             pairs.push((group.from.start, right));
         }
+        let result = net.add(Op::Contract { batch: vec![], contract: pairs, out: *out }, &[inner, w]);
+        found.extend(result.and_then(|result| net.reshape(result, shape.clone())));
+    }
+    found
+}
+
+/// A summed axis that a reshape merged is summed as the axes it was: `contract(reshape(x), w)` is
+/// `contract(x, reshape(w))`. It pays when `x` is a transpose that the product then reads in place, as where attention
+/// joins its heads.
+fn contract_split(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Contract { batch, contract, out }, &[x, w]) = (site.op, site.args) else { return vec![] };
+    let &[(left, right)] = contract.as_slice() else { return vec![] };
+    if !batch.is_empty() || !net.is_known(w) {
+        return vec![];
+    }
+    let (shape, wide, weights) = (net.shape(site.class), net.shape(x), net.shape(w));
+    let mut found = vec![];
+    for inner in net.reshapes(x) {
+        let source = net.shape(inner);
+        // Without a transpose below nothing is gained.
+        if net.transposes(inner).is_empty() {
+            continue;
+        }
+        let Some(groups) = groups(&source, &wide) else { continue };
+        let Some(group) = groups.iter().find(|g| g.to.contains(&left)) else { continue };
+        if group.to.len() != 1 || group.from.len() < 2 {
+            continue;
+        }
+        let mut split = weights.clone();
+        split.splice(right..=right, source[group.from.clone()].iter().cloned());
+        let pairs = group.from.clone().enumerate().map(|(i, axis)| (axis, right + i)).collect();
+        let Some(w) = net.reshape(w, split) else { continue };
         let result = net.add(Op::Contract { batch: vec![], contract: pairs, out: *out }, &[inner, w]);
         found.extend(result.and_then(|result| net.reshape(result, shape.clone())));
     }

@@ -104,6 +104,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = reshape %0 shape=[6, 4] : f32[6, 4]\n%10 = contract %9, %1 batch=[] contract=[(1, 0)] out=f32 : f32[6, 5]",
     ),
     (
+        "contract-split",
+        "f32[2, 3, 4, 5]",
+        "%7 = constant f32[6, 15] random=3\n%8 = transpose %0 perm=[0, 2, 1, 3] : f32[2, 4, 3, 5]\n%9 = reshape %8 shape=[2, 4, 15] : f32[2, 4, 15]\n%10 = contract %9, %7 batch=[] contract=[(2, 1)] out=f32 : f32[2, 4, 6]",
+    ),
+    (
         "slice-reshape",
         "f32[6, 4]",
         "%9 = reshape %0 shape=[6, 2, 2] : f32[6, 2, 2]\n%10 = slice %9 starts=[1, 0, 0] sizes=[3, 2, 2] steps=[1, 1, 1] : f32[3, 2, 2]",
