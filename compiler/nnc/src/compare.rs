@@ -90,7 +90,8 @@ fn float_reader(dtype: DType) -> Option<fn(&[u8]) -> f64> {
 /// An element as text.
 fn element(dtype: DType, bytes: &[u8]) -> String {
     if let Some(read) = float_reader(dtype) {
-        return format!("{}", read(bytes));
+        // The debug form writes the very small and large with an exponent.
+        return format!("{:?}", read(bytes));
     }
     match dtype {
         DType::I8 => i8::from_le_bytes(array(bytes)).to_string(),
@@ -126,7 +127,7 @@ mod tests {
             assert!(floats(&[got], &[want]).is_err(), "{got} {want}");
         }
         let text = floats(&[1.0, 2.0, 3.0], &[1.0, 2.5, 4.0]).unwrap_err();
-        assert_eq!(text, "2 of 3 elements differ, the first at 1: 2, expected 2.5");
+        assert_eq!(text, "2 of 3 elements differ, the first at 1: 2.0, expected 2.5");
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub fn is_source(path: &Path) -> bool {
     if read.is_ok() && magic == *b"\x7fELF" {
         return false;
     }
-    !path.extension().is_some_and(|e| e == "so")
+    path.extension().is_none_or(|e| e != "so")
 }
 
 /// Loads a compiled model, or compiles an ONNX file into the memory of this process.
