@@ -1,2 +1,36 @@
-//! Repository chores.
-fn main() {}
+//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`.
+//!
+//! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
+
+mod demo;
+mod shell;
+mod test;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+  demo   builds nnc, compiles a model, runs it over its test images: accuracy and latency
+  test   the whole test suite, the comparisons with ONNX Runtime included
+  tidy   formats every file";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["demo"] => demo::demo(),
+        ["test"] => test::test(),
+        ["tidy"] => test::format(false),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests of the repository as a whole: its files, the arrows between crates, golden files of passes, and models that
+//! are compiled, linked into programs and run.
+
+mod arrows;
+mod common;
+mod digits;
+mod examples;
+mod golden;
+mod tidy;

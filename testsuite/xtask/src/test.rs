@@ -1,0 +1,166 @@
+//! `cargo xtask test`: every check there is, and at the end what failed.
+//!
+//! All steps run, whichever fail, so that one run tells everything. What is downloaded and generated stays in the target
+//! folder for the next run.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::shell::{cargo, command, nnc, output, quiet, root, run, target};
+
+type Step = (&'static str, fn() -> Result<()>);
+
+/// The steps, cheapest first; the comparisons use the `nnc` that the tests have built.
+const STEPS: &[Step] = &[
+    ("format", || format(true)),
+    ("lints", lints),
+    ("documentation", documentation),
+    ("tests", tests),
+    ("python", python),
+    ("ONNX node tests", node_tests),
+    ("digits against ONNX Runtime", digits),
+];
+
+/// Runs the command.
+///
+/// # Errors
+/// When a step fails.
+pub fn test() -> Result<()> {
+    let mut failed = vec![];
+    let mut lines = vec![];
+    for (name, step) in STEPS {
+        println!("\n==== {name}");
+        let start = Instant::now();
+        let outcome = step();
+        let seconds = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => lines.push(format!("ok      {name} ({seconds:.0} s)")),
+            Err(error) => {
+                eprintln!("{name} failed: {error:#}");
+                lines.push(format!("FAILED  {name} ({seconds:.0} s): {error:#}"));
+                failed.push(*name);
+            }
+        }
+    }
+    println!("\n==== summary\n{}", lines.join("\n"));
+    if !failed.is_empty() {
+        bail!("{} of {} steps failed: {}", failed.len(), STEPS.len(), failed.join(", "));
+    }
+    Ok(())
+}
+
+/// Formats every Rust file, or checks that all are.
+///
+/// # Errors
+/// When one is not, or rustfmt fails.
+pub fn format(check: bool) -> Result<()> {
+    let check: &[&str] = if check { &["--check"] } else { &[] };
+    let members = run(cargo(["fmt", "--all"]).args(if check.is_empty() { &[][..] } else { &["--", "--check"] }));
+    // Files that cargo fmt does not see: modules declared by the macro of the operator table, and the example.
+    let mut files = vec![];
+    for folder in ["compiler/ops/src", "docs/examples/rust", "docs/examples/rust/src"] {
+        for entry in fs::read_dir(root().join(folder))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|e| e == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    println!("$ rustfmt of {} files that cargo fmt does not see", files.len());
+    let mut rustfmt = command("rustfmt");
+    let others = rustfmt.args(["--edition", "2024"]).args(check).args(&files).status().context("rustfmt")?;
+    members?;
+    ensure!(others.success(), "some files are not formatted; run `cargo xtask tidy`");
+    Ok(())
+}
+
+fn lints() -> Result<()> {
+    run(&mut cargo(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn documentation() -> Result<()> {
+    run(cargo(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+fn tests() -> Result<()> {
+    run(&mut cargo(["test", "--quiet", "--workspace", "--no-fail-fast"]))
+}
+
+fn venv() -> PathBuf {
+    target().join("venv")
+}
+
+/// A command of the virtual environment.
+fn in_venv(program: &str) -> PathBuf {
+    venv().join("bin").join(program)
+}
+
+/// Makes the virtual environment, unless the one there has what is asked for.
+fn python() -> Result<()> {
+    let wanted = root().join("testsuite/python/requirements.txt");
+    let stamp = venv().join("requirements.txt");
+    if fs::read(&stamp).ok() == Some(fs::read(&wanted)?) {
+        println!("{} is up to date", venv().display());
+        return Ok(());
+    }
+    quiet(command("python3").args(["-m", "venv", "--clear"]).arg(venv()))?;
+    let mut pip = command(in_venv("python"));
+    quiet(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(&wanted))?;
+    fs::copy(&wanted, &stamp)?;
+    Ok(())
+}
+
+fn script(name: &str) -> Result<std::process::Command> {
+    let python = in_venv("python");
+    ensure!(venv().join("requirements.txt").exists(), "there is no Python environment; see the step `python`");
+    let mut script = command(python);
+    script.arg(Path::new("testsuite/python").join(name));
+    Ok(script)
+}
+
+/// The `nnc` that the tests have built.
+fn built() -> Result<PathBuf> {
+    let nnc = nnc("debug");
+    ensure!(nnc.exists(), "nnc is not built; see the step `tests`");
+    Ok(nnc)
+}
+
+/// Runs the node tests of the onnx package: as many pass as ever did, and none crashes.
+fn node_tests() -> Result<()> {
+    let floor = root().join("testsuite/onnx_floor.txt");
+    let floor: u64 = fs::read_to_string(&floor)?.trim().parse().context("testsuite/onnx_floor.txt")?;
+    let nnc = built()?;
+    let cases = target().join("onnx_cases");
+    if cases.exists() {
+        fs::remove_dir_all(&cases)?;
+    }
+    run(script("onnx_cases.py")?.arg(&cases))?;
+    let report = output(command(nnc).arg("test").arg(&cases).arg("--json"))?;
+    fs::write(target().join("onnx_cases.log"), &report)?;
+    let last = report.lines().last().unwrap_or_default();
+    let counts: serde_json::Value = serde_json::from_str(last).with_context(|| format!("nnc test said {last:?}"))?;
+    let passed = counts["passed"].as_u64().context("no count of passed cases")?;
+    println!(
+        "{passed} of {} passed, at least {floor} must; all verdicts: onnx_cases.log in the target folder",
+        counts["total"]
+    );
+    let crashed = |line: &&str| line.contains(": FAILED crashed: ") || line.contains(": FAILED panic ");
+    if let Some(line) = report.lines().find(crashed) {
+        bail!("a case crashed: {line}");
+    }
+    ensure!(passed >= floor, "{passed} cases passed, {floor} did before (testsuite/onnx_floor.txt)");
+    if passed > floor {
+        println!("more than before: raise testsuite/onnx_floor.txt to {passed}");
+    }
+    Ok(())
+}
+
+/// The digit models against ONNX Runtime, image for image.
+fn digits() -> Result<()> {
+    let nnc = built()?;
+    run(script("compare_digits.py")?.arg(nnc).arg("docs/examples").arg(target().join("compare_digits")))
+}
