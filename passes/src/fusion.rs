@@ -75,18 +75,14 @@ struct Demand {
     memory: bool,
     /// The regions, by root value.
     regions: Vec<ValueId>,
-    /// Number of leading axes of the (single) root that index it, axis by axis; `None` when an index is transformed.
-    aligned: Option<usize>,
+    /// How many of its leading axes are indexed just as the (single) root's leading axes are; a unit axis counts.
+    aligned: usize,
 }
 
 impl Demand {
     fn join(&mut self, other: &Demand) {
         self.memory |= other.memory;
-        if self.regions.is_empty() {
-            self.aligned = other.aligned;
-        } else if self.aligned != other.aligned {
-            self.aligned = None;
-        }
+        self.aligned = if self.regions.is_empty() { other.aligned } else { self.aligned.min(other.aligned) };
         for region in &other.regions {
             if !self.regions.contains(region) {
                 self.regions.push(*region);
@@ -196,7 +192,7 @@ fn decide(
         }
         Role::Anchor => {
             let root = single.filter(|root| {
-                wants.aligned == Some(graph.ty(*root).rank())
+                wants.aligned == graph.ty(*root).rank()
                     && graph.shape(*root) == graph.shape(output)
                     && fusion.anchor[root.index()].is_none()
                     && !walk.has_reduction[root.index()]
@@ -209,9 +205,9 @@ fn decide(
 }
 
 /// Whether a reduction's result is computed once per leading index of the root.
-fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: Option<usize>) -> bool {
+fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: usize) -> bool {
     let (outer, full) = (graph.shape(reduced), graph.shape(root));
-    aligned == Some(outer.len()) && full.len() >= outer.len() && full[..outer.len()] == *outer
+    aligned == outer.len() && full.len() >= outer.len() && full[..outer.len()] == *outer
 }
 
 /// What the use of `input` by `node` demands.
@@ -229,30 +225,28 @@ fn pass_on(
     }
     let output = node.outputs[0];
     let mut passed = if fusion.stored[output.index()] {
-        Demand { memory: false, regions: vec![output], aligned: Some(graph.ty(output).rank()) }
+        Demand { memory: false, regions: vec![output], aligned: graph.ty(output).rank() }
     } else {
         demand[output.index()].clone()
     };
-    let rank = graph.ty(output).rank();
-    passed.aligned = match &node.op {
+    let shape = graph.shape(input);
+    let same = |i: usize| i < shape.len();
+    let known = match &node.op {
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert(_) | Op::Bitcast(_) => passed.aligned,
-        // A broadcast along trailing axes keeps its operand a row value; unit axes carry no index.
-        Op::Broadcast { axes, .. } => passed.aligned.filter(|&k| k == rank).and_then(|_| {
-            let shape = graph.shape(input);
-            let used = shape.iter().rposition(|d| !d.is_const(1)).map_or(0, |last| last + 1);
-            (axes[..used].iter().enumerate().all(|(i, &a)| a == i)).then_some(shape.len())
-        }),
-        // Trailing unit axes come and go freely.
-        Op::Reshape { .. } => passed.aligned.and_then(|k| {
-            let (from, to) = (graph.shape(input), graph.shape(output));
-            let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
-            let units = |dims: &[nnc_ir::Dim]| dims.iter().all(|d| d.is_const(1));
-            (k == to.len() && units(&from[common..]) && units(&to[common..])).then_some(from.len())
-        }),
-        _ => None,
+        Op::Broadcast { axes, .. } => axes.iter().enumerate().take_while(|(i, a)| *i == **a).count().min(passed.aligned),
+        // Axes before the first that is reduced keep their index.
+        Op::Reduce { axes, .. } => axes.first().copied().unwrap_or(0).min(passed.aligned),
+        Op::ArgReduce { axis, .. } => passed.aligned.min(*axis),
+        Op::Reshape { .. } => {
+            let to = graph.shape(output);
+            shape.iter().zip(to).take_while(|(a, b)| a == b).count().min(passed.aligned)
+        }
+        _ => 0,
     };
+    // A unit axis has but one index.
+    passed.aligned = (known..).find(|&i| !same(i) || !shape[i].is_const(1)).unwrap_or(known);
     // Expanding along leading axes would compute the operand anew for every row: it is stored instead.
-    if matches!(node.op, Op::Broadcast { .. }) && passed.aligned.is_none() {
+    if matches!(node.op, Op::Broadcast { .. }) && passed.aligned < shape.len() {
         return memory;
     }
     passed
