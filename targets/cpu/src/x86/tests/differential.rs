@@ -1,9 +1,11 @@
 //! Random kernels against the interpreter.
 
+use std::collections::BTreeMap;
+
 use nnc_kernels::{generate, interpret};
 
 use super::host::{Function, targets};
-use crate::x86::compile;
+use crate::x86::{compile, why};
 
 /// Number of random kernels; `NNC_X86_CASES` asks for more.
 fn cases() -> u64 {
@@ -16,6 +18,7 @@ fn random_kernels_match_the_interpreter() {
     let trace = std::env::var_os("NNC_X86_TRACE").is_some();
     for target in targets() {
         let mut compiled = 0;
+        let mut refused: BTreeMap<String, u32> = BTreeMap::new();
         let mut failures = vec![];
         for seed in first..first + cases() {
             let case = generate::kernel(seed);
@@ -24,7 +27,11 @@ fn random_kernels_match_the_interpreter() {
             }
             let code = match compile(&crate::math::expand(&case.kernel), &target) {
                 Ok(Some(code)) => code,
-                Ok(None) => continue,
+                Ok(None) => {
+                    let reason = why(&case.kernel, &target).unwrap_or_default();
+                    *refused.entry(reason).or_insert(0) += 1;
+                    continue;
+                }
                 Err(error) => {
                     failures.push(format!("seed {seed}: {error}"));
                     continue;
@@ -41,7 +48,7 @@ fn random_kernels_match_the_interpreter() {
                 failures.push(format!("seed {seed}: {message}"));
             }
         }
-        println!("{}: {compiled} of {} kernels compiled", target.name, cases());
+        println!("{}: {compiled} of {} kernels compiled; refused: {refused:?}", target.name, cases());
         assert!(failures.is_empty(), "{}: {} failures:\n{}", target.name, failures.len(), failures.join("\n"));
         // The generator draws types and statements that are Cranelift's; a drop below this means lost coverage.
         assert!(compiled * 5 > cases(), "{}: only {compiled} kernels compiled", target.name);
