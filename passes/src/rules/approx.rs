@@ -22,6 +22,7 @@ pub const RULES: &[Rule] = &[
 
 /// Rules that fold scales and offsets into weights.
 pub const AFFINE: &[Rule] = &[
+    Rule { name: "subtract-constant", apply: batch_norm::subtract_constant },
     Rule { name: "offset-then-scale", apply: batch_norm::offset_then_scale },
     Rule { name: "conv-scale", apply: batch_norm::conv_scale },
     Rule { name: "contract-scale", apply: batch_norm::contract_scale },

@@ -6,7 +6,7 @@
 use super::net::Net;
 use super::saturate::Site;
 use egg::Id;
-use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 use nnc_ir::Dim;
 
 /// The operands as (the one that is not known, the known one).
@@ -37,6 +37,16 @@ fn takes_scale(net: &Net, id: Id) -> bool {
         .is_some()
     };
     product(id)
+}
+
+/// `x - c` is `x + -c`, so that offsets meet.
+pub(super) fn subtract_constant(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Binary(BinaryOp::Sub), &[x, y]) = (site.op, site.args) else { return vec![] };
+    if !net.dtype(x).is_float() || !net.is_known(y) || net.is_known(x) {
+        return vec![];
+    }
+    let negated = net.unary(UnaryOp::Neg, y);
+    super::one(negated.and_then(|negated| net.binary(BinaryOp::Add, x, negated)))
 }
 
 /// `(x + b) * s` is `x * s + b * s` where a product can take the scale.

@@ -2,7 +2,7 @@
 //!
 //! Canonical form: the operand of a broadcast has no unit axes; a broadcast of a broadcast is one.
 
-use super::groups::groups;
+use super::groups::{groups, same_but_units};
 use super::net::Net;
 use super::saturate::Site;
 use super::{Rule, one};
@@ -13,6 +13,7 @@ use nnc_ir::{Dim, Tensor};
 /// The rules.
 pub const RULES: &[Rule] = &[
     Rule { name: "broadcast-squeeze", apply: squeeze },
+    Rule { name: "broadcast-reshape", apply: broadcast_reshape },
     Rule { name: "broadcast-broadcast", apply: broadcast_broadcast },
     Rule { name: "broadcast-units", apply: only_adds_units },
     Rule { name: "elementwise-broadcast", apply: elementwise },
@@ -34,6 +35,32 @@ fn squeeze(net: &mut Net, site: &Site) -> Vec<Id> {
     let (dims, axes) = from.into_iter().zip(axes.iter().copied()).filter(|(d, _)| !d.is_const(1)).unzip();
     let squeezed = net.reshape(x, dims);
     one(squeezed.and_then(|x| net.broadcast(x, shape.clone(), axes)))
+}
+
+/// A broadcast of a reshape that only added or removed unit axes reads the reshape's operand, as where a mean was kept
+/// with a unit axis: `broadcast(reshape(mean))` is `broadcast(mean)`. One operation less, and leading axes stay leading.
+fn broadcast_reshape(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Broadcast { shape, axes }, &[x]) = (site.op, site.args) else { return vec![] };
+    let from = net.shape(x);
+    let solid: Vec<usize> =
+        from.iter().zip(axes).filter(|(size, _)| !size.is_const(1)).map(|(_, &axis)| axis).collect();
+    let mut found = vec![];
+    for inner in net.all_reshapes(x) {
+        let source = net.shape(inner);
+        if !same_but_units(&source, &from) {
+            continue;
+        }
+        // Solid axes keep their places; a unit axis takes the first one free before the next solid axis.
+        let (mut places, mut next_solid, mut free) = (vec![], solid.iter().copied(), 0);
+        for size in &source {
+            let place = if size.is_const(1) { Some(free) } else { next_solid.next() };
+            places.extend(place);
+            free = place.map_or(free, |p| p + 1);
+        }
+        // What does not fit, the operation refuses.
+        found.extend(net.broadcast(inner, shape.clone(), places));
+    }
+    found
 }
 
 fn broadcast_broadcast(net: &mut Net, site: &Site) -> Vec<Id> {

@@ -162,7 +162,7 @@ fn reshape_same(net: &mut Net, site: &Site) -> Vec<Id> {
 
 fn reshape_reshape(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Reshape { shape }, &[x]) = (site.op, site.args) else { return vec![] };
-    let inner = net.reshapes(x);
+    let inner = net.all_reshapes(x);
     inner.into_iter().filter_map(|inner| net.reshape(inner, shape.clone())).collect()
 }
 

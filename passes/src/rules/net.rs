@@ -3,8 +3,8 @@
 //! Invariant: [`Net::add`] refuses operands that do not fit the operation, so a rule may propose freely; every class
 //! holds terms of one type.
 
-use super::cost::moves_units_only;
 use super::facts::{Facts, Tables};
+use super::groups::same_but_units;
 use super::language::{Head, Term};
 use crate::fold_constants::{Known, evaluate_op};
 use egg::{EGraph, Id};
@@ -197,19 +197,42 @@ impl Net {
         })
     }
 
-    /// The transposes in a class: operand and permutation. Those that move only unit axes are left out: they are
-    /// reshapes, and following both forms would multiply the terms.
+    /// The transposes in a class: operand and permutation. Those that move only unit axes are left out, for they are
+    /// reshapes, and of those that differ in unit axes alone there is one: following all would multiply the terms.
     pub fn transposes(&self, id: Id) -> Vec<(Id, Vec<usize>)> {
-        self.pick(id, |op, args| match op {
-            Op::Transpose { perm } if !moves_units_only(&self.facts(args[0]).ty, perm) => {
-                Some((args[0], perm.clone()))
-            }
+        let all = self.pick(id, |op, args| match op {
+            Op::Transpose { perm } => Some((args[0], perm.clone())),
             _ => None,
-        })
+        });
+        let mut seen: Vec<Vec<usize>> = vec![];
+        let mut distinct = vec![];
+        for (x, perm) in all {
+            let shape = &self.facts(x).ty.shape;
+            let solid = |axis: &usize| shape.get(*axis).is_some_and(|d| !d.is_const(1));
+            let moved: Vec<usize> =
+                perm.iter().filter(|a| solid(a)).map(|&a| (0..a).filter(|b| solid(b)).count()).collect();
+            if !moved.is_sorted() && !seen.contains(&moved) {
+                seen.push(moved);
+                distinct.push((x, perm));
+            }
+        }
+        distinct
     }
 
-    /// The reshapes in a class: their operands.
+    /// The reshapes in a class: their operands, one of those whose shapes differ in unit axes alone.
     pub fn reshapes(&self, id: Id) -> Vec<Id> {
+        let mut distinct: Vec<Id> = vec![];
+        for x in self.pick(id, |op, args| matches!(op, Op::Reshape { .. }).then(|| args[0])) {
+            let shape = &self.facts(x).ty.shape;
+            if !distinct.iter().any(|&other| same_but_units(&self.facts(other).ty.shape, shape)) {
+                distinct.push(x);
+            }
+        }
+        distinct
+    }
+
+    /// All reshapes in a class: their operands.
+    pub fn all_reshapes(&self, id: Id) -> Vec<Id> {
         self.pick(id, |op, args| matches!(op, Op::Reshape { .. }).then(|| args[0]))
     }
 }

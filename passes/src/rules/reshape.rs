@@ -48,7 +48,7 @@ fn elementwise(net: &mut Net, site: &Site) -> Vec<Id> {
 
 /// A class in the shape it was reshaped from, at no cost.
 fn unshape(net: &mut Net, id: Id, source: &[Dim]) -> Option<Id> {
-    if let Some(inner) = net.reshapes(id).into_iter().find(|&inner| net.facts(inner).ty.shape == source) {
+    if let Some(inner) = net.all_reshapes(id).into_iter().find(|&inner| net.facts(inner).ty.shape == source) {
         return Some(inner);
     }
     let shape = net.shape(id);

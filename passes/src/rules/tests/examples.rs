@@ -54,6 +54,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     ("broadcast-squeeze", "f32[1, 3]", "%10 = broadcast %0 shape=[4, 2, 3] axes=[0, 2] : f32[4, 2, 3]"),
     (
+        "broadcast-reshape",
+        "f32[1, 3]",
+        "%9 = reshape %0 shape=[3, 1] : f32[3, 1]\n%10 = broadcast %9 shape=[2, 3, 4] axes=[1, 2] : f32[2, 3, 4]",
+    ),
+    (
         "broadcast-broadcast",
         "f32[3]",
         "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = broadcast %9 shape=[2, 4, 3] axes=[0, 2] : f32[2, 4, 3]",
@@ -171,8 +176,8 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     (
         "reshape-transpose",
-        "f32[2, 1, 1, 4]",
-        "%9 = transpose %0 perm=[0, 3, 1, 2] : f32[2, 4, 1, 1]\n%10 = reshape %9 shape=[2, 4] : f32[2, 4]",
+        "f32[2, 5, 1, 4]",
+        "%9 = transpose %0 perm=[0, 3, 1, 2] : f32[2, 4, 5, 1]\n%10 = reshape %9 shape=[2, 4, 5] : f32[2, 4, 5]",
     ),
     (
         "reshape-transpose",
@@ -228,6 +233,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[3]",
         "%8 = constant f32[3] [3, 5, 7]\n%9 = add %8, %0 : f32[3]\n%10 = constant f32[3] [2, 1, 0.5]\n%11 = add %9, %10 : f32[3]",
     ),
+    ("subtract-constant", "f32[3]", "%9 = constant f32[3] [3, 5, 7]\n%10 = sub %0, %9 : f32[3]"),
     (
         "offset-then-scale",
         "f32[4, 3]",
