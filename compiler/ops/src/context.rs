@@ -17,6 +17,8 @@ pub(crate) struct Translator<'m> {
     pub options: &'m Options,
     /// Graphs under construction, outermost first.
     pub frames: Vec<Frame<'m>>,
+    /// How many nodes may still be translated: unrolled loops and repeated branches, one inside the other, multiply.
+    pub nodes_left: usize,
 }
 
 /// A node being translated.

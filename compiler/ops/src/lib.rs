@@ -15,15 +15,24 @@
 //!        Ok(vec![scaled])                            // results in ONNX order; unwanted ones at the end may be left out
 //!    }
 //!    ```
-//! 2. Add a line to the table in `registry.rs`: the module, and for each of its operators the name, the first opset
-//!    covered and the function. The line declares the module as well.
-//! 3. Write tests at the end of the file with the helpers of `testing.rs`.
+//! 2. Add a line to the table in `registry_table.rs`: the module, and for each of its operators the name, the first
+//!    opset covered and the function. The line declares the module as well.
+//! 3. Write tests at the end of the file with the helpers of `testing.rs`: a table of cases, each a model in a line and
+//!    the values or the error it gives. `hostile.rs` tries every operator of the table with nonsense.
 //!
 //! What a translation may rely on: names are resolved, model-local functions are inlined, inputs have exact types.
 //! What it must do: read every attribute it supports through the accessors (one that nobody read is an error naming
 //! it; `ctx.no_effect(name)` is for those documented as meaningless at inference), never index or unwrap on model data,
 //! and refuse with [`error::invalid`] (the model breaks ONNX's rules) or [`error::unsupported`] (nnc cannot do it),
 //! saying what to do. Helpers that emit core ops are in `emit.rs`, those about shapes in `shapes.rs`.
+//!
+//! # What import does besides
+//!
+//! - small results whose operands are known are computed (`scope.rs`, by the reference interpreter);
+//! - integer tensors made of dimensions are followed as expressions, so that shapes computed by the model are exact;
+//! - sizes that must be equal are made equal by narrowing the bounds of a dimension (`assume.rs`);
+//! - where the run alone knows a shape operand, the shape the file states stands in (`stated.rs`), else `bind_dims`;
+//! - sequences and optionals are taken apart (`sequence.rs`), an `If` of known condition is its branch (`control.rs`).
 
 #[macro_use]
 mod registry_table;
@@ -33,6 +42,8 @@ pub mod context;
 mod emit;
 pub mod error;
 mod finish;
+#[cfg(test)]
+mod hostile;
 pub mod interpret;
 mod ranges;
 mod scope;

@@ -6,6 +6,9 @@ use crate::error::{Result, invalid, unsupported};
 use crate::translate::declared_shape;
 use nnc_ir::{DType, Dim, Op, ValueId};
 
+/// No tensor has more axes.
+const MOST_AXES: usize = 64;
+
 impl Context<'_, '_> {
     /// The shape these values broadcast to, numpy's way: aligned at the last axis, size 1 repeats.
     pub fn broadcast_shape(&mut self, values: &[ValueId]) -> Result<Vec<Dim>> {
@@ -84,9 +87,10 @@ impl Context<'_, '_> {
             [count] => count.as_const().and_then(|n| usize::try_from(n).ok()),
             _ => return Err(invalid(format!("{what} must be a vector, not {}", self.show(sizes)))),
         };
-        let Some(count) = count else {
+        let Some(count) = count.filter(|&n| n <= MOST_AXES) else {
             return Err(unsupported(format!(
-                "{what} has an unknown number of elements; fix the model's dimensions with --dim"
+                "{what} has {} elements; a number up to {MOST_AXES} must be known at compile time",
+                self.show_shape(&self.shape(sizes))
             )));
         };
         let stated = self.stated_dims(0).filter(|s| s.len() == count).unwrap_or_else(|| vec![None; count]);

@@ -9,6 +9,9 @@ use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
 use nnc_onnx::{DimInfo, Model, TypeInfo};
 use std::collections::BTreeMap;
 
+/// Beyond any real model; what it guards against is control flow that unfolds without end.
+const MOST_NODES: usize = 1 << 20;
+
 /// The sizes a dimension may take: `--dim batch=1..64`, or `--dim batch=8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DimRange {
@@ -38,7 +41,7 @@ pub fn translate(model: &Model, options: &Options) -> std::result::Result<Graph,
         kind: error.kind,
     };
     missing_operators(model).map_err(fail)?;
-    let mut translator = Translator { options, frames: vec![] };
+    let mut translator = Translator { options, frames: vec![], nodes_left: MOST_NODES };
     translator.model(model).map_err(fail)
 }
 
@@ -160,6 +163,10 @@ impl<'m> Translator<'m> {
         let Some(operator) = registry::find(&node.domain, &node.op_type) else {
             return Err(unsupported("the operator is not supported"));
         };
+        let Some(left) = self.nodes_left.checked_sub(1) else {
+            return Err(unsupported("its loops and branches unfold to too many nodes"));
+        };
+        self.nodes_left = left;
         let mut ctx = Context::new(self, node);
         let results = (operator.translation)(&mut ctx)?;
         if let Some(name) = ctx.unread() {
