@@ -67,7 +67,11 @@ pub const PASSES: &[Pass] = &[
     // After the rewrites, which leave arithmetic on weights as operations.
     Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_weights) },
     // After `fold_weights`: only constant weights are joined.
-    Pass { name: "merge_contracts", stage: Stage::Finish, run: |graph, context| spend(graph, context, merge_contracts) },
+    Pass {
+        name: "merge_contracts",
+        stage: Stage::Finish,
+        run: |graph, context| spend(graph, context, merge_contracts),
+    },
     Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, sweep) },
 ];
 

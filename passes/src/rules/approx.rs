@@ -2,18 +2,21 @@
 //!
 //! Bounds, for finite results without cancellation: each rule reorders at most three roundings, so it moves a result
 //! by at most 3 units in the last place of the largest intermediate; the tests evaluate both sides and allow
-//! `1e-5` of the largest magnitude for `f32`. `power-half` differs from `pow` at negative infinity alone.
+//! `1e-5` of the largest magnitude for `f32`. `power-half` differs from `pow` at negative infinity alone,
+//! `divide-by-broadcast` at divisors near the ends of the range.
 
 use super::batch_norm;
 use super::net::Net;
 use super::saturate::Site;
 use super::{Rule, one};
 use egg::Id;
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 
 /// Rules of elementwise arithmetic.
 pub const RULES: &[Rule] = &[
     Rule { name: "divide-by-constant", apply: divide_by_constant },
+    Rule { name: "divide-by-broadcast", apply: divide_by_broadcast },
     Rule { name: "power-half", apply: power_half },
     Rule { name: "cube", apply: cube },
     Rule { name: "merge-factors", apply: merge_factors },
@@ -46,6 +49,28 @@ fn divide_by_constant(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     let factor = net.unary(UnaryOp::Recip, y);
     one(factor.and_then(|factor| net.binary(BinaryOp::Mul, x, factor)))
+}
+
+/// `x / broadcast(y)` is `x * broadcast(1 / y)`: one division per row of a softmax or a normalisation. Where `|y|` is
+/// beyond `2^126` or below `2^-126` the reciprocal loses precision or range; divisors there are sums and deviations.
+fn divide_by_broadcast(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Binary(BinaryOp::Div), &[x, y]) = (site.op, site.args) else { return vec![] };
+    if !matches!(net.dtype(x), DType::F32 | DType::F64) || net.is_known(y) || net.is_known(x) {
+        return vec![];
+    }
+    let shape = net.shape(y);
+    let mut found = vec![];
+    for (inner, axes) in net.broadcasts(y) {
+        let repeats = (0..shape.len()).any(|axis| {
+            let held = axes.iter().position(|&a| a == axis).map(|i| &net.facts(inner).ty.shape[i]);
+            held != Some(&shape[axis]) && !shape[axis].is_const(1)
+        });
+        if repeats {
+            let factor = net.unary(UnaryOp::Recip, inner).and_then(|r| net.broadcast(r, shape.clone(), axes));
+            found.extend(factor.and_then(|factor| net.binary(BinaryOp::Mul, x, factor)));
+        }
+    }
+    found
 }
 
 /// The data of a constant, or of the constant that a broadcast repeats.

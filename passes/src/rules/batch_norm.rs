@@ -6,8 +6,8 @@
 use super::net::Net;
 use super::saturate::Site;
 use egg::Id;
-use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 use nnc_ir::Dim;
+use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 
 /// The operands as (the one that is not known, the known one).
 pub(super) fn split_known(net: &Net, args: &[Id]) -> Option<(Id, Id)> {

@@ -186,7 +186,8 @@ fn slice(net: &mut Net, site: &Site) -> Vec<Id> {
             inner_sizes.push(if unit { Dim::ONE } else { sizes[axis].clone() });
             inner_steps.push(if unit { 1 } else { steps[axis] });
         }
-        let whole = inner_sizes == from && inner_starts.iter().all(|s| s.is_const(0)) && inner_steps.iter().all(|&s| s == 1);
+        let whole =
+            inner_sizes == from && inner_starts.iter().all(|s| s.is_const(0)) && inner_steps.iter().all(|&s| s == 1);
         let part = if whole {
             Some(inner)
         } else {

@@ -38,9 +38,10 @@ struct Emitter<'a> {
 pub fn is_fixed(loaded: &Loaded, graph: &Graph, position: usize) -> bool {
     let node = &graph.nodes[position];
     node.outputs.is_empty()
-        || node.outputs.iter().any(|&output| {
-            loaded.classes[output.index()].is_some_and(|id| is_leaf_of(loaded, id, output))
-        })
+        || node
+            .outputs
+            .iter()
+            .any(|&output| loaded.classes[output.index()].is_some_and(|id| is_leaf_of(loaded, id, output)))
 }
 
 fn is_leaf_of(loaded: &Loaded, id: Id, value: ValueId) -> bool {

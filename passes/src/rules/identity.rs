@@ -238,8 +238,8 @@ fn slice_concat(net: &mut Net, site: &Site) -> Vec<Id> {
             let size = net.facts(operand).ty.shape[axis].clone();
             let end = &offset + &size;
             let dims = &net.egraph.analysis.dims;
-            let within = starts[axis].provably_ge(&offset, dims)
-                && end.provably_ge(&(&starts[axis] + &sizes[axis]), dims);
+            let within =
+                starts[axis].provably_ge(&offset, dims) && end.provably_ge(&(&starts[axis] + &sizes[axis]), dims);
             if within {
                 let mut starts = starts.clone();
                 starts[axis] = &starts[axis] - &offset;
@@ -258,8 +258,7 @@ fn concat_one(net: &mut Net, site: &Site) -> Vec<Id> {
         return vec![only];
     }
     // Empty operands add nothing.
-    let kept: Vec<Id> =
-        site.args.iter().copied().filter(|&x| !net.facts(x).ty.shape[*axis].is_const(0)).collect();
+    let kept: Vec<Id> = site.args.iter().copied().filter(|&x| !net.facts(x).ty.shape[*axis].is_const(0)).collect();
     match kept.as_slice() {
         [] => vec![],
         &[only] => vec![only],

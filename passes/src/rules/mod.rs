@@ -61,12 +61,7 @@ fn one(found: Option<Id>) -> Vec<Id> {
 }
 
 /// Rewrites a graph with the rules of `tables`. What cannot be represented stays as it is.
-pub fn rewrite(
-    graph: Graph,
-    tables: &[&[Rule]],
-    target: &Target,
-    fuel: &mut Option<usize>,
-) -> (Graph, Report) {
+pub fn rewrite(graph: Graph, tables: &[&[Rule]], target: &Target, fuel: &mut Option<usize>) -> (Graph, Report) {
     let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
     let mut loaded = load::load(&graph);
     let report = saturate::saturate(&mut loaded.net, &rules, Limits::default(), fuel);

@@ -1,8 +1,8 @@
 //! Explicit borders become the implicit borders of windows.
 
+use super::Rule;
 use super::net::Net;
 use super::saturate::Site;
-use super::Rule;
 use egg::Id;
 use nnc_ir::op::{Op, PadMode, ReduceOp, Window};
 use nnc_ir::{DType, Dim};
@@ -66,9 +66,7 @@ fn conv_pad(net: &mut Net, site: &Site) -> Vec<Id> {
     let mut found = vec![];
     for (inner, value, low, high) in borders(net, x) {
         let window = widen(window, &low, &high).filter(|_| net.is_splat(value, 0.0));
-        found.extend(window.and_then(|window| {
-            net.add(Op::Conv { window, groups: *groups, out: *out }, &[inner, w])
-        }));
+        found.extend(window.and_then(|window| net.add(Op::Conv { window, groups: *groups, out: *out }, &[inner, w])));
     }
     found
 }

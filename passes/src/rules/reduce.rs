@@ -1,8 +1,8 @@
 //! Reductions of reductions.
 
+use super::Rule;
 use super::net::Net;
 use super::saturate::Site;
-use super::Rule;
 use egg::Id;
 use nnc_ir::op::{Op, ReduceOp};
 

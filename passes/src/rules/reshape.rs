@@ -1,10 +1,10 @@
 //! Reshapes move toward the results: through elementwise operations, and through products where the axes allow, so
 //! that what follows a product stays in its epilogue.
 
+use super::Rule;
 use super::groups::{Group, groups, same_but_units};
 use super::net::Net;
 use super::saturate::Site;
-use super::Rule;
 use egg::Id;
 use nnc_ir::Dim;
 use nnc_ir::op::{Op, ReduceOp};
@@ -245,4 +245,3 @@ fn concat(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     found
 }
-

@@ -109,13 +109,7 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Optio
 }
 
 /// Applies every rule to every term of a class.
-fn visit(
-    net: &mut Net,
-    id: Id,
-    rules: &[&Rule],
-    fuel: &mut Option<usize>,
-    report: &mut Report,
-) -> Option<Stop> {
+fn visit(net: &mut Net, id: Id, rules: &[&Rule], fuel: &mut Option<usize>, report: &mut Report) -> Option<Stop> {
     let class = net.egraph.find(id);
     let heads = &net.egraph.analysis.heads;
     let terms: Vec<(Arc<Head>, Box<[Id]>)> =

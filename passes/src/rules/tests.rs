@@ -97,10 +97,8 @@ fn judge(graph: &Graph, loaded: &Loaded, seed: u64) -> Result<(), String> {
                 }
                 Some(first) => {
                     agree(first, &result).map_err(|why| {
-                        let terms: Vec<String> = net.egraph[id]
-                            .iter()
-                            .map(|t| format!("{:?} {:?}", heads.get(t.head), t.args))
-                            .collect();
+                        let terms: Vec<String> =
+                            net.egraph[id].iter().map(|t| format!("{:?} {:?}", heads.get(t.head), t.args)).collect();
                         format!("{why}\nin a class of\n{}", terms.join("\n"))
                     })?;
                 }

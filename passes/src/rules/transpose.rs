@@ -5,10 +5,10 @@
 //! transpose to channels-last cancels `T`. They only ever move transposes one way, so they end; where sinking does not
 //! pay, extraction keeps the original.
 
+use super::Rule;
 use super::net::{Net, inverse, is_identity};
 use super::saturate::Site;
 use super::transpose_shape as shape;
-use super::Rule;
 use egg::Id;
 use nnc_ir::op::Op;
 

@@ -45,8 +45,7 @@ pub(super) fn slice(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
     let mut found = vec![];
     for (inner, perm) in net.transposes(x) {
-        let op =
-            Op::Slice { starts: before(starts, &perm), sizes: before(sizes, &perm), steps: before(steps, &perm) };
+        let op = Op::Slice { starts: before(starts, &perm), sizes: before(sizes, &perm), steps: before(steps, &perm) };
         let result = net.add(op, &[inner]);
         found.extend(result.and_then(|result| net.transpose(result, perm)));
     }

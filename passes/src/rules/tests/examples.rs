@@ -18,7 +18,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("select-known", "f32[3], bool[3]", "%10 = select %1, %0, %0 : f32[3]"),
     ("select-not", "f32[3], bool[3], f32[3]", "%9 = not %1 : bool[3]\n%10 = select %9, %0, %2 : f32[3]"),
     ("reshape-same", "f32[3]", "%10 = reshape %0 shape=[3] : f32[3]"),
-    ("reshape-reshape", "f32[6]", "%9 = reshape %0 shape=[2, 3] : f32[2, 3]\n%10 = reshape %9 shape=[3, 2] : f32[3, 2]"),
+    (
+        "reshape-reshape",
+        "f32[6]",
+        "%9 = reshape %0 shape=[2, 3] : f32[2, 3]\n%10 = reshape %9 shape=[3, 2] : f32[3, 2]",
+    ),
     (
         "transpose-transpose",
         "f32[2, 3, 4]",
@@ -64,7 +68,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = broadcast %9 shape=[2, 4, 3] axes=[0, 2] : f32[2, 4, 3]",
     ),
     ("broadcast-units", "f32[3]", "%10 = broadcast %0 shape=[1, 3, 1] axes=[1] : f32[1, 3, 1]"),
-    ("elementwise-broadcast", "f32[3]", "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = exp %9 : f32[2, 3]"),
+    (
+        "elementwise-broadcast",
+        "f32[3]",
+        "%9 = broadcast %0 shape=[2, 3] axes=[1] : f32[2, 3]\n%10 = exp %9 : f32[2, 3]",
+    ),
     (
         "elementwise-broadcast",
         "f32[3], f32[2]",
@@ -85,7 +93,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[3]",
         "%9 = broadcast %0 shape=[3, 5] axes=[0] : f32[3, 5]\n%10 = slice %9 starts=[1, 4] sizes=[2, 3] steps=[1, -1] : f32[2, 3]",
     ),
-    ("reduce-broadcast", "f32[3]", "%9 = broadcast %0 shape=[3, 5] axes=[0] : f32[3, 5]\n%10 = reduce %9 op=max axes=[1] : f32[3]"),
+    (
+        "reduce-broadcast",
+        "f32[3]",
+        "%9 = broadcast %0 shape=[3, 5] axes=[0] : f32[3, 5]\n%10 = reduce %9 op=max axes=[1] : f32[3]",
+    ),
     (
         "concat-splat",
         "f32[2]",
@@ -98,9 +110,16 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[2, 3], f32[3]",
         "%8 = reshape %0 shape=[1, 2, 3] : f32[1, 2, 3]\n%9 = broadcast %1 shape=[1, 2, 3] axes=[2] : f32[1, 2, 3]\n%10 = add %8, %9 : f32[1, 2, 3]",
     ),
-    ("elementwise-reshape", "f32[4, 3], f32[3]",
-        "%8 = reshape %0 shape=[2, 2, 3] : f32[2, 2, 3]\n%9 = broadcast %1 shape=[2, 2, 3] axes=[2] : f32[2, 2, 3]\n%10 = mul %9, %8 : f32[2, 2, 3]"),
-    ("reduce-reshape", "f32[2, 6, 4]", "%9 = reshape %0 shape=[2, 3, 2, 4] : f32[2, 3, 2, 4]\n%10 = reduce %9 op=sum axes=[1, 2] : f32[2, 4]"),
+    (
+        "elementwise-reshape",
+        "f32[4, 3], f32[3]",
+        "%8 = reshape %0 shape=[2, 2, 3] : f32[2, 2, 3]\n%9 = broadcast %1 shape=[2, 2, 3] axes=[2] : f32[2, 2, 3]\n%10 = mul %9, %8 : f32[2, 2, 3]",
+    ),
+    (
+        "reduce-reshape",
+        "f32[2, 6, 4]",
+        "%9 = reshape %0 shape=[2, 3, 2, 4] : f32[2, 3, 2, 4]\n%10 = reduce %9 op=sum axes=[1, 2] : f32[2, 4]",
+    ),
     ("reduce-reshape", "f32[2, 1, 4]", "%10 = reduce %0 op=sum axes=[1] : f32[2, 4]"),
     ("reduce-reshape", "f32[2, 1, 4]", "%10 = reduce %0 op=sum axes=[1, 2] : f32[2]"),
     (
@@ -221,6 +240,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "%8 = constant f32[] splat=-inf\n%9 = pad %0, %8 low=[0, 1, 0] high=[0, 1, 0] mode=constant : f32[1, 6, 2]\n%10 = pool %9 op=max window={ size=[3] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } : f32[1, 4, 2]",
     ),
     ("divide-by-constant", "f32[3]", "%9 = constant f32[3] [3, 5, 7]\n%10 = div %0, %9 : f32[3]"),
+    (
+        "divide-by-broadcast",
+        "f32[2, 3], f32[2]",
+        "%8 = exp %1 : f32[2]\n%9 = broadcast %8 shape=[2, 3] axes=[0] : f32[2, 3]\n%10 = div %0, %9 : f32[2, 3]",
+    ),
     ("power-half", "f32[3]", "%8 = abs %0 : f32[3]\n%9 = constant f32[3] splat=0.5\n%10 = pow %8, %9 : f32[3]"),
     ("cube", "f32[3]", "%9 = constant f32[3] splat=3\n%10 = pow %0, %9 : f32[3]"),
     (

@@ -89,7 +89,9 @@ fn step(graph: &mut Graph, random: &mut Random, x: ValueId, values: &[ValueId]) 
             shape.insert(axis, Dim::from(2));
             (Op::Broadcast { shape, axes: (0..=rank).filter(|&a| a != axis).collect() }, vec![x])
         }
-        9 if rank > 1 => (Op::Reduce { op: [ReduceOp::Sum, ReduceOp::Max][random.below(2)], axes: vec![axis] }, vec![x]),
+        9 if rank > 1 => {
+            (Op::Reduce { op: [ReduceOp::Sum, ReduceOp::Max][random.below(2)], axes: vec![axis] }, vec![x])
+        }
         10 => {
             let start = random.below(shape[axis].max(1));
             let (mut starts, mut sizes) = (vec![Dim::ZERO; rank], dims);
