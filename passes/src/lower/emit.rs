@@ -104,7 +104,13 @@ impl KernelBuilder<'_, '_> {
                     Some(splat) if !matches!(dtype, DType::I64 | DType::U64) => {
                         Ok(Expr::constant(compute_type(dtype), splat))
                     }
-                    Some(_) if dtype == DType::I64 => Ok(Expr::Index(Dim::from(tensor.get_i64(0)))),
+                    // The largest integer is no index: there it means an overflow.
+                    Some(_) if dtype == DType::I64 && tensor.get_i64(0) != i64::MAX => {
+                        Ok(Expr::Index(Dim::from(tensor.get_i64(0))))
+                    }
+                    Some(_) if dtype == DType::I64 => {
+                        Ok(Expr::Const(nnc_kernels::Scalar { dtype, bits: i64::MAX as u64 }))
+                    }
                     _ => self.emit_load(value, index),
                 }
             }
@@ -144,8 +150,14 @@ impl KernelBuilder<'_, '_> {
             }
             Op::Convert(to) => {
                 let from = compute_type(graph.ty(node.inputs[0]).dtype);
-                let x = self.emit(node.inputs[0], index)?;
-                let converted = Expr::convert(*to, from, x);
+                let mut x = self.emit(node.inputs[0], index)?;
+                // Half precision is reached from f32 alone.
+                let mut via = from;
+                if compute_type(*to) != *to {
+                    x = Expr::convert(DType::F32, from, x);
+                    via = DType::F32;
+                }
+                let converted = Expr::convert(*to, via, x);
                 Ok(Expr::convert(compute_type(*to), *to, converted))
             }
             Op::Bitcast(to) => {

@@ -1,7 +1,7 @@
 //! Pooling, channels last: lanes over channels, the window in serial loops.
 //!
-//! Maxima and minima clamp the window's positions to the input (reading an element twice changes nothing); sums skip
-//! positions outside.
+//! Maxima and minima clamp the positions of a dense window to the input (reading an element twice changes nothing);
+//! otherwise positions outside are skipped.
 
 use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
@@ -61,7 +61,10 @@ impl Lowering<'_> {
         }
         let mut value = b.emit(x, &at)?;
         let dtype = compute_type(x_type.dtype);
-        if let (Some(condition), ReduceOp::Sum | ReduceOp::Prod) = (inside, op) {
+        // With dilation the nearest element need not belong to the window.
+        let dense = window.dilations.iter().all(|&d| d == 1);
+        let clamped_is_right = matches!(op, ReduceOp::Max | ReduceOp::Min) && dense;
+        if let Some(condition) = inside.filter(|_| !clamped_is_right) {
             value = Expr::select(condition, value, identity(*op, dtype));
         }
         for _ in 0..loops {

@@ -166,7 +166,16 @@ impl Lower<'_> {
                         let divisor = self.index_reg(b)?;
                         Ok(self.floor_divide(value, Some(divisor), 0, op))
                     }
-                    _ => Err(Stop::Unsupported("division by a number that may not be positive")),
+                    // Nothing is computed from a division by 0 (its loop runs no iteration), but it must not trap.
+                    None if affine::Ranges::new(self.kernel).of(b).0 >= 0 => {
+                        let divisor = self.index_reg(b)?;
+                        let one = self.imm_reg(1);
+                        let positive = self.f.int();
+                        self.effect(M::Test, vec![r64(divisor), r64(divisor)]);
+                        self.tied(M::Cmove, divisor, vec![r64(positive), r64(one)]);
+                        Ok(self.floor_divide(value, Some(positive), 0, op))
+                    }
+                    _ => Err(Stop::Unsupported("division by a number that may be negative")),
                 }
             }
             (DimOp::Min | DimOp::Max, [first, rest @ ..]) => {
