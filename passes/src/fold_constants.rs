@@ -95,9 +95,39 @@ pub fn fold_constants(graph: Graph) -> Graph {
     fold_up_to(graph, 1 << 16)
 }
 
-/// Folds everything that depends on constants alone.
+/// Folds everything that depends on constants alone, and the broadcasts that are weights, for weights are packed when
+/// the model is compiled.
 pub fn fold_weights(graph: Graph) -> Graph {
-    fold_up_to(graph, u64::MAX)
+    let mut graph = fold_up_to(graph, u64::MAX);
+    let definitions = graph.definitions();
+    let data: Vec<Value> = graph
+        .definitions()
+        .iter()
+        .map(|definition| match definition.map(|id| &graph.nodes[id.index()].op) {
+            Some(Op::Constant(id)) => Value::Data(*id),
+            _ => Value::Unknown,
+        })
+        .collect();
+    let weights =
+        graph.nodes.iter().filter(|n| matches!(n.op, Op::Contract { .. } | Op::Conv { .. } | Op::Recurrent(_)));
+    let operands = weights.flat_map(|node| &node.inputs).filter_map(|v| definitions[v.index()]);
+    let mut spread: Vec<usize> = operands
+        .map(|id| id.index())
+        .filter(|&position| {
+            let node = &graph.nodes[position];
+            let bytes = node.outputs.first().and_then(|&v| bytes_of(graph.ty(v)));
+            matches!(node.op, Op::Broadcast { .. }) && bytes.is_some_and(|bytes| bytes <= MAX_VIRTUAL_BYTES)
+        })
+        .collect();
+    spread.sort_unstable();
+    spread.dedup();
+    for position in spread {
+        if let Some(tensor) = evaluate(&graph, &graph.nodes[position], &data, 0) {
+            graph.nodes[position].op = Op::Constant(graph.consts.add(tensor));
+            graph.nodes[position].inputs.clear();
+        }
+    }
+    graph
 }
 
 /// Folds nodes whose result is at most `most` bytes; a node that is folded becomes a constant in place.
@@ -149,4 +179,65 @@ pub fn evaluate_op(op: &Op, operands: &[Tensor], consts: &ConstPool) -> Option<T
 
 fn fits(tensor: &Tensor, ty: &TensorType) -> bool {
     tensor.dtype == ty.dtype && ty.static_shape().is_some_and(|shape| shape == tensor.shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(text: &str, fold: fn(Graph) -> Graph) -> Vec<&'static str> {
+        let graph = fold(nnc_ir::parse::graph(text).unwrap());
+        nnc_ir::verify::verify(&graph).unwrap();
+        crate::dead_code::sweep(graph).nodes.iter().map(|node| node.op.name()).collect()
+    }
+
+    #[test]
+    fn chains_and_dims() {
+        let text = "graph @g(%0 x: i64[2]) -> (y: %4) {
+  %1 = dims dims=[3, 4] scalar=false : i64[2]
+  %2 = constant i64[2] [1, 2]
+  %3 = add %1, %2 : i64[2]
+  %4 = mul %0, %3 : i64[2]
+}
+";
+        assert_eq!(names(text, fold_constants), ["constant", "mul"]);
+    }
+
+    #[test]
+    fn broadcasts_stay_but_are_looked_through() {
+        let text = "graph @g(%0 x: f32[64, 64]) -> (y: %5) {
+  %1 = constant f32[64] random=1
+  %2 = broadcast %1 shape=[64, 64] axes=[1] : f32[64, 64]
+  %3 = constant f32[64, 64] random=2
+  %4 = mul %2, %3 : f32[64, 64]
+  %6 = add %0, %4 : f32[64, 64]
+  %5 = add %6, %2 : f32[64, 64]
+}
+";
+        assert_eq!(names(text, fold_constants), ["constant", "broadcast", "constant", "add", "add"]);
+    }
+
+    #[test]
+    fn weights_are_data() {
+        let text = "graph @g(%0 x: f32[2, 64]) -> (y: %3) {
+  %1 = constant f32[64] random=1
+  %2 = broadcast %1 shape=[64, 64] axes=[1] : f32[64, 64]
+  %3 = contract %0, %2 batch=[] contract=[(1, 0)] out=f32 : f32[2, 64]
+}
+";
+        assert_eq!(names(text, fold_constants), ["constant", "broadcast", "contract"]);
+        assert_eq!(names(text, fold_weights), ["constant", "contract"]);
+    }
+
+    /// A result that would fill the memory is left alone.
+    #[test]
+    fn nothing_explodes() {
+        let text = "graph @g() -> (y: %3) {
+  %1 = constant f32[] [1]
+  %2 = broadcast %1 shape=[1000000, 1000000] axes=[] : f32[1000000, 1000000]
+  %3 = reduce %2 op=sum axes=[1] : f32[1000000]
+}
+";
+        assert_eq!(names(text, fold_weights), ["constant", "broadcast", "reduce"]);
+    }
 }

@@ -11,9 +11,10 @@ use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 
 /// The operands as (the one that is not known, the known one).
 pub(super) fn split_known(net: &Net, args: &[Id]) -> Option<(Id, Id)> {
-    match args {
-        &[x, y] if net.is_known(y) && !net.is_known(x) => Some((x, y)),
-        &[x, y] if net.is_known(x) && !net.is_known(y) => Some((y, x)),
+    let &[x, y] = args else { return None };
+    match (net.is_known(x), net.is_known(y)) {
+        (false, true) => Some((x, y)),
+        (true, false) => Some((y, x)),
         _ => None,
     }
 }

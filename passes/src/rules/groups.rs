@@ -38,11 +38,10 @@ fn next_group(from: &[Dim], to: &[Dim]) -> Option<(usize, usize)> {
     };
     let (left, right) = (products(from), products(to));
     for total in 1..=from.len() + to.len() {
-        for a in total.saturating_sub(to.len())..=total.min(from.len()) {
-            let b = total - a;
-            let zero = left[a].is_const(0);
-            if left[a] == right[b] && left[a] != Dim::OVERFLOW && !zero {
-                return Some((a, b));
+        let first = total.saturating_sub(to.len());
+        for (a, product) in left.iter().enumerate().take(total.min(from.len()) + 1).skip(first) {
+            if *product == right[total - a] && *product != Dim::OVERFLOW && !product.is_const(0) {
+                return Some((a, total - a));
             }
         }
     }

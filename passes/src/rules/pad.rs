@@ -22,8 +22,11 @@ fn pad_nothing(_: &mut Net, site: &Site) -> Vec<Id> {
     }
 }
 
-/// The constant borders of a class: operand, value, sizes.
-fn borders(net: &Net, id: Id) -> Vec<(Id, Id, Vec<Dim>, Vec<Dim>)> {
+/// Operand, value, sizes before, sizes after.
+type Border = (Id, Id, Vec<Dim>, Vec<Dim>);
+
+/// The constant borders of a class.
+fn borders(net: &Net, id: Id) -> Vec<Border> {
     net.pick(id, |op, args| match op {
         Op::Pad { low, high, mode: PadMode::Constant } => Some((args[0], args[1], low.clone(), high.clone())),
         _ => None,
