@@ -1,5 +1,6 @@
 //! Places in the repository, and commands run there.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,7 +24,7 @@ pub fn nnc(profile: &str) -> PathBuf {
 }
 
 /// A program to run in the root; arguments are added to it.
-pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root()).stdin(Stdio::null());
     command
@@ -39,7 +40,10 @@ pub fn cargo<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Command {
 /// Shows a command as it would be typed in the root.
 pub fn show(command: &Command) -> String {
     let root = format!("{}/", root().display());
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    // The toolchain's own cargo stands behind the one that is typed.
+    let program = if program.ends_with("cargo") { OsStr::new("cargo") } else { program.as_os_str() };
+    let words = std::iter::once(program).chain(command.get_args());
     let words: Vec<String> = words.map(|w| w.to_string_lossy().replace(&root, "")).collect();
     words.join(" ")
 }

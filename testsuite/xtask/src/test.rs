@@ -57,8 +57,9 @@ pub fn test() -> Result<()> {
 /// # Errors
 /// When one is not, or rustfmt fails.
 pub fn format(check: bool) -> Result<()> {
-    let check: &[&str] = if check { &["--check"] } else { &[] };
-    let members = run(cargo(["fmt", "--all"]).args(if check.is_empty() { &[][..] } else { &["--", "--check"] }));
+    // With `-l`, the names of the files that differ; not the differences.
+    let check: &[&str] = if check { &["--check", "-l"] } else { &[] };
+    let members = run(cargo(["fmt", "--all", "--"]).args(check));
     // Files that cargo fmt does not see: modules declared by the macro of the operator table, and the example.
     let mut files = vec![];
     for folder in ["compiler/ops/src", "docs/examples/rust", "docs/examples/rust/src"] {
