@@ -33,7 +33,8 @@ fn grouped(ctx: &mut Context, left: ValueId, right: ValueId, right_axis: usize) 
     if shape[1] == shared {
         return ctx.one(Op::Contract { batch, contract: vec![(3, right_axis)], out }, &[left, right]);
     }
-    let count = shape[1].div_exact(&shared).ok_or_else(|| invalid("the query heads do not share the key heads evenly"))?;
+    let count =
+        shape[1].div_exact(&shared).ok_or_else(|| invalid("the query heads do not share the key heads evenly"))?;
     let split = [shape[0].clone(), shared, count, shape[2].clone(), shape[3].clone()];
     let left = ctx.reshape(left, &split)?;
     let y = ctx.one(Op::Contract { batch, contract: vec![(4, right_axis)], out }, &[left, right])?;
@@ -123,7 +124,7 @@ fn mask(ctx: &mut Context, queries: &Dim, keys: &Dim, past: Option<Dim>) -> Resu
             let allowed = ctx.binary(BinaryOp::Le, key, position)?;
             mask.restrict(ctx, allowed)?;
         }
-        for (size, op, add) in [(left, BinaryOp::Ge, -left), (right, BinaryOp::Le, right)] {
+        for (size, op, add) in [(left, BinaryOp::Ge, left.saturating_neg()), (right, BinaryOp::Le, right)] {
             if size >= 0 {
                 let bound = ctx.binary_scalar(BinaryOp::Add, position, add as f64)?;
                 let allowed = ctx.binary(op, key, bound)?;
@@ -277,5 +278,38 @@ fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
     match results.first() {
         Some(&y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
         _ => Err(invalid(format!("`{name}` must yield what it takes, {}", ctx.show(x)))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+    use nnc_onnx::ElemType::Float;
+
+    #[test]
+    fn shapes() {
+        for (q, k, heads, result) in [
+            ("b 8 s 64", "b 2 t 64", None, "f32[b, 8, s, 64]"),
+            ("b s 512", "b t 128", Some((8, 2)), "f32[b, s, 512]"),
+            ("b s 512", "b t 512", None, "need q_num_heads"),
+            ("b s 512", "b t 512", Some((7, 7)), "does not split into 7 heads"),
+            ("b 8 s 64", "b 3 t 64", None, "do not share the key heads evenly"),
+        ] {
+            let sketch = sketch().opset(24).input("q", Float, q).input("k", Float, k);
+            let mut sketch = sketch.node("Attention", "q k k -> y").int("is_causal", 1);
+            if let Some((queries, keys)) = heads {
+                sketch = sketch.int("q_num_heads", queries).int("kv_num_heads", keys);
+            }
+            let found = sketch.output("y").result_type();
+            assert!(found.contains(result), "{q} {k}: {found}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_attend_to_gives_zero() {
+        let ones = [1.0f32; 2];
+        let sketch = sketch().opset(23).given("q", &[1, 1, 2, 1], &ones).given("k", &[1, 1, 2, 1], &ones);
+        let sketch = sketch.given_bools("m", &[2, 2], &[1, 0, 0, 0]).node("Attention", "q k k m -> y").output("y");
+        assert_eq!(sketch.run(), "f32[1, 1, 2, 1] 1 0");
     }
 }

@@ -24,8 +24,7 @@ pub fn causal_conv_with_state(ctx: &mut Context) -> Result<Vec<ValueId>> {
         }
     };
     let out = ctx.dtype(x);
-    let window =
-        Window { size: vec![size], strides: vec![1], dilations: vec![1], pad_low: vec![0], pad_high: vec![0] };
+    let window = Window { size: vec![size], strides: vec![1], dilations: vec![1], pad_low: vec![0], pad_high: vec![0] };
     let rows = ctx.channels_last(whole)?;
     let filters = filters_last(ctx, w)?;
     let mut y = ctx.one(Op::Conv { window, groups: channels, out }, &[rows, filters])?;

@@ -55,3 +55,47 @@ pub(crate) fn add_bias(ctx: &mut Context, y: ValueId, bias: ValueId) -> Result<V
     let bias = ctx.broadcast_axis(bias, &shape, shape.len() - 1)?;
     ctx.add(y, bias)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+    use nnc_onnx::ElemType::Float;
+
+    #[test]
+    fn sizes() {
+        for (x, w, pad, stride, result) in [
+            ("1 3 8 8", "4 3 3 3", "NOTSET", 1, "f32[1, 4, 6, 6]"),
+            ("1 3 8 8", "4 3 3 3", "SAME_UPPER", 2, "f32[1, 4, 4, 4]"),
+            ("1 3 8 8", "4 3 3 3", "VALID", 2, "f32[1, 4, 3, 3]"),
+            ("n 3 h 8", "4 3 3 3", "SAME_LOWER", 1, "f32[n, 4, h, 8]"),
+            ("n 3 h 8", "4 3 3 3", "NOTSET", 1, "f32[n, 4, h - 2, 6]"),
+            ("1 3 l", "4 3 1", "SAME_UPPER", 2, "f32[1, 4, floor((l + 1)/2)]"),
+            ("1 3 l", "4 3 3", "SAME_UPPER", 2, "f32[1, 4, floor((l + 1)/2)]"),
+            ("1 3 8 8", "4 2 3 3", "NOTSET", 1, "input channels"),
+            ("1 3 8", "4 3 3 3", "NOTSET", 1, "the weights has rank 4, it must have 3"),
+            ("1 3 2 2", "4 3 3 3", "NOTSET", 1, "does not fit"),
+        ] {
+            let sketch = sketch().input("x", Float, x).input("w", Float, w).node("Conv", "x w -> y");
+            let strides = vec![stride; x.split(' ').count() - 2];
+            let found = sketch.string("auto_pad", pad).int_list("strides", &strides).output("y").result_type();
+            assert!(found.contains(result), "{x} by {w}: {found}");
+        }
+    }
+
+    #[test]
+    fn values() {
+        let x: Vec<f32> = (1..=8).map(|v| v as f32).collect();
+        // Two groups, a border before alone, a dilation, a bias.
+        let sketch = sketch().given("x", &[1, 2, 4], &x).floats("w", &[2, 1, 2], &[1.0, 10.0, 2.0, 20.0]);
+        let sketch = sketch.floats("b", &[2], &[0.5, -0.5]).node("Conv", "x w b -> y").int("group", 2);
+        let sketch = sketch.int_list("pads", &[2, 0]).int_list("dilations", &[2]).output("y");
+        assert_eq!(sketch.run(), "f32[1, 2, 4] 10.5 20.5 31.5 42.5 99.5 119.5 149.5 171.5");
+    }
+
+    #[test]
+    fn negative_border_cuts() {
+        let sketch = sketch().given("x", &[1, 1, 4], &[1.0f32, 2.0, 3.0, 4.0]).floats("w", &[1, 1, 1], &[1.0]);
+        let sketch = sketch.node("Conv", "x w -> y").int_list("pads", &[-1, 1]).output("y");
+        assert_eq!(sketch.run(), "f32[1, 1, 4] 2 3 4 0");
+    }
+}

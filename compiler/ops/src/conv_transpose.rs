@@ -30,7 +30,7 @@ pub fn conv_transpose(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let (low, length) = &plan[axis];
         let first = low.floor_div(&strides[axis]);
         let end = (low + length).ceil_div(&strides[axis]);
-        borders.push(Border { low: Dim::from(count) - 1 - first, high: end - size });
+        borders.push(Border::new(Dim::from(count) - 1 - first, end - size));
         taps.push(count);
     }
     let ones = vec![1; taps.len()];
@@ -107,7 +107,7 @@ fn phase_weights(
     let group = Dim::from(groups);
     let inner = channels.div_exact(&group).ok_or_else(|| invalid("the input channels do not split into the groups"))?;
     let mut w = w;
-    for axis in 0..spatial {
+    for (axis, &count) in taps.iter().enumerate() {
         let at = axis + 2;
         let dilation = attributes.dilations[axis];
         if dilation > 1 {
@@ -120,12 +120,12 @@ fn phase_weights(
             w = ctx.reshape(w, &merged)?;
             w = ctx.slice_axis(w, at, Dim::ZERO, Dim::from(extent(attributes, axis)?))?;
         }
-        w = pad_axis(ctx, w, at, taps[axis] * attributes.strides[axis] - extent(attributes, axis)?)?;
+        w = pad_axis(ctx, w, at, count * attributes.strides[axis] - extent(attributes, axis)?)?;
     }
     // [g, C / g, O / g, (taps, stride)..]
     let mut split = vec![group.clone(), inner.clone(), filters.clone()];
-    for axis in 0..spatial {
-        split.extend([Dim::from(taps[axis]), Dim::from(attributes.strides[axis])]);
+    for (&count, &stride) in taps.iter().zip(&attributes.strides) {
+        split.extend([Dim::from(count), Dim::from(stride)]);
     }
     w = ctx.reshape(w, &split)?;
     w = reverse_taps(ctx, w, taps)?;
@@ -168,7 +168,8 @@ fn interleave(ctx: &mut Context, y: ValueId, strides: &[Dim], groups: usize) -> 
     }
     let shape = ctx.shape(y);
     let group = Dim::from(groups);
-    let channels = shape[spatial + 1].div_exact(&phases).ok_or_else(|| invalid("the channels do not fit the phases"))?;
+    let channels =
+        shape[spatial + 1].div_exact(&phases).ok_or_else(|| invalid("the channels do not fit the phases"))?;
     let filters = channels.div_exact(&group).ok_or_else(|| invalid("the channels do not split into the groups"))?;
     let mut split = shape[..=spatial].to_vec();
     split.push(group);
@@ -185,4 +186,83 @@ fn interleave(ctx: &mut Context, y: ValueId, strides: &[Dim], groups: usize) -> 
     merged.push(channels);
     let y = ctx.transpose(y, &perm)?;
     ctx.reshape(y, &merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    /// The definition, for one spatial axis and `channels` channels in and out per group.
+    fn scattered(x: &[f32], w: &[f32], length: usize, size: usize, case: &Case) -> Vec<f32> {
+        let channels = x.len() / length;
+        let per_group = channels / case.groups;
+        let low = case.pads[0];
+        let full = (length - 1) * case.stride + (size - 1) * case.dilation + 1 + case.extra;
+        let kept = full - low - case.pads[1];
+        let mut y = vec![0.0; channels * kept];
+        for (c, i, o, k) in (0..channels)
+            .flat_map(|c| (0..length).map(move |i| (c, i)))
+            .flat_map(|(c, i)| (0..per_group).map(move |o| (c, i, o)))
+            .flat_map(|(c, i, o)| (0..size).map(move |k| (c, i, o, k)))
+        {
+            let at = i * case.stride + k * case.dilation;
+            if at >= low && at - low < kept {
+                let out = c / per_group * per_group + o;
+                y[out * kept + at - low] += x[c * length + i] * w[(c * per_group + o) * size + k];
+            }
+        }
+        y
+    }
+
+    struct Case {
+        stride: usize,
+        dilation: usize,
+        groups: usize,
+        pads: [usize; 2],
+        extra: usize,
+    }
+
+    #[test]
+    fn values() {
+        let (length, channels) = (4, 4);
+        for stride in 1..=4 {
+            for (size, dilation, groups) in [(1, 1, 1), (2, 1, 2), (3, 1, 1), (5, 1, 4), (2, 3, 1), (3, 2, 2)] {
+                for (pads, extra) in [([0, 0], 0), ([1, 0], 0), ([0, 2], 0), ([2, 1], stride - 1)] {
+                    let case = Case { stride, dilation, groups, pads, extra };
+                    let full = (length - 1) * stride + (size - 1) * dilation + 1 + extra;
+                    if full <= pads[0] + pads[1] {
+                        continue;
+                    }
+                    let x: Vec<f32> = (0..channels * length).map(|i| (i * 7 % 5) as f32 - 2.0).collect();
+                    let w: Vec<f32> =
+                        (0..channels * channels / groups * size).map(|i| (i * 5 % 7) as f32 - 3.0).collect();
+                    let expected = scattered(&x, &w, length, size, &case);
+                    let numbers: Vec<String> = expected.iter().map(|v| format!("{}", v + 0.0)).collect();
+                    let sketch = sketch().given("x", &[1, channels, length], &x);
+                    let sketch = sketch.floats("w", &[channels, channels / groups, size], &w);
+                    let sketch = sketch.node("ConvTranspose", "x w -> y").int("group", groups as i64);
+                    let sketch = sketch.int_list("strides", &[stride as i64]).int_list("dilations", &[dilation as i64]);
+                    let sketch = sketch.int_list("pads", &[pads[0] as i64, pads[1] as i64]);
+                    let found = sketch.int_list("output_padding", &[extra as i64]).output("y").run();
+                    let shape = [1, channels, full - pads[0] - pads[1]];
+                    assert_eq!(
+                        found,
+                        format!("f32{shape:?} {}", numbers.join(" ")),
+                        "{stride} {size} {dilation} {pads:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        use nnc_onnx::ElemType::Float;
+        let base =
+            |x: &str| sketch().input("x", Float, x).input("w", Float, "3 6 3 3").node("ConvTranspose", "x w -> y");
+        let strided = |x: &str| base(x).int_list("strides", &[2, 2]);
+        assert_eq!(strided("1 3 4 4").string("auto_pad", "SAME_UPPER").output("y").result_type(), "f32[1, 6, 8, 8]");
+        assert_eq!(strided("1 3 4 4").int_list("output_shape", &[10, 8]).output("y").result_type(), "f32[1, 6, 10, 8]");
+        assert_eq!(strided("1 3 n 4").output("y").result_type(), "f32[1, 6, 2*n + 1, 9]");
+    }
 }

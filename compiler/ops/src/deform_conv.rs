@@ -50,7 +50,8 @@ pub fn deform_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let along = ctx.squeeze(along, &[spatial + 2])?;
         // First place of the window, plus that of the element in it, plus its displacement.
         let low = attributes.borders(ctx, &sizes)[axis].low.clone();
-        let low = low.as_const().ok_or_else(|| unsupported("the border must be known; fix the dimensions with --dim"))?;
+        let low =
+            low.as_const().ok_or_else(|| unsupported("the border must be known; fix the dimensions with --dim"))?;
         let rank = 2 + 2 * spatial;
         let axis_of = |ctx: &mut Context, size: &Dim, at: usize, step: usize| -> Result<ValueId> {
             let mut shape = vec![Dim::ONE; rank];
@@ -84,10 +85,8 @@ pub fn deform_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     // [N, places, kernel, groups, C / groups]
     let columns = ctx.reshape(columns, &[batch.clone(), part, taps_per_kernel.clone(), places.clone(), per_part])?;
     let columns = ctx.transpose(columns, &[0, 3, 2, 1, 4])?;
-    let columns = ctx.reshape(
-        columns,
-        &[batch.clone(), places, taps_per_kernel.clone(), group.clone(), per_group.clone()],
-    )?;
+    let columns =
+        ctx.reshape(columns, &[batch.clone(), places, taps_per_kernel.clone(), group.clone(), per_group.clone()])?;
     let filters = ctx.dim(w, 0);
     let per_filter = filters.div_exact(&group).ok_or_else(|| invalid("the filters do not split into the groups"))?;
     let w = ctx.convert(w, work)?;

@@ -71,3 +71,21 @@ fn eliminate(ctx: &mut Context, x: ValueId, n: i64) -> Result<(ValueId, ValueId)
     let factor = ctx.select(kept, pivot, negated)?;
     Ok((ctx.squeeze(factor, &[1, 2])?, next))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn values() {
+        for (shape, x, expected) in [
+            (&[1, 1][..], &[5.0f32][..], "f32[] 5"),
+            (&[2, 2], &[1.0, 2.0, 3.0, 4.0], "f32[] -2"),
+            // Needs a pivot; has none.
+            (&[3, 3], &[0.0, 1.0, 2.0, 1.0, 0.0, 3.0, 4.0, -3.0, 8.0], "f32[] -2"),
+            (&[2, 2, 2], &[2.0, 4.0, 1.0, 2.0, 0.0, 1.0, 1.0, 0.0], "f32[2] 0 -1"),
+        ] {
+            assert_eq!(sketch().given("x", shape, x).node("Det", "x -> y").output("y").run(), expected, "{x:?}");
+        }
+    }
+}

@@ -16,11 +16,8 @@ trait Emit {
     /// `f(x, y)` with `y` repeated along the axes of `x` that are not among `axes`.
     fn spread(&mut self, op: BinaryOp, x: ValueId, y: ValueId, axes: &[usize]) -> Result<ValueId> {
         let shape = self.shape_of(x);
-        let y = if self.shape_of(y) == shape {
-            y
-        } else {
-            self.emit(Op::Broadcast { shape, axes: axes.to_vec() }, &[y])?
-        };
+        let y =
+            if self.shape_of(y) == shape { y } else { self.emit(Op::Broadcast { shape, axes: axes.to_vec() }, &[y])? };
         self.emit(Op::Binary(op), &[x, y])
     }
 }
@@ -205,4 +202,27 @@ fn looped(ctx: &mut Context, state: ValueId, steps: Steps<ValueId>, time: &Dim) 
     sizes[0] = time.clone();
     let (starts, strides) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
     Ok((state, ctx.one(Op::Slice { starts, sizes, steps: strides }, &[reads])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    /// One step after another gives what both together give.
+    #[test]
+    fn steps_and_loop_agree() {
+        let (q, k, v) = ([1.0f32, 2.0, -1.0, 0.5], [0.5f32, 0.25, 1.0, -0.5], [3.0f32, 1.0, 2.0, -2.0]);
+        let both = sketch().opset(27).given("q", &[1, 2, 2], &q).given("k", &[1, 2, 2], &k).given("v", &[1, 2, 2], &v);
+        let both = both.node("LinearAttention", "q k v -> y s").int("q_num_heads", 1).int("kv_num_heads", 1);
+        let both = both.string("update_rule", "linear").output("s").run();
+        let part = |s: [f32; 4], i: usize| {
+            let sketch = sketch().opset(27).given("q", &[1, 1, 2], &q[i..i + 2]).given("k", &[1, 1, 2], &k[i..i + 2]);
+            let sketch = sketch.given("v", &[1, 1, 2], &v[i..i + 2]).given("s", &[1, 1, 2, 2], &s);
+            let sketch = sketch.node("LinearAttention", "q k v s -> y n").int("q_num_heads", 1).int("kv_num_heads", 1);
+            sketch.string("update_rule", "linear").output("n").run()
+        };
+        let first = part([0.0; 4], 0);
+        let numbers: Vec<f32> = first.split(' ').skip(4).map(|v| v.parse().unwrap()).collect();
+        assert_eq!(part([numbers[0], numbers[1], numbers[2], numbers[3]], 2), both);
+    }
 }

@@ -35,3 +35,27 @@ fn scalar(ctx: &mut Context, index: usize, dtype: DType, default: f64) -> Result
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+    use nnc_onnx::ElemType::Float;
+
+    #[test]
+    fn defaults() {
+        let boxes = [0.0f32, 0.0, 1.0, 1.0, 0.0, 0.1, 1.0, 1.1, 0.0, 5.0, 1.0, 6.0];
+        for (limit, expected) in [(0, "i64[0, 3]"), (1, "i64[1, 3] 0 0 0"), (9, "i64[2, 3] 0 0 0 0 0 2")] {
+            let sketch = sketch().given("b", &[1, 3, 4], &boxes).given("s", &[1, 1, 3], &[-1.0f32, -2.0, -3.0]);
+            let sketch = sketch.ints("k", &[1], &[limit]).node("NonMaxSuppression", "b s k -> y").output("y");
+            assert_eq!(sketch.run(), expected);
+        }
+    }
+
+    #[test]
+    fn the_count_is_bounded() {
+        let sketch = sketch().input("b", Float, "2 10 4").input("s", Float, "2 3 10").ints("k", &[], &[4]);
+        let graph = sketch.node("NonMaxSuppression", "b s k -> y").output("y").translate().unwrap();
+        let bound = graph.dims.iter().map(|(_, info)| info.max).max();
+        assert_eq!(bound, Some(24));
+    }
+}

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
-use crate::window::{Border, WindowAttributes};
+use crate::window::{Border, Sign, WindowAttributes};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp, Window};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
@@ -181,7 +181,9 @@ fn run_time_counts(ctx: &mut Context, pooled: &Pooled, include: bool) -> Result<
     let mut rest = vec![];
     for (axis, (size, border)) in pooled.sizes.iter().zip(&pooled.borders).enumerate() {
         let (low, high) = counted(pooled, axis, include);
-        rest.push(Border { low: &border.low - &low, high: &border.high - &high });
+        // What is counted is not more than the border.
+        let sign = if include { Sign::NotNegative } else { border.sign };
+        rest.push(Border { low: &border.low - &low, high: &border.high - &high, sign });
         shape.push(size + low + high);
     }
     shape.push(Dim::ONE);
@@ -269,4 +271,85 @@ pub fn global_lp_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let p = exponent(ctx)?;
     let (x, axes) = global(ctx)?;
     Ok(vec![lp(ctx, x, p, |ctx, powers| ctx.reduce(ReduceOp::Sum, powers, &axes, true))?])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::interpret;
+    use crate::testing::{Sketch, sketch};
+    use nnc_ir::Tensor;
+    use nnc_onnx::ElemType::Float;
+
+    fn pool(operator: &str, length: usize, attributes: &[(&str, &[i64])]) -> Sketch {
+        let x: Vec<f32> = (1..=length).map(|v| v as f32).collect();
+        let mut sketch = sketch().given("x", &[1, 1, length], &x).node(operator, "x -> y");
+        for &(name, values) in attributes {
+            let flag = matches!(name, "ceil_mode" | "count_include_pad" | "p");
+            sketch = if flag { sketch.int(name, values[0]) } else { sketch.int_list(name, values) };
+        }
+        sketch.output("y")
+    }
+
+    #[test]
+    fn values() {
+        let (k2, k3, s2): (&[i64], &[i64], &[i64]) = (&[2], &[3], &[2]);
+        for (operator, attributes, expected) in [
+            ("MaxPool", &[("kernel_shape", k2), ("strides", s2)][..], "f32[1, 1, 2] 2 4"),
+            ("MaxPool", &[("kernel_shape", k2), ("strides", s2), ("ceil_mode", &[1])], "f32[1, 1, 3] 2 4 5"),
+            ("MaxPool", &[("kernel_shape", k2), ("dilations", k3)], "f32[1, 1, 2] 4 5"),
+            // The last window would start in the border, so it is left out.
+            (
+                "AveragePool",
+                &[("kernel_shape", k2), ("strides", k3), ("pads", &[1, 1]), ("ceil_mode", &[1])],
+                "f32[1, 1, 2] 1 3.5",
+            ),
+            ("AveragePool", &[("kernel_shape", k3), ("pads", &[1, 1])], "f32[1, 1, 5] 1.5 2 3 4 4.5"),
+            (
+                "AveragePool",
+                &[("kernel_shape", k3), ("pads", &[1, 1]), ("count_include_pad", &[1])],
+                "f32[1, 1, 5] 1 2 3 4 3",
+            ),
+            // What rounding up adds does not count.
+            (
+                "AveragePool",
+                &[("kernel_shape", k3), ("strides", k3), ("ceil_mode", &[1]), ("count_include_pad", &[1])],
+                "f32[1, 1, 2] 2 4.5",
+            ),
+            ("LpPool", &[("kernel_shape", k2), ("strides", s2), ("p", &[1])], "f32[1, 1, 2] 3 7"),
+            ("LpPool", &[("kernel_shape", k2), ("strides", s2), ("p", &[2])], "f32[1, 1, 2] 2.2361 5"),
+            ("GlobalAveragePool", &[], "f32[1, 1, 1] 3"),
+            ("GlobalLpPool", &[("p", &[1])], "f32[1, 1, 1] 15"),
+        ] {
+            assert_eq!(pool(operator, 5, attributes).run(), expected, "{operator} {attributes:?}");
+        }
+    }
+
+    #[test]
+    fn counts_known_to_the_run() {
+        for length in 1..9usize {
+            let attributes = |sketch: Sketch| {
+                let sketch = sketch.int_list("kernel_shape", &[3]).int_list("strides", &[2]).int_list("pads", &[1, 1]);
+                sketch.int("ceil_mode", 1).int("count_include_pad", 1).output("y")
+            };
+            let open = attributes(sketch().input("x", Float, "1 1 n").node("AveragePool", "x -> y"));
+            let x: Vec<f32> = (1..=length).map(|v| v as f32).collect();
+            let fixed = attributes(sketch().given("x", &[1, 1, length], &x).node("AveragePool", "x -> y"));
+            let x = Tensor::from_slice(&[1, 1, length], &x);
+            let run = |sketch: &Sketch| {
+                let results = interpret::run(&sketch.translate().unwrap(), std::slice::from_ref(&x)).unwrap();
+                (results[0].shape.clone(), results[0].to_f64s())
+            };
+            assert_eq!(run(&open), run(&fixed), "length {length}");
+        }
+    }
+
+    #[test]
+    fn indices() {
+        let x = [1.0f32, 5.0, 2.0, 3.0, 4.0, 6.0, 9.0, 8.0, 7.0, 0.0, 0.0, 1.0];
+        for (columns_first, expected) in [(0, "i64[1, 2, 1, 1] 1 6"), (1, "i64[1, 2, 1, 1] 2 6")] {
+            let sketch = sketch().given("x", &[1, 2, 2, 3], &x).node("MaxPool", "x -> _ i");
+            let sketch = sketch.int_list("kernel_shape", &[2, 2]).int_list("strides", &[2, 2]);
+            assert_eq!(sketch.int("storage_order", columns_first).output("i").run(), expected);
+        }
+    }
 }

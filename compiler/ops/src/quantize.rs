@@ -183,3 +183,54 @@ pub fn dynamic_quantize_linear(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let y = quantize(ctx, x, scale, Some(zero), (0, 0), (DType::U8, None))?;
     Ok(vec![y, scale, zero])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+    use nnc_onnx::ElemType;
+
+    #[test]
+    fn quantized() {
+        // Ties go to even, what is out of range to the nearest end.
+        let x = [0.25f32, 0.75, 1.25, -0.25, 1000.0, -1000.0];
+        for (elem, zero, expected) in [
+            (ElemType::Uint8, 10, "u8[6] 10 12 12 10 255 0"),
+            (ElemType::Int8, 0, "i8[6] 0 2 2 0 127 -128"),
+            (ElemType::Int4, 0, "i8[6] 0 2 2 0 7 -8"),
+            (ElemType::Uint4, 1, "u8[6] 1 3 3 1 15 0"),
+        ] {
+            let sketch = sketch().given("x", &[6], &x).floats("s", &[], &[0.5]);
+            let sketch = sketch.initializer("z", elem, &[], vec![zero]).node("QuantizeLinear", "x s z -> y");
+            assert_eq!(sketch.output("y").run(), expected, "{elem}");
+        }
+    }
+
+    #[test]
+    fn parameters() {
+        let x: Vec<u8> = (0..8).collect();
+        for (shape, attributes, expected) in [
+            (&[1][..], &[][..], "f32[2, 4] 0 1 2 3 4 5 6 7"),
+            (&[2], &[("axis", 0)], "f32[2, 4] 0 1 2 3 8 10 12 14"),
+            (&[4], &[("axis", -1)], "f32[2, 4] 0 2 6 12 4 10 18 28"),
+            (&[2, 2], &[("axis", 1), ("block_size", 2)], "f32[2, 4] 0 1 4 6 12 15 24 28"),
+            (&[2, 2], &[("axis", 1), ("block_size", 3)], "f32[2, 4] 0 1 2 6 12 15 18 28"),
+            (&[3], &[("axis", 1)], "cannot be broadcast"),
+        ] {
+            let count = shape.iter().product::<usize>();
+            let scale: Vec<f32> = (1..=count).map(|v| v as f32).collect();
+            let sketch = sketch().given("x", &[2, 4], &x).floats("s", shape, &scale);
+            let mut sketch = sketch.node("DequantizeLinear", "x s -> y");
+            for &(name, value) in attributes {
+                sketch = sketch.int(name, value);
+            }
+            let found = sketch.output("y").run();
+            assert!(found.contains(expected), "{shape:?}: {found}");
+        }
+    }
+
+    #[test]
+    fn dynamic() {
+        let sketch = sketch().given("x", &[3], &[-1.0f32, 0.0, 1.55]).node("DynamicQuantizeLinear", "x -> y s z");
+        assert_eq!(sketch.output("y").run(), "u8[3] 0 100 255");
+    }
+}

@@ -100,3 +100,29 @@ fn integer_conv(
     let w = filters_last(ctx, w)?;
     ctx.one(Op::Conv { window, groups, out: DType::I32 }, &[x, w])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn zero_points() {
+        // By way of the sum of the weights, and in general, when zero points are constants; and when they are not.
+        for constant in [true, false] {
+            for (w_zero, expected) in [(0u8, "i32[1, 1, 4] -9 -6 11 4"), (1, "i32[1, 1, 4] -6 -2 8 0")] {
+                let sketch = sketch().given("x", &[1, 1, 3], &[1u8, 3, 8]).given("w", &[1, 1, 2], &[1u8, 3]);
+                let sketch = match constant {
+                    true => sketch.initializer("a", nnc_onnx::ElemType::Uint8, &[], vec![4]).initializer(
+                        "b",
+                        nnc_onnx::ElemType::Uint8,
+                        &[],
+                        vec![w_zero],
+                    ),
+                    false => sketch.given("a", &[], &[4u8]).given("b", &[], &[w_zero]),
+                };
+                let sketch = sketch.node("ConvInteger", "x w a b -> y").int_list("pads", &[1, 1]).output("y");
+                assert_eq!(sketch.run(), expected, "{constant}");
+            }
+        }
+    }
+}

@@ -116,3 +116,24 @@ pub fn multinomial(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let class = ctx.binary(BinaryOp::Min, class, last)?;
     Ok(vec![ctx.convert(class, dtype)?])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn drawn() {
+        let uniform = |name: &str| {
+            sketch().node("RandomUniform", &format!("-> {name}")).int_list("shape", &[4]).output(name).run()
+        };
+        assert_eq!(uniform("a"), uniform("a"));
+        assert_ne!(uniform("a"), uniform("b"));
+        let sure = sketch().given("p", &[3], &[0.0f32, 1.0, 0.0]).node("Bernoulli", "p -> y").output("y");
+        assert_eq!(sure.run(), "f32[3] 0 1 0");
+        let low = f32::NEG_INFINITY;
+        let sure = sketch().given("x", &[1, 3], &[low, 0.0, low]).node("Multinomial", "x -> y").int("sample_size", 4);
+        assert_eq!(sure.output("y").run(), "i32[1, 4] 1 1 1 1");
+        let bad = sketch().node("RandomNormal", "-> y").int_list("shape", &[-1]).output("y").run();
+        assert!(bad.contains("the shape has the size -1"), "{bad}");
+    }
+}

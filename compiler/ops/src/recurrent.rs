@@ -96,7 +96,10 @@ fn operands(ctx: &mut Context, lstm: bool, batch_first: bool, gates: usize, dire
     let rows = &hidden * Dim::from(gates);
     for (value, what) in [(w, "W"), (r, "R")] {
         if !ctx.dim(value, 0).is_const(directions as i64) || ctx.dim(value, 1) != rows {
-            return Err(invalid(format!("{what} is {}, it must be [{directions}, {gates} * hidden, ..]", ctx.show(value))));
+            return Err(invalid(format!(
+                "{what} is {}, it must be [{directions}, {gates} * hidden, ..]",
+                ctx.show(value)
+            )));
         }
     }
     if batch_first {
@@ -221,4 +224,73 @@ fn activations(ctx: &mut Context, directions: usize, defaults: &[&str]) -> Resul
         });
     }
     Ok(found.chunks(defaults.len()).map(<[Activation]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+    use nnc_ir::Op;
+    use nnc_onnx::ElemType::Float;
+
+    #[test]
+    fn shapes() {
+        for (operator, gates, direction, layout, results) in [
+            ("LSTM", 4, "forward", 0, ["f32[t, 1, n, 5]", "f32[1, n, 5]"]),
+            ("GRU", 3, "reverse", 0, ["f32[t, 1, n, 5]", "f32[1, n, 5]"]),
+            ("RNN", 1, "bidirectional", 0, ["f32[t, 2, n, 5]", "f32[2, n, 5]"]),
+            ("LSTM", 4, "bidirectional", 1, ["f32[n, t, 2, 5]", "f32[n, 2, 5]"]),
+        ] {
+            let directions = if direction == "bidirectional" { 2 } else { 1 };
+            for (output, result) in ["y", "h"].into_iter().zip(results) {
+                let sketch = sketch().input("x", Float, if layout == 0 { "t n 3" } else { "n t 3" });
+                let sketch = sketch.input("w", Float, &format!("{directions} {} 3", gates * 5));
+                let sketch = sketch.input("r", Float, &format!("{directions} {} 5", gates * 5));
+                let sketch = sketch.node(operator, "x w r -> y h").string("direction", direction);
+                let sketch = sketch.int("layout", layout).int("hidden_size", 5).output(output);
+                assert_eq!(sketch.result_type(), result, "{operator}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_arrive_as_transposed_constants() {
+        let r: Vec<f32> = (0..2 * 6 * 2).map(|v| v as f32).collect();
+        let sketch =
+            sketch().input("x", Float, "t n 1").floats("w", &[2, 6, 1], &[0.0; 12]).floats("r", &[2, 6, 2], &r);
+        let sketch = sketch.node("GRU", "x w r -> y").string("direction", "bidirectional").output("y");
+        let graph = sketch.translate().unwrap();
+        let definitions = graph.definitions();
+        let mut found = vec![];
+        for node in graph.nodes.iter().filter(|n| matches!(n.op, Op::Recurrent(_))) {
+            let definition = definitions[node.inputs[1].index()].unwrap();
+            let Op::Constant(id) = graph.nodes[definition.index()].op else { panic!("R is computed") };
+            found.push((graph.consts.get(id).shape.clone(), graph.consts.get(id).get_f64(1)));
+        }
+        assert_eq!(found, [(vec![2, 6], 2.0), (vec![2, 6], 14.0)]);
+    }
+
+    #[test]
+    fn values() {
+        // One unit that adds its input to its state, over two sequences, the second of length 1.
+        let x = [1.0f32, 2.0, 3.0, 4.0];
+        for (direction, expected) in [("forward", "f32[2, 1, 2, 1] 1 2 4 0"), ("reverse", "f32[2, 1, 2, 1] 4 2 3 0")] {
+            let sketch = sketch().given("x", &[2, 2, 1], &x).floats("w", &[1, 1, 1], &[1.0]);
+            let sketch = sketch.floats("r", &[1, 1, 1], &[1.0]).given("l", &[2], &[2i32, 1]);
+            let mut sketch = sketch.node("RNN", "x w r _ l -> y").string("direction", direction);
+            sketch = sketch.attribute("activations", nnc_onnx::Attribute::Strings(vec![b"Affine".to_vec()]));
+            sketch = sketch.attribute("activation_alpha", nnc_onnx::Attribute::Floats(vec![1.0]));
+            assert_eq!(sketch.output("y").run(), expected);
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        for (activations, text) in [(vec!["Tanh"; 2], "2 activations, not 1"), (vec!["Sine"], "`Sine` is not known")] {
+            let sketch = sketch().input("x", Float, "t n 3").input("w", Float, "1 5 3").input("r", Float, "1 5 5");
+            let names = activations.iter().map(|a| a.as_bytes().to_vec()).collect();
+            let sketch = sketch.node("RNN", "x w r -> y").attribute("activations", nnc_onnx::Attribute::Strings(names));
+            let found = sketch.output("y").result_type();
+            assert!(found.contains(text), "{found}");
+        }
+    }
 }

@@ -98,6 +98,10 @@ macro_rules! for_each_family {
             spectral { DFT 17 dft, STFT 17 stft }
             tensor_scatter { TensorScatter 24 tensor_scatter }
             top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
+            training {
+                Adagrad 1 adagrad in "ai.onnx.preview.training", Adam 1 adam in "ai.onnx.preview.training",
+                Momentum 1 momentum in "ai.onnx.preview.training"
+            }
             transpose { DepthToSpace 1 depth_to_space, SpaceToDepth 1 space_to_depth, Transpose 1 transpose }
             unary {
                 Abs 6 abs, Acos 7 acos, Acosh 9 acosh, Asin 7 asin, Asinh 9 asinh, Atan 7 atan, Atanh 9 atanh,

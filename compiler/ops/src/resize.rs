@@ -13,6 +13,9 @@ use nnc_ir::{DType, Dim, Op, ValueId};
 /// More elements than this are summed by a product with a matrix.
 const MOST_GATHERS: usize = 4;
 
+/// A result of an antialiased scale below this would depend on too many elements.
+const LEAST_ANTIALIASED: f64 = 1.0 / 512.0;
+
 /// What the attributes say.
 struct Method {
     mode: String,
@@ -108,9 +111,9 @@ fn plan(
                 let input = ctx.dim(x, axis);
                 let output = match known.as_ref().map(|k| k[i]) {
                     Some(scale) => scaled(ctx, &input, scale)?,
-                    None => ctx.stated_dim(0, axis).ok_or_else(|| {
-                        unsupported("scales must be known at compile time; make them a constant")
-                    })?,
+                    None => ctx
+                        .stated_dim(0, axis)
+                        .ok_or_else(|| unsupported("scales must be known at compile time; make them a constant"))?,
                 };
                 let scale = element(ctx, scales, i)?;
                 planned.push(Axis { axis, input, output, scale, region: None });
@@ -204,7 +207,8 @@ fn scaled(ctx: &Context, size: &Dim, scale: f64) -> Result<Dim> {
     }
     // A size that is not known needs a scale that is a ratio.
     let ratio = (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && (scale * q).fract() == 0.0);
-    let near = (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && ((scale * q).round() as f32 / q as f32) == scale as f32);
+    let near =
+        (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && ((scale * q).round() as f32 / q as f32) == scale as f32);
     match ratio.or(near) {
         Some(q) => Ok((size * Dim::from((scale * q).round() as i64)).floor_div(&Dim::from(q as i64))),
         None => Err(unsupported(format!(
@@ -261,7 +265,10 @@ fn widening(ctx: &mut Context, axis: &Axis) -> Result<f64> {
         (None, Some(input), Some(output)) if input > 0 && output > 0 => output as f64 / input as f64,
         _ => return Err(unsupported("antialias needs fixed sizes; fix the dimensions with --dim")),
     };
-    Ok(1.0 / scale.clamp(1e-5, 1.0))
+    if scale < LEAST_ANTIALIASED {
+        return Err(unsupported(format!("antialias for the scale {scale}; the least is {LEAST_ANTIALIASED}")));
+    }
+    Ok(1.0 / scale.min(1.0))
 }
 
 /// A vector so that it broadcasts along one axis.
@@ -306,4 +313,64 @@ fn weighted_sum(ctx: &mut Context, x: ValueId, axis: &Axis, taps: Taps) -> Resul
     let op = Op::Contract { batch: vec![], contract: vec![(axis.axis, 1)], out: work };
     let y = ctx.one(op, &[x, matrix])?;
     ctx.move_axis(y, rank - 1, axis.axis)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::interpret;
+    use crate::testing::sketch;
+    use nnc_ir::Tensor;
+    use nnc_onnx::ElemType::Float;
+
+    #[test]
+    fn sizes() {
+        for (x, scale, result) in [
+            ("1 3 4", 2.0, "f32[1, 3, 8]"),
+            ("1 3 5", 0.5, "f32[1, 3, 2]"),
+            ("1 3 n", 2.0, "f32[1, 3, 2*n]"),
+            ("1 3 n", 0.5, "f32[1, 3, floor(n/2)]"),
+            ("1 3 n", 0.123_456, "is not a fixed size"),
+            ("1 3 4", -1.0, "is not positive"),
+            ("1 3 4", 1e30, "too large"),
+        ] {
+            let sketch = sketch().input("x", Float, x).floats("s", &[3], &[1.0, 1.0, scale]);
+            let found = sketch.node("Resize", "x _ s -> y").output("y").result_type();
+            assert!(found.contains(result), "{x} by {scale}: {found}");
+        }
+    }
+
+    /// What a size known at compile time gives, the same model gives for a size known to the run alone.
+    #[test]
+    fn run_time_sizes_agree() {
+        let x: Vec<f32> = (0..7).map(|v| (v * v) as f32).collect();
+        for (mode, places) in
+            [("nearest", "asymmetric"), ("linear", "half_pixel"), ("linear", "align_corners"), ("cubic", "half_pixel")]
+        {
+            for scale in [0.5, 1.5, 2.0] {
+                let run = |shape: &str| {
+                    let sketch = sketch().input("x", Float, shape).floats("s", &[2], &[1.0, scale]);
+                    let sketch = sketch.node("Resize", "x _ s -> y").string("mode", mode);
+                    let sketch = sketch.string("coordinate_transformation_mode", places).output("y");
+                    let x = Tensor::from_slice(&[1, 7], &x);
+                    interpret::run(&sketch.translate().unwrap(), &[x]).unwrap().remove(0).to_f64s()
+                };
+                assert_eq!(run("1 n"), run("1 7"), "{mode} {places} {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn antialias_by_matrix_sums_to_one() {
+        let sketch = sketch().given("x", &[64], &[3.0f32; 64]).ints("s", &[1], &[4]).node("Resize", "x _ _ s -> y");
+        assert_eq!(sketch.string("mode", "linear").int("antialias", 1).output("y").run(), "f32[4] 3 3 3 3");
+    }
+
+    #[test]
+    fn upsample_by_opset() {
+        let new = sketch().opset(9).given("x", &[2], &[1.0f32, 2.0]).floats("s", &[1], &[2.0]);
+        assert_eq!(new.node("Upsample", "x s -> y").output("y").run(), "f32[4] 1 1 2 2");
+        let old = sketch().opset(7).given("x", &[2], &[1.0f32, 2.0]).node("Upsample", "x -> y");
+        let old = old.attribute("scales", nnc_onnx::Attribute::Floats(vec![2.0])).string("mode", "linear");
+        assert_eq!(old.output("y").run(), "f32[4] 1 1.5 2 2");
+    }
 }

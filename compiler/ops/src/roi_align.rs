@@ -163,11 +163,7 @@ fn gathered(
     let count = Dim::from(samples);
     let split = [regions, rows.bins.clone(), count.clone(), columns.bins.clone(), count, shape[1].clone()];
     let total = ctx.reshape(total, &split)?;
-    let y = if largest {
-        ctx.reduce(ReduceOp::Max, total, &[2, 4], false)?
-    } else {
-        ctx.mean(total, &[2, 4], false)?
-    };
+    let y = if largest { ctx.reduce(ReduceOp::Max, total, &[2, 4], false)? } else { ctx.mean(total, &[2, 4], false)? };
     ctx.channels_first(y)
 }
 
@@ -177,26 +173,27 @@ fn weights(ctx: &mut Context, side: &Side) -> Result<ValueId> {
     let count = ctx.unary(UnaryOp::Ceil, side.bin)?;
     let count = ctx.binary_scalar(BinaryOp::Max, count, 0.0)?;
     let divisor = ctx.binary_scalar(BinaryOp::Max, count, 1.0)?;
-    let step = ctx.div(side.bin, divisor)?;
+    let between = ctx.div(side.bin, divisor)?;
+    let half = ctx.binary_scalar(BinaryOp::Mul, between, 0.5)?;
+    // A single sample may stand for a bin of any size below 1, which must not count as a distance.
+    let single = ctx.binary_scalar(BinaryOp::Le, count, 1.0)?;
+    let one = ctx.scalar(work, 1.0);
+    let step = ctx.select(single, one, between)?;
     let mut spread = vec![];
-    for value in [side.start, side.bin, count, divisor, step] {
+    for value in [side.start, side.bin, count, divisor, step, half] {
         spread.push(ctx.unsqueeze(value, &[1, 2])?);
     }
-    let [start, bin, count, divisor, step] = spread[..] else { return Err(invalid("a region has two sides")) };
+    let [start, bin, count, divisor, step, half] = spread[..] else { return Err(invalid("a region has two sides")) };
     let index = ctx.iota(work, &[Dim::ONE, side.bins.clone(), Dim::ONE], 1)?;
     let offset = ctx.mul(index, bin)?;
     let start = ctx.add(start, offset)?;
-    let half = ctx.binary_scalar(BinaryOp::Mul, step, 0.5)?;
     let first = ctx.add(start, half)?;
     let element = ctx.iota(work, &[Dim::ONE, Dim::ONE, side.size.clone()], 2)?;
     // Number of the first sample not more than 1 before the element.
     let before = ctx.binary_scalar(BinaryOp::Sub, element, 1.0)?;
     let before = ctx.sub(before, first)?;
-    let none = ctx.binary_scalar(BinaryOp::Le, step, 0.0)?;
-    let one = ctx.scalar(work, 1.0);
     let zero = ctx.scalar(work, 0.0);
-    let safe = ctx.select(none, one, step)?;
-    let number = ctx.div(before, safe)?;
+    let number = ctx.div(before, step)?;
     let number = ctx.unary(UnaryOp::Ceil, number)?;
     let mut total: Option<ValueId> = None;
     for near in 0..MOST_NEAR {
@@ -238,4 +235,57 @@ fn by_matrices(ctx: &mut Context, x: ValueId, images: ValueId, sides: &[Side]) -
     let op = Op::Contract { batch: vec![(0, 0)], contract: vec![(2, 2)], out: work };
     let y = ctx.one(op, &[by_rows, columns])?;
     ctx.transpose(y, &[0, 2, 1, 3])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    /// The definition, for one channel: samples of bilinear interpolation averaged over each bin.
+    fn sampled(x: &[f32], [height, width]: [usize; 2], roi: [f32; 4], bins: usize, samples: usize) -> Vec<f32> {
+        let value = |y: f32, x_at: f32| -> f32 {
+            if y < -1.0 || y > height as f32 || x_at < -1.0 || x_at > width as f32 {
+                return 0.0;
+            }
+            let (y, x_at) = (y.clamp(0.0, height as f32 - 1.0), x_at.clamp(0.0, width as f32 - 1.0));
+            let (row, column) = (y as usize, x_at as usize);
+            let (below, right) = ((row + 1).min(height - 1), (column + 1).min(width - 1));
+            let (fy, fx) = (y - row as f32, x_at - column as f32);
+            let at = |r: usize, c: usize| x[r * width + c];
+            (at(row, column) * (1.0 - fx) + at(row, right) * fx) * (1.0 - fy)
+                + (at(below, column) * (1.0 - fx) + at(below, right) * fx) * fy
+        };
+        let [x0, y0, x1, y1] = roi.map(|v| v - 0.5);
+        let (bin_y, bin_x) = ((y1 - y0) / bins as f32, (x1 - x0) / bins as f32);
+        let count = |bin: f32| if samples > 0 { samples } else { bin.ceil().max(0.0) as usize };
+        let (rows, columns) = (count(bin_y), count(bin_x));
+        let mut result = vec![];
+        for (by, bx) in (0..bins).flat_map(|y| (0..bins).map(move |x| (y, x))) {
+            let mut sum = 0.0;
+            for (sy, sx) in (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x))) {
+                let y = y0 + bin_y * (by as f32 + (sy as f32 + 0.5) / rows as f32);
+                sum += value(y, x0 + bin_x * (bx as f32 + (sx as f32 + 0.5) / columns as f32));
+            }
+            result.push(sum / (rows * columns).max(1) as f32);
+        }
+        result
+    }
+
+    #[test]
+    fn values() {
+        let size = [6, 5];
+        let x: Vec<f32> = (0..30).map(|i| (i * 11 % 17) as f32).collect();
+        for roi in [[0.0, 0.0, 4.0, 5.0], [1.3, 0.2, 3.9, 5.7], [-3.0, -2.0, 9.0, 14.0], [2.0, 2.0, 2.5, 2.25]] {
+            for (bins, samples) in [(1, 0), (2, 0), (3, 2), (3, 0)] {
+                let expected = sampled(&x, size, roi, bins, samples);
+                let sketch = sketch().given("x", &[1, 1, size[0], size[1]], &x).given("r", &[1, 4], &roi);
+                let sketch = sketch.given("i", &[1], &[0i64]).node("RoiAlign", "x r i -> y");
+                let sketch = sketch.int("output_height", bins as i64).int("output_width", bins as i64);
+                let found = sketch.int("sampling_ratio", samples as i64).output("y").run();
+                let numbers: Vec<f32> = found.split(' ').skip(4).map(|v| v.parse().unwrap()).collect();
+                let near = expected.iter().zip(&numbers).all(|(e, f)| (e - f).abs() < 1e-3);
+                assert!(near && expected.len() == numbers.len(), "{roi:?} {bins} {samples}: {found}, not {expected:?}");
+            }
+        }
+    }
 }

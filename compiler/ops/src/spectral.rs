@@ -47,7 +47,6 @@ impl Transform {
             return Err(unsupported(format!("a transform of length {} is too long", self.length)));
         }
         let n = self.length;
-        let angle = std::f64::consts::TAU / n as f64;
         let mut values = vec![];
         for input in 0..inputs {
             // Real signals have each frequency twice, but for the first and the middle one.
@@ -57,7 +56,7 @@ impl Transform {
             }
             for part in 0..parts {
                 for result in 0..results {
-                    let (sin, cos) = (angle * ((input * result) % n) as f64).sin_cos();
+                    let (sin, cos) = sin_cos((input * result) % n, n);
                     let sin = if self.inverse { sin } else { -sin };
                     // (a + ib) (cos + i sin)
                     let pair = if part == 0 { [cos, sin] } else { [-sin, cos] };
@@ -98,6 +97,17 @@ impl Transform {
     }
 }
 
+/// Sine and cosine of `step / steps` of a turn, exact at quarter turns.
+fn sin_cos(step: usize, steps: usize) -> (f64, f64) {
+    match (4 * step % steps, 4 * step / steps) {
+        (0, 0) => (0.0, 1.0),
+        (0, 1) => (1.0, 0.0),
+        (0, 2) => (0.0, -1.0),
+        (0, _) => (-1.0, 0.0),
+        _ => (std::f64::consts::TAU * step as f64 / steps as f64).sin_cos(),
+    }
+}
+
 /// The discrete Fourier transform along one axis.
 pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let x = ctx.input(0)?;
@@ -121,7 +131,8 @@ pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let size = ctx.dim(x, axis).as_const();
         let natural = if onesided && inverse { size.map(|n| 2 * (n - 1)) } else { size };
         let length = length.or(natural);
-        let length = length.ok_or_else(|| unsupported("the transformed axis must have a fixed size; fix it with --dim"))?;
+        let length =
+            length.ok_or_else(|| unsupported("the transformed axis must have a fixed size; fix it with --dim"))?;
         Transform::new(length, onesided, inverse)
     };
     if let Some(axis) = axis {
@@ -172,21 +183,26 @@ pub fn stft(ctx: &mut Context) -> Result<Vec<ValueId>> {
             Dim::from(ctx.require_scalar(length, "frame_length")? as i64)
         }
         (_, Some(window)) => ctx.dim(window, 0),
-        (Some(_), None) => {
-            return Err(unsupported("frame_length must be known at compile time; make it a constant"));
+        (Some(length), None) => {
+            // The file's shape tells a length; a run with another one stops.
+            let stated = ctx.stated_dim(0, 2).map(|n| if onesided { (n - 1) * 2 } else { n });
+            let stated = stated
+                .filter(|n| n.as_const().is_some())
+                .ok_or_else(|| unsupported("frame_length must be known at compile time; make it a constant"))?;
+            let length = ctx.convert(length, DType::I64)?;
+            ctx.bind_dim(length, Some(stated), None)?
         }
         (None, None) => ctx.dim(signal, 1),
     };
-    let fixed = length.as_const().ok_or_else(|| unsupported("the frames must have a fixed length; fix it with --dim"))?;
+    let fixed =
+        length.as_const().ok_or_else(|| unsupported("the frames must have a fixed length; fix it with --dim"))?;
     let transform = Transform::new(fixed, onesided, false)?;
     let frames = match ctx.constant_scalar(step) {
-        Some(step) if step >= 1.0 => {
-            (ctx.dim(signal, 1) - &length).floor_div(&Dim::from(step as i64)) + 1
-        }
+        Some(step) if step >= 1.0 => (ctx.dim(signal, 1) - &length).floor_div(&Dim::from(step as i64)) + 1,
         Some(step) => return Err(invalid(format!("frame_step is {step}, it must be positive"))),
-        None => ctx.stated_dim(0, 1).ok_or_else(|| {
-            unsupported("frame_step must be known at compile time; make it a constant")
-        })?,
+        None => ctx
+            .stated_dim(0, 1)
+            .ok_or_else(|| unsupported("frame_step must be known at compile time; make it a constant"))?,
     };
     let step = ctx.reshape(step, &[])?;
     let step = ctx.convert(step, DType::I64)?;
@@ -196,4 +212,34 @@ pub fn stft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let index = ctx.add(first, inner)?;
     let pieces = ctx.one(Op::Gather { axis: 1, batch: 0 }, &[signal, index])?;
     Ok(vec![transform.apply(ctx, pieces, 2, window)?])
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::sketch;
+
+    #[test]
+    fn round_trips() {
+        for (length, onesided) in [(4, 0), (5, 0), (4, 1), (5, 1), (1, 1)] {
+            let x: Vec<f32> = (0..length).map(|v| (v * v % 7) as f32).collect();
+            let sketch = sketch().given("x", &[length as usize, 1], &x).ints("n", &[], &[length]);
+            let sketch = sketch.node("DFT", "x n -> f").int("onesided", onesided);
+            let sketch = sketch.node("DFT", "f n -> b").int("inverse", 1).int("onesided", onesided);
+            let found = sketch.ints("s", &[1], &[0]).ints("e", &[1], &[1]).ints("a", &[1], &[-1]);
+            let found = found.node("Slice", "b s e a -> y").output("y").run();
+            let numbers: Vec<f32> = found.split(' ').skip(2).map(|v| v.parse().unwrap()).collect();
+            assert!(x.iter().zip(&numbers).all(|(a, b)| (a - b).abs() < 1e-3), "{length}: {found}");
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        let dft =
+            |n: i64| sketch().given("x", &[3, 1], &[1.0f32, 2.0, 3.0]).ints("n", &[], &[n]).node("DFT", "x n -> y");
+        // Longer: zeros are added. Shorter: the rest is left out.
+        assert_eq!(dft(4).output("y").run(), "f32[4, 2] 6 0 -2 -2 2 0 -2 2");
+        assert_eq!(dft(2).output("y").run(), "f32[2, 2] 3 0 -1 0");
+        assert!(dft(0).output("y").run().contains("not positive"));
+        assert!(dft(1 << 40).output("y").run().contains("too long"));
+    }
 }

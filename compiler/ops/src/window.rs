@@ -33,11 +33,28 @@ pub(crate) struct WindowAttributes {
     pub pads: Vec<(i64, i64)>,
 }
 
-/// The border of one axis.
+/// The border of one axis; negative amounts cut.
 #[derive(Clone, Debug)]
 pub(crate) struct Border {
     pub low: Dim,
     pub high: Dim,
+    /// What is known of the sign of `high` besides what its expression tells.
+    pub sign: Sign,
+}
+
+/// What is known of the sign of an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    Unknown,
+    NotNegative,
+    NotPositive,
+}
+
+impl Border {
+    /// A border of which nothing more is known.
+    pub fn new(low: Dim, high: Dim) -> Border {
+        Border { low, high, sign: Sign::Unknown }
+    }
 }
 
 impl WindowAttributes {
@@ -64,13 +81,13 @@ impl WindowAttributes {
             "SAME_UPPER" => AutoPad::SameUpper,
             "SAME_LOWER" => AutoPad::SameLower,
             "VALID" => AutoPad::Valid,
-            other => return Err(invalid(format!("auto_pad `{other}` is not one of NOTSET, SAME_UPPER, SAME_LOWER, VALID"))),
+            other => {
+                return Err(invalid(format!("auto_pad `{other}` is not one of NOTSET, SAME_UPPER, SAME_LOWER, VALID")));
+            }
         };
         let pads = match ctx.ints("pads")? {
             None | Some([]) => vec![(0, 0); spatial],
-            Some(pads) if pads.len() == 2 * spatial => {
-                (0..spatial).map(|i| (pads[i], pads[spatial + i])).collect()
-            }
+            Some(pads) if pads.len() == 2 * spatial => (0..spatial).map(|i| (pads[i], pads[spatial + i])).collect(),
             Some(pads) => return Err(invalid(format!("{} pads for {spatial} spatial axes", pads.len()))),
         };
         Ok(WindowAttributes { size, strides, dilations, auto_pad, pads })
@@ -84,23 +101,38 @@ impl WindowAttributes {
     /// The border of each axis of an input with these spatial sizes, rounding the number of windows down.
     pub fn borders(&self, ctx: &Context, sizes: &[Dim]) -> Vec<Border> {
         let border = |(axis, size): (usize, &Dim)| match self.auto_pad {
-            AutoPad::Explicit => Border { low: Dim::from(self.pads[axis].0), high: Dim::from(self.pads[axis].1) },
-            AutoPad::Valid => Border { low: Dim::ZERO, high: Dim::ZERO },
+            AutoPad::Explicit => Border::new(Dim::from(self.pads[axis].0), Dim::from(self.pads[axis].1)),
+            AutoPad::Valid => Border::new(Dim::ZERO, Dim::ZERO),
             AutoPad::SameUpper | AutoPad::SameLower => {
                 let stride = Dim::from(self.strides[axis]);
-                // (ceil(size / stride) - 1) * stride, which for stride 1 cancels the size.
-                let last = (size.ceil_div(&stride) - 1) * &stride;
-                let total = Dim::max(&(last + self.reach(axis) - size), &Dim::ZERO).simplify(ctx.dims());
+                // From the last window's end to the input's; for stride 1 the size cancels.
+                let total = (size.ceil_div(&stride) - 1) * &stride + self.reach(axis) - size;
+                let sign = self.sign_without_border(axis);
+                if sign == Sign::NotPositive {
+                    return Border { low: Dim::ZERO, high: total, sign };
+                }
+                let total = if sign == Sign::NotNegative { total } else { Dim::max(&total, &Dim::ZERO) };
+                let total = total.simplify(ctx.dims());
                 let half = total.floor_div(&Dim::from(2));
                 let rest = &total - &half;
-                if self.auto_pad == AutoPad::SameUpper {
-                    Border { low: half, high: rest }
-                } else {
-                    Border { low: rest, high: half }
-                }
+                let (low, high) = if self.auto_pad == AutoPad::SameUpper { (half, rest) } else { (rest, half) };
+                Border { low, high, sign: Sign::NotNegative }
             }
         };
         sizes.iter().enumerate().map(border).collect()
+    }
+
+    /// Where the last of `ceil(n / stride)` windows over n elements ends, relative to the end of the elements. It starts
+    /// among them, less than a stride before their end.
+    fn sign_without_border(&self, axis: usize) -> Sign {
+        let reach = self.reach(axis);
+        if reach.is_const(1) {
+            Sign::NotPositive
+        } else if reach.as_const().is_some_and(|r| r >= self.strides[axis] as i64) {
+            Sign::NotNegative
+        } else {
+            Sign::Unknown
+        }
     }
 
     /// The borders with which the number of windows is rounded up; one that would start behind the input and the
@@ -109,10 +141,17 @@ impl WindowAttributes {
         let mut borders = self.borders(ctx, sizes);
         for (axis, border) in borders.iter_mut().enumerate() {
             let (size, stride, reach) = (&sizes[axis], Dim::from(self.strides[axis]), self.reach(axis));
-            let count = (size + &border.low + &border.high - &reach).ceil_div(&stride) + 1;
-            let starting = (size + &border.low).ceil_div(&stride);
-            let count = Dim::min(&count, &starting).simplify(ctx.dims());
-            border.high = ((count - 1) * &stride + &reach - size - &border.low).simplify(ctx.dims());
+            // ceil((size + borders - reach) / stride) + 1 windows, or ceil((size + low) / stride) if that is less.
+            let more = (&border.high - &reach + &stride).simplify(ctx.dims());
+            let before = size + &border.low;
+            let (windows, sign) = match more.as_const() {
+                Some(more) if more <= 0 => (&before + more, Sign::NotNegative),
+                Some(_) => (before.clone(), self.sign_without_border(axis)),
+                None => (&before + Dim::min(&more, &Dim::ZERO), Sign::Unknown),
+            };
+            let count = windows.ceil_div(&stride);
+            let sign = if border.high.as_const().is_some_and(|n| n < 0) { Sign::Unknown } else { sign };
+            *border = Border { low: border.low.clone(), high: (count - 1) * &stride + &reach - before, sign };
         }
         borders
     }
@@ -171,9 +210,19 @@ impl Context<'_, '_> {
         let (mut low, mut high) = (vec![Dim::ZERO; rank], vec![Dim::ZERO; rank]);
         for (i, border) in borders.iter().enumerate() {
             let axis = i + 1;
-            let part = |amount: &Dim| Dim::max(amount, &Dim::ZERO).simplify(self.dims());
-            let (cut_low, cut_high) = (part(&-&border.low), part(&-&border.high));
-            let (add_low, add_high) = (part(&border.low), part(&border.high));
+            let table = self.dims();
+            let part = |amount: &Dim| Dim::max(amount, &Dim::ZERO).simplify(table);
+            let (cut_low, add_low) = match border.sign {
+                // Only a constant border before can be negative.
+                Sign::Unknown => (part(&-&border.low), part(&border.low)),
+                _ if border.low.as_const().is_some() => (part(&-&border.low), part(&border.low)),
+                _ => (Dim::ZERO, border.low.clone()),
+            };
+            let (cut_high, add_high) = match border.sign {
+                Sign::Unknown => (part(&-&border.high), part(&border.high)),
+                Sign::NotNegative => (Dim::ZERO, border.high.clone()),
+                Sign::NotPositive => (-&border.high, Dim::ZERO),
+            };
             let kept = (self.dim(x, axis) - &cut_low - cut_high).simplify(self.dims());
             if kept.as_const().is_some_and(|n| n < 0) {
                 return Err(invalid(format!("the negative border of spatial axis {i} is larger than the input")));
