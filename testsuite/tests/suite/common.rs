@@ -44,8 +44,13 @@ pub fn compile(model: &str, output: &Path, more: &[&str]) {
 
 /// Builds a program of `docs/examples/c` in a folder that holds the headers of its models.
 pub fn cc(folder: &Path, source: &str, more: &[&str]) -> PathBuf {
+    build_with("cc", folder, source, more)
+}
+
+/// The same with a compiler other than the system's.
+pub fn build_with(compiler: &str, folder: &Path, source: &str, more: &[&str]) -> PathBuf {
     let program = folder.join("program");
-    let mut cc = Command::new("cc");
+    let mut cc = Command::new(compiler);
     cc.current_dir(folder).args(["-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread", "-I."]);
     run(cc.arg(example("c").join(source)).args(more).arg("-o").arg(&program));
     program
