@@ -54,11 +54,17 @@ impl Lowering<'_> {
                 && covered
                 && let Some(storage) = self.storage_to_read(view.base)
             {
+                // A view knows no stride along a unit axis; the border around one has.
+                let inside = if view.base == x {
+                    storage
+                } else {
+                    Storage { buffer: storage.buffer, offset: view.offset, strides: view.strides }
+                };
                 let offset = border
                     .iter()
-                    .zip(&view.strides)
-                    .fold(view.offset.clone(), |o, (&(low, _), s)| o - s * &Dim::from(low as i64));
-                return Ok(Storage { buffer: storage.buffer, offset, strides: view.strides });
+                    .zip(&inside.strides)
+                    .fold(inside.offset.clone(), |o, (&(low, _), s)| o - s * &Dim::from(low as i64));
+                return Ok(Storage { offset, ..inside });
             }
         }
         // A copy with the border around it.

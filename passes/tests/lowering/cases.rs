@@ -177,3 +177,18 @@ fn recurrent_layers() {
         }
     }
 }
+
+#[test]
+fn convolutions_of_a_single_pixel() {
+    check(
+        "graph @t(%0: f32[1, 1, 1, 3]) -> (y: %5) {
+           %1 = exp %0 : f32[1, 1, 1, 3]
+           %2 = constant f32[3, 3, 1, 3] random=2
+           %3 = conv %1, %2 window={size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=3 out=f32 : f32[1, 1, 1, 3]
+           %4 = constant f32[3, 3, 3, 5] random=4
+           %5 = conv %3, %4 window={size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=1 out=f32 : f32[1, 1, 1, 5]
+         }",
+        &[1],
+        1e-5,
+    );
+}
