@@ -48,7 +48,7 @@ pub fn print(bar: Option<&ProgressBar>, text: &str) -> Result<()> {
 /// Prints a line on standard output.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn line(text: impl std::fmt::Display) -> Result<()> {
     print(None, &format!("{text}\n"))
 }

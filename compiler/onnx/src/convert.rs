@@ -51,6 +51,11 @@ pub(crate) struct Converter {
 impl Converter {
     /// A graph and all below it.
     pub(crate) fn graph(&mut self, proto: &GraphProto, opsets: &Opsets) -> Result<Graph> {
+        for info in proto.input.iter().chain(&proto.output) {
+            if let Some(size) = negative_dimension(info) {
+                return Err(ImportError::malformed(format!("dimension {size} is negative")).at("value", &info.name));
+            }
+        }
         let mut initializers = Vec::with_capacity(proto.initializer.len());
         for constant in &proto.initializer {
             initializers.push(self.constants.named(constant)?);
@@ -280,6 +285,15 @@ fn type_info(proto: &TypeProto) -> Option<TypeInfo> {
             value: Box::new(of.value_type.as_ref().and_then(type_info)?),
         },
         _ => return None,
+    })
+}
+
+/// A stated size below 0, if there is one.
+fn negative_dimension(info: &ValueInfoProto) -> Option<i64> {
+    let Some(type_proto::Value::TensorType(tensor)) = &info.type_.value else { return None };
+    tensor.shape.dim.iter().find_map(|dim| match dim.value {
+        Some(dimension::Value::DimValue(size)) if size < 0 => Some(size),
+        _ => None,
     })
 }
 

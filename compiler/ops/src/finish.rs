@@ -1,7 +1,9 @@
 //! After the last node: what the stated output shapes add, and removal of what nothing uses.
 
+use crate::error::{Result, invalid};
 use crate::translate::declared_shape;
 use nnc_ir::{Dim, Graph, Op, SymbolOrigin};
+use nnc_onnx::TypeInfo;
 
 /// Takes constants from the stated output shapes for dimensions that only the run would know; a run that finds another
 /// size stops with an error.
@@ -22,6 +24,36 @@ pub(crate) fn unify_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
             }
         }
     }
+}
+
+/// Refuses a model whose stated output types contradict what its nodes compute.
+pub(crate) fn check_outputs(graph: &Graph, onnx: &nnc_onnx::Graph) -> Result<()> {
+    for ((name, value), info) in graph.outputs.iter().zip(&onnx.outputs) {
+        let Some(TypeInfo::Tensor { elem_type, .. }) = &info.ty else { continue };
+        let computed = graph.ty(*value);
+        let wrong = |stated: String| {
+            let shape: Vec<String> = computed.shape.iter().map(|d| graph.dims.display(d).to_string()).collect();
+            Err(invalid(format!(
+                "output `{name}` is stated as {stated} but computed as {}[{}]; correct the stated type",
+                computed.dtype,
+                shape.join(", ")
+            )))
+        };
+        if crate::tensors::dtype(*elem_type).is_some_and(|stated| stated != computed.dtype) {
+            return wrong(elem_type.to_string());
+        }
+        let Some(stated) = info.ty.as_ref().and_then(|ty| declared_shape(ty, &graph.dims)) else { continue };
+        let differs = |(stated, computed): (&Option<Dim>, &Dim)| {
+            let (stated, computed) = (stated.as_ref().and_then(Dim::as_const), computed.as_const());
+            matches!((stated, computed), (Some(a), Some(b)) if a != b)
+        };
+        if stated.len() != computed.rank() || stated.iter().zip(&computed.shape).any(differs) {
+            let sizes: Vec<String> =
+                stated.iter().map(|d| d.as_ref().map_or("?".into(), |d| graph.dims.display(d).to_string())).collect();
+            return wrong(format!("{elem_type}[{}]", sizes.join(", ")));
+        }
+    }
+    Ok(())
 }
 
 /// Removes nodes whose results nothing uses and gives the subgraphs the final table of dimensions.

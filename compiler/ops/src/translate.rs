@@ -86,6 +86,7 @@ impl<'m> Translator<'m> {
         let Some(mut frame) = self.frames.pop() else { return Err(invalid("the model has no graph")) };
         frame.graph.outputs = outputs;
         finish::unify_outputs(&mut frame.graph, &model.graph);
+        finish::check_outputs(&frame.graph, &model.graph)?;
         finish::finish(&mut frame.graph);
         Ok(frame.graph)
     }
@@ -142,7 +143,11 @@ impl<'m> Translator<'m> {
                     }
                 });
             }
-            let value = frame.graph.add_input(TensorType::new(dtype, dims), input.name.as_str());
+            let ty = TensorType::new(dtype, dims);
+            if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
+                return Err(at("it has more bytes than can be addressed".into()));
+            }
+            let value = frame.graph.add_input(ty, input.name.as_str());
             frame.names.insert(&input.name, value);
         }
         Ok(())

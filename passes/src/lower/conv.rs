@@ -175,19 +175,17 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "conv");
         b.root = Some(root);
         // Loop order: whichever operand is small stays in cache while the other streams.
-        let fixed = [Dim::from(groups as i64)];
-        let mut extents: Vec<Dim> = fixed.to_vec();
-        let panel_axis;
-        if weights_fit {
+        let mut extents = vec![Dim::from(groups as i64)];
+        let panel_axis = if weights_fit {
             extents.extend(outer_sizes.iter().cloned());
             extents.extend([blocks.clone(), Dim::from(panels)]);
-            panel_axis = extents.len() - 1;
+            extents.len() - 1
         } else {
             extents.push(Dim::from(panels));
             extents.extend(outer_sizes.iter().cloned());
             extents.push(blocks.clone());
-            panel_axis = 1;
-        }
+            1
+        };
         let all = extents.iter().fold(Dim::from(1), |a, d| &a * d);
         let flat = b.parallel(&all);
         let imported: Vec<Index> = extents.iter().map(|d| b.import(d)).collect();

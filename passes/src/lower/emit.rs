@@ -204,10 +204,10 @@ impl KernelBuilder<'_, '_> {
                 self.emit(node.inputs[0], &operand)
             }
             Op::Reduce { op, axes } => {
-                let reduced = self.emit_reduce(value, node.inputs[0], axes, *op, index, &|_, x| Ok(x))?;
+                let reduced = self.emit_reduce(node.inputs[0], axes, *op, index, &|_, x| Ok(x))?;
                 Ok(reduced)
             }
-            Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(value, node, *axis, *max, *last, index),
+            Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(node, *axis, *max, *last, index),
             other => Err(self.cx.error(format!("{other:?} cannot be computed inside another kernel"))),
         }
     }
@@ -300,14 +300,12 @@ impl KernelBuilder<'_, '_> {
     /// Emits `op` over `axes` of an operand at the reduction's result index. `element` maps each operand element.
     fn emit_reduce(
         &mut self,
-        value: ValueId,
         operand: ValueId,
         axes: &[usize],
         op: ReduceOp,
         index: &[Index],
         element: &dyn Fn(&[Index], Expr) -> Result<Expr, LowerError>,
     ) -> Result<Expr, LowerError> {
-        let _ = value;
         let shape = self.cx.graph.shape(operand).to_vec();
         let level = index.iter().map(|i| self.index_level(i)).max().unwrap_or(0);
         let suspended = self.suspend(level);
@@ -355,7 +353,6 @@ impl KernelBuilder<'_, '_> {
     /// Index of the extreme element: the extreme first, then the first or last place where it stands.
     fn emit_arg_reduce(
         &mut self,
-        value: ValueId,
         node: &Node,
         axis: usize,
         max: bool,
@@ -365,17 +362,15 @@ impl KernelBuilder<'_, '_> {
         let operand = node.inputs[0];
         let size = self.cx.graph.shape(operand)[axis].clone();
         let extreme = if max { ReduceOp::Max } else { ReduceOp::Min };
-        let best = self.emit_reduce(value, operand, &[axis], extreme, index, &|_, x| Ok(x))?;
-        let level = self.expr_level(&best);
+        let best = self.emit_reduce(operand, &[axis], extreme, index, &|_, x| Ok(x))?;
         let best = match best {
             Expr::Var(_) => best,
             other => Expr::Var(self.define("best", other)),
         };
-        let _ = level;
         let dtype = self.kernel.dtype(&best);
         let miss = if last { Dim::from(-1) } else { self.import(&size) };
         let place = if last { ReduceOp::Max } else { ReduceOp::Min };
-        self.emit_reduce(value, operand, &[axis], place, index, &|full, x| {
+        self.emit_reduce(operand, &[axis], place, index, &|full, x| {
             let mut hit = Expr::binary(BinaryOp::Eq, x.clone(), best.clone());
             if dtype.is_float() {
                 hit = Expr::binary(BinaryOp::Or, hit, Expr::unary(UnaryOp::IsNan, x));

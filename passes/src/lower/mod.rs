@@ -1,6 +1,6 @@
 //! Lowering: every region of the graph becomes a kernel and a step of the host plan.
 //!
-//! [`Lowering`] holds the program being built and where each stored value lies ([`Storage`]); [`emit`] computes any
+//! `Lowering` holds the program being built and where each stored value lies ([`Storage`]); `emit` computes any
 //! value at any index as a scalar expression; one module per kind of kernel builds the loops around it.
 //!
 //! Invariants:

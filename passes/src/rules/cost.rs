@@ -4,7 +4,7 @@
 //! read through them; an elementwise operation is taken to be fused, so it pays its arithmetic and a fraction of its
 //! traffic; a transpose pays for strided memory.
 //!
-//! Symbolic sizes are taken as [`NOMINAL`], within their bounds.
+//! Symbolic sizes are taken as `NOMINAL`, within their bounds.
 
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, Op, UnaryOp};

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - nothing here panics or is undefined: kernels are verified first, every access is checked against its buffer, and
 //!   every `i64` variable against its declared range;
-//! - memory that was never written holds NaN ([`machine::POISON`]), and the whole workspace is one array of bytes at the
+//! - memory that was never written holds NaN (`machine::POISON`), and the whole workspace is one array of bytes at the
 //!   planned offsets, so that mistakes of lowering and of the memory planner change results;
 //! - vector loops run lane after lane, in order.
 

@@ -1,3 +1,5 @@
+//! Tests of reading and writing npz archives.
+
 use std::fs::File;
 
 use super::*;

@@ -132,6 +132,8 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "suppress");
         let at = b.parallel_over(&lists.shape[..2]);
         let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
+        // Named once: as an expression of many symbols it would be computed for every pair of boxes.
+        let n = b.freeze("boxes", Expr::Index(n.clone()), &(&n + &Dim::ONE));
         let list = &at[0] * &classes + &at[1];
         let limit = b.emit(limit, &[])?;
         let limit = Expr::Var(b.define_here("limit", limit));
@@ -178,11 +180,28 @@ impl Lowering<'_> {
             let searching = binary(BinaryOp::And, Expr::Var(free), less(&other.index(), &kept.index()));
             b.repeat(searching, |b| {
                 let chosen = heap.read(b, &(&n - &Dim::ONE - &other.index()));
-                let chosen = b.corners_at(corners, &corner(&chosen));
-                let overlaps = b.overlaps(&own, &chosen, &overlap);
-                b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
                 b.increment(other);
-                Ok(())
+                // Most pairs lie apart, and one axis is enough to see it.
+                let chosen = corner(&chosen);
+                let apart = |b: &mut KernelBuilder<'_, '_>, axis: usize| {
+                    let part = |i: i64| Expr::Load(corners, &chosen + &Dim::from(i));
+                    let high = binary(BinaryOp::Min, own[axis + 2].clone(), part(axis as i64 + 2));
+                    let low = binary(BinaryOp::Max, own[axis].clone(), part(axis as i64));
+                    let side = binary(BinaryOp::Sub, high, low);
+                    let zero = Expr::constant(DType::F64, 0.0);
+                    let meet = b.define_here("meet", binary(BinaryOp::Gt, side, zero));
+                    Expr::Var(meet)
+                };
+                let meet = apart(b, 0);
+                b.when(meet, |b| {
+                    let meet = apart(b, 1);
+                    b.when(meet, |b| {
+                        let chosen = b.corners_at(corners, &chosen);
+                        let overlaps = b.overlaps(&own, &chosen, &overlap);
+                        b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
+                        Ok(())
+                    })
+                })
             })?;
             b.when(Expr::Var(free), |b| {
                 heap.write(b, &(&n - &Dim::ONE - &kept.index()), &best);

@@ -7,12 +7,12 @@
 //! - binary `Add`, `Sub`, `Mul`, `Div`, `Max`, `Min`, `And`, `Or`, `Xor`, `Shl`, `Shr`, comparisons, and `Rem`, `Mod`;
 //! - `Select`, `MulAdd`, `Load`, `LoadIf`, `Convert`, `Bitcast`, `Const`, `Var`, `Index`.
 //!
-//! Functions of `f32` that models spend time in (see [`single`]) use only `f32` and `i32`, so that vector loops keep
-//! their lanes; the others go through `f64` (see [`double`]).
+//! Functions of `f32` that models spend time in (see `single`) use only `f32` and `i32`, so that vector loops keep
+//! their lanes; the others go through `f64` (see `double`).
 //!
-//! Invariants: the rewritten kernel computes the same up to the error bounds stated in [`single`] and [`double`];
+//! Invariants: the rewritten kernel computes the same up to the error bounds stated in `single` and `double`;
 //! `f32` functions do not depend on fused multiply-add; no expression is evaluated that the kernel did not evaluate
-//! (loads stay under their [`Expr::LoadIf`]; the two sides of a `Select` may be evaluated anyway).
+//! (loads stay under their `Expr::LoadIf`; the two sides of a `Select` may be evaluated anyway).
 
 mod build;
 mod double;
