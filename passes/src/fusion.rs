@@ -110,7 +110,8 @@ pub fn fuse(graph: &Graph) -> Fusion {
     for &input in &graph.inputs {
         fusion.stored[input.index()] = true;
     }
-    let mut walk = Walk { has_reduction: vec![false; count], row_value: row_values(graph), reduced: vec![false; count] };
+    let mut walk =
+        Walk { has_reduction: vec![false; count], row_value: row_values(graph), reduced: vec![false; count] };
     for (position, node) in graph.nodes.iter().enumerate().rev() {
         let role = role(&node.op);
         for &output in &node.outputs {
@@ -149,9 +150,7 @@ fn row_values(graph: &Graph) -> Vec<bool> {
     for node in &graph.nodes {
         let value = match role(&node.op) {
             Role::Reduction => true,
-            Role::Elementwise | Role::View => {
-                node.inputs.iter().any(|v| row[v.index()] && !in_memory[v.index()])
-            }
+            Role::Elementwise | Role::View => node.inputs.iter().any(|v| row[v.index()] && !in_memory[v.index()]),
             Role::Movement | Role::Anchor | Role::Opaque => false,
         };
         node.outputs.iter().for_each(|v| row[v.index()] = value);
@@ -176,8 +175,9 @@ fn decide(
     match role {
         Role::View => {}
         Role::Elementwise | Role::Movement => {
-            let shared_row =
-                walk.reduced[output.index()] && fusion.use_counts[output.index()] > 1 && !walk.row_value[output.index()];
+            let shared_row = walk.reduced[output.index()]
+                && fusion.use_counts[output.index()] > 1
+                && !walk.row_value[output.index()];
             *stored |= single.is_none() || shared_row;
         }
         Role::Reduction => {
@@ -211,14 +211,7 @@ fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: usize) -> boo
 }
 
 /// What the use of `input` by `node` demands.
-fn pass_on(
-    graph: &Graph,
-    node: &Node,
-    role: Role,
-    input: ValueId,
-    demand: &[Demand],
-    fusion: &Fusion,
-) -> Demand {
+fn pass_on(graph: &Graph, node: &Node, role: Role, input: ValueId, demand: &[Demand], fusion: &Fusion) -> Demand {
     let memory = Demand { memory: true, ..Demand::default() };
     if matches!(role, Role::Opaque | Role::Anchor) {
         return memory;
@@ -233,7 +226,9 @@ fn pass_on(
     let same = |i: usize| i < shape.len();
     let known = match &node.op {
         Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert(_) | Op::Bitcast(_) => passed.aligned,
-        Op::Broadcast { axes, .. } => axes.iter().enumerate().take_while(|(i, a)| *i == **a).count().min(passed.aligned),
+        Op::Broadcast { axes, .. } => {
+            axes.iter().enumerate().take_while(|(i, a)| *i == **a).count().min(passed.aligned)
+        }
         // Axes before the first that is reduced keep their index.
         Op::Reduce { axes, .. } => axes.first().copied().unwrap_or(0).min(passed.aligned),
         Op::ArgReduce { axis, .. } => passed.aligned.min(*axis),

@@ -67,11 +67,7 @@ fn value_of(program: &Program, symbol: Symbol, sample: usize) -> i64 {
     base.clamp(info.min, info.max)
 }
 
-fn check_at(
-    program: &Program,
-    lives: &[Life],
-    value_of: &impl Fn(Symbol) -> Option<i64>,
-) -> Result<(), MemoryError> {
+fn check_at(program: &Program, lives: &[Life], value_of: &impl Fn(Symbol) -> Option<i64>) -> Result<(), MemoryError> {
     let eval = |dim: &Dim| dim.eval(value_of).ok_or_else(|| MemoryError(format!("{dim} has no value")));
     let total = eval(&program.workspace_bytes)?;
     let mut spans = Vec::with_capacity(lives.len());

@@ -27,10 +27,7 @@ impl Buffer {
     /// No memory, yet aligned and not null.
     pub(crate) const fn empty() -> Buffer {
         let dangling = std::ptr::without_provenance_mut(nnc_abi::ALIGNMENT);
-        Buffer {
-            memory: NonNull::new(dangling).expect("not null"),
-            capacity: 0,
-        }
+        Buffer { memory: NonNull::new(dangling).expect("not null"), capacity: 0 }
     }
 
     /// `bytes` of memory; `what` names them if they cannot be had.
@@ -38,25 +35,14 @@ impl Buffer {
         if bytes == 0 {
             return Ok(Buffer::empty());
         }
-        let refuse = || {
-            Error::new(
-                Status::OutOfMemory,
-                format!("out of memory: {bytes} bytes for {what}"),
-            )
-        };
+        let refuse = || Error::new(Status::OutOfMemory, format!("out of memory: {bytes} bytes for {what}"));
         let capacity = usize::try_from(bytes).map_err(|_| refuse())?;
         let layout = layout(capacity).ok_or_else(refuse)?;
         // SAFETY: the layout's size is not zero.
         let memory = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refuse)?;
         if capacity >= HUGE {
             // SAFETY: the range was just allocated; the advice changes no contents, and a refusal does not matter.
-            unsafe {
-                libc::madvise(
-                    memory.as_ptr().cast(),
-                    capacity & !(HUGE_PAGE - 1),
-                    libc::MADV_HUGEPAGE,
-                )
-            };
+            unsafe { libc::madvise(memory.as_ptr().cast(), capacity & !(HUGE_PAGE - 1), libc::MADV_HUGEPAGE) };
         }
         Ok(Buffer { memory, capacity })
     }
@@ -92,11 +78,7 @@ impl Buffer {
 }
 
 fn layout(capacity: usize) -> Option<Layout> {
-    let align = if capacity >= HUGE {
-        HUGE_PAGE
-    } else {
-        nnc_abi::ALIGNMENT
-    };
+    let align = if capacity >= HUGE { HUGE_PAGE } else { nnc_abi::ALIGNMENT };
     Layout::from_size_align(capacity, align).ok()
 }
 
@@ -130,13 +112,7 @@ mod tests {
 
     #[test]
     fn impossible_sizes_are_errors() {
-        assert_eq!(
-            Buffer::new(u64::MAX, "a test").unwrap_err().status(),
-            Status::OutOfMemory
-        );
-        assert_eq!(
-            Buffer::new(1 << 62, "a test").unwrap_err().status(),
-            Status::OutOfMemory
-        );
+        assert_eq!(Buffer::new(u64::MAX, "a test").unwrap_err().status(), Status::OutOfMemory);
+        assert_eq!(Buffer::new(1 << 62, "a test").unwrap_err().status(), Status::OutOfMemory);
     }
 }

@@ -13,39 +13,20 @@ use crate::{Error, Result, TensorRef};
 const UNKNOWN: i64 = i64::MIN;
 
 /// Checks number, types, ranks and sizes of inputs and gathers their dimensions in `dims`, which is cleared first.
-pub(crate) fn gather(
-    signature: &Signature,
-    inputs: &[TensorRef<'_>],
-    dims: &mut Vec<i64>,
-) -> Result<()> {
+pub(crate) fn gather(signature: &Signature, inputs: &[TensorRef<'_>], dims: &mut Vec<i64>) -> Result<()> {
     dims.clear();
     if inputs.len() != signature.inputs.len() {
         let names: Vec<&str> = signature.inputs.iter().map(|t| t.name.as_str()).collect();
         let (takes, got) = (signature.inputs.len(), inputs.len());
-        let message = format!(
-            "the model takes {takes} inputs ({}), {got} were given",
-            names.join(", ")
-        );
+        let message = format!("the model takes {takes} inputs ({}), {got} were given", names.join(", "));
         return Err(Error::new(Status::BadArgument, message));
     }
     for (info, given) in signature.inputs.iter().zip(inputs) {
         if given.dtype != info.dtype {
-            return Err(mismatch(
-                Status::BadDType,
-                info,
-                given.dims,
-                given.dtype.name(),
-                "",
-            ));
+            return Err(mismatch(Status::BadDType, info, given.dims, given.dtype.name(), ""));
         }
         if given.dims.len() != info.dims.len() {
-            return Err(mismatch(
-                Status::BadRank,
-                info,
-                given.dims,
-                given.dtype.name(),
-                "",
-            ));
+            return Err(mismatch(Status::BadRank, info, given.dims, given.dtype.name(), ""));
         }
         dims.extend_from_slice(given.dims);
         match bytes_of(info, given.dims) {
@@ -53,10 +34,8 @@ pub(crate) fn gather(
             // A bad dimension is described better by `dims` below.
             _ if given.dims.iter().any(|&d| d < 0) => {}
             Some(bytes) => {
-                let (name, dtype, dims, got) =
-                    (&info.name, info.dtype, given.dims, given.data.len());
-                let message =
-                    format!("input `{name}`: {dtype} {dims:?} has {bytes} bytes, {got} were given");
+                let (name, dtype, dims, got) = (&info.name, info.dtype, given.dims, given.data.len());
+                let message = format!("input `{name}`: {dtype} {dims:?} has {bytes} bytes, {got} were given");
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
             None => {
@@ -75,11 +54,7 @@ pub(crate) fn gather(
 
 /// Checks the dimensions of all inputs, one after the other in `dims`, against constants, symbols and bounds. `symbols`
 /// is scratch memory. Expressions are left to the model's `plan`.
-pub(crate) fn check_dims(
-    signature: &Signature,
-    dims: &[i64],
-    symbols: &mut Vec<i64>,
-) -> Result<()> {
+pub(crate) fn check_dims(signature: &Signature, dims: &[i64], symbols: &mut Vec<i64>) -> Result<()> {
     debug_assert_eq!(dims.len(), signature.input_dims_len());
     symbols.clear();
     symbols.resize(signature.symbols.len(), UNKNOWN);
@@ -104,11 +79,8 @@ pub(crate) fn check_dims(
                     if symbols[index] == UNKNOWN {
                         if size < symbol.min || size > symbol.max {
                             let (name, min, max) = (&symbol.name, symbol.min, symbol.max);
-                            let range = if max == i64::MAX {
-                                format!("at least {min}")
-                            } else {
-                                format!("{min} to {max}")
-                            };
+                            let range =
+                                if max == i64::MAX { format!("at least {min}") } else { format!("{min} to {max}") };
                             let why = format!("but the model was compiled for `{name}` of {range}");
                             return fail(Status::DimOutOfBounds, why);
                         }
@@ -126,21 +98,12 @@ pub(crate) fn check_dims(
 }
 
 /// What the model's `plan` refused, in words.
-pub(crate) fn plan_refused(
-    signature: &Signature,
-    dims: &[i64],
-    code: i32,
-    result: &PlanResult,
-) -> Error {
-    let status = Status::from_code(code)
-        .filter(|&s| s != Status::Ok)
-        .unwrap_or(Status::Internal);
+pub(crate) fn plan_refused(signature: &Signature, dims: &[i64], code: i32, result: &PlanResult) -> Error {
+    let status = Status::from_code(code).filter(|&s| s != Status::Ok).unwrap_or(Status::Internal);
     let mut first = 0;
     for info in &signature.inputs {
         let given = &dims[first..first + info.dims.len()];
-        if let Some(axis) = usize::try_from(result.fault_dim)
-            .ok()
-            .and_then(|i| i.checked_sub(first))
+        if let Some(axis) = usize::try_from(result.fault_dim).ok().and_then(|i| i.checked_sub(first))
             && axis < given.len()
         {
             let must = &info.dims[axis].text;
@@ -153,14 +116,7 @@ pub(crate) fn plan_refused(
         }
         first += info.dims.len();
     }
-    Error::new(
-        status,
-        format!(
-            "model `{}` refuses input dimensions {dims:?}: {}",
-            signature.name,
-            status.text()
-        ),
-    )
+    Error::new(status, format!("model `{}` refuses input dimensions {dims:?}: {}", signature.name, status.text()))
 }
 
 /// Checks that no pointer is null unless its tensor is empty. The number of pointers is the model's.
@@ -172,10 +128,7 @@ pub(crate) fn pointers(
     outputs: &[*mut c_void],
 ) -> Result<()> {
     let null = |kind, info: &TensorInfo| {
-        Err(Error::new(
-            Status::NullArgument,
-            format!("{kind} `{}`: the pointer is null", info.name),
-        ))
+        Err(Error::new(Status::NullArgument, format!("{kind} `{}`: the pointer is null", info.name)))
     };
     let mut rest = input_dims;
     for (info, pointer) in signature.inputs.iter().zip(inputs) {
@@ -198,22 +151,10 @@ pub(crate) fn bytes_of(info: &TensorInfo, dims: &[i64]) -> Option<u64> {
     // A zero anywhere makes the tensor empty, whatever the other dimensions.
     let empty = dims.contains(&0) && dims.iter().all(|&d| d >= 0);
     let product = |all: u64, &d: &i64| all.checked_mul(u64::try_from(d).ok()?);
-    let elements = if empty {
-        0
-    } else {
-        dims.iter().try_fold(1, product)?
-    };
-    info.dtype
-        .bytes_for(elements)
-        .filter(|&bytes| bytes <= i64::MAX as u64)
+    let elements = if empty { 0 } else { dims.iter().try_fold(1, product)? };
+    info.dtype.bytes_for(elements).filter(|&bytes| bytes <= i64::MAX as u64)
 }
 
 fn mismatch(status: Status, info: &TensorInfo, dims: &[i64], dtype: &str, why: &str) -> Error {
-    Error::new(
-        status,
-        format!(
-            "input `{}`: expected {info}, got {dtype} {dims:?}{why}",
-            info.name
-        ),
-    )
+    Error::new(status, format!("input `{}`: expected {info}, got {dtype} {dims:?}{why}", info.name))
 }

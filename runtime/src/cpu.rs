@@ -13,21 +13,13 @@ pub fn host_features() -> u64 {
 /// The bits of `required` that this machine lacks, or that the operating system refuses to this process.
 pub(crate) fn missing(required: u64) -> u64 {
     let missing = required & !host_features();
-    if missing == 0 && !permit(required) {
-        required & permission_needed()
-    } else {
-        missing
-    }
+    if missing == 0 && !permit(required) { required & permission_needed() } else { missing }
 }
 
 /// The names of features, separated by commas; bits that no name is known for as a number.
 pub(crate) fn describe(arch: Arch, bits: u64) -> String {
-    let known = nnc_abi::features_of(arch)
-        .iter()
-        .fold(0, |all, (_, bit)| all | bit);
-    let mut names: Vec<String> = nnc_abi::names_of_features(arch, bits)
-        .map(str::to_owned)
-        .collect();
+    let known = nnc_abi::features_of(arch).iter().fold(0, |all, (_, bit)| all | bit);
+    let mut names: Vec<String> = nnc_abi::names_of_features(arch, bits).map(str::to_owned).collect();
     if bits & !known != 0 {
         names.push(format!("unknown bits {:#x}", bits & !known));
     }
@@ -104,16 +96,11 @@ fn detect_amx() -> u64 {
     #[allow(unused_unsafe)]
     // SAFETY: leaf 7 exists; a sub-leaf that does not reads as zero.
     let (sub0, sub1) = unsafe { (__cpuid_count(7, 0), __cpuid_count(7, 1)) };
-    let bit =
-        |register: u32, bit: u32, feature: u64| if register >> bit & 1 == 1 { feature } else { 0 };
+    let bit = |register: u32, bit: u32, feature: u64| if register >> bit & 1 == 1 { feature } else { 0 };
     bit(sub0.edx, 24, AMX_TILE)
         | bit(sub0.edx, 25, AMX_INT8)
         | bit(sub0.edx, 22, AMX_BF16)
-        | if sub0.eax >= 1 {
-            bit(sub1.eax, 21, AMX_FP16)
-        } else {
-            0
-        }
+        | if sub0.eax >= 1 { bit(sub1.eax, 21, AMX_FP16) } else { 0 }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -185,10 +172,7 @@ mod tests {
     fn nothing_required_is_never_missing() {
         assert_eq!(missing(0), 0);
         assert_eq!(missing(1 << 63), 1 << 63);
-        assert_eq!(
-            describe(Arch::X86_64, 1 << 63 | 1 << 6),
-            "avx2, unknown bits 0x8000000000000000"
-        );
+        assert_eq!(describe(Arch::X86_64, 1 << 63 | 1 << 6), "avx2, unknown bits 0x8000000000000000");
     }
 
     /// The kernel's own list is an independent witness.
@@ -203,16 +187,8 @@ mod tests {
             return;
         };
         let flags: Vec<&str> = flags.split_whitespace().collect();
-        let pairs = [
-            ("avx2", AVX2),
-            ("fma", FMA),
-            ("avx512f", AVX512F),
-            ("avx512_vnni", AVX512VNNI),
-        ];
-        for (name, bit) in pairs
-            .into_iter()
-            .chain([("avx512_bf16", AVX512BF16), ("amx_tile", AMX_TILE)])
-        {
+        let pairs = [("avx2", AVX2), ("fma", FMA), ("avx512f", AVX512F), ("avx512_vnni", AVX512VNNI)];
+        for (name, bit) in pairs.into_iter().chain([("avx512_bf16", AVX512BF16), ("amx_tile", AMX_TILE)]) {
             assert_eq!(flags.contains(&name), host_features() & bit != 0, "{name}");
         }
     }

@@ -25,24 +25,16 @@ const SECTION_DYNSYM: u32 = 11;
 pub(crate) fn check(file: &[u8], host: Arch, symbol: &str) -> Result<(), Refusal> {
     use Refusal::NotAModel;
     if file.get(..4) != Some(b"\x7fELF") {
-        return Err(NotAModel(if file.is_empty() {
-            "the file is empty"
-        } else {
-            "not an ELF file"
-        }));
+        return Err(NotAModel(if file.is_empty() { "the file is empty" } else { "not an ELF file" }));
     }
     if file.get(4..6) != Some(&[2, 1]) {
-        return Err(Refusal::WrongArch(
-            "a 32-bit or big-endian processor".into(),
-        ));
+        return Err(Refusal::WrongArch("a 32-bit or big-endian processor".into()));
     }
     const TRUNCATED: Refusal = NotAModel("the ELF file is truncated or damaged");
     let machine = u16_at(file, 18).ok_or(TRUNCATED)?;
     if machine != host.elf_machine() {
         let known = Arch::ALL.into_iter().find(|a| a.elf_machine() == machine);
-        return Err(Refusal::WrongArch(
-            known.map_or(format!("ELF machine {machine}"), |a| a.name().into()),
-        ));
+        return Err(Refusal::WrongArch(known.map_or(format!("ELF machine {machine}"), |a| a.name().into())));
     }
     if u16_at(file, 16) != Some(TYPE_SHARED) {
         return Err(NotAModel("an ELF file, but not a shared object"));
@@ -63,8 +55,7 @@ fn segments_complete(file: &[u8]) -> Option<bool> {
     for i in 0..u64::from(count) {
         let at = offset(table, i, entry.into())?;
         if u32_at(file, at)? == SEGMENT_LOAD {
-            let end = u64_at(file, at.checked_add(8)?)?
-                .checked_add(u64_at(file, at.checked_add(32)?)?)?;
+            let end = u64_at(file, at.checked_add(8)?)?.checked_add(u64_at(file, at.checked_add(32)?)?)?;
             if end > file.len() as u64 {
                 return Some(false);
             }
@@ -82,11 +73,7 @@ fn exports(file: &[u8], symbol: &str) -> Option<bool> {
         let (start, size) = (field(24)?, field(32)?);
         let link = u32_at(file, at.checked_add(40)?)?;
         let kind = u32_at(file, at.checked_add(4)?)?;
-        let bytes = if kind == SECTION_DYNSYM || kind == 3 {
-            slice(file, start, size)?
-        } else {
-            &[]
-        };
+        let bytes = if kind == SECTION_DYNSYM || kind == 3 { slice(file, start, size)? } else { &[] };
         Some((kind, bytes, link))
     };
     for i in 0..u64::from(count) {
@@ -96,9 +83,7 @@ fn exports(file: &[u8], symbol: &str) -> Option<bool> {
         }
         let (_, names, _) = section(link.into())?;
         return Some(symbols.chunks_exact(24).any(|entry| {
-            let name = u32_at(entry, 0)
-                .and_then(|at| names.get(at as usize..))
-                .unwrap_or(&[]);
+            let name = u32_at(entry, 0).and_then(|at| names.get(at as usize..)).unwrap_or(&[]);
             let name = name.split(|&b| b == 0).next().unwrap_or(&[]);
             // Section 0 is "undefined".
             name == symbol.as_bytes() && u16_at(entry, 6) != Some(0)
@@ -143,15 +128,9 @@ mod tests {
     fn junk_is_refused() {
         let refused = |file: &[u8]| check(file, Arch::X86_64, "nnc_model").unwrap_err();
         assert_eq!(refused(b""), Refusal::NotAModel("the file is empty"));
-        assert_eq!(
-            refused(b"hello, world"),
-            Refusal::NotAModel("not an ELF file")
-        );
+        assert_eq!(refused(b"hello, world"), Refusal::NotAModel("not an ELF file"));
         assert_eq!(refused(&header(183)), Refusal::WrongArch("aarch64".into()));
-        assert_eq!(
-            refused(&header(8)),
-            Refusal::WrongArch("ELF machine 8".into())
-        );
+        assert_eq!(refused(&header(8)), Refusal::WrongArch("ELF machine 8".into()));
         assert!(matches!(refused(&header(62)), Refusal::NotAModel(_)));
     }
 

@@ -17,10 +17,7 @@ impl Error {
     /// An error with its one-line message.
     pub fn new(status: Status, message: impl Into<String>) -> Error {
         debug_assert_ne!(status, Status::Ok);
-        Error {
-            status,
-            message: message.into(),
-        }
+        Error { status, message: message.into() }
     }
 
     /// What went wrong, for programs.

@@ -25,12 +25,7 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path) -> Result<Loaded> {
     let origin = path.display().to_string();
     let unreadable = |e: std::io::Error| Error::new(Status::NotFound, format!("{origin}: {e}"));
-    let not_a_model = |why: &str| {
-        Error::new(
-            Status::NotAModel,
-            format!("{origin}: not a compiled model: {why}"),
-        )
-    };
+    let not_a_model = |why: &str| Error::new(Status::NotAModel, format!("{origin}: not a compiled model: {why}"));
 
     // Asked before opening: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
@@ -42,13 +37,8 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
 
     // SAFETY: the file is a shared object that exports a model; those have no constructors. Whoever loads a file that
     // was made to look like one, and is not, runs its code: as with any library.
-    let library =
-        unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| {
-            not_a_model(&format!(
-                "the dynamic loader refuses it: {}",
-                one_line(&e.to_string())
-            ))
-        })?;
+    let library = unsafe { Library::open(Some(&absolute), RTLD_NOW | RTLD_LOCAL) }
+        .map_err(|e| not_a_model(&format!("the dynamic loader refuses it: {}", one_line(&e.to_string()))))?;
     // SAFETY: the symbol is data, of which only the address is taken.
     let descriptor = unsafe { library.get::<*const ModelDescriptor>(MODEL_SYMBOL) }
         .map_err(|_| not_a_model("no descriptor"))?
@@ -60,20 +50,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     let weights = match &signature.weights_file {
         Some(name) => {
             let side = absolute.with_file_name(name);
-            Some(weights::map(
-                &side,
-                signature.weights_bytes,
-                &signature.weights_hash,
-            )?)
+            Some(weights::map(&side, signature.weights_bytes, &signature.weights_hash)?)
         }
         None => None,
     };
-    Ok(Loaded {
-        descriptor,
-        signature,
-        weights,
-        library,
-    })
+    Ok(Loaded { descriptor, signature, weights, library })
 }
 
 /// Looks at the file before the dynamic loader does.
@@ -86,10 +67,7 @@ fn check_file(path: &Path, origin: &str) -> Result<()> {
         // SAFETY: a private read-only mapping, dropped on return.
         let map = unsafe { Mmap::map(&file) }.map_err(unreadable)?;
         let Some(host) = Arch::HOST else {
-            return Err(Error::new(
-                Status::WrongArch,
-                format!("{origin}: nnc does not know this machine's processor"),
-            ));
+            return Err(Error::new(Status::WrongArch, format!("{origin}: nnc does not know this machine's processor")));
         };
         match elf::check(&map, host, MODEL_SYMBOL) {
             Ok(()) => return Ok(()),
@@ -97,16 +75,10 @@ fn check_file(path: &Path, origin: &str) -> Result<()> {
         }
     };
     Err(match refusal {
-        elf::Refusal::NotAModel(why) => Error::new(
-            Status::NotAModel,
-            format!("{origin}: not a compiled model: {why}"),
-        ),
+        elf::Refusal::NotAModel(why) => Error::new(Status::NotAModel, format!("{origin}: not a compiled model: {why}")),
         elf::Refusal::WrongArch(found) => {
             let host = Arch::HOST.map_or("another", Arch::name);
-            Error::new(
-                Status::WrongArch,
-                format!("{origin}: compiled for {found}, this machine is {host}"),
-            )
+            Error::new(Status::WrongArch, format!("{origin}: compiled for {found}, this machine is {host}"))
         }
     })
 }

@@ -98,10 +98,7 @@ impl Model {
         // SAFETY: the caller's promise.
         let signature = unsafe { Signature::read(descriptor, "model") }?;
         if let Some(file) = &signature.weights_file {
-            let message = format!(
-                "model `{}` keeps its weights in `{file}`: load it by path",
-                signature.name
-            );
+            let message = format!("model `{}` keeps its weights in `{file}`: load it by path", signature.name);
             return Err(Error::new(Status::BadArgument, message));
         }
         Ok(Model {
@@ -136,16 +133,11 @@ impl Model {
         let signature = self.signature();
         let ranks = signature.inputs.iter().map(|t| t.dims.len());
         if !input_dims.iter().map(|d| d.len()).eq(ranks) {
-            let message = format!(
-                "model `{}`: wrong number of inputs or dimensions",
-                signature.name
-            );
+            let message = format!("model `{}`: wrong number of inputs or dimensions", signature.name);
             return Err(Error::new(Status::BadRank, message));
         }
         let mut flat = vec![0; signature.output_dims_len()];
-        let workspace_bytes = self
-            .inner
-            .plan(&input_dims.concat(), &mut Vec::new(), &mut flat)?;
+        let workspace_bytes = self.inner.plan(&input_dims.concat(), &mut Vec::new(), &mut flat)?;
         let mut rest = &flat[..];
         let (mut output_dims, mut output_bytes) = (Vec::new(), Vec::new());
         for info in &signature.outputs {
@@ -154,11 +146,7 @@ impl Model {
             output_bytes.push(self.inner.output_bytes(info, dims)?);
             output_dims.push(dims.to_vec());
         }
-        Ok(Plan {
-            workspace_bytes,
-            output_dims,
-            output_bytes,
-        })
+        Ok(Plan { workspace_bytes, output_dims, output_bytes })
     }
 
     /// Runs the model on the process's shared pool. Outputs are new; the workspace is kept for the next call.
@@ -197,41 +185,22 @@ impl Inner {
 
     /// The side file's weights, or null for embedded ones.
     pub(crate) fn weights(&self) -> *const std::ffi::c_void {
-        self.weights
-            .as_ref()
-            .map_or(std::ptr::null(), |map| map.as_ptr().cast())
+        self.weights.as_ref().map_or(std::ptr::null(), |map| map.as_ptr().cast())
     }
 
     /// Checks the dimensions of all inputs, fills in those of all outputs, answers the workspace. `symbols` is scratch.
-    pub(crate) fn plan(
-        &self,
-        input_dims: &[i64],
-        symbols: &mut Vec<i64>,
-        output_dims: &mut [i64],
-    ) -> Result<u64> {
+    pub(crate) fn plan(&self, input_dims: &[i64], symbols: &mut Vec<i64>, output_dims: &mut [i64]) -> Result<u64> {
         let signature = &self.signature;
         assert_eq!(input_dims.len(), signature.input_dims_len());
         assert_eq!(output_dims.len(), signature.output_dims_len());
         check::check_dims(signature, input_dims, symbols)?;
         let Some(plan) = self.descriptor().plan else {
-            let sizes = signature
-                .outputs
-                .iter()
-                .flat_map(|t| &t.dims)
-                .map(|d: &Dim| d.value.unwrap_or(-1));
-            output_dims
-                .iter_mut()
-                .zip(sizes)
-                .for_each(|(to, size)| *to = size);
+            let sizes = signature.outputs.iter().flat_map(|t| &t.dims).map(|d: &Dim| d.value.unwrap_or(-1));
+            output_dims.iter_mut().zip(sizes).for_each(|(to, size)| *to = size);
             return Ok(signature.workspace_bytes.unwrap_or(0));
         };
         let out_dims = output_dims.as_mut_ptr();
-        let mut result = PlanResult {
-            out_dims,
-            workspace_bytes: 0,
-            fault_dim: -1,
-            fault_expected: -1,
-        };
+        let mut result = PlanResult { out_dims, workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
         // SAFETY: both arrays have the lengths that the descriptor asks for.
         let code = unsafe { plan(input_dims.as_ptr(), &mut result) };
         if code != Status::Ok as i32 {
@@ -243,10 +212,7 @@ impl Inner {
     /// Bytes of an output; an error if the model gave dimensions that cannot be.
     pub(crate) fn output_bytes(&self, info: &crate::TensorInfo, dims: &[i64]) -> Result<u64> {
         check::bytes_of(info, dims).ok_or_else(|| {
-            let message = format!(
-                "output `{}` would be {} {dims:?}, which is too large",
-                info.name, info.dtype
-            );
+            let message = format!("output `{}` would be {} {dims:?}, which is too large", info.name, info.dtype);
             Error::new(Status::SizeOverflow, message)
         })
     }
@@ -254,11 +220,6 @@ impl Inner {
 
 impl fmt::Debug for Model {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Model({} for {})",
-            self.signature().name,
-            self.signature().target
-        )
+        write!(f, "Model({} for {})", self.signature().name, self.signature().target)
     }
 }

@@ -32,11 +32,7 @@ pub struct Runner {
 impl Runner {
     /// A runner whose first run allocates.
     pub fn new(model: Model, threads: Threads) -> Runner {
-        Runner {
-            model,
-            threads,
-            buffers: Buffers::default(),
-        }
+        Runner { model, threads, buffers: Buffers::default() }
     }
 
     /// The model.
@@ -52,8 +48,7 @@ impl Runner {
     /// Runs the model into the caller's memory, which must be as large as [`Model::plan`] says; [`Self::output_dims`]
     /// gives the actual dimensions.
     pub fn run_into(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [&mut [u8]]) -> Result<()> {
-        self.buffers
-            .run_into(&self.model.inner, inputs, outputs, &self.threads)
+        self.buffers.run_into(&self.model.inner, inputs, outputs, &self.threads)
     }
 
     /// The dimensions of an output of the last run. Panics if there was none or `index` is out of range.
@@ -63,18 +58,11 @@ impl Runner {
 
     /// An output of the last [`Self::run`]. Panics if there was none or `index` is out of range.
     pub fn output(&self, index: usize) -> TensorRef<'_> {
-        assert!(
-            self.buffers.filled,
-            "no outputs: the last run failed, or wrote into the caller's memory"
-        );
+        assert!(self.buffers.filled, "no outputs: the last run failed, or wrote into the caller's memory");
         let info = &self.model.inner.signature.outputs[index];
         // SAFETY: the last run succeeded, so the model wrote this many bytes.
         let data = unsafe { self.buffers.outputs[index].bytes(self.buffers.lengths[index]) };
-        TensorRef {
-            dtype: info.dtype,
-            dims: self.output_dims(index),
-            data,
-        }
+        TensorRef { dtype: info.dtype, dims: self.output_dims(index), data }
     }
 
     /// Moves the outputs of the last [`Self::run`] out; the next run allocates new ones.
@@ -117,27 +105,14 @@ unsafe impl Sync for Pointers {}
 
 impl Buffers {
     /// Runs into buffers of its own.
-    pub(crate) fn run(
-        &mut self,
-        model: &Inner,
-        inputs: &[TensorRef<'_>],
-        threads: &Threads,
-    ) -> Result<()> {
+    pub(crate) fn run(&mut self, model: &Inner, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<()> {
         self.prepare(model, inputs)?;
-        self.outputs
-            .resize_with(model.signature.outputs.len(), Buffer::empty);
-        for ((buffer, &bytes), info) in self
-            .outputs
-            .iter_mut()
-            .zip(&self.lengths)
-            .zip(&model.signature.outputs)
-        {
+        self.outputs.resize_with(model.signature.outputs.len(), Buffer::empty);
+        for ((buffer, &bytes), info) in self.outputs.iter_mut().zip(&self.lengths).zip(&model.signature.outputs) {
             buffer.reserve(bytes as u64, &info.name)?;
         }
         self.pointers.outputs.clear();
-        self.pointers
-            .outputs
-            .extend(self.outputs.iter().map(|b| b.pointer().cast::<c_void>()));
+        self.pointers.outputs.extend(self.outputs.iter().map(|b| b.pointer().cast::<c_void>()));
         self.call(model, threads)?;
         self.filled = true;
         Ok(())
@@ -153,31 +128,17 @@ impl Buffers {
     ) -> Result<()> {
         self.prepare(model, inputs)?;
         if outputs.len() != self.lengths.len() {
-            let message = format!(
-                "the model has {} outputs, {} were given",
-                self.lengths.len(),
-                outputs.len()
-            );
+            let message = format!("the model has {} outputs, {} were given", self.lengths.len(), outputs.len());
             return Err(Error::new(Status::BadArgument, message));
         }
-        for ((given, &needed), info) in outputs
-            .iter()
-            .zip(&self.lengths)
-            .zip(&model.signature.outputs)
-        {
+        for ((given, &needed), info) in outputs.iter().zip(&self.lengths).zip(&model.signature.outputs) {
             if given.len() < needed {
-                let message = format!(
-                    "output `{}`: {needed} bytes needed, {} given",
-                    info.name,
-                    given.len()
-                );
+                let message = format!("output `{}`: {needed} bytes needed, {} given", info.name, given.len());
                 return Err(Error::new(Status::BufferTooSmall, message));
             }
         }
         self.pointers.outputs.clear();
-        self.pointers
-            .outputs
-            .extend(outputs.iter_mut().map(|o| o.as_mut_ptr().cast::<c_void>()));
+        self.pointers.outputs.extend(outputs.iter_mut().map(|o| o.as_mut_ptr().cast::<c_void>()));
         self.call(model, threads)
     }
 
@@ -200,23 +161,9 @@ impl Buffers {
         self.input_dims.extend_from_slice(input_dims);
         self.plan(model)?;
         check::pointers(&model.signature, input_dims, inputs, &self.lengths, outputs)?;
-        let workspace = if workspace.0.is_null() {
-            self.own_workspace()?
-        } else {
-            workspace
-        };
+        let workspace = if workspace.0.is_null() { self.own_workspace()? } else { workspace };
         // SAFETY: the caller's promise; dimensions and pointers have just been checked.
-        unsafe {
-            call(
-                model,
-                input_dims,
-                inputs,
-                outputs,
-                &mut self.output_dims,
-                workspace,
-                threads,
-            )
-        }?;
+        unsafe { call(model, input_dims, inputs, outputs, &mut self.output_dims, workspace, threads) }?;
         Ok(&self.output_dims)
     }
 
@@ -226,9 +173,7 @@ impl Buffers {
         check::gather(&model.signature, inputs, &mut self.input_dims)?;
         self.plan(model)?;
         self.pointers.inputs.clear();
-        self.pointers
-            .inputs
-            .extend(inputs.iter().map(|t| t.data.as_ptr().cast::<c_void>()));
+        self.pointers.inputs.extend(inputs.iter().map(|t| t.data.as_ptr().cast::<c_void>()));
         Ok(())
     }
 
@@ -237,8 +182,7 @@ impl Buffers {
         if !self.planned || self.planned_dims != self.input_dims {
             self.planned = false;
             self.bounds.resize(model.signature.output_dims_len(), 0);
-            self.workspace_bytes =
-                model.plan(&self.input_dims, &mut self.symbols, &mut self.bounds)?;
+            self.workspace_bytes = model.plan(&self.input_dims, &mut self.symbols, &mut self.bounds)?;
             self.planned_dims.clone_from(&self.input_dims);
             self.planned = true;
         }
@@ -248,8 +192,7 @@ impl Buffers {
 
     /// The workspace of the planned size.
     fn own_workspace(&mut self) -> Result<(*mut c_void, u64)> {
-        self.workspace
-            .reserve(self.workspace_bytes, "the workspace")?;
+        self.workspace.reserve(self.workspace_bytes, "the workspace")?;
         Ok((self.workspace.pointer().cast(), self.workspace_bytes))
     }
 
@@ -282,27 +225,16 @@ impl Buffers {
         if self.output_dims == self.bounds {
             return Ok(());
         }
-        if self
-            .output_dims
-            .iter()
-            .zip(&self.bounds)
-            .any(|(&actual, &bound)| actual < 0 || actual > bound)
-        {
+        if self.output_dims.iter().zip(&self.bounds).any(|(&actual, &bound)| actual < 0 || actual > bound) {
             let (actual, bounds) = (&self.output_dims, &self.bounds);
-            let message = format!(
-                "model `{}`: output dimensions {actual:?} exceed {bounds:?}",
-                model.signature.name
-            );
+            let message = format!("model `{}`: output dimensions {actual:?} exceed {bounds:?}", model.signature.name);
             return Err(Error::new(Status::Internal, message));
         }
         self.measure(model)
     }
 
     pub(crate) fn take_outputs(&mut self, signature: &Signature) -> Vec<Tensor> {
-        assert!(
-            std::mem::take(&mut self.filled),
-            "no outputs: the last run failed, or wrote into the caller's memory"
-        );
+        assert!(std::mem::take(&mut self.filled), "no outputs: the last run failed, or wrote into the caller's memory");
         let outputs = std::mem::take(&mut self.outputs);
         outputs
             .into_iter()
@@ -310,18 +242,13 @@ impl Buffers {
             .map(|(i, buffer)| {
                 let dims = self.dims(signature, i).to_vec();
                 // SAFETY: the last run succeeded, so the model wrote this many bytes.
-                unsafe {
-                    Tensor::from_buffer(signature.outputs[i].dtype, dims, buffer, self.lengths[i])
-                }
+                unsafe { Tensor::from_buffer(signature.outputs[i].dtype, dims, buffer, self.lengths[i]) }
             })
             .collect()
     }
 
     fn dims(&self, signature: &Signature, index: usize) -> &[i64] {
-        let first: usize = signature.outputs[..index]
-            .iter()
-            .map(|t| t.dims.len())
-            .sum();
+        let first: usize = signature.outputs[..index].iter().map(|t| t.dims.len()).sum();
         &self.output_dims[first..][..signature.outputs[index].dims.len()]
     }
 }
@@ -367,10 +294,7 @@ pub(crate) unsafe fn call(
         code => {
             let status = Status::from_code(code).unwrap_or(Status::Internal);
             let (name, text) = (&model.signature.name, status.text());
-            Err(Error::new(
-                status,
-                format!("model `{name}`: {text} (status {code})"),
-            ))
+            Err(Error::new(status, format!("model `{name}`: {text} (status {code})")))
         }
     }
 }

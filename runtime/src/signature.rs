@@ -7,8 +7,8 @@ use std::ffi::{CStr, c_char};
 use std::fmt;
 
 use nnc_abi::{
-    ABI_VERSION, ALIGNMENT, Arch, DType, DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC,
-    ModelDescriptor, Status, TensorDescriptor,
+    ABI_VERSION, ALIGNMENT, Arch, DType, DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, ModelDescriptor, Status,
+    TensorDescriptor,
 };
 
 use crate::{Error, Result, cpu};
@@ -108,50 +108,31 @@ impl Signature {
     /// # Safety
     ///
     /// If it begins with the magic number and this ABI's version, it is a descriptor as that version defines it.
-    pub(crate) unsafe fn read(
-        descriptor: *const ModelDescriptor,
-        origin: &str,
-    ) -> Result<Signature> {
+    pub(crate) unsafe fn read(descriptor: *const ModelDescriptor, origin: &str) -> Result<Signature> {
         let refuse = |status, why: &str| Err(Error::new(status, format!("{origin}: {why}")));
         if descriptor.is_null() || !descriptor.is_aligned() {
             return refuse(Status::NotAModel, "the descriptor is null or misaligned");
         }
         // SAFETY: the first fields are the same in every version; the reference is made only once the size is known.
-        let (magic, version, bytes) = unsafe {
-            (
-                (*descriptor).magic,
-                (*descriptor).abi_version,
-                (*descriptor).struct_bytes,
-            )
-        };
+        let (magic, version, bytes) =
+            unsafe { ((*descriptor).magic, (*descriptor).abi_version, (*descriptor).struct_bytes) };
         if magic != MAGIC {
-            return refuse(
-                Status::NotAModel,
-                "not a compiled model: the descriptor's magic number is wrong",
-            );
+            return refuse(Status::NotAModel, "not a compiled model: the descriptor's magic number is wrong");
         }
         if version != ABI_VERSION || (bytes as usize) < size_of::<ModelDescriptor>() {
-            let why = format!(
-                "built for ABI version {version}, this runtime has {ABI_VERSION}; recompile the model"
-            );
+            let why = format!("built for ABI version {version}, this runtime has {ABI_VERSION}; recompile the model");
             return refuse(Status::AbiMismatch, &why);
         }
         // SAFETY: magic and version say that it is a descriptor.
         let d = unsafe { &*descriptor };
         check_machine(d, origin)?;
         if d.flags & !FLAG_WEIGHTS_IN_FILE != 0 {
-            return refuse(
-                Status::AbiMismatch,
-                &format!("has flags this runtime does not know: {:#x}", d.flags),
-            );
+            return refuse(Status::AbiMismatch, &format!("has flags this runtime does not know: {:#x}", d.flags));
         }
         // SAFETY: as above.
         match unsafe { read_checked(d) } {
             Ok(signature) => Ok(signature),
-            Err(why) => refuse(
-                Status::NotAModel,
-                &format!("the descriptor is damaged: {why}"),
-            ),
+            Err(why) => refuse(Status::NotAModel, &format!("the descriptor is damaged: {why}")),
         }
     }
 }
@@ -160,10 +141,7 @@ impl Signature {
 fn check_machine(d: &ModelDescriptor, origin: &str) -> Result<()> {
     let arch = Arch::from_code(d.arch);
     if arch.is_none() || arch != Arch::HOST {
-        let (found, host) = (
-            arch.map_or("an unknown processor", Arch::name),
-            Arch::HOST.map_or("another", Arch::name),
-        );
+        let (found, host) = (arch.map_or("an unknown processor", Arch::name), Arch::HOST.map_or("another", Arch::name));
         let message = format!("{origin}: compiled for {found}, this machine is {host}");
         return Err(Error::new(Status::WrongArch, message));
     }
@@ -187,13 +165,7 @@ unsafe fn read_checked(d: &ModelDescriptor) -> Result<Signature, &'static str> {
     // SAFETY: for all calls here, pointers and lengths come from a valid descriptor.
     unsafe {
         let symbols = array(d.symbols, d.n_symbols).ok_or("symbols")?;
-        let symbols = symbols.iter().map(|s| {
-            Some(Symbol {
-                name: text(s.name)?,
-                min: s.min,
-                max: s.max,
-            })
-        });
+        let symbols = symbols.iter().map(|s| Some(Symbol { name: text(s.name)?, min: s.min, max: s.max }));
         let symbols: Vec<Symbol> = symbols.collect::<Option<_>>().ok_or("a symbol's name")?;
         let signature = Signature {
             name: text(d.name).ok_or("name")?,
@@ -223,66 +195,28 @@ unsafe fn read_checked(d: &ModelDescriptor) -> Result<Signature, &'static str> {
 /// What must hold between fields.
 fn check_whole(d: &ModelDescriptor, signature: &Signature) -> Result<(), &'static str> {
     let constant = |t: &TensorInfo| t.dims.iter().all(|d| d.kind == DimKind::Constant);
-    let all_constant =
-        signature.inputs.iter().all(constant) && signature.outputs.iter().all(constant);
+    let all_constant = signature.inputs.iter().all(constant) && signature.outputs.iter().all(constant);
     let in_file = d.flags & FLAG_WEIGHTS_IN_FILE != 0;
     let rules = [
         (d.run.is_some(), "run is null"),
-        (
-            d.plan.is_some() || (all_constant && d.workspace_bytes >= 0),
-            "plan is null though sizes are symbolic",
-        ),
-        (
-            d.workspace_alignment == ALIGNMENT as u64,
-            "workspace_alignment",
-        ),
-        (
-            d.input_dims_len as usize == signature.input_dims_len(),
-            "input_dims_len",
-        ),
-        (
-            d.output_dims_len as usize == signature.output_dims_len(),
-            "output_dims_len",
-        ),
-        (
-            !signature
-                .inputs
-                .iter()
-                .any(|t| t.dims.iter().any(|d| d.kind == DimKind::Data)),
-            "an input's dimensions",
-        ),
+        (d.plan.is_some() || (all_constant && d.workspace_bytes >= 0), "plan is null though sizes are symbolic"),
+        (d.workspace_alignment == ALIGNMENT as u64, "workspace_alignment"),
+        (d.input_dims_len as usize == signature.input_dims_len(), "input_dims_len"),
+        (d.output_dims_len as usize == signature.output_dims_len(), "output_dims_len"),
+        (!signature.inputs.iter().any(|t| t.dims.iter().any(|d| d.kind == DimKind::Data)), "an input's dimensions"),
         (in_file == signature.weights_file.is_some(), "weights_file"),
-        (
-            signature
-                .weights_file
-                .as_ref()
-                .is_none_or(|f| !f.is_empty() && !f.contains('/')),
-            "weights_file",
-        ),
-        (
-            in_file || d.weights_bytes == 0 || !d.weights.is_null(),
-            "weights",
-        ),
+        (signature.weights_file.as_ref().is_none_or(|f| !f.is_empty() && !f.contains('/')), "weights_file"),
+        (in_file || d.weights_bytes == 0 || !d.weights.is_null(), "weights"),
     ];
-    rules
-        .into_iter()
-        .find(|(holds, _)| !holds)
-        .map_or(Ok(()), |(_, why)| Err(why))
+    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(why))
 }
 
 /// # Safety
 ///
 /// Null, or a valid array.
-unsafe fn tensors(
-    at: *const TensorDescriptor,
-    count: u32,
-    symbols: usize,
-) -> Option<Vec<TensorInfo>> {
+unsafe fn tensors(at: *const TensorDescriptor, count: u32, symbols: usize) -> Option<Vec<TensorInfo>> {
     // SAFETY: the caller's promise, and the tensors' own pointers are as the ABI says.
-    unsafe { array(at, count) }?
-        .iter()
-        .map(|t| unsafe { tensor(t, symbols) })
-        .collect()
+    unsafe { array(at, count) }?.iter().map(|t| unsafe { tensor(t, symbols) }).collect()
 }
 
 /// # Safety
@@ -296,20 +230,11 @@ unsafe fn tensor(t: &TensorDescriptor, symbols: usize) -> Option<TensorInfo> {
         let symbol = (kind == DimKind::Symbol).then_some(d.symbol as usize);
         let value = dim_value(d, kind)?;
         // SAFETY: the caller's promise.
-        symbol.is_none_or(|s| s < symbols).then_some(Dim {
-            kind,
-            symbol,
-            value,
-            text: unsafe { text(d.text) }?,
-        })
+        symbol.is_none_or(|s| s < symbols).then_some(Dim { kind, symbol, value, text: unsafe { text(d.text) }? })
     });
     let dims = dims.collect::<Option<Vec<Dim>>>()?;
     // SAFETY: the caller's promise.
-    Some(TensorInfo {
-        name: unsafe { text(t.name) }?,
-        dtype,
-        dims,
-    })
+    Some(TensorInfo { name: unsafe { text(t.name) }?, dtype, dims })
 }
 
 /// The inner `None` is "not known", the outer "not allowed".
@@ -343,8 +268,5 @@ unsafe fn text(at: *const c_char) -> Option<String> {
         return None;
     }
     // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(at) }
-        .to_str()
-        .ok()
-        .map(str::to_owned)
+    unsafe { CStr::from_ptr(at) }.to_str().ok().map(str::to_owned)
 }

@@ -53,13 +53,8 @@ impl<'a> TensorRef<'a> {
     /// A tensor of numbers.
     pub fn new<T: Element>(dims: &'a [i64], elements: &'a [T]) -> TensorRef<'a> {
         // SAFETY: by `Element` the slice is plain bytes; a byte has no alignment.
-        let data =
-            unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) };
-        TensorRef {
-            dtype: T::DTYPE,
-            dims,
-            data,
-        }
+        let data = unsafe { std::slice::from_raw_parts(elements.as_ptr().cast(), size_of_val(elements)) };
+        TensorRef { dtype: T::DTYPE, dims, data }
     }
 
     /// A tensor of any type, from its bytes.
@@ -74,9 +69,7 @@ impl<'a> TensorRef<'a> {
             return None;
         }
         // SAFETY: aligned, within the data, and by `Element` any bytes are values.
-        Some(unsafe {
-            std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len() / size_of::<T>())
-        })
+        Some(unsafe { std::slice::from_raw_parts(self.data.as_ptr().cast(), self.data.len() / size_of::<T>()) })
     }
 }
 
@@ -100,19 +93,9 @@ impl Tensor {
     /// # Safety
     ///
     /// Those have been written.
-    pub(crate) unsafe fn from_buffer(
-        dtype: DType,
-        dims: Vec<i64>,
-        buffer: Buffer,
-        bytes: usize,
-    ) -> Tensor {
+    pub(crate) unsafe fn from_buffer(dtype: DType, dims: Vec<i64>, buffer: Buffer, bytes: usize) -> Tensor {
         assert!(bytes <= buffer.capacity());
-        Tensor {
-            dtype,
-            dims,
-            buffer,
-            bytes,
-        }
+        Tensor { dtype, dims, buffer, bytes }
     }
 
     /// The element type.
@@ -138,11 +121,7 @@ impl Tensor {
 
     /// The tensor, borrowed: an output can be the next run's input.
     pub fn view(&self) -> TensorRef<'_> {
-        TensorRef {
-            dtype: self.dtype,
-            dims: &self.dims,
-            data: self.data(),
-        }
+        TensorRef { dtype: self.dtype, dims: &self.dims, data: self.data() }
     }
 }
 

@@ -14,12 +14,7 @@ use crate::{Error, Result};
 
 /// Maps the side file of a model and checks that it is this model's.
 pub(crate) fn map(path: &Path, weights_bytes: u64, weights_hash: &[u8; 32]) -> Result<Mmap> {
-    let unreadable = |e| {
-        Error::new(
-            Status::NotFound,
-            format!("{}: weights of the model: {e}", path.display()),
-        )
-    };
+    let unreadable = |e| Error::new(Status::NotFound, format!("{}: weights of the model: {e}", path.display()));
     let file = File::open(path).map_err(unreadable)?;
     // SAFETY: the mapping is private and read-only. As with any library, whoever changes the file while it is in use
     // breaks the program; that is stated in the guide.
@@ -33,10 +28,7 @@ pub(crate) fn map(path: &Path, weights_bytes: u64, weights_hash: &[u8; 32]) -> R
     if matches {
         Ok(map)
     } else {
-        let message = format!(
-            "{}: not the weights this model was compiled with",
-            path.display()
-        );
+        let message = format!("{}: not the weights this model was compiled with", path.display());
         Err(Error::new(Status::NotAModel, message))
     }
 }
@@ -56,23 +48,11 @@ mod tests {
         file.extend(hash);
         std::fs::write(&path, &file).unwrap();
         assert_eq!(&map(&path, 128, &hash).unwrap()[..128], &[1; 128]);
-        assert_eq!(
-            map(&path, 128, &[8; 32]).unwrap_err().status(),
-            Status::NotAModel
-        );
-        assert_eq!(
-            map(&path, 64, &hash).unwrap_err().status(),
-            Status::NotAModel
-        );
+        assert_eq!(map(&path, 128, &[8; 32]).unwrap_err().status(), Status::NotAModel);
+        assert_eq!(map(&path, 64, &hash).unwrap_err().status(), Status::NotAModel);
         std::fs::write(&path, b"short").unwrap();
-        assert_eq!(
-            map(&path, 128, &hash).unwrap_err().status(),
-            Status::NotAModel
-        );
+        assert_eq!(map(&path, 128, &hash).unwrap_err().status(), Status::NotAModel);
         std::fs::remove_file(&path).unwrap();
-        assert_eq!(
-            map(&path, 128, &hash).unwrap_err().status(),
-            Status::NotFound
-        );
+        assert_eq!(map(&path, 128, &hash).unwrap_err().status(), Status::NotFound);
     }
 }

@@ -26,30 +26,15 @@ fn header_and_crate_agree() {
         let name = snake(structure.name);
         expected.push((format!("sizeof(struct nnc_{name})"), structure.size as u64));
         for (field, offset) in structure.fields {
-            expected.push((
-                format!("offsetof(struct nnc_{name}, {field})"),
-                *offset as u64,
-            ));
+            expected.push((format!("offsetof(struct nnc_{name}, {field})"), *offset as u64));
         }
     }
-    expected
-        .extend(DType::ALL.map(|d| (format!("NNC_{}", d.name().to_uppercase()), d.code().into())));
+    expected.extend(DType::ALL.map(|d| (format!("NNC_{}", d.name().to_uppercase()), d.code().into())));
     for status in Status::ALL {
-        expected.push((
-            format!("NNC_{}", snake(&format!("{status:?}")).to_uppercase()),
-            *status as u64,
-        ));
+        expected.push((format!("NNC_{}", snake(&format!("{status:?}")).to_uppercase()), *status as u64));
     }
-    for kind in [
-        DimKind::Constant,
-        DimKind::Symbol,
-        DimKind::Expression,
-        DimKind::Data,
-    ] {
-        expected.push((
-            format!("NNC_DIM_{}", format!("{kind:?}").to_uppercase()),
-            kind as u64,
-        ));
+    for kind in [DimKind::Constant, DimKind::Symbol, DimKind::Expression, DimKind::Data] {
+        expected.push((format!("NNC_DIM_{}", format!("{kind:?}").to_uppercase()), kind as u64));
     }
     for arch in abi::Arch::ALL {
         let name = arch.name().to_uppercase();
@@ -63,41 +48,21 @@ fn header_and_crate_agree() {
     expected.push(("NNC_WEIGHTS_MAGIC".into(), abi::WEIGHTS_MAGIC));
     expected.push(("NNC_ABI_VERSION".into(), abi::ABI_VERSION.into()));
     expected.push(("NNC_ALIGNMENT".into(), abi::ALIGNMENT as u64));
-    expected.push((
-        "NNC_FLAG_WEIGHTS_IN_FILE".into(),
-        abi::FLAG_WEIGHTS_IN_FILE.into(),
-    ));
+    expected.push(("NNC_FLAG_WEIGHTS_IN_FILE".into(), abi::FLAG_WEIGHTS_IN_FILE.into()));
 
     let folder = common::folder("c_header");
-    let mut program = format!(
-        "{}\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n",
-        abi::C_HEADER
-    );
+    let mut program = format!("{}\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n", abi::C_HEADER);
     for (expression, _) in &expected {
-        writeln!(
-            program,
-            "printf(\"%llu\\n\", (unsigned long long)({expression}));"
-        )
-        .unwrap();
+        writeln!(program, "printf(\"%llu\\n\", (unsigned long long)({expression}));").unwrap();
     }
     program.push_str("return 0; }\n");
     let (source, binary) = (folder.join("sizes.c"), folder.join("sizes"));
     std::fs::write(&source, program).unwrap();
-    if !common::cc(&[
-        "-std=c99",
-        "-pedantic",
-        source.to_str().unwrap(),
-        "-o",
-        binary.to_str().unwrap(),
-    ]) {
+    if !common::cc(&["-std=c99", "-pedantic", source.to_str().unwrap(), "-o", binary.to_str().unwrap()]) {
         return;
     }
     let output = Command::new(&binary).output().unwrap();
-    let found: Vec<u64> = String::from_utf8(output.stdout)
-        .unwrap()
-        .lines()
-        .map(|l| l.parse().unwrap())
-        .collect();
+    let found: Vec<u64> = String::from_utf8(output.stdout).unwrap().lines().map(|l| l.parse().unwrap()).collect();
     assert_eq!(found.len(), expected.len());
     for ((expression, value), found) in expected.iter().zip(found) {
         assert_eq!(found, *value, "{expression}");
@@ -108,25 +73,13 @@ fn header_and_crate_agree() {
 fn headers_are_valid_c_plus_plus() {
     let folder = common::folder("c_plus_plus");
     let source = folder.join("empty.cpp");
-    std::fs::write(
-        &source,
-        "#include \"nnc.h\"\n#include \"nnc.h\"\nint main() { return 0; }\n",
-    )
-    .unwrap();
+    std::fs::write(&source, "#include \"nnc.h\"\n#include \"nnc.h\"\nint main() { return 0; }\n").unwrap();
     // Syntax only: a C compiler without a C++ one beside it cannot, and is no reason to fail.
     let arguments = ["-fsyntax-only", "-Iinclude", source.to_str().unwrap()];
     let manifest = env!("CARGO_MANIFEST_DIR");
-    if let Ok(output) = Command::new("c++")
-        .current_dir(manifest)
-        .args(["-Wall", "-pedantic"])
-        .args(arguments)
-        .output()
+    if let Ok(output) = Command::new("c++").current_dir(manifest).args(["-Wall", "-pedantic"]).args(arguments).output()
     {
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 }
 

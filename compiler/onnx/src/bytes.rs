@@ -24,10 +24,7 @@ impl Bytes {
     /// Takes an owned buffer.
     pub fn new(bytes: Vec<u8>) -> Bytes {
         let range = 0..bytes.len();
-        Bytes {
-            store: Store::Owned(Arc::new(bytes)),
-            range,
-        }
+        Bytes { store: Store::Owned(Arc::new(bytes)), range }
     }
 
     /// Maps a whole file.
@@ -41,10 +38,7 @@ impl Bytes {
         // input, the file must stay as it is until the compiler is done with it.
         let map = unsafe { Mmap::map(file)? };
         let range = 0..map.len();
-        Ok(Bytes {
-            store: Store::Mapped(Arc::new(map)),
-            range,
-        })
+        Ok(Bytes { store: Store::Mapped(Arc::new(map)), range })
     }
 
     /// The bytes.
@@ -62,10 +56,7 @@ impl Bytes {
             return None;
         }
         let start = self.range.start + range.start;
-        Some(Bytes {
-            store: self.store.clone(),
-            range: start..start + range.len(),
-        })
+        Some(Bytes { store: self.store.clone(), range: start..start + range.len() })
     }
 
     /// Whether these bytes lie in a mapped file rather than in the memory of this process.

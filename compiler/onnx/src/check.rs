@@ -32,11 +32,10 @@ struct User {
 pub fn check(model: &mut Model) -> Result<()> {
     let found = sort(&mut model.graph).and_then(|free| match free.into_iter().next() {
         None => Ok(()),
-        Some((name, user)) => Err(ImportError::malformed(format!(
-            "missing tensor: `{}` is used but defined nowhere",
-            clip(&name)
-        ))
-        .at(user.sort, &user.name)),
+        Some((name, user)) => {
+            Err(ImportError::malformed(format!("missing tensor: `{}` is used but defined nowhere", clip(&name)))
+                .at(user.sort, &user.name))
+        }
     });
     found.map_err(|error| error.in_file(&model.file))
 }
@@ -65,10 +64,7 @@ fn sort(graph: &mut Graph) -> Result<Free> {
     let mut free = Free::new();
     let mut needs = vec![Vec::new(); graph.nodes.len()];
     for ((node, captured), needs) in graph.nodes.iter().zip(&captured).zip(&mut needs) {
-        let own = User {
-            sort: "node",
-            name: node.name.clone(),
-        };
+        let own = User { sort: "node", name: node.name.clone() };
         let inputs = node.inputs.iter().filter(|input| !input.is_empty());
         let used = inputs.map(|input| (input, &own)).chain(captured);
         for (name, user) in used {
@@ -84,24 +80,15 @@ fn sort(graph: &mut Graph) -> Result<Free> {
             return Err(ImportError::malformed("an output has no name").at("graph", &graph.name));
         }
         if !definitions.has(&output.name) && !free.contains_key(&output.name) {
-            let user = User {
-                sort: "graph output",
-                name: output.name.clone(),
-            };
+            let user = User { sort: "graph output", name: output.name.clone() };
             free.insert(output.name.clone(), user);
         }
     }
     match order(&needs) {
         Ok(order) => reorder(graph, &order),
         Err(on_cycle) => {
-            let name = graph
-                .nodes
-                .get(on_cycle)
-                .map_or("", |node| node.name.as_str());
-            return Err(ImportError::malformed(
-                "the graph is cyclic: the node needs its own output",
-            )
-            .at("node", name));
+            let name = graph.nodes.get(on_cycle).map_or("", |node| node.name.as_str());
+            return Err(ImportError::malformed("the graph is cyclic: the node needs its own output").at("node", name));
         }
     }
     Ok(free)
@@ -115,9 +102,7 @@ struct Definitions<'a> {
 
 impl<'a> Definitions<'a> {
     fn of(graph: &'a Graph) -> Result<Definitions<'a>> {
-        let twice = |name: &str| {
-            ImportError::malformed(format!("the value `{}` is defined twice", clip(name)))
-        };
+        let twice = |name: &str| ImportError::malformed(format!("the value `{}` is defined twice", clip(name)));
         let mut given = HashSet::new();
         for input in &graph.inputs {
             if input.name.is_empty() {
@@ -130,9 +115,7 @@ impl<'a> Definitions<'a> {
         let mut constants = HashSet::new();
         for constant in &graph.initializers {
             if constant.name.is_empty() {
-                return Err(
-                    ImportError::malformed("an initialiser has no name").at("graph", &graph.name)
-                );
+                return Err(ImportError::malformed("an initialiser has no name").at("graph", &graph.name));
             }
             if !constants.insert(constant.name.as_str()) {
                 return Err(twice(&constant.name).at("initialiser", &constant.name));
@@ -195,12 +178,6 @@ fn reorder(graph: &mut Graph, order: &[usize]) {
     if order.is_sorted() {
         return;
     }
-    let mut nodes: Vec<_> = std::mem::take(&mut graph.nodes)
-        .into_iter()
-        .map(Some)
-        .collect();
-    graph.nodes = order
-        .iter()
-        .filter_map(|&place| nodes[place].take())
-        .collect();
+    let mut nodes: Vec<_> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();
+    graph.nodes = order.iter().filter_map(|&place| nodes[place].take()).collect();
 }

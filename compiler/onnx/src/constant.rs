@@ -28,48 +28,33 @@ pub(crate) struct Constants {
 impl Constants {
     /// The tensors of `file`, as `strip` numbered them.
     pub(crate) fn new(file: Bytes, tensors: Vec<Range<usize>>, external: ExternalFiles) -> Self {
-        Constants {
-            file,
-            tensors,
-            external,
-            dense_left: MOST_DENSE_BYTES,
-        }
+        Constants { file, tensors, external, dense_left: MOST_DENSE_BYTES }
     }
 
     /// The tensor of a stripped message.
     pub(crate) fn tensor(&mut self, proto: &TensorProto) -> Result<Tensor> {
-        self.nameless(proto)
-            .map_err(|error| error.at("tensor", &proto.name))
+        self.nameless(proto).map_err(|error| error.at("tensor", &proto.name))
     }
 
     /// The tensor of a stripped message, with its name.
     pub(crate) fn named(&mut self, proto: &TensorProto) -> Result<NamedTensor> {
-        Ok(NamedTensor {
-            name: proto.name.clone(),
-            tensor: self.tensor(proto)?,
-        })
+        Ok(NamedTensor { name: proto.name.clone(), tensor: self.tensor(proto)? })
     }
 
     /// The dense tensor of a stripped sparse message; its values carry the name.
     pub(crate) fn sparse(&mut self, proto: &SparseTensorProto) -> Result<NamedTensor> {
         let (Some(values), Some(indices)) = (proto.values.as_ref(), proto.indices.as_ref()) else {
-            return Err(ImportError::malformed(
-                "a sparse tensor has no values or no indices",
-            ));
+            return Err(ImportError::malformed("a sparse tensor has no values or no indices"));
         };
         let named = self.named(values)?;
         let indices = self.tensor(indices)?;
         let tensor = densify(&named.tensor, &indices, &proto.dims, &mut self.dense_left)
             .map_err(|error| error.at("tensor", &named.name))?;
-        Ok(NamedTensor {
-            name: named.name,
-            tensor,
-        })
+        Ok(NamedTensor { name: named.name, tensor })
     }
 
     fn nameless(&mut self, proto: &TensorProto) -> Result<Tensor> {
-        let elem_type =
-            ElemType::from_number(proto.data_type).ok_or_else(|| unknown_type(proto.data_type))?;
+        let elem_type = ElemType::from_number(proto.data_type).ok_or_else(|| unknown_type(proto.data_type))?;
         let (dims, count) = checked_count(&proto.dims)?;
         let data = match proto.data_location.enum_value() {
             Ok(DataLocation::DEFAULT) => {
@@ -81,9 +66,8 @@ impl Constants {
                 if elem_type == ElemType::String {
                     return Err(ImportError::malformed("strings cannot be external data"));
                 }
-                let expected = elem_type
-                    .byte_len(count)
-                    .ok_or_else(|| ImportError::malformed("its size in bytes overflows"))?;
+                let expected =
+                    elem_type.byte_len(count).ok_or_else(|| ImportError::malformed("its size in bytes overflows"))?;
                 TensorData::Bytes(self.external.read(&proto.external_data, expected)?)
             }
             Err(number) => {
@@ -94,11 +78,7 @@ impl Constants {
                 ));
             }
         };
-        Ok(Tensor {
-            elem_type,
-            dims,
-            data,
-        })
+        Ok(Tensor { elem_type, dims, data })
     }
 }
 
@@ -108,9 +88,5 @@ pub(crate) fn unknown_type(number: i32) -> ImportError {
         0 => "it has no element type".to_owned(),
         _ => format!("element type number {number} is not known"),
     };
-    ImportError::new(
-        ErrorKind::Unsupported,
-        what,
-        "export it with a type that ONNX 1.23 has",
-    )
+    ImportError::new(ErrorKind::Unsupported, what, "export it with a type that ONNX 1.23 has")
 }

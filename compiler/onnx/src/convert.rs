@@ -7,14 +7,12 @@
 use std::collections::BTreeMap;
 
 use onnx_protobuf::{
-    AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::dimension,
-    type_proto,
+    AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::dimension, type_proto,
 };
 
 use crate::{
-    Attribute, DimInfo, ElemType, ErrorKind, Function, Graph, ImportError, Node, TypeInfo,
-    ValueInfo,
+    Attribute, DimInfo, ElemType, ErrorKind, Function, Graph, ImportError, Node, TypeInfo, ValueInfo,
     constant::Constants,
     error::{Result, clip},
 };
@@ -29,10 +27,7 @@ pub(crate) fn opsets(protos: &[OperatorSetIdProto]) -> Result<Opsets> {
         let domain = domain(&proto.domain);
         let other = opsets.insert(domain.to_owned(), proto.version);
         if other.is_some_and(|other| other != proto.version) {
-            return Err(ImportError::malformed(format!(
-                "imports two versions of the operator set `{}`",
-                clip(domain)
-            )));
+            return Err(ImportError::malformed(format!("imports two versions of the operator set `{}`", clip(domain))));
         }
     }
     Ok(opsets)
@@ -86,10 +81,7 @@ impl Converter {
         in_force.extend(own.clone());
         let mut defaults = BTreeMap::new();
         for attribute in &proto.attribute_proto {
-            defaults.insert(
-                attribute.name.clone(),
-                self.attribute(attribute, &in_force)?,
-            );
+            defaults.insert(attribute.name.clone(), self.attribute(attribute, &in_force)?);
         }
         Ok(Function {
             domain: domain(&proto.domain).to_owned(),
@@ -127,9 +119,7 @@ impl Converter {
         let opset = match opsets.get(domain) {
             Some(version) => *version,
             None if domain.is_empty() => {
-                return Err(ImportError::malformed(
-                    "the model imports no ai.onnx operator set",
-                ));
+                return Err(ImportError::malformed("the model imports no ai.onnx operator set"));
             }
             None => 1,
         };
@@ -137,10 +127,7 @@ impl Converter {
         for attribute in &proto.attribute {
             let value = self.attribute(attribute, opsets)?;
             if attributes.insert(attribute.name.clone(), value).is_some() {
-                return Err(ImportError::malformed(format!(
-                    "has the attribute `{}` twice",
-                    clip(&attribute.name)
-                )));
+                return Err(ImportError::malformed(format!("has the attribute `{}` twice", clip(&attribute.name))));
             }
         }
         Ok(Node {
@@ -159,19 +146,11 @@ impl Converter {
         if !proto.ref_attr_name.is_empty() {
             return Ok(Attribute::Reference(proto.ref_attr_name.clone()));
         }
-        let missing = || {
-            ImportError::malformed(format!(
-                "the attribute `{}` has no value",
-                clip(&proto.name)
-            ))
-        };
+        let missing = || ImportError::malformed(format!("the attribute `{}` has no value", clip(&proto.name)));
         let kind = proto.type_.enum_value().map_err(|number| {
             ImportError::new(
                 ErrorKind::Unsupported,
-                format!(
-                    "the attribute `{}` has the unknown type {number}",
-                    clip(&proto.name)
-                ),
+                format!("the attribute `{}` has the unknown type {number}", clip(&proto.name)),
                 "export the model for an older version of ONNX",
             )
         })?;
@@ -201,19 +180,11 @@ impl Converter {
             AttributeType::STRINGS => Attribute::Strings(proto.strings.clone()),
             AttributeType::TENSORS => {
                 let tensors = proto.tensors.iter();
-                Attribute::Tensors(
-                    tensors
-                        .map(|t| self.constants.tensor(t))
-                        .collect::<Result<_>>()?,
-                )
+                Attribute::Tensors(tensors.map(|t| self.constants.tensor(t)).collect::<Result<_>>()?)
             }
             AttributeType::GRAPHS => {
                 let graphs = proto.graphs.iter();
-                Attribute::Graphs(
-                    graphs
-                        .map(|g| self.graph(g, opsets))
-                        .collect::<Result<_>>()?,
-                )
+                Attribute::Graphs(graphs.map(|g| self.graph(g, opsets)).collect::<Result<_>>()?)
             }
             AttributeType::SPARSE_TENSORS => {
                 let dense = |t| Ok(self.constants.sparse(t)?.tensor);
@@ -253,10 +224,7 @@ fn stated_or_guessed(stated: AttributeType, proto: &AttributeProto) -> Attribute
 }
 
 fn value(proto: &ValueInfoProto) -> ValueInfo {
-    ValueInfo {
-        name: proto.name.clone(),
-        ty: type_of(proto),
-    }
+    ValueInfo { name: proto.name.clone(), ty: type_of(proto) }
 }
 
 fn type_of(proto: &ValueInfoProto) -> Option<TypeInfo> {
@@ -274,12 +242,8 @@ fn type_info(proto: &TypeProto) -> Option<TypeInfo> {
             elem_type: ElemType::from_number(tensor.elem_type)?,
             shape: tensor.shape.as_ref().map(shape),
         },
-        Value::SequenceType(of) => {
-            TypeInfo::Sequence(Box::new(of.elem_type.as_ref().and_then(type_info)?))
-        }
-        Value::OptionalType(of) => {
-            TypeInfo::Optional(Box::new(of.elem_type.as_ref().and_then(type_info)?))
-        }
+        Value::SequenceType(of) => TypeInfo::Sequence(Box::new(of.elem_type.as_ref().and_then(type_info)?)),
+        Value::OptionalType(of) => TypeInfo::Optional(Box::new(of.elem_type.as_ref().and_then(type_info)?)),
         Value::MapType(of) => TypeInfo::Map {
             key: ElemType::from_number(of.key_type)?,
             value: Box::new(of.value_type.as_ref().and_then(type_info)?),
@@ -299,9 +263,7 @@ fn negative_dimension(info: &ValueInfoProto) -> Option<i64> {
 
 fn shape(proto: &TensorShapeProto) -> Vec<DimInfo> {
     let dim = |dim: &onnx_protobuf::tensor_shape_proto::Dimension| match &dim.value {
-        Some(dimension::Value::DimValue(size)) => {
-            u64::try_from(*size).map_or(DimInfo::Unknown, DimInfo::Size)
-        }
+        Some(dimension::Value::DimValue(size)) => u64::try_from(*size).map_or(DimInfo::Unknown, DimInfo::Size),
         Some(dimension::Value::DimParam(name)) if !name.is_empty() => DimInfo::Symbol(name.clone()),
         _ => DimInfo::Unknown,
     };

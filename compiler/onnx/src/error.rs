@@ -32,13 +32,7 @@ pub(crate) type Result<T> = std::result::Result<T, ImportError>;
 
 impl ImportError {
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>, help: &'static str) -> ImportError {
-        ImportError {
-            file: String::new(),
-            place: None,
-            what: what.into(),
-            help,
-            kind,
-        }
+        ImportError { file: String::new(), place: None, what: what.into(), help, kind }
     }
 
     /// The file breaks a rule.
@@ -79,10 +73,7 @@ impl ImportError {
 
     fn line(&self) -> String {
         let mut line = self.file.clone();
-        for part in [self.place.as_deref(), Some(&self.what)]
-            .into_iter()
-            .flatten()
-        {
+        for part in [self.place.as_deref(), Some(&self.what)].into_iter().flatten() {
             if !line.is_empty() {
                 line.push_str(": ");
             }

@@ -27,30 +27,19 @@ pub(crate) struct ExternalFiles {
 impl ExternalFiles {
     /// Files in `folder`; with none, external data is refused.
     pub(crate) fn new(folder: Option<&Path>) -> ExternalFiles {
-        ExternalFiles {
-            folder: folder.map(Path::to_owned),
-            mapped: HashMap::new(),
-        }
+        ExternalFiles { folder: folder.map(Path::to_owned), mapped: HashMap::new() }
     }
 
     /// The `expected` bytes that the entries of a tensor's `external_data` point to.
-    pub(crate) fn read(
-        &mut self,
-        entries: &[StringStringEntryProto],
-        expected: usize,
-    ) -> Result<Bytes> {
+    pub(crate) fn read(&mut self, entries: &[StringStringEntryProto], expected: usize) -> Result<Bytes> {
         let entry = |key: &str| {
             let last = entries.iter().rev().find(|entry| entry.key == key);
-            last.map(|entry| entry.value.as_str())
-                .filter(|value| !value.is_empty())
+            last.map(|entry| entry.value.as_str()).filter(|value| !value.is_empty())
         };
         let number = |key: &str| match entry(key) {
             None => Ok(None),
             Some(text) => text.parse::<usize>().map(Some).map_err(|_| {
-                ImportError::malformed(format!(
-                    "the {key} `{}` of its external data is not a number",
-                    clip(text)
-                ))
+                ImportError::malformed(format!("the {key} `{}` of its external data is not a number", clip(text)))
             }),
         };
         let Some(location) = entry("location") else {
@@ -83,20 +72,14 @@ impl ExternalFiles {
         let outside = || {
             ImportError::new(
                 ErrorKind::Malformed,
-                format!(
-                    "its external data `{}` is outside the model's folder",
-                    clip(location)
-                ),
+                format!("its external data `{}` is outside the model's folder", clip(location)),
                 "put the file next to the model",
             )
         };
         let unreadable = |error: std::io::Error| {
             ImportError::new(
                 ErrorKind::Io,
-                format!(
-                    "its external data `{}` cannot be read: {error}",
-                    clip(location)
-                ),
+                format!("its external data `{}` cannot be read: {error}", clip(location)),
                 "put the file next to the model",
             )
         };
@@ -123,9 +106,7 @@ impl ExternalFiles {
         }
         // Opening a pipe would wait for its writer, so look before opening.
         if !path.metadata().map_err(unreadable)?.is_file() {
-            return Err(unreadable(std::io::Error::other(
-                "it is not a regular file",
-            )));
+            return Err(unreadable(std::io::Error::other("it is not a regular file")));
         }
         let file = File::open(&path).map_err(unreadable)?;
         let bytes = Bytes::map(&file).map_err(unreadable)?;

@@ -23,8 +23,7 @@ pub fn inline_functions(model: &mut Model) -> Result<()> {
         return Ok(());
     }
     let mut graph = std::mem::take(&mut model.graph);
-    let done =
-        Inliner::new(&model.functions, &graph).and_then(|mut inliner| inliner.graph(&mut graph, 0));
+    let done = Inliner::new(&model.functions, &graph).and_then(|mut inliner| inliner.graph(&mut graph, 0));
     model.graph = graph;
     done.map_err(|error| error.in_file(&model.file))
 }
@@ -45,34 +44,22 @@ impl<'a> Inliner<'a> {
         let mut by_key = HashMap::new();
         for function in functions {
             if by_key.insert(key_of(function), function).is_some() {
-                return Err(ImportError::malformed("the function is defined twice")
-                    .at("function", &function.name));
+                return Err(ImportError::malformed("the function is defined twice").at("function", &function.name));
             }
         }
-        let mut names = FreshNames {
-            taken: HashSet::new(),
-            next: 0,
-        };
+        let mut names = FreshNames { taken: HashSet::new(), next: 0 };
         names.take_all(graph);
-        Ok(Inliner {
-            functions: by_key,
-            names,
-            stack: Vec::new(),
-            budget: MOST_EXPANSION,
-        })
+        Ok(Inliner { functions: by_key, names, stack: Vec::new(), budget: MOST_EXPANSION })
     }
 
     fn graph(&mut self, graph: &mut Graph, level: usize) -> Result<()> {
         if level > MOST_GRAPH_LEVELS {
-            return Err(too_large(format!(
-                "has subgraphs more than {MOST_GRAPH_LEVELS} deep"
-            )));
+            return Err(too_large(format!("has subgraphs more than {MOST_GRAPH_LEVELS} deep")));
         }
         let mut out = Vec::with_capacity(graph.nodes.len());
         for node in std::mem::take(&mut graph.nodes) {
             let name = node.name.clone();
-            self.node(node, level, &mut out)
-                .map_err(|error| error.at("node", &name))?;
+            self.node(node, level, &mut out).map_err(|error| error.at("node", &name))?;
         }
         graph.nodes = out;
         Ok(())
@@ -84,11 +71,7 @@ impl<'a> Inliner<'a> {
                 self.graph(graph, level + 1)?;
             }
         }
-        let key = (
-            node.domain.as_str(),
-            node.op_type.as_str(),
-            node.overload.as_str(),
-        );
+        let key = (node.domain.as_str(), node.op_type.as_str(), node.overload.as_str());
         match self.functions.get(&key).copied() {
             Some(function) => self.expand(&node, function, level, out),
             None => {
@@ -98,24 +81,13 @@ impl<'a> Inliner<'a> {
         }
     }
 
-    fn expand(
-        &mut self,
-        call: &Node,
-        function: &'a Function,
-        level: usize,
-        out: &mut Vec<Node>,
-    ) -> Result<()> {
+    fn expand(&mut self, call: &Node, function: &'a Function, level: usize, out: &mut Vec<Node>) -> Result<()> {
         let key = key_of(function);
         if self.stack.contains(&key) {
-            return Err(ImportError::malformed(format!(
-                "the function `{}` calls itself",
-                clip(&function.name)
-            )));
+            return Err(ImportError::malformed(format!("the function `{}` calls itself", clip(&function.name))));
         }
         if self.stack.len() >= MOST_CALLS {
-            return Err(too_large(format!(
-                "functions call functions more than {MOST_CALLS} deep"
-            )));
+            return Err(too_large(format!("functions call functions more than {MOST_CALLS} deep")));
         }
         check_call(call, function)?;
         let mut names = HashMap::new();
@@ -168,11 +140,9 @@ impl<'a> Inliner<'a> {
 
 /// Takes `cost` from the bytes that expansion may still add.
 pub(crate) fn spend(budget: &mut usize, cost: usize) -> Result<()> {
-    *budget = budget.checked_sub(cost).ok_or_else(|| {
-        too_large(format!(
-            "grows by more than {MOST_EXPANSION} bytes when functions are expanded"
-        ))
-    })?;
+    *budget = budget
+        .checked_sub(cost)
+        .ok_or_else(|| too_large(format!("grows by more than {MOST_EXPANSION} bytes when functions are expanded")))?;
     Ok(())
 }
 
@@ -183,31 +153,17 @@ fn key_of(function: &Function) -> Key<'_> {
 fn check_call(call: &Node, function: &Function) -> Result<()> {
     let refuse = |what: String| {
         let name = clip(&function.name);
-        Err(ImportError::malformed(format!(
-            "calls the function `{name}` with {what}"
-        )))
+        Err(ImportError::malformed(format!("calls the function `{name}` with {what}")))
     };
     if call.inputs.len() > function.inputs.len() {
-        return refuse(format!(
-            "{} inputs, it has {}",
-            call.inputs.len(),
-            function.inputs.len()
-        ));
+        return refuse(format!("{} inputs, it has {}", call.inputs.len(), function.inputs.len()));
     }
     if call.outputs.len() > function.outputs.len() {
-        return refuse(format!(
-            "{} outputs, it has {}",
-            call.outputs.len(),
-            function.outputs.len()
-        ));
+        return refuse(format!("{} outputs, it has {}", call.outputs.len(), function.outputs.len()));
     }
-    let known =
-        |name: &String| function.attributes.contains(name) || function.defaults.contains_key(name);
+    let known = |name: &String| function.attributes.contains(name) || function.defaults.contains_key(name);
     match call.attributes.keys().find(|name| !known(name)) {
-        Some(name) => refuse(format!(
-            "the attribute `{}`, which it does not have",
-            clip(name)
-        )),
+        Some(name) => refuse(format!("the attribute `{}`, which it does not have", clip(name))),
         None => Ok(()),
     }
 }
@@ -226,11 +182,7 @@ fn identity(call: &Node, function: &Function, input: String, output: &str) -> No
 }
 
 fn too_large(what: String) -> ImportError {
-    ImportError::new(
-        ErrorKind::Limit,
-        what,
-        "it is no model this compiler accepts",
-    )
+    ImportError::new(ErrorKind::Limit, what, "it is no model this compiler accepts")
 }
 
 /// Names that occur nowhere else in the model.
@@ -257,8 +209,7 @@ impl FreshNames {
         let constants = graph.initializers.iter().map(|constant| &constant.name);
         self.taken.extend(inputs.chain(constants).cloned());
         for node in &graph.nodes {
-            self.taken
-                .extend(node.inputs.iter().chain(&node.outputs).cloned());
+            self.taken.extend(node.inputs.iter().chain(&node.outputs).cloned());
             for graph in node.attributes.values().flat_map(Attribute::graphs) {
                 self.take_all(graph);
             }

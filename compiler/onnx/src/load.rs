@@ -54,13 +54,9 @@ fn decode(source: Bytes, file: &str, folder: Option<&Path>) -> Result<Model> {
     Ok(Model {
         file: file.to_owned(),
         ir_version: proto.ir_version,
-        producer: format!("{} {}", proto.producer_name, proto.producer_version)
-            .trim()
-            .to_owned(),
+        producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
         graph: converter.graph(graph, &imports)?,
-        functions: functions
-            .map(|f| converter.function(f, &imports))
-            .collect::<Result<_>>()?,
+        functions: functions.map(|f| converter.function(f, &imports)).collect::<Result<_>>()?,
         opset_imports: imports,
         source,
     })
@@ -83,26 +79,18 @@ fn imports(proto: &ModelProto) -> Result<Opsets> {
 
 /// Decodes a stripped message.
 pub(crate) fn decode_message<M: Message>(message: &[u8]) -> Result<M> {
-    M::parse_from_bytes(message)
-        .map_err(|error| not_onnx(format!("does not decode as an ONNX message: {error}")))
+    M::parse_from_bytes(message).map_err(|error| not_onnx(format!("does not decode as an ONNX message: {error}")))
 }
 
 /// Maps a whole file.
 pub(crate) fn map(path: &Path) -> Result<Bytes> {
     let name = path.display().to_string();
     let unreadable = |error: std::io::Error| {
-        ImportError::new(
-            ErrorKind::Io,
-            format!("cannot be read: {error}"),
-            "check the path",
-        )
-        .in_file(&name)
+        ImportError::new(ErrorKind::Io, format!("cannot be read: {error}"), "check the path").in_file(&name)
     };
     // Opening a pipe would wait for its writer, so look before opening.
     if !path.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(std::io::Error::other(
-            "it is not a regular file",
-        )));
+        return Err(unreadable(std::io::Error::other("it is not a regular file")));
     }
     let file = File::open(path).map_err(unreadable)?;
     Bytes::map(&file).map_err(unreadable)
@@ -111,11 +99,7 @@ pub(crate) fn map(path: &Path) -> Result<Bytes> {
 /// The folder a file lies in.
 pub(crate) fn folder_of(path: &Path) -> Option<&Path> {
     let parent = path.parent()?;
-    Some(if parent.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        parent
-    })
+    Some(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })
 }
 
 fn not_onnx(what: impl Into<String>) -> ImportError {

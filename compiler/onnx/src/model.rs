@@ -49,14 +49,9 @@ pub struct Graph {
 impl Graph {
     /// The inputs that the caller must give: those without a default value.
     pub fn required_inputs(&self) -> impl Iterator<Item = &ValueInfo> {
-        let given: std::collections::HashSet<&str> = self
-            .initializers
-            .iter()
-            .map(|constant| constant.name.as_str())
-            .collect();
-        self.inputs
-            .iter()
-            .filter(move |input| !given.contains(input.name.as_str()))
+        let given: std::collections::HashSet<&str> =
+            self.initializers.iter().map(|constant| constant.name.as_str()).collect();
+        self.inputs.iter().filter(move |input| !given.contains(input.name.as_str()))
     }
 }
 

@@ -25,19 +25,12 @@ const DOUBLE_DATA: u32 = 10;
 const UINT64_DATA: u32 = 11;
 
 /// Reads the elements of the tensor message at `range`, which has `count` elements of type `elem`.
-pub(crate) fn read(
-    file: &Bytes,
-    range: Range<usize>,
-    elem: ElemType,
-    count: usize,
-) -> Result<TensorData> {
+pub(crate) fn read(file: &Bytes, range: Range<usize>, elem: ElemType, count: usize) -> Result<TensorData> {
     let found = survey(file, range.clone())?;
     if elem == ElemType::String {
         return strings(file, range, count, &found);
     }
-    let expected = elem
-        .byte_len(count)
-        .ok_or_else(|| ImportError::malformed("its size in bytes overflows"))?;
+    let expected = elem.byte_len(count).ok_or_else(|| ImportError::malformed("its size in bytes overflows"))?;
     let home = field_of(elem);
     let in_home = found.typed == Some(home);
     if let Some(raw) = &found.raw {
@@ -46,9 +39,7 @@ pub(crate) fn read(
             return slice(file, raw.clone());
         }
         if !raw.is_empty() {
-            return Err(ImportError::malformed(
-                "has its elements twice: raw and typed",
-            ));
+            return Err(ImportError::malformed("has its elements twice: raw and typed"));
         }
     }
     if found.typed.is_none() {
@@ -56,9 +47,7 @@ pub(crate) fn read(
         return Ok(TensorData::Bytes(Bytes::new(Vec::new())));
     }
     if !in_home {
-        return Err(ImportError::malformed(format!(
-            "its elements are not in the field that holds the type {elem}"
-        )));
+        return Err(ImportError::malformed(format!("its elements are not in the field that holds the type {elem}")));
     }
     if let (FLOAT_DATA | DOUBLE_DATA, Some(whole)) = (home, found.whole) {
         check_len(whole.len(), expected, elem, count)?;
@@ -87,11 +76,7 @@ fn survey(file: &[u8], range: Range<usize>) -> Result<Found> {
     while let Some(field) = reader.next_field()? {
         match field.number {
             SEGMENT => {
-                return Err(ImportError::new(
-                    ErrorKind::Unsupported,
-                    "is stored in segments",
-                    "store it whole",
-                ));
+                return Err(ImportError::new(ErrorKind::Unsupported, "is stored in segments", "store it whole"));
             }
             RAW_DATA => found.raw = Some(field.content()?),
             FLOAT_DATA | INT32_DATA | STRING_DATA | INT64_DATA | DOUBLE_DATA | UINT64_DATA => {
@@ -172,9 +157,7 @@ fn rewrite(
                 }
             }
             _ => {
-                return Err(ImportError::malformed(
-                    "an element is coded as another type",
-                ));
+                return Err(ImportError::malformed("an element is coded as another type"));
             }
         }
         if out.len() > expected {
@@ -219,15 +202,10 @@ fn strings(file: &Bytes, range: Range<usize>, count: usize, found: &Found) -> Re
         return Err(ImportError::malformed("strings cannot be raw data"));
     }
     if found.typed.is_some_and(|typed| typed != STRING_DATA) {
-        return Err(ImportError::malformed(
-            "its elements are not in the field that holds strings",
-        ));
+        return Err(ImportError::malformed("its elements are not in the field that holds strings"));
     }
     if found.pieces != count {
-        return Err(ImportError::malformed(format!(
-            "holds {} strings, its shape asks for {count}",
-            found.pieces
-        )));
+        return Err(ImportError::malformed(format!("holds {} strings, its shape asks for {count}", found.pieces)));
     }
     let mut out = Vec::with_capacity(count);
     let mut reader = Reader::new(file, range);
@@ -241,9 +219,7 @@ fn strings(file: &Bytes, range: Range<usize>, count: usize, found: &Found) -> Re
 
 fn slice(file: &Bytes, range: Range<usize>) -> Result<TensorData> {
     let bytes = file.slice(range);
-    Ok(TensorData::Bytes(bytes.ok_or_else(|| {
-        ImportError::malformed("its elements are cut off")
-    })?))
+    Ok(TensorData::Bytes(bytes.ok_or_else(|| ImportError::malformed("its elements are cut off"))?))
 }
 
 /// An error unless the tensor has as many bytes as it should.

@@ -70,11 +70,7 @@ impl Substitution<'_> {
     fn attribute(&mut self, attribute: &Attribute) -> Result<Option<Attribute>> {
         Ok(Some(match attribute {
             Attribute::Reference(name) => {
-                let given = self
-                    .call
-                    .attributes
-                    .get(name)
-                    .or_else(|| self.defaults.get(name));
+                let given = self.call.attributes.get(name).or_else(|| self.defaults.get(name));
                 // An attribute that the call leaves out is left out in the body too. One that is
                 // given stands in the caller's names and is copied as it is.
                 let Some(given) = given else { return Ok(None) };
@@ -95,21 +91,13 @@ impl Substitution<'_> {
         let inputs = graph.inputs.iter().map(|input| &input.name);
         let constants = graph.initializers.iter().map(|constant| &constant.name);
         let outputs = graph.nodes.iter().flat_map(|node| &node.outputs);
-        for name in inputs
-            .chain(constants)
-            .chain(outputs)
-            .filter(|name| !name.is_empty())
-        {
+        for name in inputs.chain(constants).chain(outputs).filter(|name| !name.is_empty()) {
             if !own.contains_key(name) {
                 own.insert(name.clone(), self.names.fresh(name));
             }
         }
         self.scopes.0.push(own);
-        let nodes = graph
-            .nodes
-            .iter()
-            .map(|node| self.node(node))
-            .collect::<Result<_>>()?;
+        let nodes = graph.nodes.iter().map(|node| self.node(node)).collect::<Result<_>>()?;
         let initializers = graph.initializers.iter().map(|constant| NamedTensor {
             name: self.scopes.lookup(&constant.name, self.names),
             tensor: constant.tensor.clone(),
@@ -127,36 +115,26 @@ impl Substitution<'_> {
     }
 
     fn values(&mut self, values: &[ValueInfo]) -> Vec<ValueInfo> {
-        let renamed = values.iter().map(|value| ValueInfo {
-            name: self.scopes.lookup(&value.name, self.names),
-            ty: value.ty.clone(),
-        });
+        let renamed = values
+            .iter()
+            .map(|value| ValueInfo { name: self.scopes.lookup(&value.name, self.names), ty: value.ty.clone() });
         renamed.collect()
     }
 
     fn all(&mut self, names: &[String]) -> Vec<String> {
-        names
-            .iter()
-            .map(|name| self.scopes.lookup(name, self.names))
-            .collect()
+        names.iter().map(|name| self.scopes.lookup(name, self.names)).collect()
     }
 }
 
 /// About how many bytes a copy of the node takes; weights are shared and cost nothing.
 pub(crate) fn cost_of_node(node: &Node) -> usize {
-    let names = node
-        .inputs
-        .iter()
-        .chain(&node.outputs)
-        .map(|name| name.len() + 64);
+    let names = node.inputs.iter().chain(&node.outputs).map(|name| name.len() + 64);
     let attributes = node.attributes.iter();
     256 + node.name.len()
         + node.op_type.len()
         + node.domain.len()
         + names.sum::<usize>()
-        + attributes
-            .map(|(name, value)| name.len() + cost_of_attribute(value))
-            .sum::<usize>()
+        + attributes.map(|(name, value)| name.len() + cost_of_attribute(value)).sum::<usize>()
 }
 
 fn cost_of_attribute(attribute: &Attribute) -> usize {
@@ -174,20 +152,9 @@ fn cost_of_attribute(attribute: &Attribute) -> usize {
 }
 
 fn cost_of_graph(graph: &Graph) -> usize {
-    let values = graph
-        .inputs
-        .iter()
-        .chain(&graph.outputs)
-        .map(|value| value.name.len() + 256);
-    let constants = graph
-        .initializers
-        .iter()
-        .map(|constant| constant.name.len() + 256);
+    let values = graph.inputs.iter().chain(&graph.outputs).map(|value| value.name.len() + 256);
+    let constants = graph.initializers.iter().map(|constant| constant.name.len() + 256);
     let typed = graph.value_info.keys().map(|name| name.len() + 256);
     let nodes = graph.nodes.iter().map(cost_of_node);
-    256 + values
-        .chain(constants)
-        .chain(typed)
-        .chain(nodes)
-        .sum::<usize>()
+    256 + values.chain(constants).chain(typed).chain(nodes).sum::<usize>()
 }

@@ -6,22 +6,14 @@
 //!
 //! Source: `SparseTensorProto` in `onnx.proto`.
 
-use crate::{
-    Bytes, ElemType, ErrorKind, ImportError, Tensor, TensorData, error::Result,
-    tensor::checked_count,
-};
+use crate::{Bytes, ElemType, ErrorKind, ImportError, Tensor, TensorData, error::Result, tensor::checked_count};
 
 /// The most bytes that the sparse tensors of one file may take once dense.
 pub(crate) const MOST_DENSE_BYTES: usize = 1 << 32;
 
 /// The dense tensor of shape `dims` with `values` at `indices`. `left` is what remains of
 /// [`MOST_DENSE_BYTES`].
-pub(crate) fn densify(
-    values: &Tensor,
-    indices: &Tensor,
-    dims: &[i64],
-    left: &mut usize,
-) -> Result<Tensor> {
+pub(crate) fn densify(values: &Tensor, indices: &Tensor, dims: &[i64], left: &mut usize) -> Result<Tensor> {
     let (dims, count) = checked_count(dims)?;
     let elem = values.elem_type;
     if elem.bits() < 8 {
@@ -32,14 +24,10 @@ pub(crate) fn densify(
         ));
     }
     if values.dims.len() != 1 {
-        return Err(ImportError::malformed(
-            "the values of a sparse tensor are not a vector",
-        ));
+        return Err(ImportError::malformed("the values of a sparse tensor are not a vector"));
     }
     if indices.elem_type != ElemType::Int64 {
-        return Err(ImportError::malformed(
-            "the indices of a sparse tensor are not int64",
-        ));
+        return Err(ImportError::malformed("the indices of a sparse tensor are not int64"));
     }
     let found = values.dims[0];
     let linear = match indices.dims.as_slice() {
@@ -53,23 +41,18 @@ pub(crate) fn densify(
             )));
         }
     };
-    let bytes = elem
-        .byte_len(count)
-        .filter(|bytes| bytes <= left)
-        .ok_or_else(|| {
-            ImportError::new(
-                ErrorKind::Limit,
-                format!("the sparse tensors take more than {MOST_DENSE_BYTES} bytes as dense ones"),
-                "it is no model this compiler accepts",
-            )
-        })?;
+    let bytes = elem.byte_len(count).filter(|bytes| bytes <= left).ok_or_else(|| {
+        ImportError::new(
+            ErrorKind::Limit,
+            format!("the sparse tensors take more than {MOST_DENSE_BYTES} bytes as dense ones"),
+            "it is no model this compiler accepts",
+        )
+    })?;
     *left -= bytes;
     let size = elem.bits() / 8;
     let mut dense = vec![0u8; bytes];
-    let mut numbers = indices
-        .bytes()
-        .chunks_exact(8)
-        .map(|chunk| i64::from_le_bytes(chunk.try_into().unwrap_or_default()));
+    let mut numbers =
+        indices.bytes().chunks_exact(8).map(|chunk| i64::from_le_bytes(chunk.try_into().unwrap_or_default()));
     let mut last = None;
     for value in values.bytes().chunks_exact(size) {
         let place = if linear {
@@ -81,23 +64,15 @@ pub(crate) fn densify(
             })
         };
         let Some(place) = place.filter(|place| *place < count) else {
-            return Err(ImportError::malformed(
-                "an index of a sparse tensor is out of range",
-            ));
+            return Err(ImportError::malformed("an index of a sparse tensor is out of range"));
         };
         if last.is_some_and(|last| last >= place) {
-            return Err(ImportError::malformed(
-                "the indices of a sparse tensor do not ascend",
-            ));
+            return Err(ImportError::malformed("the indices of a sparse tensor do not ascend"));
         }
         last = Some(place);
         dense[place * size..][..size].copy_from_slice(value);
     }
-    Ok(Tensor {
-        elem_type: elem,
-        dims,
-        data: TensorData::Bytes(Bytes::new(dense)),
-    })
+    Ok(Tensor { elem_type: elem, dims, data: TensorData::Bytes(Bytes::new(dense)) })
 }
 
 fn in_range(index: i64, end: usize) -> Option<usize> {

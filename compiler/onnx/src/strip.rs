@@ -36,11 +36,7 @@ pub(crate) struct Stripped {
 impl Stripped {
     /// Copies the message of `kind` at `range` of `file`.
     pub(crate) fn new(file: &[u8], range: Range<usize>, kind: Kind) -> Result<Stripped> {
-        let mut stripped = Stripped {
-            message: Vec::new(),
-            tensors: Vec::new(),
-            messages: 0,
-        };
+        let mut stripped = Stripped { message: Vec::new(), tensors: Vec::new(), messages: 0 };
         stripped.copy(file, range, kind, 0)?;
         Ok(stripped)
     }
@@ -48,15 +44,10 @@ impl Stripped {
     fn copy(&mut self, file: &[u8], range: Range<usize>, kind: Kind, level: usize) -> Result<()> {
         self.messages += 1;
         if self.messages > MOST_MESSAGES {
-            return Err(limit(format!(
-                "has more than {MOST_MESSAGES} nodes, tensors and types"
-            )));
+            return Err(limit(format!("has more than {MOST_MESSAGES} nodes, tensors and types")));
         }
         if level >= MOST_LEVELS {
-            return Err(limit(format!(
-                "is nested more than {MOST_LEVELS} messages deep at byte {}",
-                range.start
-            )));
+            return Err(limit(format!("is nested more than {MOST_LEVELS} messages deep at byte {}", range.start)));
         }
         let tensor = (kind == Kind::Tensor).then(|| range.clone());
         let mut reader = Reader::new(file, range);
@@ -82,8 +73,7 @@ impl Stripped {
                     let length = self.message.len() - length_at - LENGTH_ROOM;
                     for place in 0..LENGTH_ROOM {
                         let more = if place + 1 < LENGTH_ROOM { 0x80 } else { 0 };
-                        self.message[length_at + place] =
-                            (length >> (7 * place)) as u8 & 0x7f | more;
+                        self.message[length_at + place] = (length >> (7 * place)) as u8 & 0x7f | more;
                     }
                 }
             }
@@ -92,8 +82,7 @@ impl Stripped {
             self.room(16)?;
             put_varint(&mut self.message, 9 << 3 | 2);
             put_varint(&mut self.message, 8);
-            self.message
-                .extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
+            self.message.extend_from_slice(&(self.tensors.len() as u64).to_le_bytes());
             self.tensors.push(range);
         }
         Ok(())
@@ -101,9 +90,7 @@ impl Stripped {
 
     fn room(&self, more: usize) -> Result<()> {
         if self.message.len() + more > MOST_BYTES {
-            return Err(limit(format!(
-                "has more than {MOST_BYTES} bytes besides its weights"
-            )));
+            return Err(limit(format!("has more than {MOST_BYTES} bytes besides its weights")));
         }
         Ok(())
     }
@@ -116,9 +103,5 @@ pub(crate) fn find<'a>(tensors: &'a [Range<usize>], token: &[u8]) -> Option<&'a 
 }
 
 fn limit(what: String) -> ImportError {
-    ImportError::new(
-        ErrorKind::Limit,
-        what,
-        "it is no model this compiler accepts",
-    )
+    ImportError::new(ErrorKind::Limit, what, "it is no model this compiler accepts")
 }

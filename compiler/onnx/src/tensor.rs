@@ -85,9 +85,7 @@ pub(crate) fn checked_count(dims: &[i64]) -> Result<(Vec<usize>, usize)> {
     let mut bound = 1usize;
     for &dim in dims {
         let Ok(size) = usize::try_from(dim) else {
-            return Err(ImportError::malformed(format!(
-                "its dimension {dim} is negative"
-            )));
+            return Err(ImportError::malformed(format!("its dimension {dim} is negative")));
         };
         bound = bound
             .checked_mul(size.max(1))

@@ -53,23 +53,15 @@ pub enum Value {
 pub fn load_tensor(path: impl AsRef<Path>) -> Result<NamedTensor> {
     let path = path.as_ref();
     let bytes = map(path)?;
-    let mut loader = Loader {
-        folder: folder_of(path),
-        file: &bytes,
-    };
-    loader
-        .tensor(0..bytes.len())
-        .map_err(|error| error.in_file(&path.display().to_string()))
+    let mut loader = Loader { folder: folder_of(path), file: &bytes };
+    loader.tensor(0..bytes.len()).map_err(|error| error.in_file(&path.display().to_string()))
 }
 
 /// Loads a file that holds one value of the given kind.
 pub fn load_value(path: impl AsRef<Path>, kind: ValueKind) -> Result<Value> {
     let path = path.as_ref();
     let bytes = map(path)?;
-    let mut loader = Loader {
-        folder: folder_of(path),
-        file: &bytes,
-    };
+    let mut loader = Loader { folder: folder_of(path), file: &bytes };
     let value = loader.value(0..bytes.len(), kind, 0);
     value.map_err(|error| error.in_file(&path.display().to_string()))
 }
@@ -134,17 +126,12 @@ impl Loader<'_> {
 
     fn sparse(&mut self, range: Range<usize>) -> Result<Tensor> {
         let (message, mut constants) = self.strip(range, Kind::Sparse)?;
-        Ok(constants
-            .sparse(&decode_message::<SparseTensorProto>(&message)?)?
-            .tensor)
+        Ok(constants.sparse(&decode_message::<SparseTensorProto>(&message)?)?.tensor)
     }
 
     fn strip(&self, range: Range<usize>, kind: Kind) -> Result<(Vec<u8>, Constants)> {
         let stripped = Stripped::new(self.file, range, kind)?;
         let external = ExternalFiles::new(self.folder);
-        Ok((
-            stripped.message,
-            Constants::new(self.file.clone(), stripped.tensors, external),
-        ))
+        Ok((stripped.message, Constants::new(self.file.clone(), stripped.tensors, external)))
     }
 }

@@ -48,11 +48,7 @@ impl<'a> Reader<'a> {
     /// A reader of the message at `range` of `file`; a range past the end reads as truncated.
     pub(crate) fn new(file: &'a [u8], range: Range<usize>) -> Reader<'a> {
         let end = range.end.min(file.len());
-        Reader {
-            file,
-            at: range.start.min(end),
-            end,
-        }
+        Reader { file, at: range.start.min(end), end }
     }
 
     /// The offset of the next byte.
@@ -87,11 +83,7 @@ impl<'a> Reader<'a> {
 
     /// The next varint, or `None` at the end: for packed lists.
     pub(crate) fn next_varint(&mut self) -> Result<Option<u64>> {
-        if self.at == self.end {
-            Ok(None)
-        } else {
-            self.varint().map(Some)
-        }
+        if self.at == self.end { Ok(None) } else { self.varint().map(Some) }
     }
 
     fn varint(&mut self) -> Result<u64> {

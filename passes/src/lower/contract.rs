@@ -102,8 +102,7 @@ impl Lowering<'_> {
 
         let batch_dims: Vec<Dim> = left.batch.iter().map(|a| a.size.clone()).collect();
         let row_dims: Vec<Dim> = left.free.iter().map(|a| a.size.clone()).collect();
-        let column_dims: Vec<Dim> =
-            right_roles.free.iter().map(|&a| self.graph.shape(rhs)[a].clone()).collect();
+        let column_dims: Vec<Dim> = right_roles.free.iter().map(|&a| self.graph.shape(rhs)[a].clone()).collect();
         let rows = row_dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let columns = column_dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let tile = self.target.gemm_tile(
@@ -157,9 +156,8 @@ impl Lowering<'_> {
         };
         let row_start = &block_index * &b.import(&block);
         let row_stride = b.import(&inner_rows.stride);
-        let a_offset = walk(&mut b, &left.batch, batch_index)
-            + walk(&mut b, &outer_rows, outer_index)
-            + &row_start * &row_stride;
+        let a_offset =
+            walk(&mut b, &left.batch, batch_index) + walk(&mut b, &outer_rows, outer_index) + &row_start * &row_stride;
         let a = b.buffer(left.buffer, &left.offset, false);
         let imported_columns = b.import(&columns);
         let column_start = &panel_index * &Dim::from(tile.width as i64);
@@ -267,12 +265,7 @@ impl Lowering<'_> {
     }
 
     /// A view's axes by role.
-    pub(super) fn operand(
-        &mut self,
-        value: ValueId,
-        view: &View,
-        roles: &AxisRoles,
-    ) -> Result<Operand, LowerError> {
+    pub(super) fn operand(&mut self, value: ValueId, view: &View, roles: &AxisRoles) -> Result<Operand, LowerError> {
         let Some(storage) = self.storage_to_read(view.base) else {
             return Err(self.error("an operand has no memory"));
         };

@@ -45,7 +45,8 @@ impl Lowering<'_> {
         let direct = ty.dtype == acc || ty.dtype.size() == 1;
         let have = self.halo.get(&x).cloned();
         if direct && let Some(view) = self.view_of(x) {
-            let contiguous = view.strides.last().is_some_and(|s| s.is_const(1)) || ty.shape.last().is_some_and(|d| d.is_const(1));
+            let contiguous =
+                view.strides.last().is_some_and(|s| s.is_const(1)) || ty.shape.last().is_some_and(|d| d.is_const(1));
             let covered = border.iter().enumerate().all(|(a, &(low, high))| {
                 let had = have.as_ref().filter(|_| view.base == x).map_or((0, 0), |h| h[a]);
                 low <= had.0 && high <= had.1
@@ -68,12 +69,8 @@ impl Lowering<'_> {
             }
         }
         // A copy with the border around it.
-        let padded: Vec<Dim> = ty
-            .shape
-            .iter()
-            .zip(&border)
-            .map(|(d, &(low, high))| d + &Dim::from((low + high) as i64))
-            .collect();
+        let padded: Vec<Dim> =
+            ty.shape.iter().zip(&border).map(|(d, &(low, high))| d + &Dim::from((low + high) as i64)).collect();
         let dtype = if ty.dtype.is_float() { acc } else { ty.dtype };
         let mut storage = self.scratch_with_halo(x, dtype, &ty.shape, &padded, &border)?;
         let order: Vec<usize> = (0..ty.rank()).collect();
@@ -127,9 +124,8 @@ impl Lowering<'_> {
         let batch = self.graph.shape(x)[0].clone();
         let outer_sizes: Vec<Dim> =
             std::iter::once(batch.clone()).chain(sizes[..spatial - merged].iter().cloned()).collect();
-        let outer_strides: Vec<Dim> = std::iter::once(input.strides[0].clone())
-            .chain(steps[..spatial - merged].iter().cloned())
-            .collect();
+        let outer_strides: Vec<Dim> =
+            std::iter::once(input.strides[0].clone()).chain(steps[..spatial - merged].iter().cloned()).collect();
 
         // The sum: kernel axes as taps around the contiguous channels; the innermost joins them if it can.
         let mut k = per_group;
@@ -214,8 +210,7 @@ impl Lowering<'_> {
         let b_buffer = b.buffer(weights, &Dim::from(0), false);
         let b_offset = &group * &Dim::from(panels * panel_elements) + &panel * &Dim::from(panel_elements);
         let taps: Vec<(usize, Index)> = taps.into_iter().map(|(n, s)| (n, b.import(&s))).collect();
-        let inner_dims: Vec<Index> =
-            anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
+        let inner_dims: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
         b.gemm_blocks(&cut, &mut |b, m, n| {
             let cell = b.open_cell(&m, tile.width, acc);
             let mut index = outer.clone();

@@ -312,11 +312,7 @@ impl KernelBuilder<'_, '_> {
         let mut full = Vec::with_capacity(shape.len());
         let mut outer = index.iter();
         for axis in 0..shape.len() {
-            full.push(if axes.contains(&axis) {
-                Dim::from(0)
-            } else {
-                outer.next().cloned().unwrap_or(Dim::from(0))
-            });
+            full.push(if axes.contains(&axis) { Dim::from(0) } else { outer.next().cloned().unwrap_or(Dim::from(0)) });
         }
         // Lanes go along the last axis, if it is reduced and no loop around runs in lanes already.
         let loops: Vec<usize> = axes.iter().copied().filter(|&a| !shape[a].is_const(1)).collect();

@@ -38,11 +38,7 @@ impl Lowering<'_> {
     }
 
     /// Memory for a value inside a zeroed border.
-    pub(super) fn storage_with_halo(
-        &mut self,
-        value: ValueId,
-        halo: &[(usize, usize)],
-    ) -> Result<Storage, LowerError> {
+    pub(super) fn storage_with_halo(&mut self, value: ValueId, halo: &[(usize, usize)]) -> Result<Storage, LowerError> {
         let ty = self.graph.ty(value).clone();
         let padded: Vec<Dim> =
             ty.shape.iter().zip(halo).map(|(d, &(low, high))| d + &Dim::from((low + high) as i64)).collect();

@@ -39,12 +39,7 @@ impl Lowering<'_> {
 
     /// Fails the run when an element of `indices` is outside its axis. With `coordinates` the last axis of `indices`
     /// goes with `sizes`, otherwise every element has the one size.
-    pub(super) fn check_range(
-        &mut self,
-        indices: ValueId,
-        sizes: &[Dim],
-        coordinates: bool,
-    ) -> Result<(), LowerError> {
+    pub(super) fn check_range(&mut self, indices: ValueId, sizes: &[Dim], coordinates: bool) -> Result<(), LowerError> {
         if !self.checked.insert((indices, sizes.to_vec())) || self.constant_in_range(indices, sizes, coordinates) {
             return Ok(());
         }

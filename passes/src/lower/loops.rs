@@ -1,9 +1,7 @@
 //! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
 
 use nnc_ir::{Dim, Symbol};
-use nnc_kernels::kernel::{
-    Access, BufferDecl, BufferRef, Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var,
-};
+use nnc_kernels::kernel::{Access, BufferDecl, BufferRef, Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
 
 /// Elements that one parallel iteration of a flat loop handles.
 const BLOCK: i64 = 8192;
@@ -78,8 +76,7 @@ fn indices_of(expr: &mut Expr, f: &mut dyn FnMut(&mut Index)) {
 /// Orders a kernel's buffers as its declaration demands: parameters first, then scratch memory.
 pub(crate) fn scratch_last(kernel: &mut Kernel) {
     let scratch = |b: &BufferDecl| matches!(b.access, Access::Scratch { .. });
-    let (last, first): (Vec<usize>, Vec<usize>) =
-        (0..kernel.buffers.len()).partition(|&i| scratch(&kernel.buffers[i]));
+    let (last, first): (Vec<usize>, Vec<usize>) = (0..kernel.buffers.len()).partition(|&i| scratch(&kernel.buffers[i]));
     let order = [first, last].concat();
     let mut moved = vec![BufferRef(0); order.len()];
     for (to, &from) in order.iter().enumerate() {

@@ -8,8 +8,8 @@
 //! - kernels mention no global symbol: symbols reach them as integer parameters, so that equal layers share a kernel.
 
 mod builder;
-mod conv;
 mod contract;
+mod conv;
 mod data_dependent;
 mod emit;
 mod halo;
@@ -201,11 +201,8 @@ impl Lowering<'_> {
     fn upper_bound(&self, dim: &Dim) -> Result<Dim, LowerError> {
         let mut bound = dim.clone();
         for _ in 0..32 {
-            let inner: Vec<_> = bound
-                .symbols()
-                .into_iter()
-                .filter(|s| self.graph.dims.get(*s).origin != SymbolOrigin::Input)
-                .collect();
+            let inner: Vec<_> =
+                bound.symbols().into_iter().filter(|s| self.graph.dims.get(*s).origin != SymbolOrigin::Input).collect();
             if inner.is_empty() {
                 return Ok(bound);
             }

@@ -22,12 +22,7 @@ pub(crate) enum Right {
         panel_elements: Dim,
     },
     /// Rows read in place.
-    Rows {
-        buffer: BufferId,
-        offset: Dim,
-        batch: Vec<Axis>,
-        row_stride: Dim,
-    },
+    Rows { buffer: BufferId, offset: Dim, batch: Vec<Axis>, row_stride: Dim },
 }
 
 impl Lowering<'_> {
@@ -76,12 +71,10 @@ impl Lowering<'_> {
         let strides: Option<Vec<usize>> =
             view.strides.iter().map(|s| s.as_const().and_then(|n| usize::try_from(n).ok())).collect();
         let strides = strides?;
-        let axes = |picked: &[usize]| -> Vec<(usize, usize)> { picked.iter().map(|&a| (shape[a], strides[a])).collect() };
+        let axes =
+            |picked: &[usize]| -> Vec<(usize, usize)> { picked.iter().map(|&a| (shape[a], strides[a])).collect() };
         let as_axes = |loops: &[(usize, usize)]| -> Vec<Axis> {
-            loops
-                .iter()
-                .map(|&(n, s)| Axis { size: Dim::from(n as i64), stride: Dim::from(s as i64) })
-                .collect()
+            loops.iter().map(|&(n, s)| Axis { size: Dim::from(n as i64), stride: Dim::from(s as i64) }).collect()
         };
         let columns = merge(&as_axes(&axes(&roles.free)));
         let (count, stride) = match columns.as_slice() {
@@ -152,7 +145,8 @@ impl Lowering<'_> {
         let free_index = b.unflatten(&clamped, &free_dims);
         let mut full = vec![Dim::from(0); ty.rank()];
         let places = roles.batch.iter().zip(&index[..batch.len()]);
-        for (&axis, i) in places.chain(roles.summed.iter().zip(&summed_index)).chain(roles.free.iter().zip(&free_index)) {
+        for (&axis, i) in places.chain(roles.summed.iter().zip(&summed_index)).chain(roles.free.iter().zip(&free_index))
+        {
             full[axis] = i.clone();
         }
         let value_expr = b.emit(value, &full)?;
@@ -176,8 +170,7 @@ impl Lowering<'_> {
     /// Copies an operand into dense rows: with a symbolic number of columns the last panel has no constant width.
     fn copy_to_rows(&mut self, value: ValueId, roles: &AxisRoles, acc: DType) -> Result<Right, LowerError> {
         // In row order the columns are what a left operand sums over.
-        let by_rows =
-            AxisRoles { batch: roles.batch.clone(), free: roles.summed.clone(), summed: roles.free.clone() };
+        let by_rows = AxisRoles { batch: roles.batch.clone(), free: roles.summed.clone(), summed: roles.free.clone() };
         let operand = self.copy_operand(value, &by_rows, acc)?;
         let row_stride = merge(&operand.free).last().map_or(Dim::from(0), |s| s.stride.clone());
         Ok(Right::Rows { buffer: operand.buffer, offset: operand.offset, batch: operand.batch, row_stride })

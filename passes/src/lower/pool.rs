@@ -44,9 +44,7 @@ impl Lowering<'_> {
             let low_ok = position.provably_ge(&Dim::from(0), &b.table);
             let high_ok = last.provably_ge(&position, &b.table);
             let mut clamped = position.clone();
-            for (ok, op, bound) in
-                [(low_ok, BinaryOp::Ge, Dim::from(0)), (high_ok, BinaryOp::Le, last)]
-            {
+            for (ok, op, bound) in [(low_ok, BinaryOp::Ge, Dim::from(0)), (high_ok, BinaryOp::Le, last)] {
                 if ok {
                     continue;
                 }

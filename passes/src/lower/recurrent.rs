@@ -157,11 +157,7 @@ impl Lowering<'_> {
                 };
                 let g = gates_of(&mut b, 3, None)?;
                 let g = act(1, g);
-                let c = Expr::MulAdd(
-                    Box::new(i),
-                    Box::new(g),
-                    Box::new(Expr::binary(BinaryOp::Mul, f, old_c.clone())),
-                );
+                let c = Expr::MulAdd(Box::new(i), Box::new(g), Box::new(Expr::binary(BinaryOp::Mul, f, old_c.clone())));
                 let c = Expr::Var(b.define_here("c", c));
                 let o = gates_of(&mut b, 1, Some((1, &c)))?;
                 let o = act(0, o);
@@ -253,10 +249,8 @@ impl KernelBuilder<'_, '_> {
         let panel = self.open_loop("p", &Dim::from(panels), Lanes::Serial);
         let column_start = &panel * &Dim::from(width);
         let b = self.buffer(matrix.buffer, &Dim::from(0), false);
-        let cut = Cut {
-            rows: (m.clone(), Dim::from(0), m),
-            columns: (Dim::from(matrix.columns), panel.clone(), width),
-        };
+        let cut =
+            Cut { rows: (m.clone(), Dim::from(0), m), columns: (Dim::from(matrix.columns), panel.clone(), width) };
         self.gemm_blocks(&cut, &mut |builder, m, n| {
             let cell = builder.open_cell(&m, matrix.width, DType::F32);
             let at = &cell.row.index() * &Dim::from(out_columns) + &column_start + cell.col.index() + Dim::from(start);

@@ -95,13 +95,12 @@ fn reshape_index(from: &[Dim], to: &[Dim], index: &[Dim], table: &dyn Fn() -> Di
                 result.push(rest.clone());
                 break;
             }
-            let quotient =
-                if from[k].is_const(1) { Dim::from(0) } else { rest.floor_div(&stride).simplify(bounds) };
+            let quotient = if from[k].is_const(1) { Dim::from(0) } else { rest.floor_div(&stride).simplify(bounds) };
             rest = rest - &quotient * &stride;
             result.push(quotient);
-            stride = stride.div_exact(&from[k + 1]).unwrap_or_else(|| {
-                from[k + 2..f].iter().fold(Dim::from(1), |a, d| &a * d)
-            });
+            stride = stride
+                .div_exact(&from[k + 1])
+                .unwrap_or_else(|| from[k + 2..f].iter().fold(Dim::from(1), |a, d| &a * d));
         }
     }
     result

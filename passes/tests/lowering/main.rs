@@ -53,8 +53,8 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
                 .iter()
                 .map(|t| (t.shape.iter().map(|&d| d as i64).collect(), t.data.bytes().to_vec()))
                 .collect();
-            let got = nnc_kernels::interpret::run(&program, &raw)
-                .unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
+            let got =
+                nnc_kernels::interpret::run(&program, &raw).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
             for ((dims, bytes), want) in got.into_iter().zip(want) {
                 let shape: Vec<usize> = dims.iter().map(|&d| d as usize).collect();
                 assert_eq!(shape, want.shape, "{text}");

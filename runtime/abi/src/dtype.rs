@@ -41,18 +41,14 @@ impl DType {
     pub const ALL: [DType; 26] = {
         use DType::*;
         [
-            F32, U8, I8, U16, I16, I32, I64, String, Bool, F16, F64, U32, U64, C64, C128, BF16,
-            F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, U4, I4, F4E2M1, F8E8M0, U2, I2,
+            F32, U8, I8, U16, I16, I32, I64, String, Bool, F16, F64, U32, U64, C64, C128, BF16, F8E4M3FN, F8E4M3FNUZ,
+            F8E5M2, F8E5M2FNUZ, U4, I4, F4E2M1, F8E8M0, U2, I2,
         ]
     };
 
     /// The type with this ONNX code.
     pub const fn from_code(code: u32) -> Option<DType> {
-        if code >= 1 && code <= Self::ALL.len() as u32 {
-            Some(Self::ALL[code as usize - 1])
-        } else {
-            None
-        }
+        if code >= 1 && code <= Self::ALL.len() as u32 { Some(Self::ALL[code as usize - 1]) } else { None }
     }
 
     /// The ONNX code.

@@ -134,10 +134,7 @@ pub const fn features_of(arch: Arch) -> &'static [Feature] {
 
 /// The names of the features set in `bits`; a bit without a name is passed over.
 pub fn names_of_features(arch: Arch, bits: u64) -> impl Iterator<Item = &'static str> {
-    features_of(arch)
-        .iter()
-        .filter(move |(_, bit)| bits & bit != 0)
-        .map(|&(name, _)| name)
+    features_of(arch).iter().filter(move |(_, bit)| bits & bit != 0).map(|&(name, _)| name)
 }
 
 #[cfg(test)]

@@ -145,8 +145,8 @@ mod tests {
                 "ModelDescriptor",
                 256,
                 &[
-                    0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104,
-                    112, 120, 128, 136, 144, 176, 208, 216, 224, 232,
+                    0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104, 112, 120, 128, 136,
+                    144, 176, 208, 216, 224, 232,
                 ],
             ),
             ("TensorDescriptor", 32, &[0, 8, 16, 20, 24]),
@@ -160,11 +160,7 @@ mod tests {
         assert_eq!(STRUCTURES.len(), expected.len());
         for (found, (name, size, offsets)) in STRUCTURES.iter().zip(expected) {
             assert_eq!((found.name, found.size), (*name, *size));
-            assert!(
-                found.fields.iter().map(|f| f.1).eq(offsets.iter().copied()),
-                "{name}: {:?}",
-                found.fields
-            );
+            assert!(found.fields.iter().map(|f| f.1).eq(offsets.iter().copied()), "{name}: {:?}", found.fields);
         }
     }
 

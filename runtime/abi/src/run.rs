@@ -67,13 +67,8 @@ pub type ParallelBody = unsafe extern "C" fn(data: *mut c_void, begin: i64, end:
 /// A loop run by several threads: calls `body` on disjoint ranges that together cover `0..count`, each at least `grain`
 /// long except the last, on any threads and in any order, and returns when all calls have returned. `grain` below 1
 /// counts as 1; with `count` below 1 nothing is called.
-pub type ParallelFor = unsafe extern "C" fn(
-    pool: *mut c_void,
-    count: i64,
-    grain: i64,
-    body: ParallelBody,
-    data: *mut c_void,
-);
+pub type ParallelFor =
+    unsafe extern "C" fn(pool: *mut c_void, count: i64, grain: i64, body: ParallelBody, data: *mut c_void);
 
 /// The threads a run may use.
 #[repr(C)]

@@ -26,27 +26,22 @@ thread_local! {
 /// The text of the last error on the calling thread, valid until the next error on it; empty if there was none.
 #[unsafe(no_mangle)]
 pub extern "C" fn nnc_last_error() -> *const c_char {
-    LAST_ERROR
-        .try_with(|text| text.borrow().as_ptr())
-        .unwrap_or(c"".as_ptr())
+    LAST_ERROR.try_with(|text| text.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }
 
 /// A sentence for a status; for an unknown one too. Never null, never freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn nnc_status_text(status: i32) -> *const c_char {
-    Status::from_code(status)
-        .map_or(c"unknown status", Status::c_text)
-        .as_ptr()
+    Status::from_code(status).map_or(c"unknown status", Status::c_text).as_ptr()
 }
 
 /// The runtime's version, such as `0.1.0`. Never freed.
 #[unsafe(no_mangle)]
 pub extern "C" fn nnc_version() -> *const c_char {
-    const VERSION: &CStr =
-        match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
-            Ok(version) => version,
-            Err(_) => panic!("the version contains a NUL"),
-        };
+    const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+        Ok(version) => version,
+        Err(_) => panic!("the version contains a NUL"),
+    };
     VERSION.as_ptr()
 }
 
@@ -76,9 +71,7 @@ fn guard(body: impl FnOnce() -> Result<()>) -> i32 {
         Ok(Err(error)) => error,
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("panic");
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("panic");
             Error::new(Status::Internal, format!("internal error: {text}"))
         }
     };

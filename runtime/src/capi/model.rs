@@ -32,20 +32,13 @@ pub unsafe extern "C" fn nnc_model_load(path: *const c_char, out: *mut *mut Mode
 ///
 /// `descriptor` is one that nnc made and outlives the handle; `out` is writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nnc_model_from_descriptor(
-    descriptor: *const ModelDescriptor,
-    out: *mut *mut Model,
-) -> i32 {
+pub unsafe extern "C" fn nnc_model_from_descriptor(descriptor: *const ModelDescriptor, out: *mut *mut Model) -> i32 {
     guard(|| {
         if descriptor.is_null() {
             return Err(null("descriptor"));
         }
         // SAFETY: the caller's promise.
-        unsafe {
-            give(out, || {
-                Model::from_descriptor_owned(descriptor, Box::new(()))
-            })
-        }
+        unsafe { give(out, || Model::from_descriptor_owned(descriptor, Box::new(()))) }
     })
 }
 
@@ -82,23 +75,11 @@ pub unsafe extern "C" fn nnc_model_get_descriptor(model: *const Model) -> *const
 ///
 /// The handle is valid; `out` is writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nnc_model_input(
-    model: *const Model,
-    index: u32,
-    out: *mut *const TensorDescriptor,
-) -> i32 {
+pub unsafe extern "C" fn nnc_model_input(model: *const Model, index: u32, out: *mut *const TensorDescriptor) -> i32 {
     // SAFETY: the caller's promise; the descriptor's arrays are valid.
     guard(|| unsafe {
         let d = borrow(model, "model")?.descriptor();
-        store(
-            out,
-            nth(
-                array(d.inputs, d.n_inputs as usize, "inputs")?,
-                index,
-                "inputs",
-            )?,
-            "out",
-        )
+        store(out, nth(array(d.inputs, d.n_inputs as usize, "inputs")?, index, "inputs")?, "out")
     })
 }
 
@@ -108,36 +89,18 @@ pub unsafe extern "C" fn nnc_model_input(
 ///
 /// The handle is valid; `out` is writable.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn nnc_model_output(
-    model: *const Model,
-    index: u32,
-    out: *mut *const TensorDescriptor,
-) -> i32 {
+pub unsafe extern "C" fn nnc_model_output(model: *const Model, index: u32, out: *mut *const TensorDescriptor) -> i32 {
     // SAFETY: the caller's promise; the descriptor's arrays are valid.
     guard(|| unsafe {
         let d = borrow(model, "model")?.descriptor();
-        store(
-            out,
-            nth(
-                array(d.outputs, d.n_outputs as usize, "outputs")?,
-                index,
-                "outputs",
-            )?,
-            "out",
-        )
+        store(out, nth(array(d.outputs, d.n_outputs as usize, "outputs")?, index, "outputs")?, "out")
     })
 }
 
 fn nth(tensors: &[TensorDescriptor], index: u32, what: &str) -> Result<*const TensorDescriptor> {
-    tensors
-        .get(index as usize)
-        .map(std::ptr::from_ref)
-        .ok_or_else(|| {
-            Error::new(
-                Status::BadArgument,
-                format!("index {index}: the model has {} {what}", tensors.len()),
-            )
-        })
+    tensors.get(index as usize).map(std::ptr::from_ref).ok_or_else(|| {
+        Error::new(Status::BadArgument, format!("index {index}: the model has {} {what}", tensors.len()))
+    })
 }
 
 /// # Safety

@@ -17,11 +17,7 @@ pub unsafe extern "C" fn nnc_pool_create(threads: u32, out: *mut *mut Pool) -> i
     guard(|| {
         // SAFETY: the caller's promise.
         unsafe { store(out, std::ptr::null_mut(), "out") }?;
-        let threads = if threads == 0 {
-            crate::pool::size::default_threads()
-        } else {
-            threads as usize
-        };
+        let threads = if threads == 0 { crate::pool::size::default_threads() } else { threads as usize };
         // SAFETY: the caller's promise.
         unsafe { store(out, Box::into_raw(Box::new(Pool::new(threads))), "out") }
     })

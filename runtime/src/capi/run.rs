@@ -73,16 +73,7 @@ pub unsafe extern "C" fn nnc_run(
         let workspace = (workspace, workspace_bytes);
         model.inner.with_buffers(|buffers| {
             // SAFETY: as above.
-            let dims = unsafe {
-                buffers.run_raw(
-                    &model.inner,
-                    input_dims,
-                    inputs,
-                    outputs,
-                    workspace,
-                    &threads,
-                )
-            }?;
+            let dims = unsafe { buffers.run_raw(&model.inner, input_dims, inputs, outputs, workspace, &threads) }?;
             if !output_dims.is_null() {
                 // SAFETY: as above.
                 unsafe { output_dims.copy_from_nonoverlapping(dims.as_ptr(), dims.len()) };

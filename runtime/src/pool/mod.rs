@@ -44,9 +44,7 @@ impl Pool {
     /// A pool that runs loops on `threads` threads, of which the caller of a loop is one. 0 counts as 1. If the system
     /// refuses threads, there are fewer.
     pub fn new(threads: usize) -> Pool {
-        Pool {
-            workers: Arc::new(Workers::start(threads.clamp(1, size::MAX_THREADS) - 1)),
-        }
+        Pool { workers: Arc::new(Workers::start(threads.clamp(1, size::MAX_THREADS) - 1)) }
     }
 
     /// The pool that all models of the process share, started on first use with [`size::default_threads`] threads.
@@ -65,9 +63,7 @@ impl Pool {
         if self.threads() == 1 {
             return serial_context();
         }
-        let pool = Arc::as_ptr(&self.workers.shared)
-            .cast_mut()
-            .cast::<c_void>();
+        let pool = Arc::as_ptr(&self.workers.shared).cast_mut().cast::<c_void>();
         RunContext {
             parallel_for: Some(parallel_for),
             pool,
@@ -84,21 +80,11 @@ impl Pool {
             body: F,
             panic: Mutex<Option<Box<dyn Any + Send>>>,
         }
-        unsafe extern "C" fn call<F: Fn(Range<usize>) + Sync>(
-            data: *mut c_void,
-            begin: i64,
-            end: i64,
-        ) {
+        unsafe extern "C" fn call<F: Fn(Range<usize>) + Sync>(data: *mut c_void, begin: i64, end: i64) {
             // SAFETY: `data` is the closure below, which outlives the loop and is shared.
             let closure = unsafe { &*data.cast::<Closure<F>>() };
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| {
-                (closure.body)(begin as usize..end as usize)
-            })) {
-                closure
-                    .panic
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .get_or_insert(panic);
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (closure.body)(begin as usize..end as usize))) {
+                closure.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
             }
         }
         fn trampoline<F: Fn(Range<usize>) + Sync>(_: &Closure<F>) -> ParallelBody {
@@ -106,26 +92,11 @@ impl Pool {
         }
 
         let clamp = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let closure = Closure {
-            body,
-            panic: Mutex::new(None),
-        };
+        let closure = Closure { body, panic: Mutex::new(None) };
         let data = (&raw const closure).cast_mut().cast();
         // SAFETY: the body fits the data, may run on any thread (`Sync`), and does not unwind.
-        unsafe {
-            run(
-                &self.workers.shared,
-                clamp(count),
-                clamp(grain),
-                trampoline(&closure),
-                data,
-            )
-        };
-        if let Some(panic) = closure
-            .panic
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-        {
+        unsafe { run(&self.workers.shared, clamp(count), clamp(grain), trampoline(&closure), data) };
+        if let Some(panic) = closure.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
         }
     }
@@ -139,13 +110,7 @@ impl fmt::Debug for Pool {
 
 /// The context of a run without threads.
 pub(crate) fn serial_context() -> RunContext {
-    RunContext {
-        parallel_for: None,
-        pool: std::ptr::null_mut(),
-        threads: 1,
-        flags: 0,
-        reserved: [0; 3],
-    }
+    RunContext { parallel_for: None, pool: std::ptr::null_mut(), threads: 1, flags: 0, reserved: [0; 3] }
 }
 
 /// [`nnc_abi::ParallelFor`] of a [`Pool`].
@@ -174,12 +139,7 @@ unsafe fn run(shared: &Shared, count: i64, grain: i64, body: ParallelBody, data:
     let threads = shared.workers() as u64 + 1;
     let chunk = (grain.max(1) as u64).max(count / (threads * CHUNKS_PER_THREAD));
     if threads > 1 && chunk < count {
-        let job = Job {
-            body,
-            data,
-            count,
-            chunk,
-        };
+        let job = Job { body, data, count, chunk };
         // SAFETY: the caller's promise.
         if unsafe { shared.run(job) } {
             return;

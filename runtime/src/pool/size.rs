@@ -14,10 +14,7 @@ pub const THREADS_VARIABLE: &str = "NNC_THREADS";
 
 /// The size of the shared pool.
 pub fn default_threads() -> usize {
-    let asked = std::env::var(THREADS_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .filter(|&n: &usize| n > 0);
+    let asked = std::env::var(THREADS_VARIABLE).ok().and_then(|text| text.parse().ok()).filter(|&n: &usize| n > 0);
     asked.unwrap_or_else(|| {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get());
         processors.min(cores().unwrap_or(processors))
@@ -45,11 +42,7 @@ fn allowed_processors() -> Option<Vec<usize>> {
         return None;
     }
     // SAFETY: the index is below the set's size.
-    Some(
-        (0..libc::CPU_SETSIZE as usize)
-            .filter(|&i| unsafe { libc::CPU_ISSET(i, &set) })
-            .collect(),
-    )
+    Some((0..libc::CPU_SETSIZE as usize).filter(|&i| unsafe { libc::CPU_ISSET(i, &set) }).collect())
 }
 
 #[cfg(test)]

@@ -106,12 +106,7 @@ impl Slot {
     pub(super) fn enter(&self) -> bool {
         let mut state = self.state.0.load(Ordering::Relaxed);
         while state & OPEN != 0 {
-            match self.state.0.compare_exchange_weak(
-                state,
-                state + 1,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            ) {
+            match self.state.0.compare_exchange_weak(state, state + 1, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -143,10 +138,7 @@ impl Slot {
             let mut asleep = self.asleep.lock().unwrap_or_else(PoisonError::into_inner);
             state = self.state.0.fetch_or(OWNER_SLEEPS, Ordering::AcqRel);
             while state & HELPERS != 0 {
-                asleep = self
-                    .wake
-                    .wait(asleep)
-                    .unwrap_or_else(PoisonError::into_inner);
+                asleep = self.wake.wait(asleep).unwrap_or_else(PoisonError::into_inner);
                 state = self.state.0.load(Ordering::Acquire);
             }
         }

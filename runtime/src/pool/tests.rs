@@ -8,22 +8,10 @@ use super::*;
 fn check(pool: &Pool, count: usize, grain: usize) {
     let hits: Vec<AtomicU32> = (0..count).map(|_| AtomicU32::new(0)).collect();
     pool.parallel_for(count, grain, |range| {
-        assert!(
-            range.len() >= grain.min(count) || range.end == count,
-            "{range:?} of {count} with grain {grain}"
-        );
-        range.for_each(|i| {
-            assert_eq!(
-                hits[i].fetch_add(1, Ordering::Relaxed),
-                0,
-                "iteration {i} ran twice"
-            )
-        });
+        assert!(range.len() >= grain.min(count) || range.end == count, "{range:?} of {count} with grain {grain}");
+        range.for_each(|i| assert_eq!(hits[i].fetch_add(1, Ordering::Relaxed), 0, "iteration {i} ran twice"));
     });
-    assert!(
-        hits.iter().all(|h| h.load(Ordering::Relaxed) == 1),
-        "count {count}, grain {grain}"
-    );
+    assert!(hits.iter().all(|h| h.load(Ordering::Relaxed) == 1), "count {count}, grain {grain}");
 }
 
 #[test]
@@ -62,9 +50,7 @@ fn many_callers_at_once() {
     std::thread::scope(|scope| {
         for caller in 0..24 {
             let pool = &pool;
-            scope.spawn(move || {
-                (0..500).for_each(|i| check(pool, (i * 7 + caller) % 300, 1 + i % 3))
-            });
+            scope.spawn(move || (0..500).for_each(|i| check(pool, (i * 7 + caller) % 300, 1 + i % 3)));
         }
     });
 }
@@ -141,13 +127,7 @@ fn huge_counts_do_not_overflow() {
     let pool = Pool::new(3);
     let context = pool.context();
     let parallel_for = context.parallel_for.unwrap();
-    for (count, grain) in [
-        (i64::MAX, 1),
-        (i64::MAX, i64::MAX - 1),
-        (-5, 1),
-        (0, 0),
-        (10, -3),
-    ] {
+    for (count, grain) in [(i64::MAX, 1), (i64::MAX, i64::MAX - 1), (-5, 1), (0, 0), (10, -3)] {
         let sum = std::sync::atomic::AtomicU64::new(0);
         let data = (&raw const sum).cast_mut().cast();
         // SAFETY: the body fits the data.

@@ -161,12 +161,5 @@ fn futex_wait(word: &AtomicU32, value: u32) {
 fn futex_wake(word: &AtomicU32, count: u32) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     // SAFETY: as above; the kernel only uses the address.
-    unsafe {
-        libc::syscall(
-            libc::SYS_futex,
-            word.as_ptr(),
-            operation,
-            count.min(i32::MAX as u32),
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), operation, count.min(i32::MAX as u32)) };
 }

@@ -12,19 +12,13 @@ use crate::capi::*;
 
 fn last_error() -> String {
     // SAFETY: the API answers a string.
-    unsafe { CStr::from_ptr(nnc_last_error()) }
-        .to_str()
-        .unwrap()
-        .to_owned()
+    unsafe { CStr::from_ptr(nnc_last_error()) }.to_str().unwrap().to_owned()
 }
 
 fn model() -> *mut Model {
     let mut model = null_mut();
     // SAFETY: a valid descriptor.
-    assert_eq!(
-        unsafe { nnc_model_from_descriptor(Box::leak(Box::new(FAKE)), &mut model) },
-        0
-    );
+    assert_eq!(unsafe { nnc_model_from_descriptor(Box::leak(Box::new(FAKE)), &mut model) }, 0);
     model
 }
 
@@ -39,27 +33,12 @@ fn plans_and_runs() {
     let outputs: [*mut c_void; 2] = [sum.as_mut_ptr().cast(), positive.as_mut_ptr().cast()];
     // SAFETY: all arrays have the model's lengths.
     unsafe {
-        assert_eq!(
-            nnc_plan(model, dims.as_ptr(), out_dims.as_mut_ptr(), &mut workspace),
-            0
-        );
+        assert_eq!(nnc_plan(model, dims.as_ptr(), out_dims.as_mut_ptr(), &mut workspace), 0);
         assert_eq!((out_dims, workspace), ([2, 3, 6], 128));
         for pool in [null(), nnc_pool_shared()] {
             let (inputs, outputs) = (inputs.as_ptr(), outputs.as_ptr());
             let out = out_dims.as_mut_ptr();
-            assert_eq!(
-                nnc_run(
-                    model,
-                    pool,
-                    inputs,
-                    dims.as_ptr(),
-                    outputs,
-                    out,
-                    null_mut(),
-                    0
-                ),
-                0
-            );
+            assert_eq!(nnc_run(model, pool, inputs, dims.as_ptr(), outputs, out, null_mut(), 0), 0);
             assert_eq!(out_dims, [2, 3, 2]);
         }
         assert_eq!(sum, [1.5, 0.5, 1.5, 2.5, 9.5, 4.5]);
@@ -67,18 +46,8 @@ fn plans_and_runs() {
 
         // A workspace of the caller's that is too small is the model's own finding.
         let mut small = [0u8; 127];
-        let (inputs_, outputs_, small) =
-            (inputs.as_ptr(), outputs.as_ptr(), small.as_mut_ptr().cast());
-        let code = nnc_run(
-            model,
-            null(),
-            inputs_,
-            dims.as_ptr(),
-            outputs_,
-            null_mut(),
-            small,
-            127,
-        );
+        let (inputs_, outputs_, small) = (inputs.as_ptr(), outputs.as_ptr(), small.as_mut_ptr().cast());
+        let code = nnc_run(model, null(), inputs_, dims.as_ptr(), outputs_, null_mut(), small, 127);
         assert_eq!(code, Status::WorkspaceTooSmall as i32);
         nnc_model_free(model);
     }
@@ -90,60 +59,26 @@ fn errors_have_texts() {
     let pointers = [null::<c_void>(); 3];
     // SAFETY: what is null is refused; the rest has the model's lengths.
     unsafe {
-        assert_eq!(
-            nnc_model_load(null(), &mut null_mut()),
-            Status::NullArgument as i32
-        );
+        assert_eq!(nnc_model_load(null(), &mut null_mut()), Status::NullArgument as i32);
         assert_eq!(last_error(), "`path` is null");
         let mut out = model;
-        assert_eq!(
-            nnc_model_load(c"no/such/file.so".as_ptr(), &mut out),
-            Status::NotFound as i32
-        );
-        assert!(
-            out.is_null() && last_error().starts_with("no/such/file.so: "),
-            "{}",
-            last_error()
-        );
+        assert_eq!(nnc_model_load(c"no/such/file.so".as_ptr(), &mut out), Status::NotFound as i32);
+        assert!(out.is_null() && last_error().starts_with("no/such/file.so: "), "{}", last_error());
 
         let bad = [2, 3, 2, 3, 9];
-        assert_eq!(
-            nnc_plan(model, bad.as_ptr(), null_mut(), null_mut()),
-            Status::BadShape as i32
-        );
+        assert_eq!(nnc_plan(model, bad.as_ptr(), null_mut(), null_mut()), Status::BadShape as i32);
         assert!(last_error().contains("`z`"), "{}", last_error());
-        assert_eq!(
-            nnc_plan(model, null(), null_mut(), null_mut()),
-            Status::NullArgument as i32
-        );
+        assert_eq!(nnc_plan(model, null(), null_mut(), null_mut()), Status::NullArgument as i32);
 
         let good = [2, 3, 2, 3, 3];
         let (inputs, outputs) = (pointers.as_ptr(), pointers.as_ptr().cast());
-        let code = nnc_run(
-            model,
-            null(),
-            inputs,
-            good.as_ptr(),
-            outputs,
-            null_mut(),
-            null_mut(),
-            0,
-        );
-        assert_eq!(
-            (code, last_error().as_str()),
-            (
-                Status::NullArgument as i32,
-                "input `x`: the pointer is null"
-            )
-        );
+        let code = nnc_run(model, null(), inputs, good.as_ptr(), outputs, null_mut(), null_mut(), 0);
+        assert_eq!((code, last_error().as_str()), (Status::NullArgument as i32, "input `x`: the pointer is null"));
 
         let mut info = null();
         assert_eq!(nnc_model_input(model, 2, &mut info), 0);
         assert_eq!(CStr::from_ptr((*info).name), c"z");
-        assert_eq!(
-            nnc_model_output(model, 2, &mut info),
-            Status::BadArgument as i32
-        );
+        assert_eq!(nnc_model_output(model, 2, &mut info), Status::BadArgument as i32);
         assert_eq!(last_error(), "index 2: the model has 2 outputs");
         assert_eq!(CStr::from_ptr(nnc_status_text(-5)), c"unknown status");
         nnc_model_free(model);

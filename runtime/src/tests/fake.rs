@@ -9,12 +9,7 @@ use std::ffi::{c_char, c_void};
 use nnc_abi::*;
 
 const fn dim(kind: DimKind, value: i64, text: &'static std::ffi::CStr) -> DimDescriptor {
-    DimDescriptor {
-        kind: kind as u32,
-        symbol: 0,
-        value,
-        text: text.as_ptr(),
-    }
+    DimDescriptor { kind: kind as u32, symbol: 0, value, text: text.as_ptr() }
 }
 
 const fn tensor<const N: usize>(
@@ -22,19 +17,10 @@ const fn tensor<const N: usize>(
     dtype: DType,
     dims: &'static [DimDescriptor; N],
 ) -> TensorDescriptor {
-    TensorDescriptor {
-        name,
-        dims: dims.as_ptr(),
-        dtype: dtype as u32,
-        rank: N as u32,
-        reserved: 0,
-    }
+    TensorDescriptor { name, dims: dims.as_ptr(), dtype: dtype as u32, rank: N as u32, reserved: 0 }
 }
 
-static ROWS: [DimDescriptor; 2] = [
-    dim(DimKind::Symbol, -1, c"batch"),
-    dim(DimKind::Constant, 3, c"3"),
-];
+static ROWS: [DimDescriptor; 2] = [dim(DimKind::Symbol, -1, c"batch"), dim(DimKind::Constant, 3, c"3")];
 static MORE: [DimDescriptor; 1] = [dim(DimKind::Expression, -1, c"batch + 1")];
 static FOUND: [DimDescriptor; 1] = [dim(DimKind::Data, -1, c"found")];
 static INPUTS: [TensorDescriptor; 3] = [
@@ -42,15 +28,9 @@ static INPUTS: [TensorDescriptor; 3] = [
     tensor(c"y".as_ptr(), DType::F32, &ROWS),
     tensor(c"z".as_ptr(), DType::I64, &MORE),
 ];
-static OUTPUTS: [TensorDescriptor; 2] = [
-    tensor(c"sum".as_ptr(), DType::F32, &ROWS),
-    tensor(c"positive".as_ptr(), DType::I64, &FOUND),
-];
-static SYMBOLS: [SymbolDescriptor; 1] = [SymbolDescriptor {
-    name: c"batch".as_ptr(),
-    min: 1,
-    max: 1000,
-}];
+static OUTPUTS: [TensorDescriptor; 2] =
+    [tensor(c"sum".as_ptr(), DType::F32, &ROWS), tensor(c"positive".as_ptr(), DType::I64, &FOUND)];
+static SYMBOLS: [SymbolDescriptor; 1] = [SymbolDescriptor { name: c"batch".as_ptr(), min: 1, max: 1000 }];
 
 #[repr(align(64))]
 struct Weights(#[allow(dead_code)] f32);
@@ -64,11 +44,7 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     name: c"fake".as_ptr(),
     target: c"host".as_ptr(),
     compiler: c"by hand".as_ptr(),
-    arch: if cfg!(target_arch = "x86_64") {
-        Arch::X86_64 as u32
-    } else {
-        Arch::Aarch64 as u32
-    },
+    arch: if cfg!(target_arch = "x86_64") { Arch::X86_64 as u32 } else { Arch::Aarch64 as u32 },
     flags: 0,
     features: 0,
     n_inputs: 3,
@@ -108,11 +84,7 @@ unsafe extern "C" fn plan(input_dims: *const i64, out: *mut PlanResult) -> i32 {
     }
     if !out.out_dims.is_null() {
         // SAFETY: the ABI's contract.
-        unsafe { std::slice::from_raw_parts_mut(out.out_dims, 3) }.copy_from_slice(&[
-            batch,
-            3,
-            batch * 3,
-        ]);
+        unsafe { std::slice::from_raw_parts_mut(out.out_dims, 3) }.copy_from_slice(&[batch, 3, batch * 3]);
     }
     out.workspace_bytes = batch as u64 * 64;
     Status::Ok as i32
@@ -122,17 +94,11 @@ unsafe extern "C" fn row(data: *mut c_void, begin: i64, end: i64) {
     // SAFETY: the run below passes its arguments, whose memory has the planned size; each row is written once.
     unsafe {
         let args = &*data.cast::<RunArgs>();
-        let (x, y) = (
-            (*args.inputs).cast::<f32>(),
-            (*args.inputs.add(1)).cast::<f32>(),
-        );
+        let (x, y) = ((*args.inputs).cast::<f32>(), (*args.inputs.add(1)).cast::<f32>());
         for i in (begin * 3) as usize..(end * 3) as usize {
             let scratch = args.workspace.cast::<f32>().add(i / 3 * 16 + i % 3);
             scratch.write(x.add(i).read_unaligned() + y.add(i).read_unaligned());
-            (*args.outputs)
-                .cast::<f32>()
-                .add(i)
-                .write_unaligned(scratch.read() + WEIGHTS.0);
+            (*args.outputs).cast::<f32>().add(i).write_unaligned(scratch.read() + WEIGHTS.0);
         }
     }
 }
@@ -141,12 +107,8 @@ unsafe extern "C" fn run(args: *const RunArgs) -> i32 {
     // SAFETY: the ABI's contract.
     unsafe {
         let a = &*args;
-        let mut sizes = PlanResult {
-            out_dims: std::ptr::null_mut(),
-            workspace_bytes: 0,
-            fault_dim: -1,
-            fault_expected: -1,
-        };
+        let mut sizes =
+            PlanResult { out_dims: std::ptr::null_mut(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
         let status = plan(a.input_dims, &mut sizes);
         if status != 0 {
             return status;
@@ -158,11 +120,7 @@ unsafe extern "C" fn run(args: *const RunArgs) -> i32 {
             return Status::Misaligned as i32;
         }
         let batch = *a.input_dims;
-        match a
-            .context
-            .as_ref()
-            .and_then(|c| Some((c.pool, c.parallel_for?)))
-        {
+        match a.context.as_ref().and_then(|c| Some((c.pool, c.parallel_for?))) {
             Some((pool, parallel_for)) => parallel_for(pool, batch, 1, row, args.cast_mut().cast()),
             None => row(args.cast_mut().cast(), 0, batch),
         }

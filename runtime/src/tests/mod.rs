@@ -23,11 +23,7 @@ fn model() -> Model {
 /// Inputs of `batch` rows: x is positive at every index that is a multiple of 4.
 fn inputs(batch: usize) -> (Vec<f32>, Vec<f32>, Vec<i64>) {
     let x = (0..batch * 3).map(|i| if i % 4 == 0 { i as f32 + 1.0 } else { -1.0 });
-    (
-        x.collect(),
-        (0..batch * 3).map(|i| i as f32).collect(),
-        vec![0; batch + 1],
-    )
+    (x.collect(), (0..batch * 3).map(|i| i as f32).collect(), vec![0; batch + 1])
 }
 
 /// Calls `body` with tensors of `batch` rows.
@@ -35,11 +31,7 @@ fn with_inputs<T>(batch: usize, body: impl FnOnce(&[TensorRef<'_>]) -> T) -> T {
     let (x, y, z) = inputs(batch);
     let rows = [batch as i64, 3];
     let more = [batch as i64 + 1];
-    body(&[
-        TensorRef::new(&rows, &x),
-        TensorRef::new(&rows, &y),
-        TensorRef::new(&more, &z),
-    ])
+    body(&[TensorRef::new(&rows, &x), TensorRef::new(&rows, &y), TensorRef::new(&more, &z)])
 }
 
 fn check_outputs(batch: usize, sum: TensorRef<'_>, positive: TensorRef<'_>) {
@@ -56,33 +48,20 @@ fn check_outputs(batch: usize, sum: TensorRef<'_>, positive: TensorRef<'_>) {
 fn the_signature_is_read() {
     let model = model();
     let s = model.signature();
-    assert_eq!(
-        (s.name.as_str(), s.target.as_str(), s.compiler.as_str()),
-        ("fake", "host", "by hand")
-    );
+    assert_eq!((s.name.as_str(), s.target.as_str(), s.compiler.as_str()), ("fake", "host", "by hand"));
     assert_eq!(
         s.inputs.iter().map(|t| t.to_string()).collect::<Vec<_>>(),
         ["f32 [batch, 3]", "f32 [batch, 3]", "i64 [batch + 1]"]
     );
     assert_eq!(s.outputs[1].dims[0].kind, DimKind::Data);
-    assert_eq!(
-        (s.symbols[0].min, s.symbols[0].max, s.workspace_bytes),
-        (1, 1000, None)
-    );
-    assert_eq!(
-        (s.input_dims_len(), s.output_dims_len(), s.kernels),
-        (5, 3, 1)
-    );
+    assert_eq!((s.symbols[0].min, s.symbols[0].max, s.workspace_bytes), (1, 1000, None));
+    assert_eq!((s.input_dims_len(), s.output_dims_len(), s.kernels), (5, 3, 1));
 }
 
 #[test]
 fn runs_and_truncates_data_dependent_outputs() {
     let model = model();
-    for threads in [
-        Threads::Serial,
-        Threads::Shared,
-        Threads::Pool(Pool::new(3)),
-    ] {
+    for threads in [Threads::Serial, Threads::Shared, Threads::Pool(Pool::new(3))] {
         for batch in [1, 2, 7, 1000] {
             let outputs = with_inputs(batch, |inputs| model.run_with(inputs, &threads)).unwrap();
             check_outputs(batch, outputs[0].view(), outputs[1].view());
@@ -121,16 +100,9 @@ fn runs_into_the_callers_memory() {
     with_inputs(2, |inputs| {
         // SAFETY: plain numbers as bytes.
         let (_, bytes, _) = unsafe { sum.align_to_mut::<u8>() };
-        let error = runner
-            .run_into(inputs, &mut [bytes, &mut positive[..47]])
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "output `positive`: 48 bytes needed, 47 given"
-        );
-        runner
-            .run_into(inputs, &mut [bytes, &mut positive])
-            .unwrap();
+        let error = runner.run_into(inputs, &mut [bytes, &mut positive[..47]]).unwrap_err();
+        assert_eq!(error.to_string(), "output `positive`: 48 bytes needed, 47 given");
+        runner.run_into(inputs, &mut [bytes, &mut positive]).unwrap();
     });
     assert_eq!(runner.output_dims(1), [2]);
     assert_eq!(sum, [1.5, 0.5, 1.5, 2.5, 9.5, 4.5]);
@@ -163,10 +135,7 @@ fn plans() {
     assert_eq!(plan.workspace_bytes, 640);
     assert_eq!(plan.output_dims, [vec![10, 3], vec![30]]);
     assert_eq!(plan.output_bytes, [120, 240]);
-    assert_eq!(
-        model().plan(&[&[10, 3], &[10, 3]]).unwrap_err().status(),
-        Status::BadRank
-    );
+    assert_eq!(model().plan(&[&[10, 3], &[10, 3]]).unwrap_err().status(), Status::BadRank);
 }
 
 /// Each bad input is refused with a line that says where and why.
@@ -175,11 +144,10 @@ fn input_errors() {
     let model = model();
     let f = [0f32; 6004];
     let i = [0i64; 2000];
-    let check =
-        |x: TensorRef<'_>, y: TensorRef<'_>, z: TensorRef<'_>, status: Status, text: &str| {
-            let error = model.run(&[x, y, z]).unwrap_err();
-            assert_eq!((error.status(), error.to_string().as_str()), (status, text));
-        };
+    let check = |x: TensorRef<'_>, y: TensorRef<'_>, z: TensorRef<'_>, status: Status, text: &str| {
+        let error = model.run(&[x, y, z]).unwrap_err();
+        assert_eq!((error.status(), error.to_string().as_str()), (status, text));
+    };
     let x = TensorRef::new(&[2, 3], &f[..6]);
     let z = TensorRef::new(&[3], &i[..3]);
     check(
@@ -189,13 +157,7 @@ fn input_errors() {
         Status::BadDType,
         "input `x`: expected f32 [batch, 3], got i64 [2, 3]",
     );
-    check(
-        x,
-        TensorRef::new(&[6], &f[..6]),
-        z,
-        Status::BadRank,
-        "input `y`: expected f32 [batch, 3], got f32 [6]",
-    );
+    check(x, TensorRef::new(&[6], &f[..6]), z, Status::BadRank, "input `y`: expected f32 [batch, 3], got f32 [6]");
     check(
         TensorRef::new(&[2, 4], &f[..8]),
         x,
@@ -239,15 +201,10 @@ fn input_errors() {
         Status::BufferTooSmall,
         "input `y`: f32 [2, 3] has 24 bytes, 20 were given",
     );
-    let huge = model
-        .run(&[TensorRef::new(&[i64::MAX, 3], &f[..6]), x, z])
-        .unwrap_err();
+    let huge = model.run(&[TensorRef::new(&[i64::MAX, 3], &f[..6]), x, z]).unwrap_err();
     assert_eq!(huge.status(), Status::SizeOverflow);
     let few = model.run(&[x]).unwrap_err();
-    assert_eq!(
-        few.to_string(),
-        "the model takes 3 inputs (x, y, z), 1 were given"
-    );
+    assert_eq!(few.to_string(), "the model takes 3 inputs (x, y, z), 1 were given");
 }
 
 #[test]
@@ -256,17 +213,10 @@ fn a_failed_run_is_an_error_and_the_next_one_works() {
     let (mut x, y, z) = inputs(2);
     x[3] = f32::NAN;
     let mut runner = model.runner();
-    let bad = [
-        TensorRef::new(&[2, 3], &x),
-        TensorRef::new(&[2, 3], &y),
-        TensorRef::new(&[3], &z),
-    ];
+    let bad = [TensorRef::new(&[2, 3], &x), TensorRef::new(&[2, 3], &y), TensorRef::new(&[3], &z)];
     let error = runner.run(&bad).unwrap_err();
     assert_eq!(error.status(), Status::BadIndex);
-    assert_eq!(
-        error.to_string(),
-        "model `fake`: an index computed from the inputs is out of range (status 8)"
-    );
+    assert_eq!(error.to_string(), "model `fake`: an index computed from the inputs is out of range (status 8)");
     with_inputs(2, |inputs| runner.run(inputs)).unwrap();
     check_outputs(2, runner.output(0), runner.output(1));
 }
@@ -281,61 +231,32 @@ fn bad_descriptors_are_refused() {
         assert!(error.to_string().contains(text), "{error}");
     };
     refused(|d| d.magic += 1, Status::NotAModel, "magic");
-    refused(
-        |d| d.abi_version = 7,
-        Status::AbiMismatch,
-        "built for ABI version 7, this runtime has 1",
-    );
+    refused(|d| d.abi_version = 7, Status::AbiMismatch, "built for ABI version 7, this runtime has 1");
     refused(|d| d.struct_bytes = 8, Status::AbiMismatch, "recompile");
-    refused(
-        |d| d.arch = 3 - d.arch,
-        Status::WrongArch,
-        "this machine is",
-    );
-    refused(
-        |d| d.features = 1 << 63,
-        Status::UnsupportedCpu,
-        "lacks unknown bits",
-    );
+    refused(|d| d.arch = 3 - d.arch, Status::WrongArch, "this machine is");
+    refused(|d| d.features = 1 << 63, Status::UnsupportedCpu, "lacks unknown bits");
     refused(|d| d.flags = 1 << 9, Status::AbiMismatch, "flags");
     refused(|d| d.name = std::ptr::null(), Status::NotAModel, "name");
     refused(|d| d.inputs = std::ptr::null(), Status::NotAModel, "inputs");
     refused(|d| d.run = None, Status::NotAModel, "run is null");
     refused(|d| d.plan = None, Status::NotAModel, "plan is null");
-    refused(
-        |d| d.input_dims_len = 4,
-        Status::NotAModel,
-        "input_dims_len",
-    );
+    refused(|d| d.input_dims_len = 4, Status::NotAModel, "input_dims_len");
     refused(|d| d.n_symbols = 0, Status::NotAModel, "inputs");
-    refused(
-        |d| (d.flags, d.weights_file) = (1, c"w.bin".as_ptr()),
-        Status::BadArgument,
-        "load it by path",
-    );
-    refused(
-        |d| (d.flags, d.weights_file) = (1, c"../w".as_ptr()),
-        Status::NotAModel,
-        "weights_file",
-    );
+    refused(|d| (d.flags, d.weights_file) = (1, c"w.bin".as_ptr()), Status::BadArgument, "load it by path");
+    refused(|d| (d.flags, d.weights_file) = (1, c"../w".as_ptr()), Status::NotAModel, "weights_file");
 }
 
 /// A feature this processor has is not asked for in vain, one it lacks is named.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn a_missing_feature_is_named() {
-    let lacking = nnc_abi::x86_64::ALL
-        .iter()
-        .find(|(_, bit)| crate::host_features() & bit == 0);
+    let lacking = nnc_abi::x86_64::ALL.iter().find(|(_, bit)| crate::host_features() & bit == 0);
     let Some(&(name, bit)) = lacking else { return };
     let mut descriptor = FAKE;
     descriptor.features = bit;
     let error = load(descriptor).unwrap_err();
     assert_eq!(error.status(), Status::UnsupportedCpu);
-    assert_eq!(
-        error.to_string(),
-        format!("model: compiled for host, but this processor lacks {name}")
-    );
+    assert_eq!(error.to_string(), format!("model: compiled for host, but this processor lacks {name}"));
 }
 
 #[test]

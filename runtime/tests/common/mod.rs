@@ -16,25 +16,14 @@ pub fn cc(arguments: &[&str]) -> bool {
     let crate_folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let command = Command::new("cc")
         .current_dir(crate_folder)
-        .args([
-            "-O1",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pthread",
-            "-Iinclude",
-        ])
+        .args(["-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-Iinclude"])
         .args(arguments)
         .output();
     let Ok(output) = command else {
         eprintln!("no C compiler: skipped");
         return false;
     };
-    assert!(
-        output.status.success(),
-        "cc {arguments:?}:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "cc {arguments:?}:\n{}", String::from_utf8_lossy(&output.stderr));
     true
 }
 
@@ -42,14 +31,6 @@ pub fn cc(arguments: &[&str]) -> bool {
 #[allow(dead_code)] // Each test crate uses what it needs.
 pub fn model(path: &Path, defines: &[&str]) -> bool {
     let path = path.to_str().unwrap();
-    let fixed = [
-        "-shared",
-        "-fPIC",
-        "-nostdlib",
-        "-Wl,--no-undefined",
-        "tests/c/model.c",
-        "-o",
-        path,
-    ];
+    let fixed = ["-shared", "-fPIC", "-nostdlib", "-Wl,--no-undefined", "tests/c/model.c", "-o", path];
     cc(&[&fixed[..], defines].concat())
 }

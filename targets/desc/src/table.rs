@@ -46,8 +46,7 @@ struct Row {
     l2: usize,
 }
 
-const AVX2: &[Feature] =
-    &[Feature::Avx2, Feature::Fma, Feature::F16c, Feature::Bmi2, Feature::Popcnt, Feature::Lzcnt];
+const AVX2: &[Feature] = &[Feature::Avx2, Feature::Fma, Feature::F16c, Feature::Bmi2, Feature::Popcnt, Feature::Lzcnt];
 const AVX512: &[Feature] = &[
     Feature::Avx512f,
     Feature::Avx512bw,
@@ -97,15 +96,11 @@ impl Target {
                 b'+' => (true, &change[1..]),
                 _ => (true, change),
             };
-            let feature = Feature::ALL.iter().find(|f| f.arch() == target.arch && f.name() == word).ok_or_else(|| {
-                TargetError::UnknownFeature {
-                    target: text.to_owned(),
-                    arch: target.arch,
-                    feature: word.to_owned(),
-                }
-            })?;
-            target.features =
-                if add { target.features.with(*feature) } else { target.features.without(*feature) };
+            let feature =
+                Feature::ALL.iter().find(|f| f.arch() == target.arch && f.name() == word).ok_or_else(|| {
+                    TargetError::UnknownFeature { target: text.to_owned(), arch: target.arch, feature: word.to_owned() }
+                })?;
+            target.features = if add { target.features.with(*feature) } else { target.features.without(*feature) };
         }
         if !changes.is_empty() {
             target.name = format!("{}{}", target.name, changes);

@@ -1,8 +1,6 @@
 //! Sparse tensors and tensors in attributes.
 
-use onnx_protobuf::{
-    AttributeProto, SparseTensorProto, TensorProto, attribute_proto::AttributeType,
-};
+use onnx_protobuf::{AttributeProto, SparseTensorProto, TensorProto, attribute_proto::AttributeType};
 
 use super::{graph, load, model, node, raw_tensor, refusal};
 use crate::Attribute;
@@ -12,10 +10,7 @@ fn sparse(indices: &[i64], index_dims: &[i64], dims: &[i64]) -> SparseTensorProt
         float_data: (1..=index_dims[0]).map(|x| x as f32).collect(),
         ..raw_tensor("s", 1, &index_dims[..1], &[])
     };
-    let indices = TensorProto {
-        int64_data: indices.to_vec(),
-        ..raw_tensor("", 7, index_dims, &[])
-    };
+    let indices = TensorProto { int64_data: indices.to_vec(), ..raw_tensor("", 7, index_dims, &[]) };
     SparseTensorProto {
         values: Some(values).into(),
         indices: Some(indices).into(),
@@ -32,29 +27,18 @@ fn with(sparse: SparseTensorProto) -> onnx_protobuf::ModelProto {
 
 #[test]
 fn sparse_initialisers_become_dense() {
-    let expected: Vec<u8> = [0f32, 1.0, 0.0, 0.0, 0.0, 2.0]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
-    for sparse in [
-        sparse(&[1, 5], &[2], &[2, 3]),
-        sparse(&[0, 1, 1, 2], &[2, 2], &[2, 3]),
-    ] {
+    let expected: Vec<u8> = [0f32, 1.0, 0.0, 0.0, 0.0, 2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
+    for sparse in [sparse(&[1, 5], &[2], &[2, 3]), sparse(&[0, 1, 1, 2], &[2, 2], &[2, 3])] {
         let model = load(&with(sparse)).unwrap();
         let constant = &model.graph.initializers[0];
-        assert_eq!(
-            (constant.name.as_str(), &constant.tensor.dims[..]),
-            ("s", &[2, 3][..])
-        );
+        assert_eq!((constant.name.as_str(), &constant.tensor.dims[..]), ("s", &[2, 3][..]));
         assert_eq!(constant.tensor.bytes(), expected);
     }
 }
 
 #[test]
 fn impossible_sparse_tensors_are_refused() {
-    let refused = |indices: &[i64], index_dims: &[i64], dims: &[i64]| {
-        refusal(&with(sparse(indices, index_dims, dims)))
-    };
+    let refused = |indices: &[i64], index_dims: &[i64], dims: &[i64]| refusal(&with(sparse(indices, index_dims, dims)));
     assert!(refused(&[1, 6], &[2], &[2, 3]).contains("out of range"));
     assert!(refused(&[-1, 5], &[2], &[2, 3]).contains("out of range"));
     assert!(refused(&[0, 3, 1, 2], &[2, 2], &[2, 3]).contains("out of range"));
@@ -86,9 +70,7 @@ fn attributes_of_every_kind() {
     untyped.i = 9;
     let mut constant = node("Constant", &[], &["y"]);
     constant.attribute = vec![float, ints, text, tensor, dense, untyped];
-    constant
-        .attribute
-        .push(named("empty", AttributeType::FLOATS));
+    constant.attribute.push(named("empty", AttributeType::FLOATS));
     let model = load(&model(graph(&[], &["y"], vec![constant]))).unwrap();
     let get = |name: &str| &model.graph.nodes[0].attributes[name];
     assert!(matches!(get("f"), Attribute::Float(0.5)));
@@ -109,10 +91,7 @@ fn attributes_without_value_are_refused() {
         ..AttributeProto::default()
     });
     let line = refusal(&model(graph(&[], &["y"], vec![constant.clone()])));
-    assert!(
-        line.contains("node `Constant#0`: the attribute `value` has no value"),
-        "{line}"
-    );
+    assert!(line.contains("node `Constant#0`: the attribute `value` has no value"), "{line}");
     constant.attribute[0].t = Some(raw_tensor("", 1, &[1], &[0; 4])).into();
     let again = constant.attribute[0].clone();
     constant.attribute.push(again);

@@ -54,49 +54,20 @@ fn floats_and_doubles() {
 #[test]
 fn integers() {
     let fill = |t: &mut TensorProto| t.int64_data = vec![-1, i64::MIN, 7];
-    let raw: Vec<u8> = [-1, i64::MIN, 7]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let raw: Vec<u8> = [-1, i64::MIN, 7].iter().flat_map(|x| x.to_le_bytes()).collect();
     assert_eq!(typed(ElemType::Int64, &[3], fill).bytes(), raw);
     let fill = |t: &mut TensorProto| t.uint64_data = vec![u64::MAX, 3];
-    assert_eq!(
-        typed(ElemType::Uint64, &[2], fill).bytes()[..9],
-        [255, 255, 255, 255, 255, 255, 255, 255, 3]
-    );
+    assert_eq!(typed(ElemType::Uint64, &[2], fill).bytes()[..9], [255, 255, 255, 255, 255, 255, 255, 255, 3]);
     let fill = |t: &mut TensorProto| t.uint64_data = vec![u64::from(u32::MAX), 3];
-    assert_eq!(
-        typed(ElemType::Uint32, &[2], fill).bytes(),
-        [255, 255, 255, 255, 3, 0, 0, 0]
-    );
+    assert_eq!(typed(ElemType::Uint32, &[2], fill).bytes(), [255, 255, 255, 255, 3, 0, 0, 0]);
     let fill = |t: &mut TensorProto| t.int32_data = vec![-2, 0x1234];
-    assert_eq!(
-        typed(ElemType::Int32, &[2], fill).bytes(),
-        [254, 255, 255, 255, 0x34, 0x12, 0, 0]
-    );
-    for elem in [
-        ElemType::Int16,
-        ElemType::Uint16,
-        ElemType::Float16,
-        ElemType::Bfloat16,
-    ] {
-        assert_eq!(
-            typed(elem, &[2], fill).bytes(),
-            [254, 255, 0x34, 0x12],
-            "{elem}"
-        );
+    assert_eq!(typed(ElemType::Int32, &[2], fill).bytes(), [254, 255, 255, 255, 0x34, 0x12, 0, 0]);
+    for elem in [ElemType::Int16, ElemType::Uint16, ElemType::Float16, ElemType::Bfloat16] {
+        assert_eq!(typed(elem, &[2], fill).bytes(), [254, 255, 0x34, 0x12], "{elem}");
     }
     let fill = |t: &mut TensorProto| t.int32_data = vec![-2, 1];
-    let bytes = [
-        ElemType::Int8,
-        ElemType::Uint8,
-        ElemType::Bool,
-        ElemType::Float8E4M3FN,
-    ];
-    for elem in bytes
-        .into_iter()
-        .chain([ElemType::Float8E5M2FNUZ, ElemType::Float8E8M0])
-    {
+    let bytes = [ElemType::Int8, ElemType::Uint8, ElemType::Bool, ElemType::Float8E4M3FN];
+    for elem in bytes.into_iter().chain([ElemType::Float8E5M2FNUZ, ElemType::Float8E8M0]) {
         assert_eq!(typed(elem, &[2], fill).bytes(), [254, 1], "{elem}");
     }
     for elem in [ElemType::Int4, ElemType::Uint4, ElemType::Float4E2M1] {
@@ -112,12 +83,7 @@ fn six_bit_elements_are_packed_from_one_to_a_number() {
     let fill = |t: &mut TensorProto| t.int32_data = vec![0x3f, 0x01, 0x20, 0x15, 0x2a];
     let packed = typed(ElemType::Float6E2M3, &[5], fill);
     let (x0, x1, x2, x3) = (0x3fu8, 0x01u8, 0x20u8, 0x15u8);
-    let expected = [
-        x0 | (x1 & 3) << 6,
-        x1 >> 2 | (x2 & 15) << 4,
-        x2 >> 4 | x3 << 2,
-        0x2a,
-    ];
+    let expected = [x0 | (x1 & 3) << 6, x1 >> 2 | (x2 & 15) << 4, x2 >> 4 | x3 << 2, 0x2a];
     assert_eq!(packed.bytes(), expected);
 }
 
@@ -125,17 +91,10 @@ fn six_bit_elements_are_packed_from_one_to_a_number() {
 fn strings_are_bytes() {
     let fill = |t: &mut TensorProto| t.string_data = vec![vec![0xff, 0], vec![], b"abc".to_vec()];
     let tensor = typed(ElemType::String, &[3], fill);
-    assert_eq!(
-        tensor.data.strings(),
-        [vec![0xff, 0], vec![], b"abc".to_vec()]
-    );
+    assert_eq!(tensor.data.strings(), [vec![0xff, 0], vec![], b"abc".to_vec()]);
     let mut short = raw_tensor("t", 8, &[3], &[]);
     short.string_data = vec![vec![]];
-    assert!(
-        import(short)
-            .unwrap_err()
-            .contains("holds 1 strings, its shape asks for 3")
-    );
+    assert!(import(short).unwrap_err().contains("holds 1 strings, its shape asks for 3"));
 }
 
 #[test]
@@ -146,29 +105,17 @@ fn lists_may_be_unpacked_and_in_pieces() {
     tensor.extend(field(4, &[2f32.to_le_bytes(), 3f32.to_le_bytes()].concat()));
     let mut ints = vec![8, 3, 16, 7, 7 << 3, 5];
     ints.extend(field(7, &[6, 7]));
-    let graph = [
-        field(5, &tensor),
-        field(5, &[field(8, b"i"), ints].concat()),
-    ]
-    .concat();
+    let graph = [field(5, &tensor), field(5, &[field(8, b"i"), ints].concat())].concat();
     let whole = model(super::graph(&[], &[], vec![]));
     let mut bytes = bytes_of(&whole);
     bytes.extend(field(7, &graph));
     // The first tensor has no name, which the check of the graph refuses, so only decode.
     let model = crate::Model::decode(crate::Bytes::new(bytes.clone()), "m.onnx", None).unwrap();
-    let floats: Vec<u8> = [1f32, 2.0, 3.0]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let floats: Vec<u8> = [1f32, 2.0, 3.0].iter().flat_map(|x| x.to_le_bytes()).collect();
     assert_eq!(model.graph.initializers[0].tensor.bytes(), floats);
     let ints: Vec<u8> = [5i64, 6, 7].iter().flat_map(|x| x.to_le_bytes()).collect();
     assert_eq!(model.graph.initializers[1].tensor.bytes(), ints);
-    assert!(
-        load_bytes(bytes)
-            .unwrap_err()
-            .to_string()
-            .contains("has no name")
-    );
+    assert!(load_bytes(bytes).unwrap_err().to_string().contains("has no name"));
 }
 
 #[test]
@@ -179,22 +126,9 @@ fn impossible_shapes_are_refused() {
     assert!(refused(&[i64::MAX, 0, 2]).contains("overflows"));
     assert!(refused(&[1 << 50]).contains("holds 0 bytes"));
     assert!(refused(&[1; 65]).contains("65 dimensions"));
-    assert!(
-        import(raw_tensor("t", 1, &[0, 7], &[]))
-            .unwrap()
-            .bytes()
-            .is_empty()
-    );
-    assert!(
-        import(raw_tensor("t", 99, &[1], &[0]))
-            .unwrap_err()
-            .contains("type number 99")
-    );
-    assert!(
-        import(raw_tensor("t", 0, &[1], &[0]))
-            .unwrap_err()
-            .contains("no element type")
-    );
+    assert!(import(raw_tensor("t", 1, &[0, 7], &[])).unwrap().bytes().is_empty());
+    assert!(import(raw_tensor("t", 99, &[1], &[0])).unwrap_err().contains("type number 99"));
+    assert!(import(raw_tensor("t", 0, &[1], &[0])).unwrap_err().contains("no element type"));
 }
 
 #[test]
@@ -225,10 +159,7 @@ fn weights_stay_in_the_file_at_any_alignment() {
         let tensor = &model.graph.initializers[0].tensor;
         assert_eq!(tensor.bytes(), raw);
         let file = model.source.as_ptr_range();
-        assert!(
-            file.contains(&tensor.bytes().as_ptr()),
-            "the weights were copied"
-        );
+        assert!(file.contains(&tensor.bytes().as_ptr()), "the weights were copied");
         assert!(model.source.is_mapped());
     }
 }
@@ -244,27 +175,16 @@ fn files_past_two_gigabytes_load() {
         out
     };
     // The elements are a hole in the file; the last byte is written.
-    let tensor = [
-        &[8][..],
-        &varint(LEN),
-        &[16, 2],
-        &field(8, b"w"),
-        &[9 << 3 | 2],
-        &varint(LEN),
-    ];
+    let tensor = [&[8][..], &varint(LEN), &[16, 2], &field(8, b"w"), &[9 << 3 | 2], &varint(LEN)];
     let tensor = tensor.concat();
     let graph = [vec![5 << 3 | 2], varint(tensor.len() as u64 + LEN), tensor].concat();
     let mut head = bytes_of(&model(super::graph(&[], &[], vec![])));
     head.extend([vec![7 << 3 | 2], varint(graph.len() as u64 + LEN), graph].concat());
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(&head).unwrap();
-    file.seek(SeekFrom::Start(head.len() as u64 + LEN - 1))
-        .unwrap();
+    file.seek(SeekFrom::Start(head.len() as u64 + LEN - 1)).unwrap();
     file.write_all(&[7]).unwrap();
     let model = crate::Model::load(file.path()).unwrap();
     let bytes = model.graph.initializers[0].tensor.bytes();
-    assert_eq!(
-        (bytes.len() as u64, bytes[0], bytes.last()),
-        (LEN, 0, Some(&7))
-    );
+    assert_eq!((bytes.len() as u64, bytes[0], bytes.last()), (LEN, 0, Some(&7)));
 }

@@ -41,15 +41,7 @@ fn data_inside_the_folder_is_mapped() {
         tensor.bytes().to_vec()
     };
     let location = ("location", "sub/w.bin");
-    assert_eq!(
-        at(&[
-            location,
-            ("offset", "2"),
-            ("length", "4"),
-            ("checksum", "?")
-        ]),
-        [2, 3, 4, 5]
-    );
+    assert_eq!(at(&[location, ("offset", "2"), ("length", "4"), ("checksum", "?")]), [2, 3, 4, 5]);
     assert_eq!(at(&[location]), [0, 1, 2, 3]);
     assert_eq!(at(&[("location", "./four")]), [9, 8, 7, 6]);
 }
@@ -95,14 +87,6 @@ fn data_outside_the_folder_is_refused() {
 #[test]
 fn missing_files_are_io_errors() {
     let error = Model::load("no-such-folder/m.onnx").unwrap_err();
-    assert_eq!(
-        (error.kind(), error.file()),
-        (ErrorKind::Io, "no-such-folder/m.onnx")
-    );
-    assert!(
-        Model::load(".")
-            .unwrap_err()
-            .to_string()
-            .contains("not a regular file")
-    );
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Io, "no-such-folder/m.onnx"));
+    assert!(Model::load(".").unwrap_err().to_string().contains("not a regular file"));
 }

@@ -1,8 +1,6 @@
 //! Expansion of model-local functions.
 
-use onnx_protobuf::{
-    AttributeProto, FunctionProto, ModelProto, NodeProto, attribute_proto::AttributeType,
-};
+use onnx_protobuf::{AttributeProto, FunctionProto, ModelProto, NodeProto, attribute_proto::AttributeType};
 
 use super::{graph, graph_attribute, int_attribute, load, model, node, opset, refusal};
 use crate::{Attribute, Graph};
@@ -20,29 +18,16 @@ fn function(name: &str, inputs: &[&str], outputs: &[&str], nodes: Vec<NodeProto>
 }
 
 fn call(name: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
-    NodeProto {
-        domain: "local".to_owned(),
-        ..node(name, inputs, outputs)
-    }
+    NodeProto { domain: "local".to_owned(), ..node(name, inputs, outputs) }
 }
 
 fn with(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> ModelProto {
-    ModelProto {
-        functions,
-        ..model(graph(&["x"], &["y"], nodes))
-    }
+    ModelProto { functions, ..model(graph(&["x"], &["y"], nodes)) }
 }
 
 /// One line per node: outputs = operator(inputs).
 fn text(graph: &Graph) -> Vec<String> {
-    let line = |node: &crate::Node| {
-        format!(
-            "{} = {}({})",
-            node.outputs.join(","),
-            node.op_type,
-            node.inputs.join(",")
-        )
-    };
+    let line = |node: &crate::Node| format!("{} = {}({})", node.outputs.join(","), node.op_type, node.inputs.join(","));
     graph.nodes.iter().map(line).collect()
 }
 
@@ -57,22 +42,11 @@ fn reference(name: &str, to: &str) -> AttributeProto {
 
 #[test]
 fn bodies_get_fresh_names_and_their_own_versions() {
-    let body = vec![
-        node("Neg", &["a"], &["t"]),
-        node("Add", &["t", "b"], &["r"]),
-    ];
+    let body = vec![node("Neg", &["a"], &["t"]), node("Add", &["t", "b"], &["r"])];
     let f = function("F", &["a", "b"], &["r"], body);
     let nodes = vec![call("F", &["x", "x"], &["t"]), call("F", &["t"], &["y"])];
     let model = load(&with(nodes, vec![f])).unwrap();
-    assert_eq!(
-        text(&model.graph),
-        [
-            "t.0 = Neg(x)",
-            "t = Add(t.0,x)",
-            "t.1 = Neg(t)",
-            "y = Add(t.1,)"
-        ]
-    );
+    assert_eq!(text(&model.graph), ["t.0 = Neg(x)", "t = Add(t.0,x)", "t.1 = Neg(t)", "y = Add(t.1,)"]);
     assert_eq!(model.graph.nodes[0].opset, 18);
     assert_eq!(model.graph.nodes[0].name, "F#0/Neg#0");
     assert_eq!(model.functions.len(), 1);
@@ -97,11 +71,7 @@ fn outputs_that_are_inputs_are_copied() {
 #[test]
 fn attribute_references_are_replaced() {
     let mut body = node("Op", &["a"], &["r"]);
-    body.attribute = vec![
-        reference("p", "given"),
-        reference("q", "default"),
-        reference("r", "no"),
-    ];
+    body.attribute = vec![reference("p", "given"), reference("q", "default"), reference("r", "no")];
     let mut f = function("F", &["a"], &["r"], vec![body]);
     f.attribute = vec!["given".to_owned(), "no".to_owned()];
     f.attribute_proto = vec![int_attribute("default", 5)];
@@ -121,14 +91,7 @@ fn attribute_references_are_replaced() {
 #[test]
 fn subgraphs_of_bodies_capture_nothing_of_the_caller() {
     // The body's subgraph defines `x`, the caller's name of what the body calls `a`.
-    let inner = graph(
-        &[],
-        &["z"],
-        vec![
-            node("Neg", &["a"], &["x"]),
-            node("Add", &["x", "a"], &["z"]),
-        ],
-    );
+    let inner = graph(&[], &["z"], vec![node("Neg", &["a"], &["x"]), node("Add", &["x", "a"], &["z"])]);
     let mut branch = node("If", &["a"], &["r"]);
     branch.attribute.push(graph_attribute("then_branch", inner));
     let f = function("F", &["a"], &["r"], vec![branch]);
@@ -147,10 +110,7 @@ fn calls_in_subgraphs_are_expanded() {
     let inner = graph(&[], &["z"], vec![call("F", &["x"], &["z"])]);
     branch.attribute.push(graph_attribute("then_branch", inner));
     let model = load(&with(vec![branch], vec![f])).unwrap();
-    assert_eq!(
-        text(&model.graph.nodes[0].attributes["then_branch"].graphs()[0]),
-        ["z = Neg(x)"]
-    );
+    assert_eq!(text(&model.graph.nodes[0].attributes["then_branch"].graphs()[0]), ["z = Neg(x)"]);
 }
 
 #[test]
@@ -165,20 +125,8 @@ fn recursion_and_explosion_are_refused() {
         let body = vec![call(&next, &["a"], &["m"]), call(&next, &["m"], &["r"])];
         function(&format!("F{k}"), &["a"], &["r"], body)
     };
-    let last = |k| {
-        function(
-            &format!("F{k}"),
-            &["a"],
-            &["r"],
-            vec![node("Neg", &["a"], &["r"])],
-        )
-    };
-    let chain = |len: usize| {
-        (0..len)
-            .map(doubling)
-            .chain([last(len)])
-            .collect::<Vec<_>>()
-    };
+    let last = |k| function(&format!("F{k}"), &["a"], &["r"], vec![node("Neg", &["a"], &["r"])]);
+    let chain = |len: usize| (0..len).map(doubling).chain([last(len)]).collect::<Vec<_>>();
     let line = refusal(&with(vec![call("F0", &["x"], &["y"])], chain(40)));
     assert!(line.contains("when functions are expanded"), "{line}");
     let line = refusal(&with(vec![call("F0", &["x"], &["y"])], chain(100)));
@@ -194,14 +142,8 @@ fn wrong_calls_are_refused() {
     let line = refusal(&with(vec![call("F", &["x"], &["y", "z"])], vec![f.clone()]));
     assert!(line.contains("with 2 outputs, it has 1"), "{line}");
     let line = refusal(&with(vec![call("F", &["x"], &["y"])], vec![f.clone(), f]));
-    assert!(
-        line.contains("function `F`: the function is defined twice"),
-        "{line}"
-    );
+    assert!(line.contains("function `F`: the function is defined twice"), "{line}");
     let undefined = function("F", &["a"], &["r"], vec![node("Neg", &["gone"], &["r"])]);
     let line = refusal(&with(vec![call("F", &["x"], &["y"])], vec![undefined]));
-    assert!(
-        line.contains("node `F#0/Neg#0`: missing tensor: `gone.0`"),
-        "{line}"
-    );
+    assert!(line.contains("node `F#0/Neg#0`: missing tensor: `gone.0`"), "{line}");
 }

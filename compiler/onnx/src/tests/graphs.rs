@@ -24,10 +24,7 @@ fn nodes_out_of_order_are_sorted() {
         node("D", &["x"], &["d"]),
         node("A", &["x", ""], &["a", ""]),
     ];
-    assert_eq!(
-        ops(&model(graph(&["x"], &["c", "d"], nodes))),
-        ["D", "A", "B", "C"]
-    );
+    assert_eq!(ops(&model(graph(&["x"], &["c", "d"], nodes))), ["D", "A", "B", "C"]);
 }
 
 #[test]
@@ -36,12 +33,7 @@ fn nameless_nodes_get_names() {
     named.name = "n".to_owned();
     let nodes = vec![named, node("Conv", &["a"], &["b"])];
     let model = load(&model(graph(&["x"], &["b"], nodes))).unwrap();
-    let names: Vec<_> = model
-        .graph
-        .nodes
-        .iter()
-        .map(|node| node.name.as_str())
-        .collect();
+    let names: Vec<_> = model.graph.nodes.iter().map(|node| node.name.as_str()).collect();
     assert_eq!(names, ["n", "Conv#1"]);
     assert_eq!(model.graph.nodes[0].opset, 21);
 }
@@ -62,15 +54,8 @@ fn cycles_name_a_node_on_them() {
 
 #[test]
 fn undefined_names_are_refused() {
-    let line = refusal(&model(graph(
-        &["x"],
-        &["y"],
-        vec![node("Conv", &["x", "w"], &["y"])],
-    )));
-    assert!(
-        line.contains("node `Conv#0`: missing tensor: `w`"),
-        "{line}"
-    );
+    let line = refusal(&model(graph(&["x"], &["y"], vec![node("Conv", &["x", "w"], &["y"])])));
+    assert!(line.contains("node `Conv#0`: missing tensor: `w`"), "{line}");
     let line = refusal(&model(graph(&["x"], &["y"], vec![])));
     assert!(line.contains("graph output `y`: missing tensor"), "{line}");
 }
@@ -79,18 +64,12 @@ fn undefined_names_are_refused() {
 fn names_defined_twice_are_refused() {
     let twice = vec![node("A", &["x"], &["y"]), node("B", &["x"], &["y"])];
     let line = refusal(&model(graph(&["x"], &["y"], twice)));
-    assert!(
-        line.contains("node `B#1`: the value `y` is defined twice"),
-        "{line}"
-    );
+    assert!(line.contains("node `B#1`: the value `y` is defined twice"), "{line}");
     let input = vec![node("A", &["x"], &["x"])];
     assert!(refusal(&model(graph(&["x"], &["x"], input))).contains("defined twice"));
     assert!(refusal(&model(graph(&["x", "x"], &["x"], vec![]))).contains("defined twice"));
     let mut constants = graph(&[], &[], vec![]);
-    constants.initializer = vec![
-        raw_tensor("w", 2, &[1], &[0]),
-        raw_tensor("w", 2, &[1], &[0]),
-    ];
+    constants.initializer = vec![raw_tensor("w", 2, &[1], &[0]), raw_tensor("w", 2, &[1], &[0])];
     assert!(refusal(&model(constants)).contains("initialiser `w`: the value `w` is defined twice"));
 }
 
@@ -99,11 +78,7 @@ fn initialisers_may_be_defaults_of_inputs() {
     let mut graph = graph(&["x", "w"], &["x"], vec![]);
     graph.initializer.push(raw_tensor("w", 2, &[1], &[0]));
     let model = load(&model(graph)).unwrap();
-    let required: Vec<_> = model
-        .graph
-        .required_inputs()
-        .map(|input| &input.name)
-        .collect();
+    let required: Vec<_> = model.graph.required_inputs().map(|input| &input.name).collect();
     assert_eq!(required, ["x"]);
 }
 
@@ -116,15 +91,9 @@ fn subgraphs_see_outer_names() {
     let nodes = vec![branch, node("Late", &["x"], &["late"])];
     let loaded = load(&model(graph(&["x"], &["y"], nodes.clone()))).unwrap();
     assert_eq!(loaded.graph.nodes[0].op_type, "Late");
-    assert!(matches!(
-        &loaded.graph.nodes[1].attributes["then_branch"],
-        Attribute::Graph(_)
-    ));
+    assert!(matches!(&loaded.graph.nodes[1].attributes["then_branch"], Attribute::Graph(_)));
     let line = refusal(&model(graph(&["x"], &["y"], nodes[..1].to_vec())));
-    assert!(
-        line.contains("node `Add#0`: missing tensor: `late`"),
-        "{line}"
-    );
+    assert!(line.contains("node `Add#0`: missing tensor: `late`"), "{line}");
     let inner = graph(&[], &["z"], vec![node("Add", &["y"], &["z"])]);
     let mut branch = node("If", &["x"], &["y"]);
     branch.attribute.push(graph_attribute("then_branch", inner));
@@ -134,13 +103,10 @@ fn subgraphs_see_outer_names() {
 #[test]
 fn types_are_kept() {
     use onnx_protobuf::{
-        TensorShapeProto, TypeProto, tensor_shape_proto::Dimension,
-        tensor_shape_proto::dimension::Value as Dim, type_proto, type_proto::Value,
+        TensorShapeProto, TypeProto, tensor_shape_proto::Dimension, tensor_shape_proto::dimension::Value as Dim,
+        type_proto, type_proto::Value,
     };
-    let dim = |value| Dimension {
-        value,
-        ..Dimension::default()
-    };
+    let dim = |value| Dimension { value, ..Dimension::default() };
     let dims = vec![
         dim(Some(Dim::DimValue(3))),
         dim(Some(Dim::DimParam("batch".to_owned()))),
@@ -149,46 +115,21 @@ fn types_are_kept() {
     ];
     let tensor = type_proto::Tensor {
         elem_type: 26,
-        shape: Some(TensorShapeProto {
-            dim: dims,
-            ..TensorShapeProto::default()
-        })
-        .into(),
+        shape: Some(TensorShapeProto { dim: dims, ..TensorShapeProto::default() }).into(),
         ..type_proto::Tensor::default()
     };
-    let tensor = TypeProto {
-        value: Some(Value::TensorType(tensor)),
-        ..TypeProto::default()
-    };
-    let list = type_proto::Sequence {
-        elem_type: Some(tensor).into(),
-        ..Default::default()
-    };
-    let list = TypeProto {
-        value: Some(Value::SequenceType(list)),
-        ..TypeProto::default()
-    };
-    let maybe = type_proto::Optional {
-        elem_type: Some(list).into(),
-        ..Default::default()
-    };
+    let tensor = TypeProto { value: Some(Value::TensorType(tensor)), ..TypeProto::default() };
+    let list = type_proto::Sequence { elem_type: Some(tensor).into(), ..Default::default() };
+    let list = TypeProto { value: Some(Value::SequenceType(list)), ..TypeProto::default() };
+    let maybe = type_proto::Optional { elem_type: Some(list).into(), ..Default::default() };
     let mut info = value("x");
-    info.type_ = Some(TypeProto {
-        value: Some(Value::OptionalType(maybe)),
-        ..TypeProto::default()
-    })
-    .into();
+    info.type_ = Some(TypeProto { value: Some(Value::OptionalType(maybe)), ..TypeProto::default() }).into();
     let mut graph = graph(&[], &["x"], vec![]);
     graph.input.push(info);
     let model = load(&model(graph)).unwrap();
     let tensor = TypeInfo::Tensor {
         elem_type: crate::ElemType::Int2,
-        shape: Some(vec![
-            DimInfo::Size(3),
-            DimInfo::Symbol("batch".to_owned()),
-            DimInfo::Unknown,
-            DimInfo::Unknown,
-        ]),
+        shape: Some(vec![DimInfo::Size(3), DimInfo::Symbol("batch".to_owned()), DimInfo::Unknown, DimInfo::Unknown]),
     };
     let expected = TypeInfo::Optional(Box::new(TypeInfo::Sequence(Box::new(tensor))));
     assert_eq!(model.graph.inputs[0].ty, Some(expected));

@@ -3,10 +3,7 @@
 use onnx_protobuf::{FunctionProto, ModelProto, NodeProto};
 use proptest::prelude::*;
 
-use super::{
-    bytes_of, field, graph, graph_attribute, int_attribute, load_bytes, model, node, opset,
-    raw_tensor,
-};
+use super::{bytes_of, field, graph, graph_attribute, int_attribute, load_bytes, model, node, opset, raw_tensor};
 use crate::{Bytes, Model};
 
 /// A model with a bit of everything.
@@ -15,10 +12,7 @@ fn rich() -> ModelProto {
     inner.initializer.push(raw_tensor("c", 7, &[1], &[0; 8]));
     let mut branch = node("If", &["x"], &["m"]);
     branch.attribute = vec![graph_attribute("then_branch", inner), int_attribute("i", 3)];
-    let call = NodeProto {
-        domain: "local".to_owned(),
-        ..node("F", &["m"], &["y"])
-    };
+    let call = NodeProto { domain: "local".to_owned(), ..node("F", &["m"], &["y"]) };
     let mut main = graph(&["x"], &["y"], vec![call, branch]);
     main.initializer.push(raw_tensor("w", 1, &[4, 5], &[7; 80]));
     let mut typed = raw_tensor("v", 6, &[3], &[]);
@@ -33,11 +27,7 @@ fn rich() -> ModelProto {
         opset_import: vec![opset("", 21)],
         ..FunctionProto::default()
     };
-    ModelProto {
-        functions: vec![function],
-        producer_name: "p".to_owned(),
-        ..model(main)
-    }
+    ModelProto { functions: vec![function], producer_name: "p".to_owned(), ..model(main) }
 }
 
 #[test]
@@ -115,10 +105,7 @@ fn names_cannot_break_the_line() {
     let mut bad = node("Conv", &["a\nb"], &["y"]);
     bad.name = format!("n\r\n\u{1b}[2J{}", "x".repeat(100_000));
     let line = super::refusal(&model(graph(&[], &["y"], vec![bad])));
-    assert!(
-        line.len() < 1000 && !line.chars().any(char::is_control),
-        "{line}"
-    );
+    assert!(line.len() < 1000 && !line.chars().any(char::is_control), "{line}");
 }
 
 #[test]
@@ -128,10 +115,7 @@ fn stripped_numbers_cannot_be_forged() {
     let mut main = graph(&[], &[], vec![]);
     main.initializer = vec![tensor];
     let loaded = load_bytes(bytes_of(&model(main))).unwrap();
-    assert_eq!(
-        loaded.graph.initializers[0].tensor.bytes(),
-        [5, 0, 0, 0, 0, 0, 0, 0]
-    );
+    assert_eq!(loaded.graph.initializers[0].tensor.bytes(), [5, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 proptest! {

@@ -1,8 +1,8 @@
 //! Tests of the import, on models built with the structs of `onnx-protobuf`.
 
 use onnx_protobuf::{
-    AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
-    TypeProto, ValueInfoProto, attribute_proto::AttributeType, type_proto,
+    AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TypeProto,
+    ValueInfoProto, attribute_proto::AttributeType, type_proto,
 };
 
 use crate::{Bytes, ImportError, Model};
@@ -25,27 +25,13 @@ fn node(op: &str, inputs: &[&str], outputs: &[&str]) -> NodeProto {
 }
 
 fn value(name: &str) -> ValueInfoProto {
-    let tensor = type_proto::Tensor {
-        elem_type: 1,
-        ..type_proto::Tensor::default()
-    };
-    let ty = TypeProto {
-        value: Some(type_proto::Value::TensorType(tensor)),
-        ..TypeProto::default()
-    };
-    ValueInfoProto {
-        name: name.to_owned(),
-        type_: Some(ty).into(),
-        ..ValueInfoProto::default()
-    }
+    let tensor = type_proto::Tensor { elem_type: 1, ..type_proto::Tensor::default() };
+    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() };
+    ValueInfoProto { name: name.to_owned(), type_: Some(ty).into(), ..ValueInfoProto::default() }
 }
 
 fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
-    OperatorSetIdProto {
-        domain: domain.to_owned(),
-        version,
-        ..OperatorSetIdProto::default()
-    }
+    OperatorSetIdProto { domain: domain.to_owned(), version, ..OperatorSetIdProto::default() }
 }
 
 fn raw_tensor(name: &str, data_type: i32, dims: &[i64], raw: &[u8]) -> TensorProto {
@@ -78,12 +64,7 @@ fn graph_attribute(name: &str, graph: GraphProto) -> AttributeProto {
 }
 
 fn int_attribute(name: &str, i: i64) -> AttributeProto {
-    AttributeProto {
-        name: name.to_owned(),
-        type_: AttributeType::INT.into(),
-        i,
-        ..AttributeProto::default()
-    }
+    AttributeProto { name: name.to_owned(), type_: AttributeType::INT.into(), i, ..AttributeProto::default() }
 }
 
 fn model(graph: GraphProto) -> ModelProto {
@@ -110,10 +91,7 @@ fn load_bytes(bytes: Vec<u8>) -> Result<Model, ImportError> {
 /// The message of the refusal of `model`, which must be one line that names the file.
 fn refusal(model: &ModelProto) -> String {
     let line = load(model).expect_err("the model is refused").to_string();
-    assert!(
-        line.starts_with("m.onnx: ") && !line.contains('\n'),
-        "{line}"
-    );
+    assert!(line.starts_with("m.onnx: ") && !line.contains('\n'), "{line}");
     line
 }
 
