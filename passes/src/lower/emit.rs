@@ -17,6 +17,9 @@ use nnc_kernels::kernel::{Accumulator, BufferRef, Expr, Index, Lanes, Stmt};
 /// Most elements of a row that are kept in scratch memory.
 const ROW_ELEMENTS: i64 = 8192;
 
+/// What a reduction combines of an operand's element, from its index and value.
+type PerElement<'a> = dyn Fn(&[Index], Expr) -> Result<Expr, LowerError> + 'a;
+
 /// A row of a value in scratch memory.
 #[derive(Clone, Debug)]
 pub(crate) struct RowCache {
@@ -304,7 +307,7 @@ impl KernelBuilder<'_, '_> {
         axes: &[usize],
         op: ReduceOp,
         index: &[Index],
-        element: &dyn Fn(&[Index], Expr) -> Result<Expr, LowerError>,
+        element: &PerElement<'_>,
     ) -> Result<Expr, LowerError> {
         let shape = self.cx.graph.shape(operand).to_vec();
         let level = index.iter().map(|i| self.index_level(i)).max().unwrap_or(0);
