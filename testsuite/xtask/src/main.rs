@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask tidy`.
+//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
@@ -12,6 +12,7 @@ const USAGE: &str = "\
 cargo xtask COMMAND
   demo   builds nnc, compiles a model, runs it over its test images: accuracy and latency
   test   the whole test suite, the comparisons with ONNX Runtime included
+  bench  measures the benchmark models beside ONNX Runtime and OpenVINO
   tidy   formats every file";
 
 fn main() -> ExitCode {
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["demo"] => demo::demo(),
         ["test"] => test::test(),
+        ["bench"] => test::bench(),
         ["tidy"] => test::format(false),
         _ => {
             eprintln!("{USAGE}");

@@ -22,7 +22,12 @@ const STEPS: &[Step] = &[
     ("python", python),
     ("ONNX node tests", node_tests),
     ("digits against ONNX Runtime", digits),
+    ("models against ONNX Runtime", models),
 ];
+
+/// The benchmark models small enough for every run; `cargo xtask bench` takes all.
+const SMALL_MODELS: &[&str] =
+    &["gru_vad", "lstm_tagger", "mlp_mnist", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "ssdlite320"];
 
 /// Runs the command.
 ///
@@ -93,6 +98,29 @@ fn tests() -> Result<()> {
 
 fn venv() -> PathBuf {
     target().join("venv")
+}
+
+/// Compares small real models with ONNX Runtime for every x86-64 target that this machine runs.
+fn models() -> Result<()> {
+    let nnc = built()?;
+    let mut compare = script("compare_models.py")?;
+    compare.arg(nnc).arg(target().join("models")).args(SMALL_MODELS);
+    let targets = if cfg!(target_arch = "x86_64") { "x86_64,x86_64-avx2,native" } else { "native" };
+    run(compare.args(["--targets", targets]))
+}
+
+/// Measures every benchmark model beside its peers, on one thread.
+///
+/// # Errors
+/// When a step fails or a result is wrong.
+pub fn bench() -> Result<()> {
+    run(&mut cargo(["build", "--release", "--package", "nnc"]))?;
+    python()?;
+    let mut pip = command(in_venv("python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]);
+    quiet(pip.arg("testsuite/python/requirements-bench.txt"))?;
+    let mut compare = script("compare_models.py")?;
+    run(compare.arg(nnc("release")).arg(target().join("models")).args(["--speed", "3"]))
 }
 
 /// A command of the virtual environment.
