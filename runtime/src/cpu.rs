@@ -86,16 +86,13 @@ fn detect_amx() -> u64 {
         // SAFETY: the caller saw OSXSAVE, so XCR0 can be read.
         unsafe { _xgetbv(0) }
     }
-    #[allow(unused_unsafe)] // Safe functions since Rust 1.94, not before.
-    // SAFETY: every x86-64 processor has CPUID.
-    let (top, leaf1) = unsafe { (__cpuid(0).eax, __cpuid(1)) };
+    let (top, leaf1) = (__cpuid(0).eax, __cpuid(1));
     // SAFETY: OSXSAVE says that the instruction exists and is enabled.
     if top < 7 || leaf1.ecx & OSXSAVE == 0 || unsafe { xcr0() } & TILE_STATE != TILE_STATE {
         return 0;
     }
-    #[allow(unused_unsafe)]
-    // SAFETY: leaf 7 exists; a sub-leaf that does not reads as zero.
-    let (sub0, sub1) = unsafe { (__cpuid_count(7, 0), __cpuid_count(7, 1)) };
+    // A sub-leaf that does not exist reads as zero.
+    let (sub0, sub1) = (__cpuid_count(7, 0), __cpuid_count(7, 1));
     let bit = |register: u32, bit: u32, feature: u64| if register >> bit & 1 == 1 { feature } else { 0 };
     bit(sub0.edx, 24, AMX_TILE)
         | bit(sub0.edx, 25, AMX_INT8)

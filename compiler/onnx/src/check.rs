@@ -2,12 +2,20 @@
 //!
 //! After [`check`], in every graph: no name is defined twice, except that an initialiser may give
 //! an input its default value; every name used is defined in the graph or in one around it; nodes
-//! stand after those they need; a file in order keeps its order. A subgraph's use of an outer name
-//! counts as a use by the node that holds the subgraph.
+//! stand after those they need, keeping the file's order where it allows that. A subgraph's use of
+//! an outer name counts as a use by the node that holds the subgraph.
+//!
+//! Source: A. B. Kahn, "Topological sorting of large networks", 1962,
+//! <https://doi.org/10.1145/368996.369025>; the ready nodes are kept in a heap by their place in
+//! the file, which makes the order stable.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, HashSet},
+};
 
-use petgraph::{algo::toposort, graph::DiGraph};
+use petgraph::algo::toposort;
+use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::{
     Attribute, Graph, ImportError, Model,
@@ -134,21 +142,30 @@ impl<'a> Definitions<'a> {
     }
 }
 
-/// An order in which each node stands after those it `needs`, or a node that lies on a cycle. A file in order stays so.
+/// An order in which each node stands after those it `needs`, or a node that lies on a cycle.
 fn order(needs: &[Vec<usize>]) -> std::result::Result<Vec<usize>, usize> {
-    if needs.iter().enumerate().all(|(node, needs)| needs.iter().all(|&need| need < node)) {
-        return Ok((0..needs.len()).collect());
-    }
     let edges =
         needs.iter().enumerate().flat_map(|(node, needs)| needs.iter().map(move |&need| (need as u32, node as u32)));
     let mut uses: DiGraph<(), ()> = DiGraph::from_edges(edges);
     while uses.node_count() < needs.len() {
         uses.add_node(());
     }
-    match toposort(&uses, None) {
-        Ok(order) => Ok(order.into_iter().map(|node| node.index()).collect()),
-        Err(cycle) => Err(cycle.node_id().index()),
+    toposort(&uses, None).map_err(|cycle| cycle.node_id().index())?;
+    // Of the nodes that are ready the first in the file goes first.
+    let mut open: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let ready = open.iter().enumerate().filter(|(_, open)| **open == 0);
+    let mut ready: BinaryHeap<_> = ready.map(|(node, _)| Reverse(node)).collect();
+    let mut order = Vec::with_capacity(needs.len());
+    while let Some(Reverse(node)) = ready.pop() {
+        order.push(node);
+        for user in uses.neighbors(NodeIndex::new(node)) {
+            open[user.index()] -= 1;
+            if open[user.index()] == 0 {
+                ready.push(Reverse(user.index()));
+            }
+        }
     }
+    Ok(order)
 }
 
 fn reorder(graph: &mut Graph, order: &[usize]) {

@@ -6,71 +6,97 @@ use nnc_kernels::kernel::{Access, BufferDecl, BufferRef, Expr, Index, Kernel, La
 /// Elements that one parallel iteration of a flat loop handles.
 const BLOCK: i64 = 8192;
 
-/// Calls `f` on every index of the statements.
-fn for_each_index(statements: &mut [Stmt], f: &mut dyn FnMut(&mut Index)) {
+/// What a statement or expression mentions.
+enum Mention<'a> {
+    Index(&'a mut Index),
+    Buffer(&'a mut BufferRef),
+    /// A variable used as an expression of its own; those inside an index are not told.
+    Var(Var),
+}
+
+/// Calls `f` on everything the statements mention.
+fn walk(statements: &mut [Stmt], f: &mut dyn FnMut(Mention<'_>)) {
     for statement in statements {
         match statement {
-            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => indices_of(e, f),
+            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => walk_expr(e, f),
             Stmt::For(l, body) => {
-                f(&mut l.extent);
-                for_each_index(body, f);
+                f(Mention::Index(&mut l.extent));
+                walk(body, f);
             }
             Stmt::Reduce(l, body, accumulators) => {
-                f(&mut l.extent);
-                for_each_index(body, f);
+                f(Mention::Index(&mut l.extent));
+                walk(body, f);
                 for a in accumulators {
-                    indices_of(&mut a.init, f);
-                    indices_of(&mut a.value, f);
+                    walk_expr(&mut a.init, f);
+                    walk_expr(&mut a.value, f);
                 }
             }
-            Stmt::Store(_, i, e) => {
-                f(i);
-                indices_of(e, f);
+            Stmt::Store(b, i, e) => {
+                f(Mention::Buffer(b));
+                f(Mention::Index(i));
+                walk_expr(e, f);
             }
             Stmt::If(c, a, b) => {
-                indices_of(c, f);
-                for_each_index(a, f);
-                for_each_index(b, f);
+                walk_expr(c, f);
+                walk(a, f);
+                walk(b, f);
             }
             Stmt::While(c, body) => {
-                indices_of(c, f);
-                for_each_index(body, f);
+                walk_expr(c, f);
+                walk(body, f);
             }
             Stmt::Fail(_) => {}
             Stmt::Gemm(g) => {
+                f(Mention::Buffer(&mut g.a));
+                f(Mention::Buffer(&mut g.b));
                 for i in [&mut g.m, &mut g.n, &mut g.k, &mut g.a_offset, &mut g.a_row_stride, &mut g.b_offset] {
-                    f(i);
+                    f(Mention::Index(i));
                 }
-                g.taps.iter_mut().for_each(|t| f(&mut t.1));
+                g.taps.iter_mut().for_each(|t| f(Mention::Index(&mut t.1)));
                 if let RightOperand::Rows { row_stride } = &mut g.b_layout {
-                    f(row_stride);
+                    f(Mention::Index(row_stride));
                 }
-                for_each_index(&mut g.epilogue, f);
+                walk(&mut g.epilogue, f);
             }
         }
     }
 }
 
-fn indices_of(expr: &mut Expr, f: &mut dyn FnMut(&mut Index)) {
+fn walk_expr(expr: &mut Expr, f: &mut dyn FnMut(Mention<'_>)) {
     match expr {
-        Expr::Const(_) | Expr::Var(_) => {}
-        Expr::Index(i) | Expr::Load(_, i) => f(i),
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => indices_of(x, f),
+        Expr::Const(_) => {}
+        Expr::Var(v) => f(Mention::Var(*v)),
+        Expr::Index(i) => f(Mention::Index(i)),
+        Expr::Load(b, i) => {
+            f(Mention::Buffer(b));
+            f(Mention::Index(i));
+        }
+        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => walk_expr(x, f),
         Expr::Binary(_, x, y) => {
-            indices_of(x, f);
-            indices_of(y, f);
+            walk_expr(x, f);
+            walk_expr(y, f);
         }
         Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-            indices_of(x, f);
-            indices_of(y, f);
-            indices_of(z, f);
+            walk_expr(x, f);
+            walk_expr(y, f);
+            walk_expr(z, f);
         }
-        Expr::LoadIf { condition, index, otherwise, .. } => {
-            indices_of(condition, f);
-            f(index);
-            indices_of(otherwise, f);
+        Expr::LoadIf { condition, buffer, index, otherwise } => {
+            f(Mention::Buffer(buffer));
+            f(Mention::Index(index));
+            walk_expr(condition, f);
+            walk_expr(otherwise, f);
         }
     }
+}
+
+/// Calls `f` on every index of the statements.
+fn for_each_index(statements: &mut [Stmt], f: &mut dyn FnMut(&mut Index)) {
+    walk(statements, &mut |mention| {
+        if let Mention::Index(index) = mention {
+            f(index);
+        }
+    });
 }
 
 /// Orders a kernel's buffers as its declaration demands: parameters first, then scratch memory.
@@ -83,65 +109,11 @@ pub(crate) fn scratch_last(kernel: &mut Kernel) {
         moved[from] = BufferRef(to as u32);
     }
     kernel.buffers = order.iter().map(|&i| kernel.buffers[i].clone()).collect();
-    rename_buffers(&mut kernel.body, &moved);
-}
-
-fn rename_buffers(statements: &mut [Stmt], moved: &[BufferRef]) {
-    let rename = |b: &mut BufferRef| *b = moved[b.0 as usize];
-    for statement in statements {
-        match statement {
-            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => rename_in(e, moved),
-            Stmt::For(_, body) => rename_buffers(body, moved),
-            Stmt::Reduce(_, body, accumulators) => {
-                rename_buffers(body, moved);
-                for a in accumulators {
-                    rename_in(&mut a.init, moved);
-                    rename_in(&mut a.value, moved);
-                }
-            }
-            Stmt::Store(b, _, e) => {
-                rename(b);
-                rename_in(e, moved);
-            }
-            Stmt::If(c, a, b) => {
-                rename_in(c, moved);
-                rename_buffers(a, moved);
-                rename_buffers(b, moved);
-            }
-            Stmt::While(c, body) => {
-                rename_in(c, moved);
-                rename_buffers(body, moved);
-            }
-            Stmt::Fail(_) => {}
-            Stmt::Gemm(g) => {
-                rename(&mut g.a);
-                rename(&mut g.b);
-                rename_buffers(&mut g.epilogue, moved);
-            }
-        }
-    }
-}
-
-fn rename_in(expr: &mut Expr, moved: &[BufferRef]) {
-    match expr {
-        Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => {}
-        Expr::Load(b, _) => *b = moved[b.0 as usize],
-        Expr::LoadIf { condition, buffer, otherwise, .. } => {
+    walk(&mut kernel.body, &mut |mention| {
+        if let Mention::Buffer(buffer) = mention {
             *buffer = moved[buffer.0 as usize];
-            rename_in(condition, moved);
-            rename_in(otherwise, moved);
         }
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => rename_in(x, moved),
-        Expr::Binary(_, x, y) => {
-            rename_in(x, moved);
-            rename_in(y, moved);
-        }
-        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-            rename_in(x, moved);
-            rename_in(y, moved);
-            rename_in(z, moved);
-        }
-    }
+    });
 }
 
 /// Substitutes a variable in every index of the statements; uses as plain expressions are left alone.
@@ -149,28 +121,11 @@ fn substitute(statements: &mut [Stmt], var: Var, by: &Index) {
     for_each_index(statements, &mut |i| *i = i.substitute(&|s| (s == Symbol(var.0)).then(|| by.clone())));
 }
 
-fn mentions_as_value(statements: &[Stmt], var: Var) -> bool {
-    fn in_expr(e: &Expr, var: Var) -> bool {
-        match e {
-            Expr::Var(v) => *v == var,
-            Expr::Const(_) | Expr::Index(_) | Expr::Load(..) => false,
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => in_expr(x, var),
-            Expr::Binary(_, x, y) => in_expr(x, var) || in_expr(y, var),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => in_expr(x, var) || in_expr(y, var) || in_expr(z, var),
-            Expr::LoadIf { condition, otherwise, .. } => in_expr(condition, var) || in_expr(otherwise, var),
-        }
-    }
-    statements.iter().any(|s| match s {
-        Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) | Stmt::Store(_, _, e) => in_expr(e, var),
-        Stmt::For(_, body) => mentions_as_value(body, var),
-        Stmt::Reduce(_, body, acc) => {
-            mentions_as_value(body, var) || acc.iter().any(|a| in_expr(&a.init, var) || in_expr(&a.value, var))
-        }
-        Stmt::If(c, a, b) => in_expr(c, var) || mentions_as_value(a, var) || mentions_as_value(b, var),
-        Stmt::While(c, body) => in_expr(c, var) || mentions_as_value(body, var),
-        Stmt::Fail(_) => false,
-        Stmt::Gemm(g) => mentions_as_value(&g.epilogue, var),
-    })
+/// Whether a variable is used as an expression of its own.
+fn mentions_as_value(statements: &mut [Stmt], var: Var) -> bool {
+    let mut found = false;
+    walk(statements, &mut |mention| found |= matches!(mention, Mention::Var(v) if v == var));
+    found
 }
 
 /// Fuses loops nested perfectly in each other wherever every index sees them as one.

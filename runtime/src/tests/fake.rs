@@ -33,7 +33,7 @@ static OUTPUTS: [TensorDescriptor; 2] =
 static SYMBOLS: [SymbolDescriptor; 1] = [SymbolDescriptor { name: c"batch".as_ptr(), min: 1, max: 1000 }];
 
 #[repr(align(64))]
-struct Weights(#[allow(dead_code)] f32);
+struct Weights(#[allow(dead_code, reason = "only its address is read")] f32);
 static WEIGHTS: Weights = Weights(0.5);
 
 /// The model; tests copy and damage it.

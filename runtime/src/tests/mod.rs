@@ -261,7 +261,7 @@ fn a_missing_feature_is_named() {
 
 #[test]
 fn an_owner_lives_as_long_as_the_model() {
-    struct Owner(Arc<AtomicBool>, #[allow(dead_code)] Box<ModelDescriptor>);
+    struct Owner(Arc<AtomicBool>, #[allow(dead_code, reason = "held for the model")] Box<ModelDescriptor>);
     impl Drop for Owner {
         fn drop(&mut self) {
             self.0.store(true, Ordering::SeqCst);
