@@ -14,3 +14,5 @@ pub mod memory_check;
 pub mod merge_contracts;
 pub mod pipeline;
 pub mod rules;
+#[cfg(test)]
+mod testing;

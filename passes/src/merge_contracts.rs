@@ -32,12 +32,18 @@ pub fn merge_contracts(mut graph: Graph) -> Graph {
             groups.entry(key).or_default().push(candidate);
         }
     }
-    let mut plans: Vec<(Key, Vec<Candidate>)> = groups.into_iter().filter(|(_, group)| group.len() > 1).collect();
-    // From the last product to the first, so that positions stay what they are.
-    plans.sort_by_key(|(_, group)| std::cmp::Reverse(group[0].product));
-    for ((x, left, right, dtype, _), group) in plans {
-        // A product that cannot be joined stays as it is.
-        let _ = join(&mut graph, x, (left, right), dtype, &group);
+    // What was found names positions, so the list of nodes stays as it is until every group is joined.
+    let mut added: BTreeMap<usize, Vec<Node>> = BTreeMap::new();
+    for ((x, left, right, dtype, _), group) in groups {
+        if group.len() > 1 {
+            let nodes = join(&mut graph, x, (left, right), dtype, &group);
+            added.insert(group[0].product, nodes);
+        }
+    }
+    let old = std::mem::take(&mut graph.nodes);
+    for (position, node) in old.into_iter().enumerate() {
+        graph.nodes.extend(added.remove(&position).unwrap_or_default());
+        graph.nodes.push(node);
     }
     graph
 }
@@ -106,27 +112,16 @@ impl<'a> Finder<'a> {
     }
 }
 
-/// Puts the joined product in place of the first one, and slices of it in place of all.
-fn join(graph: &mut Graph, x: ValueId, pair: (usize, usize), dtype: DType, group: &[Candidate]) -> Option<()> {
-    let free = 1 - pair.1;
-    let parts: Vec<Tensor> = group.iter().map(|c| graph.consts.get(c.weights).clone()).collect();
-    let widths: Vec<usize> = parts.iter().map(|t| t.shape[free]).collect();
-    let weights = concatenate(&parts, free)?;
-    // New nodes are appended to the list to have their types inferred, then moved to the place of the first product.
-    let place = group[0].product;
-    let origin = graph.nodes[place].origin.clone();
+/// The nodes to put before the group's first product: the joined product, and slices of it that define what the
+/// products of the group did. None when the products cannot be joined: they stay as they are.
+fn join(graph: &mut Graph, x: ValueId, pair: (usize, usize), dtype: DType, group: &[Candidate]) -> Vec<Node> {
+    // Nodes are appended to the list to have their types inferred, then taken off it.
     let start = graph.nodes.len();
-    let w = graph.push_const(weights, &origin);
-    let op = Op::Contract { batch: vec![], contract: vec![pair], out: dtype };
-    let mut joined = graph.push(op, &[x, w], &origin).ok()?[0];
-    if group[0].bias.is_some() {
-        let vectors: Option<Vec<Tensor>> = group.iter().map(|c| Some(graph.consts.get(c.bias?.1).clone())).collect();
-        let vector = graph.push_const(concatenate(&vectors?, 0)?, &origin);
-        let shape = graph.shape(joined).to_vec();
-        let axes = vec![shape.len() - 1];
-        let spread = graph.push(Op::Broadcast { shape, axes }, &[vector], &origin).ok()?[0];
-        joined = graph.push(Op::Binary(BinaryOp::Add), &[joined, spread], &origin).ok()?[0];
-    }
+    let Some((joined, widths)) = product(graph, x, pair, dtype, group) else {
+        graph.nodes.truncate(start);
+        return vec![];
+    };
+    let mut nodes = graph.nodes.split_off(start);
     let mut offset = 0;
     for (candidate, width) in group.iter().zip(widths) {
         let mut sizes = graph.shape(joined).to_vec();
@@ -141,11 +136,37 @@ fn join(graph: &mut Graph, x: ValueId, pair: (usize, usize), dtype: DType, group
         // What the slice replaces keeps its value; the old node gets a new one, which nothing uses.
         let unused = graph.add_value(graph.ty(output).clone(), "");
         graph.nodes[replaced].outputs = vec![unused];
-        graph.nodes.push(Node { op, inputs: vec![joined], outputs: vec![output], origin });
+        nodes.push(Node { op, inputs: vec![joined], outputs: vec![output], origin });
     }
-    let added = graph.nodes.split_off(start);
-    graph.nodes.splice(place..place, added);
-    Some(())
+    nodes
+}
+
+/// Appends the joined product with its vector; the result and the width of each part.
+fn product(
+    graph: &mut Graph,
+    x: ValueId,
+    pair: (usize, usize),
+    dtype: DType,
+    group: &[Candidate],
+) -> Option<(ValueId, Vec<usize>)> {
+    let free = 1 - pair.1;
+    let parts: Vec<Tensor> = group.iter().map(|c| graph.consts.get(c.weights).clone()).collect();
+    let widths: Vec<usize> = parts.iter().map(|t| t.shape[free]).collect();
+    let weights = concatenate(&parts, free)?;
+    let origin = graph.nodes[group[0].product].origin.clone();
+    let w = graph.push_const(weights, &origin);
+    let op = Op::Contract { batch: vec![], contract: vec![pair], out: dtype };
+    let joined = graph.push(op, &[x, w], &origin).ok()?[0];
+    if group[0].bias.is_none() {
+        return Some((joined, widths));
+    }
+    let vectors: Option<Vec<Tensor>> = group.iter().map(|c| Some(graph.consts.get(c.bias?.1).clone())).collect();
+    let vector = graph.push_const(concatenate(&vectors?, 0)?, &origin);
+    let shape = graph.shape(joined).to_vec();
+    let axes = vec![shape.len() - 1];
+    let spread = graph.push(Op::Broadcast { shape, axes }, &[vector], &origin).ok()?[0];
+    let sum = graph.push(Op::Binary(BinaryOp::Add), &[joined, spread], &origin).ok()?[0];
+    Some((sum, widths))
 }
 
 /// Tensors of one type one after the other along an axis.
@@ -156,6 +177,7 @@ fn concatenate(parts: &[Tensor], axis: usize) -> Option<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Random;
 
     const TEXT: &str = "graph @qkv(%0 x: f32[2, 3]) -> (a: %8, b: %9) {
   %1 = constant f32[3, 2] random=1
@@ -185,5 +207,59 @@ mod tests {
             assert_eq!(a.to_f64s(), b.to_f64s());
         }
         assert_eq!(merged.nodes.iter().filter(|n| matches!(n.op, Op::Contract { .. })).count(), 1);
+    }
+    /// A graph of linear layers, some with a bias, in an order that interleaves their operands.
+    fn layers(random: &mut Random) -> Graph {
+        let mut graph = Graph { name: "layers".into(), ..Graph::default() };
+        let ty = nnc_ir::TensorType::new(DType::F32, vec![Dim::from(2), Dim::from(3)]);
+        let mut operands: Vec<ValueId> =
+            (0..1 + random.below(3)).map(|i| graph.add_input(ty.clone(), format!("x{i}"))).collect();
+        for i in 0..5 + random.below(6) {
+            let x = operands[random.below(operands.len())];
+            let summed = graph.ty(x).static_shape().unwrap()[1];
+            let width = 1 + random.below(4);
+            let mut tensor = |shape: &[usize]| {
+                let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.below(17) as f32 - 8.0).collect();
+                Tensor::from_slice(shape, &values)
+            };
+            let (weights, bias) = (tensor(&[summed, width]), tensor(&[width]));
+            let w = graph.push_const(weights, "");
+            let op = Op::Contract { batch: vec![], contract: vec![(1, 0)], out: DType::F32 };
+            let mut y = graph.push(op, &[x, w], "").unwrap()[0];
+            if random.below(2) == 0 {
+                let bias = graph.push_const(bias, "");
+                let shape = graph.shape(y).to_vec();
+                let spread = graph.push(Op::Broadcast { shape, axes: vec![1] }, &[bias], "").unwrap()[0];
+                y = graph.push(Op::Binary(BinaryOp::Add), &[y, spread], "").unwrap()[0];
+            }
+            let t = graph.push(Op::Transpose { perm: vec![1, 0] }, &[y], "").unwrap()[0];
+            graph.outputs.push((format!("y{i}"), t));
+            if random.below(3) == 0 {
+                operands.push(graph.push(Op::Transpose { perm: vec![1, 0] }, &[t], "").unwrap()[0]);
+            }
+        }
+        graph
+    }
+
+    #[test]
+    fn groups_keep_to_themselves() {
+        let mut joined = 0;
+        for seed in 0..300 {
+            let graph = layers(&mut Random(seed));
+            let merged = crate::dead_code::sweep(merge_contracts(graph.clone()));
+            nnc_ir::verify::verify(&merged).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let inputs: Vec<Tensor> = (0..graph.inputs.len())
+                .map(|i| Tensor::from_slice(&[2, 3], &[1f32, -2.0, 3.0, 4.0, 5.0, -6.0].map(|v| v + i as f32)))
+                .collect();
+            let (before, after) =
+                (nnc_ops::interpret::run(&graph, &inputs).unwrap(), nnc_ops::interpret::run(&merged, &inputs).unwrap());
+            // Small integers: sums are exact, so the order of summing does not matter.
+            for (a, b) in before.iter().zip(&after) {
+                assert_eq!(a.to_f64s(), b.to_f64s(), "seed {seed}\n{}", nnc_ir::print::graph(&graph));
+            }
+            let products = |graph: &Graph| graph.nodes.iter().filter(|n| matches!(n.op, Op::Contract { .. })).count();
+            joined += products(&graph) - products(&merged);
+        }
+        assert!(joined > 300, "{joined}");
     }
 }

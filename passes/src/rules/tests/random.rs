@@ -2,29 +2,10 @@
 
 use super::{agree, all_rules, check, inputs};
 use crate::rules::{EXACT, approx, rewrite};
+use crate::testing::Random;
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Graph, Tensor, TensorType, ValueId};
-
-/// SplitMix64 (Vigna, 2015).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n.max(1) as u64) as usize
-    }
-
-    fn permutation(&mut self, n: usize) -> Vec<usize> {
-        let mut perm: Vec<usize> = (0..n).collect();
-        for i in (1..n).rev() {
-            perm.swap(i, self.below(i + 1));
-        }
-        perm
-    }
-}
 
 /// A graph of about `size` operations on `f32`.
 fn program(seed: u64, size: usize) -> Graph {
