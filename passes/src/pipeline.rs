@@ -44,6 +44,8 @@ struct Context<'a> {
     numerics: Numerics,
     fuel: Option<usize>,
     report: Option<Report>,
+    /// Whether the graph stands inside another.
+    inside: bool,
 }
 
 /// A row of [`PASSES`].
@@ -60,7 +62,7 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "remove_dead", stage: Stage::Prepare, run: |graph, context| spend(graph, context, remove_dead) },
     // Before the e-graph, which then has fewer terms and knows the values of scalars.
     Pass { name: "fold_constants", stage: Stage::Prepare, run: |graph, context| spend(graph, context, fold_constants) },
-    Pass { name: "simplify", stage: Stage::Rewrite, run: |graph, context| rewrite_with(graph, context, EXACT) },
+    Pass { name: "simplify", stage: Stage::Rewrite, run: simplify },
     // After `simplify`: scales stand next to their products only when the transposes between them are gone, and the
     // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: fold_scales },
@@ -135,7 +137,7 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
             return Err(PassError::UnknownPass(name.clone()));
         }
     }
-    let mut context = Context { target, numerics: options.numerics, fuel: options.fuel, report: None };
+    let mut context = Context { target, numerics: options.numerics, fuel: options.fuel, report: None, inside: false };
     let mut graph = graph;
     for pass in PASSES {
         let start = Instant::now();
@@ -158,6 +160,7 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
 
 /// Runs a pass over the subgraphs and then the graph.
 fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) -> Graph) -> Graph {
+    let inside = std::mem::replace(&mut context.inside, true);
     for node in &mut graph.nodes {
         let bodies: Vec<&mut Box<Graph>> = match &mut node.op {
             Op::If { then, otherwise } => vec![then, otherwise],
@@ -168,6 +171,7 @@ fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) 
             **body = nested(std::mem::take(body), context, run);
         }
     }
+    context.inside = inside;
     run(graph, context)
 }
 
@@ -187,16 +191,24 @@ fn rewrite_with(graph: Graph, context: &mut Context, tables: &[&[Rule]]) -> Grap
     if context.fuel == Some(0) {
         return graph;
     }
-    let (graph, report) = rewrite(graph, tables, context.target, &mut context.fuel);
+    let (graph, report) = rewrite(graph, context.inside, tables, context.target, &mut context.fuel);
     context.report = Some(report);
     graph
+}
+
+fn simplify(graph: Graph, context: &mut Context) -> Graph {
+    if context.numerics == Numerics::Strict {
+        return rewrite_with(graph, context, EXACT);
+    }
+    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::SIGNS]).collect();
+    rewrite_with(graph, context, &tables)
 }
 
 fn fold_scales(graph: Graph, context: &mut Context) -> Graph {
     if context.numerics == Numerics::Strict {
         return graph;
     }
-    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::RULES, approx::AFFINE]).collect();
+    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::SIGNS, approx::RULES, approx::AFFINE]).collect();
     rewrite_with(graph, context, &tables)
 }
 

@@ -8,13 +8,12 @@ use nnc_ir::op::{BinaryOp, Op, UnaryOp};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "square", apply: square },
-    Rule { name: "divide-by-power-of-two", apply: divide_by_power_of_two },
-    Rule { name: "add-negated", apply: add_negated },
-    Rule { name: "negate-difference", apply: negate_difference },
-    Rule { name: "multiply-by-minus-one", apply: multiply_by_minus_one },
-    Rule { name: "clamp-twice", apply: clamp_twice },
-    Rule { name: "recip-power", apply: recip_power },
+    Rule::exact("square", square),
+    Rule::exact("divide-by-power-of-two", divide_by_power_of_two),
+    Rule::exact("add-negated", add_negated),
+    Rule::exact("multiply-by-minus-one", multiply_by_minus_one),
+    Rule::exact("clamp-twice", clamp_twice),
+    Rule::exact("recip-power", recip_power),
 ];
 
 /// `x ^ 2` is `x * x`.
@@ -66,18 +65,6 @@ fn add_negated(net: &mut Net, site: &Site) -> Vec<Id> {
             Some(inner) => one(net.binary(BinaryOp::Add, x, inner)),
             None => vec![],
         },
-        _ => vec![],
-    }
-}
-
-/// `0 - x` is `-x`, and `-(x - y)` is `y - x`.
-fn negate_difference(net: &mut Net, site: &Site) -> Vec<Id> {
-    match (site.op, site.args) {
-        (Op::Binary(BinaryOp::Sub), &[x, y]) if net.is_splat(x, 0.0) => one(net.unary(UnaryOp::Neg, y)),
-        (Op::Unary(UnaryOp::Neg), &[x]) => {
-            let inner = net.pick(x, |op, args| matches!(op, Op::Binary(BinaryOp::Sub)).then(|| (args[0], args[1])));
-            inner.into_iter().filter_map(|(a, b)| net.binary(BinaryOp::Sub, b, a)).collect()
-        }
         _ => vec![],
     }
 }

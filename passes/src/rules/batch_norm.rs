@@ -2,9 +2,16 @@
 //!
 //! These change values by rounding; their rows stand in [`super::approx`]. They run when transposes have settled, so
 //! that a product and its scale stand next to each other and uses are those of the graph.
+//!
+//! They apply to products that sum several terms, with finite weights and offsets up to `2^64` and scales up to `2^32`:
+//! then nothing that is merged overflows. There is no lower bound, for trained models have channels that died out: a
+//! weight that becomes subnormal by its scale loses digits, which is an error below `2^-149` of the input.
 
+use super::approx::{addends_merge, merge, merges};
 use super::net::Net;
+use super::range::magnitudes;
 use super::saturate::Site;
+use super::{discrete, one};
 use egg::Id;
 use nnc_ir::Dim;
 use nnc_ir::op::{BinaryOp, Op, UnaryOp};
@@ -28,31 +35,44 @@ fn spread(net: &Net, id: Id) -> Option<(Id, Vec<usize>)> {
     net.broadcasts(id).into_iter().filter(full).min_by_key(|(_, axes)| axes.len())
 }
 
-/// Whether a class is a product with known weights that nothing else uses, possibly with an offset added.
-fn takes_scale(net: &Net, id: Id) -> bool {
-    let product = |id: Id| {
-        net.pick_one(id, |op, args| {
-            let weights = matches!(op, Op::Conv { .. } | Op::Contract { .. });
-            (weights && net.is_known(args[1])).then_some(())
-        })
-        .is_some()
+/// Whether a class is a product with known weights that sums several terms.
+fn is_sum(net: &Net, id: Id) -> bool {
+    let types = |args: &[Id]| args.iter().map(|&arg| net.ty(arg)).collect::<Vec<_>>();
+    let product = |op: &Op, args: &[Id]| {
+        let weights = matches!(op, Op::Conv { .. } | Op::Contract { .. }) && net.is_known(args[1]);
+        let types = types(args);
+        let types: Vec<_> = types.iter().map(|ty| &**ty).collect();
+        (weights && discrete::sums(op, &types, &net.egraph.analysis.dims)).then_some(())
     };
-    product(id)
+    net.pick_one(id, product).is_some()
 }
 
-/// `x - c` is `x + -c`, so that offsets meet.
+const MOST_WEIGHT: f64 = (1u128 << 64) as f64;
+const MOST_SCALE: f64 = (1u64 << 32) as f64;
+
+/// Whether a known class may be a scale.
+fn scales(net: &mut Net, scale: Id) -> bool {
+    magnitudes(net, scale).is_some_and(|m| m.most <= MOST_SCALE)
+}
+
+/// Whether a known class may be scaled.
+fn scalable(net: &mut Net, weights: Id) -> bool {
+    magnitudes(net, weights).is_some_and(|m| m.most <= MOST_WEIGHT)
+}
+
+/// `x - c` is `x + -c`, so that offsets meet; exact, but of no use by itself.
 pub(super) fn subtract_constant(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Binary(BinaryOp::Sub), &[x, y]) = (site.op, site.args) else { return vec![] };
     if !net.dtype(x).is_float() || !net.is_known(y) || net.is_known(x) {
         return vec![];
     }
     let negated = net.unary(UnaryOp::Neg, y);
-    super::one(negated.and_then(|negated| net.binary(BinaryOp::Add, x, negated)))
+    one(negated.and_then(|negated| net.binary(BinaryOp::Add, x, negated)))
 }
 
 /// `(x + b) * s` is `x * s + b * s` where a product can take the scale.
 pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
-    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !net.dtype(site.class).is_float() {
+    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !merges(net.dtype(site.class)) {
         return vec![];
     }
     let Some((x, scale)) = split_known(net, site.args) else { return vec![] };
@@ -68,7 +88,7 @@ pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
         // A difference keeps its order: the offset is subtracted.
         let operands = if f == BinaryOp::Add { split_known(net, &args) } else { Some((args[0], args[1])) };
         let Some((product, offset)) = operands.filter(|&(p, o)| net.is_known(o) && !net.is_known(p)) else { continue };
-        if !takes_scale(net, product) || !net.used_once(product) {
+        if !is_sum(net, product) || !net.used_once(product) || !scales(net, scale) || !scalable(net, offset) {
             continue;
         }
         let scaled = net.binary(BinaryOp::Mul, product, scale);
@@ -78,15 +98,20 @@ pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     found
 }
 
+/// `(product + a) + b` is `product + (a + b)`.
+pub(super) fn merge_offsets(net: &mut Net, site: &Site) -> Vec<Id> {
+    merge(net, site, BinaryOp::Add, is_sum, addends_merge)
+}
+
 /// `conv(x, w) * s` is `conv(x, w * s)` for a scale per output channel.
 pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
-    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !net.dtype(site.class).is_float() {
+    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !merges(net.dtype(site.class)) {
         return vec![];
     }
     let Some((product, scale)) = split_known(net, site.args) else { return vec![] };
     let Some((vector, axes)) = spread(net, scale) else { return vec![] };
     let channel = net.facts(site.class).ty.rank() - 1;
-    if axes.iter().any(|&axis| axis != channel) || !net.used_once(product) {
+    if axes.iter().any(|&axis| axis != channel) || !net.used_once(product) || !is_sum(net, product) {
         return vec![];
     }
     let convs = net.pick(product, |op, args| match op {
@@ -95,7 +120,8 @@ pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     });
     let mut found = vec![];
     for (op, x, w) in convs {
-        if net.is_known(w) && !net.is_known(x) && net.dtype(w) == net.dtype(scale) {
+        let fits = net.is_known(w) && !net.is_known(x) && net.dtype(w) == net.dtype(scale);
+        if fits && scales(net, vector) && scalable(net, w) {
             let filter = net.facts(w).ty.rank() - 1;
             let scaled = scale_axes(net, w, vector, axes.iter().map(|_| filter).collect());
             found.extend(scaled.and_then(|w| net.add(op, &[x, w])));
@@ -106,12 +132,12 @@ pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
 
 /// `contract(x, w) * s` is `contract(x, w * s)` for a scale along the columns.
 pub(super) fn contract_scale(net: &mut Net, site: &Site) -> Vec<Id> {
-    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !net.dtype(site.class).is_float() {
+    if !matches!(site.op, Op::Binary(BinaryOp::Mul)) || !merges(net.dtype(site.class)) {
         return vec![];
     }
     let Some((product, scale)) = split_known(net, site.args) else { return vec![] };
     let Some((vector, axes)) = spread(net, scale) else { return vec![] };
-    if !net.used_once(product) {
+    if !net.used_once(product) || !is_sum(net, product) {
         return vec![];
     }
     let contracts = net.pick(product, |op, args| match op {
@@ -123,6 +149,9 @@ pub(super) fn contract_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     let mut found = vec![];
     for (op, x, w, paired) in contracts {
         if !net.is_known(w) || net.is_known(x) || net.dtype(w) != net.dtype(scale) {
+            continue;
+        }
+        if !scales(net, vector) || !scalable(net, w) {
             continue;
         }
         let columns: Vec<usize> = (0..net.facts(w).ty.rank()).filter(|a| !paired.contains(a)).collect();

@@ -12,17 +12,17 @@ use nnc_ir::{Dim, Tensor};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "broadcast-squeeze", apply: squeeze },
-    Rule { name: "broadcast-reshape", apply: broadcast_reshape },
-    Rule { name: "broadcast-broadcast", apply: broadcast_broadcast },
-    Rule { name: "broadcast-units", apply: only_adds_units },
-    Rule { name: "elementwise-broadcast", apply: elementwise },
-    Rule { name: "transpose-broadcast", apply: transpose },
-    Rule { name: "reshape-broadcast", apply: reshape },
-    Rule { name: "slice-broadcast", apply: slice },
-    Rule { name: "reduce-broadcast", apply: reduce },
-    Rule { name: "concat-splat", apply: concat_splat },
-    Rule { name: "shrink-splat", apply: shrink_splat },
+    Rule::exact("broadcast-squeeze", squeeze),
+    Rule::exact("broadcast-reshape", broadcast_reshape),
+    Rule::exact("broadcast-broadcast", broadcast_broadcast),
+    Rule::exact("broadcast-units", only_adds_units),
+    Rule::exact("elementwise-broadcast", elementwise),
+    Rule::exact("transpose-broadcast", transpose),
+    Rule::exact("reshape-broadcast", reshape),
+    Rule::exact("slice-broadcast", slice),
+    Rule::exact("reduce-broadcast", reduce),
+    Rule::exact("concat-splat", concat_splat),
+    Rule::exact("shrink-splat", shrink_splat),
 ];
 
 /// Unit axes of the operand go.

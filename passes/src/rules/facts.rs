@@ -6,6 +6,7 @@
 //! may look through it.
 
 use super::language::{Head, HeadId, Heads, Term};
+use super::range::Magnitudes;
 use crate::fold_constants::{Known, known};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use nnc_ir::infer::infer;
@@ -25,6 +26,8 @@ pub struct Facts {
     pub known: Known,
     /// The value every element has, exactly.
     pub splat: Option<f64>,
+    /// Whether a discrete operation sees it.
+    pub discrete: bool,
     /// How often the graph uses it; 0 for what rewriting made.
     pub uses: u32,
     /// Index of the node it came from, for messages.
@@ -44,8 +47,14 @@ pub struct Tables {
     pub leaves: FxHashMap<HeadId, Arc<TensorType>>,
     /// The single value of constants that have one.
     splats: FxHashMap<ConstId, Option<f64>>,
+    /// The magnitudes of the elements of constants.
+    pub magnitudes: FxHashMap<ConstId, Option<Magnitudes>>,
     /// Given to classes made from now on.
     pub origin: Option<u32>,
+    /// Whether classes made from now on are discrete.
+    pub discrete: bool,
+    /// Classes that a rule rounded differently.
+    pub rounded: Vec<Id>,
     /// Classes made or changed since this was last emptied.
     pub changed: Vec<Id>,
     /// Two types met in one class: some rule is wrong and the rewriting is to be thrown away.
@@ -78,7 +87,8 @@ impl Analysis<Term> for Tables {
     fn make(egraph: &mut EGraph<Term, Tables>, term: &Term, _: Id) -> Facts {
         let head = egraph.analysis.heads.get(term.head).clone();
         let origin = egraph.analysis.origin;
-        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, uses: 0, origin };
+        let discrete = egraph.analysis.discrete;
+        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, discrete, uses: 0, origin };
         let Head::Op(op) = &*head else {
             let ty = egraph.analysis.leaves.get(&term.head).cloned();
             return unknown(ty.unwrap_or_else(|| Arc::new(TensorType::new(DType::Bool, vec![]))));
@@ -113,6 +123,7 @@ impl Analysis<Term> for Tables {
         a.constant = a.constant.or(b.constant);
         a.known = a.known.max(b.known);
         a.splat = a.splat.or(b.splat);
+        a.discrete |= b.discrete;
         a.uses = a.uses.max(b.uses);
         a.origin = a.origin.or(b.origin);
         let now = (a.constant, a.known, a.splat);

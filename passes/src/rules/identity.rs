@@ -1,6 +1,4 @@
 //! Operations that change nothing, or undo each other.
-//!
-//! A zero may change its sign (`-0 + 0` is `0`), as in every rewrite of this compiler that is called exact.
 
 use super::net::{Net, compose, is_identity};
 use super::saturate::Site;
@@ -11,26 +9,26 @@ use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "neutral-operand", apply: neutral_operand },
-    Rule { name: "absorbing-operand", apply: absorbing_operand },
-    Rule { name: "equal-operands", apply: equal_operands },
-    Rule { name: "double-unary", apply: double_unary },
-    Rule { name: "convert-same", apply: convert_same },
-    Rule { name: "convert-back", apply: convert_back },
-    Rule { name: "bitcast-twice", apply: bitcast_twice },
-    Rule { name: "select-known", apply: select_known },
-    Rule { name: "select-not", apply: select_not },
-    Rule { name: "reshape-same", apply: reshape_same },
-    Rule { name: "reshape-reshape", apply: reshape_reshape },
-    Rule { name: "transpose-transpose", apply: transpose_transpose },
-    Rule { name: "transpose-units", apply: transpose_units },
-    Rule { name: "broadcast-same", apply: broadcast_same },
-    Rule { name: "slice-all", apply: slice_all },
-    Rule { name: "slice-slice", apply: slice_slice },
-    Rule { name: "slice-concat", apply: slice_concat },
-    Rule { name: "concat-one", apply: concat_one },
-    Rule { name: "concat-concat", apply: concat_concat },
-    Rule { name: "evaluate", apply: evaluate },
+    Rule::exact("neutral-operand", neutral_operand),
+    Rule::exact("absorbing-operand", absorbing_operand),
+    Rule::exact("equal-operands", equal_operands),
+    Rule::exact("double-unary", double_unary),
+    Rule::exact("convert-same", convert_same),
+    Rule::exact("convert-back", convert_back),
+    Rule::exact("bitcast-twice", bitcast_twice),
+    Rule::exact("select-known", select_known),
+    Rule::exact("select-not", select_not),
+    Rule::exact("reshape-same", reshape_same),
+    Rule::exact("reshape-reshape", reshape_reshape),
+    Rule::exact("transpose-transpose", transpose_transpose),
+    Rule::exact("transpose-units", transpose_units),
+    Rule::exact("broadcast-same", broadcast_same),
+    Rule::exact("slice-all", slice_all),
+    Rule::exact("slice-slice", slice_slice),
+    Rule::exact("slice-concat", slice_concat),
+    Rule::exact("concat-one", concat_one),
+    Rule::exact("concat-concat", concat_concat),
+    Rule::exact("evaluate", evaluate),
 ];
 
 fn neutral_operand(net: &mut Net, site: &Site) -> Vec<Id> {
@@ -40,7 +38,8 @@ fn neutral_operand(net: &mut Net, site: &Site) -> Vec<Id> {
     let ones = net.dtype(x).is_int();
     // The neutral element on the right, and whether it may stand on the left.
     let (neutral, commutes) = match f {
-        Add => (0.0, true),
+        // Adding 0 to a float makes `0` of `-0`, subtracting it does not: see `approx`.
+        Add if !net.dtype(x).is_float() => (0.0, true),
         Sub | Shl | Shr => (0.0, false),
         Mul => (1.0, true),
         Div | Pow => (1.0, false),
@@ -86,7 +85,7 @@ fn double_unary(net: &mut Net, site: &Site) -> Vec<Id> {
         (Neg, Op::Unary(Neg)) | (Not, Op::Unary(Not)) | (BitNot, Op::Unary(BitNot)) => Some(args[0]),
         // Whole numbers stay as they are, and so do magnitudes and signs.
         (Floor | Ceil | Round | Trunc, Op::Unary(Floor | Ceil | Round | Trunc)) => Some(x),
-        (Abs, Op::Unary(Abs | Sqrt | Exp | Sigmoid)) | (Sign, Op::Unary(Sign)) => Some(x),
+        (Abs, Op::Unary(Abs | Exp | Sigmoid)) | (Sign, Op::Unary(Sign)) => Some(x),
         _ => None,
     })
 }
@@ -123,7 +122,9 @@ fn convert_back(net: &mut Net, site: &Site) -> Vec<Id> {
     let mut found = vec![];
     for first in inner {
         let from = net.dtype(first);
-        if embeds(from, middle) {
+        // Between integers a conversion wraps, from a float it saturates.
+        let wraps = from.is_int() && to.is_int() && from != *to && !embeds(from, *to);
+        if embeds(from, middle) && !(wraps && middle.is_float()) {
             // The middle type lost nothing, so the first may be converted straight away.
             found.extend(if from == *to { Some(first) } else { net.add(Op::Convert(*to), &[first]) });
         }

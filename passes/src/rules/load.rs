@@ -1,5 +1,6 @@
 //! From a graph to an e-graph.
 
+use super::discrete;
 use super::facts::Tables;
 use super::language::{Head, Term, is_term};
 use super::net::Net;
@@ -15,8 +16,9 @@ pub struct Loaded {
     pub classes: Vec<Option<Id>>,
 }
 
-/// Loads every node. Operations that are no terms keep their place in the graph; their results become leaves.
-pub fn load(graph: &Graph) -> Loaded {
+/// Loads every node of a graph, which may stand `inside` another. Operations that are no terms keep their place in the
+/// graph; their results become leaves.
+pub fn load(graph: &Graph, inside: bool) -> Loaded {
     let tables = Tables::new(graph.consts.clone(), graph.dims.clone());
     let mut net = Net { egraph: EGraph::new(tables) };
     let mut classes = vec![None; graph.values.len()];
@@ -36,6 +38,12 @@ pub fn load(graph: &Graph) -> Loaded {
         }
     }
     net.egraph.rebuild();
+    for (class, discrete) in classes.iter().zip(discrete::values(graph, inside)) {
+        if let Some(id) = class.filter(|_| discrete) {
+            let id = net.egraph.find(id);
+            net.egraph[id].data.discrete = true;
+        }
+    }
     let outputs = graph.outputs.iter().map(|(_, output)| output);
     for value in graph.nodes.iter().flat_map(|node| &node.inputs).chain(outputs) {
         if let Some(id) = classes[value.index()] {

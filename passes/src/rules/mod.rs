@@ -2,8 +2,7 @@
 //!
 //! A rule is one named row of a table: a function that looks at a term and the classes below it and answers with
 //! classes equal to the term. Tables by topic: [`identity`], [`algebra`], [`broadcast`], [`reshape`], [`transpose`],
-//! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value by rounding, which `--numerics strict`
-//! leaves out.
+//! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value, which `--numerics strict` leaves out.
 //!
 //! Invariants:
 //! - a guard answers no when it does not know;
@@ -19,6 +18,7 @@ pub mod approx;
 pub mod batch_norm;
 pub mod broadcast;
 pub mod cost;
+pub mod discrete;
 pub mod emit;
 pub mod extract;
 pub mod facts;
@@ -28,6 +28,7 @@ pub mod language;
 pub mod load;
 pub mod net;
 pub mod pad;
+pub mod range;
 pub mod reduce;
 pub mod reshape;
 pub mod saturate;
@@ -48,10 +49,40 @@ pub struct Rule {
     /// Its name in reports and tests.
     pub name: &'static str,
     /// Classes equal to the term at hand; none when the rule does not apply.
-    pub apply: fn(&mut Net, &Site) -> Vec<Id>,
+    pub apply: Apply,
+    /// What it does to values.
+    pub changes: Changes,
 }
 
-/// The rules that keep every value as it is (a zero may change its sign).
+/// The function of a rule.
+pub type Apply = fn(&mut Net, &Site) -> Vec<Id>;
+
+/// What a rule does to values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Nothing, but perhaps to the sign of a zero.
+    Nothing,
+    /// Rounds them differently: not where a discrete operation sees them.
+    Rounding,
+    /// Rounds a sum of several terms differently: everywhere.
+    Sum,
+}
+
+impl Rule {
+    const fn exact(name: &'static str, apply: Apply) -> Rule {
+        Rule { name, apply, changes: Changes::Nothing }
+    }
+
+    const fn rounding(name: &'static str, apply: Apply) -> Rule {
+        Rule { name, apply, changes: Changes::Rounding }
+    }
+
+    const fn within_sum(name: &'static str, apply: Apply) -> Rule {
+        Rule { name, apply, changes: Changes::Sum }
+    }
+}
+
+/// The rules that keep every value as it is.
 pub const EXACT: &[&[Rule]] =
     &[identity::RULES, algebra::RULES, broadcast::RULES, reshape::RULES, transpose::RULES, reduce::RULES, pad::RULES];
 
@@ -60,13 +91,23 @@ fn one(found: Option<Id>) -> Vec<Id> {
     found.into_iter().collect()
 }
 
-/// Rewrites a graph with the rules of `tables`. What cannot be represented stays as it is.
-pub fn rewrite(graph: Graph, tables: &[&[Rule]], target: &Target, fuel: &mut Option<usize>) -> (Graph, Report) {
+/// Rewrites a graph, which may stand `inside` another, with the rules of `tables`. What cannot be represented stays as it
+/// is.
+pub fn rewrite(
+    graph: Graph,
+    inside: bool,
+    tables: &[&[Rule]],
+    target: &Target,
+    fuel: &mut Option<usize>,
+) -> (Graph, Report) {
     let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
-    let mut loaded = load::load(&graph);
+    let mut loaded = load::load(&graph, inside);
     let report = saturate::saturate(&mut loaded.net, &rules, Limits::default(), fuel);
     if report.stop == Stop::Conflict {
         debug_assert!(false, "a rule equated different types: {report:?}");
+        return (graph, report);
+    }
+    if discrete::rounded_in_vain(&loaded.net) {
         return (graph, report);
     }
     let fixed = (0..graph.nodes.len()).filter(|&i| emit::is_fixed(&loaded, &graph, i));

@@ -9,10 +9,10 @@ use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "pad-nothing", apply: pad_nothing },
-    Rule { name: "pad-pad", apply: pad_pad },
-    Rule { name: "conv-pad", apply: conv_pad },
-    Rule { name: "pool-pad", apply: pool_pad },
+    Rule::exact("pad-nothing", pad_nothing),
+    Rule::exact("pad-pad", pad_pad),
+    Rule::exact("conv-pad", conv_pad),
+    Rule::exact("pool-pad", pool_pad),
 ];
 
 fn pad_nothing(_: &mut Net, site: &Site) -> Vec<Id> {

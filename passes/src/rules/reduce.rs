@@ -7,7 +7,7 @@ use egg::Id;
 use nnc_ir::op::{Op, ReduceOp};
 
 /// The rules.
-pub const RULES: &[Rule] = &[Rule { name: "reduce-reduce", apply: reduce_reduce }];
+pub const RULES: &[Rule] = &[Rule::exact("reduce-reduce", reduce_reduce)];
 
 /// Maxima and minima over some axes and then others are taken at once. Sums are not: the order of rounding differs.
 fn reduce_reduce(net: &mut Net, site: &Site) -> Vec<Id> {

@@ -11,12 +11,12 @@ use nnc_ir::op::{Op, ReduceOp};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "elementwise-reshape", apply: elementwise },
-    Rule { name: "reduce-reshape", apply: reduce },
-    Rule { name: "contract-reshape", apply: contract },
-    Rule { name: "contract-split", apply: contract_split },
-    Rule { name: "slice-reshape", apply: slice },
-    Rule { name: "concat-reshape", apply: concat },
+    Rule::exact("elementwise-reshape", elementwise),
+    Rule::exact("reduce-reshape", reduce),
+    Rule::exact("contract-reshape", contract),
+    Rule::exact("contract-split", contract_split),
+    Rule::exact("slice-reshape", slice),
+    Rule::exact("concat-reshape", concat),
 ];
 
 /// `f(reshape(x), y)` is `reshape(f(x, reshape(y)))`. The other operands must be reshapes from the same shape, or

@@ -9,9 +9,10 @@
 //! this uses. Its `Runner` searches all rules before it applies any; rules here are functions that match and build, so
 //! the loop is our own, and each rewrite can be counted (`fuel`) when a wrong one is looked for by bisection.
 
-use super::Rule;
+use super::discrete::{Role, role};
 use super::language::Head;
 use super::net::Net;
+use super::{Changes, Rule};
 use egg::Id;
 use nnc_ir::op::Op;
 use std::collections::{BTreeMap, BTreeSet};
@@ -116,17 +117,34 @@ fn visit(net: &mut Net, id: Id, rules: &[&Rule], fuel: &mut Option<usize>, repor
         net.egraph[class].iter().map(|t| (heads.get(t.head).clone(), t.args.clone())).collect();
     for (head, args) in &terms {
         let Head::Op(op) = &**head else { continue };
+        let jumps = {
+            let types: Vec<_> = args.iter().map(|&arg| net.ty(arg)).collect();
+            let types: Vec<_> = types.iter().map(|ty| &**ty).collect();
+            role(op, &types, &net.egraph.analysis.dims) == Role::Jumps
+        };
         for rule in rules {
             if *fuel == Some(0) {
                 return Some(Stop::Fuel);
             }
+            let rounds = rule.changes == Changes::Rounding;
+            if rounds && net.facts(class).discrete {
+                continue;
+            }
             net.egraph.analysis.origin = net.facts(class).origin;
+            // What is made here is made for this class, or for operands of this operation.
+            net.egraph.analysis.discrete = jumps || net.facts(class).discrete;
             let site = Site { class: net.egraph.find(class), op, args };
             for found in (rule.apply)(net, &site) {
                 if net.facts(found).ty != net.facts(class).ty {
                     return Some(Stop::Conflict);
                 }
+                if rounds && net.facts(found).discrete {
+                    continue;
+                }
                 if net.egraph.union(class, found) {
+                    if rounds {
+                        net.egraph.analysis.rounded.push(class);
+                    }
                     *report.applied.entry(rule.name).or_default() += 1;
                     if let Some(left) = fuel {
                         *left = left.saturating_sub(1);

@@ -2,10 +2,13 @@
 //!
 //! [`check`] is an independent judge: it rewrites a graph, then evaluates every term of every class with the reference
 //! interpreter on pseudo-random inputs and demands that all terms of one class agree. A wrong rule equates terms that
-//! differ, so it is caught whether or not extraction would choose them. `each_rule_fires` demands an example for every
-//! rule of every table.
+//! differ, so it is caught whether or not extraction would choose them. `each_rule_has_an_example` demands an example for
+//! every rule of every table; `extremes` has nastier inputs, `discrete` discrete operations behind each value-changing
+//! rule.
 
+mod discrete;
 mod examples;
+mod extremes;
 mod random;
 mod results;
 
@@ -20,7 +23,7 @@ use rustc_hash::FxHashMap;
 
 /// All rules, exact or not.
 pub fn all_rules() -> Vec<&'static Rule> {
-    EXACT.iter().copied().chain([approx::RULES, approx::AFFINE]).flatten().collect()
+    EXACT.iter().copied().chain([approx::SIGNS, approx::RULES, approx::AFFINE]).flatten().collect()
 }
 
 /// Reads and verifies a graph.
@@ -56,20 +59,35 @@ pub fn inputs(graph: &Graph, seed: u64) -> Vec<Tensor> {
 
 /// Applies rules to a graph and judges the result; the number of rewrites done by each rule.
 pub fn check(graph: &Graph, rules: &[&Rule], seed: u64) -> Result<FxHashMap<&'static str, usize>, String> {
-    let mut loaded = load(graph);
+    check_with(graph, rules, &inputs(graph, seed), agree)
+}
+
+/// [`check`] with inputs and a notion of equality.
+fn check_with(
+    graph: &Graph,
+    rules: &[&Rule],
+    inputs: &[Tensor],
+    agree: fn(&Tensor, &Tensor) -> Result<(), String>,
+) -> Result<FxHashMap<&'static str, usize>, String> {
+    let mut loaded = load(graph, false);
     let report = saturate(&mut loaded.net, rules, Limits::default(), &mut None);
     if report.stop == Stop::Conflict {
         return Err(format!("types differ: {report:?}"));
     }
-    judge(graph, &loaded, seed)?;
+    judge(graph, &loaded, inputs, agree)?;
     Ok(report.applied.into_iter().collect())
 }
 
 /// Evaluates all terms of all classes.
-fn judge(graph: &Graph, loaded: &Loaded, seed: u64) -> Result<(), String> {
+fn judge(
+    graph: &Graph,
+    loaded: &Loaded,
+    inputs: &[Tensor],
+    agree: fn(&Tensor, &Tensor) -> Result<(), String>,
+) -> Result<(), String> {
     let net = &loaded.net;
     let (consts, heads) = (&net.egraph.analysis.consts, &net.egraph.analysis.heads);
-    let trace = nnc_ops::interpret::trace(graph, &inputs(graph, seed)).map_err(|e| e.to_string())?;
+    let trace = nnc_ops::interpret::trace(graph, inputs).map_err(|e| e.to_string())?;
     let mut values: FxHashMap<Id, Tensor> = FxHashMap::default();
     // Terms may come in any order, and only those whose operands are known have a value: until nothing is new.
     let mut pending: Vec<(Id, &super::language::Term)> =

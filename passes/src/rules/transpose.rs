@@ -14,17 +14,17 @@ use nnc_ir::op::Op;
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule { name: "elementwise-transpose", apply: elementwise },
-    Rule { name: "concat-transpose", apply: concat },
-    Rule { name: "reduce-transpose", apply: reduce },
-    Rule { name: "along-axis-transpose", apply: along_axis },
-    Rule { name: "broadcast-transpose", apply: broadcast },
-    Rule { name: "contract-transpose", apply: contract },
-    Rule { name: "transpose-contract", apply: transpose_of_contract },
-    Rule { name: "reshape-transpose", apply: shape::reshape },
-    Rule { name: "slice-transpose", apply: shape::slice },
-    Rule { name: "pad-transpose", apply: shape::pad },
-    Rule { name: "gather-transpose", apply: shape::gather },
+    Rule::exact("elementwise-transpose", elementwise),
+    Rule::exact("concat-transpose", concat),
+    Rule::exact("reduce-transpose", reduce),
+    Rule::exact("along-axis-transpose", along_axis),
+    Rule::exact("broadcast-transpose", broadcast),
+    Rule::exact("contract-transpose", contract),
+    Rule::exact("transpose-contract", transpose_of_contract),
+    Rule::exact("reshape-transpose", shape::reshape),
+    Rule::exact("slice-transpose", shape::slice),
+    Rule::exact("pad-transpose", shape::pad),
+    Rule::exact("gather-transpose", shape::gather),
 ];
 
 /// The distinct permutations that operands are transposed by.

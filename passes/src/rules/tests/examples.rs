@@ -3,7 +3,7 @@
 use super::{all_rules, check, parse};
 
 /// Rule, signature (`%0`, `%1`, ... in order), body. The last value defined is the result.
-const EXAMPLES: &[(&str, &str, &str)] = &[
+pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
     ("neutral-operand", "f32[2, 3]", "%9 = constant f32[2, 3] splat=1\n%10 = mul %0, %9 : f32[2, 3]"),
     ("neutral-operand", "f32[2]", "%9 = constant f32[2] splat=0\n%10 = sub %0, %9 : f32[2]"),
     ("neutral-operand", "i32[2]", "%9 = constant i32[2] splat=0\n%10 = or %9, %0 : i32[2]"),
@@ -14,6 +14,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ("convert-same", "f32[3]", "%10 = convert %0 to=f32 : f32[3]"),
     ("convert-back", "i8[3]", "%9 = convert %0 to=f32 : f32[3]\n%10 = convert %9 to=i8 : i8[3]"),
     ("bitcast-twice", "i32[3]", "%9 = bitcast %0 to=f32 : f32[3]\n%10 = bitcast %9 to=i32 : i32[3]"),
+    ("convert-back", "i8[3]", "%9 = convert %0 to=f32 : f32[3]\n%10 = convert %9 to=i32 : i32[3]"),
     ("select-known", "f32[3], f32[3]", "%9 = constant bool[3] splat=true\n%10 = select %9, %0, %1 : f32[3]"),
     ("select-known", "f32[3], bool[3]", "%10 = select %1, %0, %0 : f32[3]"),
     ("select-not", "f32[3], bool[3], f32[3]", "%9 = not %1 : bool[3]\n%10 = select %9, %0, %2 : f32[3]"),
@@ -239,13 +240,20 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[1, 4, 2]",
         "%8 = constant f32[] splat=-inf\n%9 = pad %0, %8 low=[0, 1, 0] high=[0, 1, 0] mode=constant : f32[1, 6, 2]\n%10 = pool %9 op=max window={ size=[3] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } : f32[1, 4, 2]",
     ),
+    ("add-zero", "f32[2]", "%9 = constant f32[2] splat=0\n%10 = add %9, %0 : f32[2]"),
+    ("subtract-from-zero", "f32[2]", "%9 = constant f32[2] splat=0\n%10 = sub %9, %0 : f32[2]"),
     ("divide-by-constant", "f32[3]", "%9 = constant f32[3] [3, 5, 7]\n%10 = div %0, %9 : f32[3]"),
     (
         "divide-by-broadcast",
         "f32[2, 3], f32[2]",
-        "%8 = exp %1 : f32[2]\n%9 = broadcast %8 shape=[2, 3] axes=[0] : f32[2, 3]\n%10 = div %0, %9 : f32[2, 3]",
+        "%6 = constant f32[2] splat=0.01\n%7 = exp %1 : f32[2]\n%8 = add %7, %6 : f32[2]\n%9 = broadcast %8 shape=[2, 3] axes=[0] : f32[2, 3]\n%10 = div %0, %9 : f32[2, 3]",
     ),
     ("power-half", "f32[3]", "%8 = abs %0 : f32[3]\n%9 = constant f32[3] splat=0.5\n%10 = pow %8, %9 : f32[3]"),
+    (
+        "power-half",
+        "f32[3]",
+        "%6 = mul %0, %0 : f32[3]\n%7 = constant f32[3] splat=0.01\n%8 = add %6, %7 : f32[3]\n%9 = constant f32[3] splat=-0.5\n%10 = pow %8, %9 : f32[3]",
+    ),
     ("cube", "f32[3]", "%9 = constant f32[3] splat=3\n%10 = pow %0, %9 : f32[3]"),
     (
         "merge-factors",
@@ -262,6 +270,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "offset-then-scale",
         "f32[4, 3]",
         "%5 = constant f32[3, 2] random=3\n%6 = constant f32[4, 2] random=4\n%7 = constant f32[4, 2] random=5\n%8 = contract %0, %5 batch=[] contract=[(1, 0)] out=f32 : f32[4, 2]\n%9 = sub %8, %6 : f32[4, 2]\n%10 = mul %9, %7 : f32[4, 2]",
+    ),
+    (
+        "merge-offsets",
+        "f32[4, 3]",
+        "%5 = constant f32[3, 2] random=3\n%6 = constant f32[4, 2] random=4\n%7 = constant f32[4, 2] random=5\n%8 = contract %0, %5 batch=[] contract=[(1, 0)] out=f32 : f32[4, 2]\n%9 = add %8, %6 : f32[4, 2]\n%10 = add %9, %7 : f32[4, 2]",
     ),
     (
         "conv-scale",

@@ -107,14 +107,14 @@ fn step(graph: &mut Graph, random: &mut Random, x: ValueId, values: &[ValueId]) 
 #[test]
 fn random_programs() {
     let rules = all_rules();
-    let tables: Vec<_> = EXACT.iter().copied().chain([approx::RULES, approx::AFFINE]).collect();
+    let tables: Vec<_> = EXACT.iter().copied().chain([approx::SIGNS, approx::RULES, approx::AFFINE]).collect();
     let target = Target::parse("x86_64-avx2").unwrap();
     for seed in 0..60 {
         let graph = program(seed, 12);
         if let Err(error) = check(&graph, &rules, seed + 1) {
             panic!("seed {seed}: {error}\n{}", nnc_ir::print::graph(&graph));
         }
-        let (rewritten, _) = rewrite(graph.clone(), &tables, &target, &mut None);
+        let (rewritten, _) = rewrite(graph.clone(), false, &tables, &target, &mut None);
         nnc_ir::verify::verify(&rewritten).unwrap();
         let inputs = inputs(&graph, seed);
         let before = nnc_ops::interpret::run(&graph, &inputs).unwrap();
