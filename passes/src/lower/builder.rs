@@ -16,8 +16,19 @@ pub(crate) struct Scope {
     pub statements: Vec<Stmt>,
     /// Whether code here runs in vector lanes.
     pub vector: bool,
-    /// Values known here, by index.
-    pub memo: FxHashMap<(ValueId, Vec<Index>), Expr>,
+    /// Values known here.
+    pub memo: FxHashMap<Key, Expr>,
+}
+
+/// A value at an index, computed under guards.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// The value.
+    pub value: ValueId,
+    /// Its element.
+    pub index: Vec<Index>,
+    /// The guards, see `empty`.
+    pub guards: Vec<Index>,
 }
 
 /// A kernel under construction.
@@ -34,6 +45,11 @@ pub(crate) struct KernelBuilder<'a, 'g> {
     pub root: Option<ValueId>,
     /// Rows of a reduction's operand kept in scratch memory, see `emit`.
     pub rows: FxHashMap<ValueId, super::emit::RowCache>,
+    /// Sizes that are not 0 when what is being emitted is used, see `empty`.
+    pub guards: Vec<Index>,
+    /// Sizes that the kernel tests, and the conditions over them that it mentions.
+    pub(super) tested: Vec<Index>,
+    pub(super) conditions: Vec<Expr>,
     arguments: Vec<Argument>,
     buffers: FxHashMap<(BufferId, Dim, bool), BufferRef>,
     params: Vec<Dim>,
@@ -54,6 +70,9 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
             bound: FxHashMap::default(),
             root: None,
             rows: FxHashMap::default(),
+            guards: vec![],
+            tested: vec![],
+            conditions: vec![],
             arguments: vec![],
             buffers: FxHashMap::default(),
             params: vec![],
@@ -272,12 +291,12 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     }
 
     /// Remembers a value at an index for as long as scope `level` lasts.
-    pub fn remember(&mut self, level: usize, key: (ValueId, Vec<Index>), expr: Expr) {
+    pub fn remember(&mut self, level: usize, key: Key, expr: Expr) {
         self.scopes[level].memo.insert(key, expr);
     }
 
     /// A value remembered in any open scope.
-    pub fn recall(&self, key: &(ValueId, Vec<Index>)) -> Option<Expr> {
+    pub fn recall(&self, key: &Key) -> Option<Expr> {
         self.scopes.iter().rev().find_map(|s| s.memo.get(key)).cloned()
     }
 
@@ -322,6 +341,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     }
 
     fn add_step(mut self, work: Dim) -> Result<(), LowerError> {
+        self.split_by_guards();
         super::loops::scratch_last(&mut self.kernel);
         let by_symbol: FxHashMap<Symbol, Dim> =
             self.kernel.params.iter().zip(&self.params).map(|(v, d)| (Symbol(v.0), d.clone())).collect();

@@ -8,7 +8,8 @@
 //! by the reduction and read back by the code after it.
 
 use super::LowerError;
-use super::builder::KernelBuilder;
+use super::builder::{Key, KernelBuilder};
+use super::empty::nothing_to_repeat;
 use super::view::operand_index;
 use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Node, ValueId};
@@ -44,7 +45,7 @@ impl KernelBuilder<'_, '_> {
         if let Some(bound) = self.bound.get(&value) {
             return Ok(bound.clone());
         }
-        let key = (value, index.to_vec());
+        let key = Key { value, index: index.to_vec(), guards: self.guards.clone() };
         if let Some(known) = self.recall(&key) {
             return Ok(known);
         }
@@ -60,7 +61,7 @@ impl KernelBuilder<'_, '_> {
     }
 
     /// Names an expression that is worth naming.
-    fn share(&mut self, key: (ValueId, Vec<Index>), expr: Expr, shared: bool) -> Expr {
+    fn share(&mut self, key: Key, expr: Expr, shared: bool) -> Expr {
         if matches!(expr, Expr::Const(_) | Expr::Var(_) | Expr::Index(_)) {
             return expr;
         }
@@ -81,7 +82,7 @@ impl KernelBuilder<'_, '_> {
         let dtype = self.cx.graph.ty(value).dtype;
         let buffer = self.buffer(storage.buffer, &storage.offset, false);
         let element = self.element(&storage.strides, index);
-        Ok(Expr::convert(compute_type(dtype), dtype, Expr::Load(buffer, element)))
+        Ok(Expr::convert(compute_type(dtype), dtype, self.load(buffer, element)))
     }
 
     /// The linear element of an index under strides of the graph.
@@ -259,6 +260,7 @@ impl KernelBuilder<'_, '_> {
         let padded = graph.shape(node.outputs[0]).to_vec();
         let mut operand = Vec::with_capacity(index.len());
         let mut inside: Option<Expr> = None;
+        let mut sizes = vec![];
         for (axis, i) in index.iter().enumerate() {
             if shape[axis] == padded[axis] {
                 operand.push(i.clone());
@@ -267,6 +269,10 @@ impl KernelBuilder<'_, '_> {
             let size = self.import(&shape[axis]);
             let (zero, last) = (Dim::from(0), &size - &Dim::from(1));
             let at = i - &self.import(&low[axis]);
+            match mode {
+                PadMode::Constant => sizes.push(size.clone()),
+                _ => self.cx.require(nothing_to_repeat(&shape[axis], &(&padded[axis] - &shape[axis])), Dim::ZERO),
+            }
             operand.push(match mode {
                 PadMode::Constant => {
                     for condition in [
@@ -287,10 +293,13 @@ impl KernelBuilder<'_, '_> {
                     let phase = &at - &(&at.floor_div(&period) * &period);
                     phase.min(&(&period - &phase)).min(&last)
                 }
-                PadMode::Wrap => &at - &(&at.floor_div(&size) * &size),
+                PadMode::Wrap => {
+                    let period = size.max(&Dim::from(1));
+                    &at - &(&at.floor_div(&period) * &period)
+                }
             });
         }
-        let element = self.emit(node.inputs[0], &operand)?;
+        let (element, _) = self.guarded(&sizes, |b| b.emit(node.inputs[0], &operand))?;
         match inside {
             None => Ok(element),
             Some(condition) => {
@@ -390,7 +399,9 @@ impl KernelBuilder<'_, '_> {
     fn keep_row(&mut self, value: ValueId, axis: usize, shape: &[Dim], full: &[Index], expr: Expr) -> Expr {
         let size = self.import(&shape[axis]).bounds(&self.table).1;
         let dtype = self.kernel.dtype(&expr);
-        if size > ROW_ELEMENTS || self.rows.contains_key(&value) || dtype != DType::F32 {
+        // A row written under a guard is no row outside of it.
+        let guarded = !self.guards.is_empty();
+        if size > ROW_ELEMENTS || self.rows.contains_key(&value) || dtype != DType::F32 || guarded {
             return expr;
         }
         let buffer = self.scratch(dtype, size as usize);

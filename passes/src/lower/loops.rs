@@ -1,94 +1,11 @@
 //! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
 
+use super::walk::{Mention, walk};
 use nnc_ir::{Dim, Symbol};
-use nnc_kernels::kernel::{Access, BufferDecl, BufferRef, Expr, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
+use nnc_kernels::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Lanes, Loop, Stmt, Var};
 
 /// Elements that one parallel iteration of a flat loop handles.
 const BLOCK: i64 = 8192;
-
-/// What a statement or expression mentions.
-enum Mention<'a> {
-    Index(&'a mut Index),
-    Buffer(&'a mut BufferRef),
-    /// A variable used as an expression of its own; those inside an index are not told.
-    Var(Var),
-}
-
-/// Calls `f` on everything the statements mention.
-fn walk(statements: &mut [Stmt], f: &mut dyn FnMut(Mention<'_>)) {
-    for statement in statements {
-        match statement {
-            Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => walk_expr(e, f),
-            Stmt::For(l, body) => {
-                f(Mention::Index(&mut l.extent));
-                walk(body, f);
-            }
-            Stmt::Reduce(l, body, accumulators) => {
-                f(Mention::Index(&mut l.extent));
-                walk(body, f);
-                for a in accumulators {
-                    walk_expr(&mut a.init, f);
-                    walk_expr(&mut a.value, f);
-                }
-            }
-            Stmt::Store(b, i, e) => {
-                f(Mention::Buffer(b));
-                f(Mention::Index(i));
-                walk_expr(e, f);
-            }
-            Stmt::If(c, a, b) => {
-                walk_expr(c, f);
-                walk(a, f);
-                walk(b, f);
-            }
-            Stmt::While(c, body) => {
-                walk_expr(c, f);
-                walk(body, f);
-            }
-            Stmt::Fail(_) => {}
-            Stmt::Gemm(g) => {
-                f(Mention::Buffer(&mut g.a));
-                f(Mention::Buffer(&mut g.b));
-                for i in [&mut g.m, &mut g.n, &mut g.k, &mut g.a_offset, &mut g.a_row_stride, &mut g.b_offset] {
-                    f(Mention::Index(i));
-                }
-                g.taps.iter_mut().for_each(|t| f(Mention::Index(&mut t.1)));
-                if let RightOperand::Rows { row_stride } = &mut g.b_layout {
-                    f(Mention::Index(row_stride));
-                }
-                walk(&mut g.epilogue, f);
-            }
-        }
-    }
-}
-
-fn walk_expr(expr: &mut Expr, f: &mut dyn FnMut(Mention<'_>)) {
-    match expr {
-        Expr::Const(_) => {}
-        Expr::Var(v) => f(Mention::Var(*v)),
-        Expr::Index(i) => f(Mention::Index(i)),
-        Expr::Load(b, i) => {
-            f(Mention::Buffer(b));
-            f(Mention::Index(i));
-        }
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => walk_expr(x, f),
-        Expr::Binary(_, x, y) => {
-            walk_expr(x, f);
-            walk_expr(y, f);
-        }
-        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-            walk_expr(x, f);
-            walk_expr(y, f);
-            walk_expr(z, f);
-        }
-        Expr::LoadIf { condition, buffer, index, otherwise } => {
-            f(Mention::Buffer(buffer));
-            f(Mention::Index(index));
-            walk_expr(condition, f);
-            walk_expr(otherwise, f);
-        }
-    }
-}
 
 /// Calls `f` on every index of the statements.
 fn for_each_index(statements: &mut [Stmt], f: &mut dyn FnMut(&mut Index)) {
@@ -124,7 +41,7 @@ fn substitute(statements: &mut [Stmt], var: Var, by: &Index) {
 /// Whether a variable is used as an expression of its own.
 fn mentions_as_value(statements: &mut [Stmt], var: Var) -> bool {
     let mut found = false;
-    walk(statements, &mut |mention| found |= matches!(mention, Mention::Var(v) if v == var));
+    walk(statements, &mut |mention| found |= matches!(mention, Mention::Var(v) if *v == var));
     found
 }
 

@@ -12,6 +12,7 @@ mod contract;
 mod conv;
 mod data_dependent;
 mod emit;
+mod empty;
 mod halo;
 mod indices;
 mod loops;
@@ -22,6 +23,7 @@ mod pool;
 mod recurrent;
 mod storage;
 mod view;
+mod walk;
 
 pub use storage::Storage;
 
@@ -180,6 +182,16 @@ impl Lowering<'_> {
             Op::Concat { axis } => self.lower_concat(node, *axis),
             Op::Recurrent(cell) => self.lower_recurrent(node, cell),
             _ => self.lower_data_dependent(node),
+        }
+    }
+
+    /// Fails the run unless two sizes are equal, where that is not known.
+    fn require(&mut self, left: Dim, right: Dim) {
+        let (left, right) = (left.simplify(&self.graph.dims), right.simplify(&self.graph.dims));
+        let check = Step::Check { left, right, origin: self.origin.clone() };
+        let known = matches!(&check, Step::Check { left, right, .. } if left == right);
+        if !known && self.program.steps.last() != Some(&check) {
+            self.program.steps.push(check);
         }
     }
 

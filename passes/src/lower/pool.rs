@@ -1,7 +1,7 @@
 //! Pooling, channels last: lanes over channels, the window in serial loops.
 //!
 //! Maxima and minima clamp the positions of a dense window to the input (reading an element twice changes nothing);
-//! otherwise positions outside are skipped.
+//! otherwise positions outside are skipped. An input that may be empty is read under a guard, see `empty`.
 
 use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
@@ -29,6 +29,7 @@ impl Lowering<'_> {
         let mut at: Vec<Index> = index.clone();
         let mut inside: Option<Expr> = None;
         let mut loops = 0;
+        let mut sizes = vec![];
         for a in 0..spatial {
             let size = b.import(&x_type.shape[a + 1]);
             let tap = if window.size[a] == 1 {
@@ -55,14 +56,23 @@ impl Lowering<'_> {
                     Some(rest) => Expr::binary(BinaryOp::And, rest, condition),
                 });
             }
+            if clamped != position {
+                sizes.push(size);
+            }
             at[a + 1] = clamped;
         }
-        let mut value = b.emit(x, &at)?;
+        let (mut value, not_empty) = b.guarded(&sizes, |b| b.emit(x, &at))?;
         let dtype = compute_type(x_type.dtype);
-        // With dilation the nearest element need not belong to the window.
-        let dense = window.dilations.iter().all(|&d| d == 1);
+        // With dilation the nearest element need not belong to the window; nor when all of the window is border.
+        let dense = (0..spatial).all(|a| {
+            let border = window.pad_low[a].max(window.pad_high[a]);
+            window.dilations[a] == 1 && border < window.size[a]
+        });
         let clamped_is_right = matches!(op, ReduceOp::Max | ReduceOp::Min) && dense;
         if let Some(condition) = inside.filter(|_| !clamped_is_right) {
+            value = Expr::select(condition, value, identity(*op, dtype));
+        }
+        if let Some(condition) = not_empty.filter(|_| clamped_is_right) {
             value = Expr::select(condition, value, identity(*op, dtype));
         }
         for _ in 0..loops {

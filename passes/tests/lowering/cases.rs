@@ -192,3 +192,90 @@ fn convolutions_of_a_single_pixel() {
         1e-5,
     );
 }
+
+#[test]
+fn borders_of_axes_that_may_be_empty() {
+    // Computed operands, half precision, a bias that both the inside and others read, a row reduction, a gather, and two
+    // borders in one kernel, along axes of their own.
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[n, 3], %1: f32[3], %20: f16[2, n], %30: i64[n], %31: f32[n, 9])
+           -> (a: %5, b: %6, c: %21, d: %33, e: %36, f: %41) {
+           %2 = constant f32[] [0.5]
+           %3 = broadcast %1 shape=[n, 3] axes=[1] : f32[n, 3]
+           %4 = add %0, %3 : f32[n, 3]
+           %5 = pad %4, %2 low=[1, 0] high=[2, 0] mode=constant : f32[n + 3, 3]
+           %7 = broadcast %1 shape=[n + 3, 3] axes=[1] : f32[n + 3, 3]
+           %6 = mul %5, %7 : f32[n + 3, 3]
+           %19 = constant f16[] [0.5]
+           %21 = pad %20, %19 low=[1, 4] high=[0, 1] mode=constant : f16[3, n + 5]
+           %32 = constant f32[4, 6] random=1
+           %34 = gather %32, %30 axis=0 batch=0 : f32[n, 6]
+           %33 = pad %34, %2 low=[2, 1] high=[0, 1] mode=constant : f32[n + 2, 8]
+           %35 = reduce %31 op=sum axes=[1] : f32[n]
+           %36 = pad %35, %2 low=[1] high=[n] mode=constant : f32[2*n + 1]
+           %37 = transpose %20 perm=[1, 0] : f16[n, 2]
+           %38 = convert %37 to=f32 : f32[n, 2]
+           %39 = pad %38, %2 low=[0, 0] high=[3, 1] mode=constant : f32[n + 3, 3]
+           %40 = pad %4, %2 low=[3, 0] high=[0, 0] mode=constant : f32[n + 3, 3]
+           %41 = add %39, %40 : f32[n + 3, 3]
+         }",
+        &[0, 1, 2, 37],
+        1e-5,
+    );
+    // Inside of a convolution's epilogue, and around nothing at all.
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[n, 4], %1: f32[0, 4], %8: f32[n, n]) -> (y: %6, z: %7, x: %9) {
+           %2 = constant f32[] [2.0]
+           %3 = constant f32[4, 20] random=1
+           %4 = contract %0, %3 batch=[] contract=[(1, 0)] out=f32 : f32[n, 20]
+           %5 = pad %4, %2 low=[0, 1] high=[1, 1] mode=constant : f32[n + 1, 22]
+           %6 = tanh %5 : f32[n + 1, 22]
+           %7 = pad %1, %2 low=[1, 1] high=[1, 0] mode=constant : f32[2, 5]
+           %9 = pad %8, %2 low=[1, 0] high=[1, 2] mode=constant : f32[n + 2, n + 2]
+         }",
+        &[0, 1, 5],
+        1e-5,
+    );
+}
+
+#[test]
+fn windows_over_axes_that_may_be_empty() {
+    for (op, dilation) in [("max", 1), ("max", 2), ("sum", 1)] {
+        let (more, less, narrow) = (dilation + 2, 2 * dilation - 1, dilation - 1);
+        check(
+            &format!(
+                "dim n in 0..
+                 graph @t(%0: f32[1, n, n, 20]) -> (y: %1, z: %3) {{
+                   %1 = pool %0 op={op} window={{size=[3, 3] strides=[1, 1] dilations=[{dilation}, {dilation}] pad_low=[{dilation}, {dilation}] pad_high=[{dilation}, {dilation}]}} : f32[1, n, n, 20]
+                   %2 = exp %0 : f32[1, n, n, 20]
+                   %3 = pool %2 op={op} window={{size=[3, 3] strides=[1, 1] dilations=[{dilation}, {dilation}] pad_low=[{dilation}, {dilation}] pad_high=[{more}, {less}]}} : f32[1, n + 2, n + {narrow}, 20]
+                 }}"
+            ),
+            &[0, 1, 4],
+            1e-5,
+        );
+    }
+}
+
+#[test]
+fn an_empty_axis_has_nothing_to_repeat() {
+    for mode in ["edge", "reflect", "wrap"] {
+        let text = format!(
+            "dim n in 0..
+             dim m in 0..
+             graph @t(%0: f32[n], %1: f32[m]) -> (y: %3) {{
+               %2 = constant f32[] [0.0]
+               %3 = pad %0, %2 low=[m] high=[0] mode={mode} : f32[n + m]
+             }}"
+        );
+        let program = super::data_dependent::lowered(&text);
+        for (n, m, sound) in [(0, 0, true), (3, 2, true), (3, 0, true), (0, 1, false)] {
+            let zeros = |count: i64| (vec![count], vec![0; 4 * count as usize]);
+            let run = nnc_kernels::interpret::run(&program, &[zeros(n), zeros(m)]);
+            let refused = matches!(run, Err(nnc_kernels::interpret::RunError::Check { .. }));
+            assert!(run.is_ok() == sound && refused != sound, "{mode} {n} {m}: {run:?}");
+        }
+    }
+}

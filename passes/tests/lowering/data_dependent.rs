@@ -68,7 +68,7 @@ fn an_index_out_of_range_stops_the_run() {
     }
 }
 
-fn lowered(text: &str) -> nnc_kernels::plan::Program {
+pub(super) fn lowered(text: &str) -> nnc_kernels::plan::Program {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
     let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
