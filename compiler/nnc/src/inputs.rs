@@ -51,20 +51,27 @@ pub fn default_symbols(signature: &Signature) -> Vec<(String, i64)> {
 /// The dimensions of every input when the symbols have their default values.
 ///
 /// # Errors
-/// When a dimension is an expression that has no value for them.
+/// As [`dims`].
 pub fn default_dims(signature: &Signature) -> Result<Vec<Vec<i64>>> {
+    dims(signature, &default_symbols(signature).into_iter().map(|s| s.1).collect::<Vec<_>>())
+}
+
+/// The dimensions of every input when the symbols, in the signature's order, have these values.
+///
+/// # Errors
+/// When a dimension is an expression that has no value for them.
+pub fn dims(signature: &Signature, symbols: &[i64]) -> Result<Vec<Vec<i64>>> {
     let mut table = DimTable::default();
-    let values = default_symbols(signature);
-    for (name, _) in &values {
-        table.new_symbol(SymbolInfo::input(name.as_str()));
+    for symbol in &signature.symbols {
+        table.new_symbol(SymbolInfo::input(symbol.name.as_str()));
     }
     let size = |info: &TensorInfo, dim: &nnc_runtime::Dim| {
         let value = match dim.kind {
             DimKind::Constant => dim.value,
-            DimKind::Symbol => dim.symbol.and_then(|s| values.get(s)).map(|v| v.1),
+            DimKind::Symbol => dim.symbol.and_then(|s| symbols.get(s)).copied(),
             DimKind::Expression | DimKind::Data => {
                 let parsed: Option<Dim> = table.parse(&dim.text).ok();
-                parsed.and_then(|d| d.eval(&|s| values.get(s.0 as usize).map(|v| v.1)))
+                parsed.and_then(|d| d.eval(&|s| symbols.get(s.0 as usize).copied()))
             }
         };
         value.filter(|&n| n >= 0).ok_or_else(|| {
@@ -76,14 +83,21 @@ pub fn default_dims(signature: &Signature) -> Result<Vec<Vec<i64>>> {
     inputs.map(|info| info.dims.iter().map(|d| size(info, d)).collect()).collect()
 }
 
-/// Made-up inputs of the default dimensions, the same in every run: floats are normally distributed, integers and
+/// Made-up inputs of the default dimensions.
+///
+/// # Errors
+/// As [`random_at`].
+pub fn random(signature: &Signature) -> Result<Vec<Array>> {
+    random_at(signature, default_dims(signature)?)
+}
+
+/// Made-up inputs of these dimensions, the same in every run: floats are normally distributed, integers and
 /// booleans are 0 or 1, which are indices and masks that most models take.
 ///
 /// # Errors
-/// As [`default_dims`], or when an input is too large.
-pub fn random(signature: &Signature) -> Result<Vec<Array>> {
+/// When an input is too large.
+pub fn random_at(signature: &Signature, dims: Vec<Vec<i64>>) -> Result<Vec<Array>> {
     let mut rng = fastrand::Rng::with_seed(0);
-    let dims = default_dims(signature)?.into_iter();
     let fill = |(info, dims): (&TensorInfo, Vec<i64>)| {
         let name = &info.name;
         let mut array = Array::zeros(info.dtype, dims).map_err(|e| e.in_file(format!("input `{name}`")))?;

@@ -1,7 +1,8 @@
 //! The whole of nnc: the pipeline from an ONNX file to native code, and what the `nnc` command does with the result.
 //!
 //! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
-//! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors ([`mod@array`], [`inputs`], [`compare`]), reports
+//! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors ([`mod@array`], [`inputs`], [`compare`]), runs in
+//! memory between fences ([`guard`]), reports
 //! ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
 //!
 //! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
@@ -14,6 +15,7 @@ pub mod compare;
 pub mod dims;
 pub mod driver;
 pub mod errors;
+pub mod guard;
 pub mod inputs;
 pub mod inspect;
 pub mod name;

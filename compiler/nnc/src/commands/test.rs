@@ -25,6 +25,10 @@ pub struct Arguments {
     /// Processor to compile for: one that this machine can run
     #[arg(long, default_value = "native")]
     target: String,
+    /// Run in memory of exactly the sizes asked for, between pages that no access survives; models with free dimensions
+    /// also at further sizes
+    #[arg(long)]
+    guard: bool,
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
@@ -53,7 +57,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         for _ in 0..workers {
             let (sender, cases, next) = (sender.clone(), &cases, &next);
             scope.spawn(move || {
-                let mut child = Child::new(&arguments.target);
+                let mut child = Child::new(&arguments.target, arguments.guard);
                 while let Some((i, case)) = take(next, cases) {
                     let sent = sender.send((i, child.run(case)));
                     if sent.is_err() {

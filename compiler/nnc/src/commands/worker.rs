@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use nnc_desc::Target;
 use nnc_onnx::ElemType;
-use nnc_runtime::{DType, Model, Runner, TensorRef, Threads};
+use nnc_runtime::{DType, Model, TensorRef, Threads};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
 use crate::cases::{Case, DataSet};
 use crate::driver::{Compilation, Options, Unwatched};
 use crate::errors::{Blame, Failure, Result};
-use crate::{compare, panics};
+use crate::{compare, guard, panics};
 
 /// Arguments of the worker.
 #[derive(Debug, clap::Args)]
@@ -24,6 +24,9 @@ pub struct Arguments {
     /// Processor to compile for
     #[arg(long, default_value = "native")]
     target: String,
+    /// Run between fences
+    #[arg(long)]
+    guard: bool,
 }
 
 /// What became of a case.
@@ -49,7 +52,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let folder: PathBuf = serde_json::from_str(&line.map_err(pipe)?)
             .map_err(|e| Failure::user(format!("the worker's input: {e}")))?;
-        let verdict = serde_json::to_string(&verdict(&folder, &target))
+        let verdict = serde_json::to_string(&verdict(&folder, &target, arguments.guard))
             .map_err(|e| Failure::internal(format!("the worker's output: {e}")))?;
         writeln!(out, "{verdict}").and_then(|()| out.flush()).map_err(pipe)?;
     }
@@ -57,8 +60,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs a case, come what may short of a crash.
-fn verdict(folder: &Path, target: &Target) -> Verdict {
-    match catch_unwind(AssertUnwindSafe(|| run_case(folder, target))) {
+fn verdict(folder: &Path, target: &Target, guarded: bool) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(|| run_case(folder, target, guarded))) {
         Ok(Ok(None)) => Verdict::Ok,
         Ok(Ok(Some(difference))) => Verdict::Failed(difference),
         Ok(Err(failure)) if failure.blame() == Blame::Compiler => Verdict::Unsupported(failure.to_string()),
@@ -68,7 +71,7 @@ fn verdict(folder: &Path, target: &Target) -> Verdict {
 }
 
 /// How the outputs of a case differ from the expected ones, if they do.
-fn run_case(folder: &Path, target: &Target) -> Result<Option<String>> {
+fn run_case(folder: &Path, target: &Target, guarded: bool) -> Result<Option<String>> {
     let case = Case::open(folder)?;
     let options = Options { target: target.clone(), ..Options::native(crate::name::from_path(&case.model()))? };
     let mut watch = Unwatched;
@@ -78,19 +81,28 @@ fn run_case(folder: &Path, target: &Target) -> Result<Option<String>> {
     for set in &case.sets {
         let inputs = inputs(set, &source, &model)?;
         let views: Vec<TensorRef<'_>> = inputs.iter().map(|a| a.view()).collect();
-        let mut runner = Runner::new(model.clone(), Threads::Serial);
-        runner.run(&views).map_err(|e| Failure::from(e).in_file(set.folder.display()))?;
+        let run = if guarded { guard::run(&model, &views) } else { plain(&model, &views) };
+        let outputs = match run.map_err(|e| e.in_file(set.folder.display()))? {
+            Ok(outputs) => outputs,
+            Err(problem) => return Ok(Some(problem)),
+        };
         for (position, file) in &set.outputs {
             let Some(info) = model.signature().outputs.get(*position) else {
                 return Ok(Some(format!("there is no output {position}")));
             };
             let want = tensor(file)?;
-            if let Err(difference) = compare::compare(runner.output(*position), want.view(), case.tolerance) {
+            if let Err(difference) = compare::compare(outputs[*position].view(), want.view(), case.tolerance) {
                 return Ok(Some(format!("output `{}`: {difference}", info.name)));
             }
         }
     }
-    Ok(None)
+    if guarded { guard::sizes(&model) } else { Ok(None) }
+}
+
+/// One run in memory of the runtime's.
+fn plain(model: &Model, inputs: &[TensorRef<'_>]) -> Result<guard::Outcome> {
+    let outputs = model.run_with(inputs, &Threads::Serial)?;
+    outputs.iter().map(|t| Array::from_bytes(t.dtype(), t.dims().to_vec(), t.data())).collect::<Result<_>>().map(Ok)
 }
 
 /// The inputs that the compiled model takes, from a data set's files, which count the inputs of the source.

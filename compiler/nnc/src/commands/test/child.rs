@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::commands::worker::Verdict;
 use crate::errors::{Failure, Result};
+use crate::guard::fault;
 
 /// The longest a case may take.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
@@ -17,6 +18,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// A worker that may be dead.
 pub(super) struct Child {
     target: String,
+    guard: bool,
     alive: Option<Alive>,
 }
 
@@ -30,8 +32,8 @@ struct Alive {
 }
 
 impl Child {
-    pub(super) fn new(target: &str) -> Child {
-        Child { target: target.to_owned(), alive: None }
+    pub(super) fn new(target: &str, guard: bool) -> Child {
+        Child { target: target.to_owned(), guard, alive: None }
     }
 
     /// Runs a case in the worker.
@@ -41,7 +43,7 @@ impl Child {
     pub(super) fn run(&mut self, case: &Path) -> Result<Verdict> {
         let mut alive = match self.alive.take() {
             Some(alive) => alive,
-            None => Alive::start(&self.target).map_err(|e| Failure::user(format!("starting a worker: {e}")))?,
+            None => Alive::start(&self.target, self.guard).map_err(|e| Failure::user(format!("starting a worker: {e}")))?,
         };
         let Ok(line) = serde_json::to_string(case) else {
             self.alive = Some(alive);
@@ -65,10 +67,11 @@ impl Child {
 }
 
 impl Alive {
-    fn start(target: &str) -> std::io::Result<Alive> {
+    fn start(target: &str, guard: bool) -> std::io::Result<Alive> {
         let stderr = tempfile::tempfile()?;
         let mut process = Command::new(std::env::current_exe()?)
             .args(["test-worker", "--target", target])
+            .args(guard.then_some("--guard"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr.try_clone()?)
@@ -89,7 +92,9 @@ impl Alive {
 
     /// Why the process ended.
     fn crash(mut self) -> String {
-        let how = match self.process.wait() {
+        let ended = self.process.wait();
+        let at_a_fence = ended.as_ref().is_ok_and(|status| status.code() == Some(fault::EXIT_CODE));
+        let how = match ended {
             Ok(status) => describe(status),
             Err(error) => error.to_string(),
         };
@@ -97,6 +102,7 @@ impl Alive {
         let read = self.stderr.rewind().and_then(|()| self.stderr.read_to_end(&mut text));
         let text = String::from_utf8_lossy(&text);
         match text.lines().map(str::trim).rfind(|line| !line.is_empty()).filter(|_| read.is_ok()) {
+            Some(line) if at_a_fence => line.to_owned(),
             Some(line) => format!("crashed: {how}: {line}"),
             None => format!("crashed: {how}"),
         }

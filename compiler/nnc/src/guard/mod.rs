@@ -1,0 +1,239 @@
+//! Runs a model in memory of exactly the sizes that it asks for, each tensor, the workspace and the weights between
+//! pages that no access survives.
+//!
+//! Every run is made three times: all memory ending at a fence, all beginning after one, and all at odd addresses with
+//! the work split as many threads would. The workspace holds other bytes each time, and so do the outputs before the
+//! run: results that differ show that memory is read before it is written, or not written. Inputs and weights cannot be
+//! written.
+//!
+//! Not found: an access outside of a value but inside of the workspace or the weights; a read of the bytes that round
+//! workspace or weights up to their alignment (a write there is found).
+
+pub mod fault;
+mod memory;
+
+use std::ffi::c_void;
+
+use nnc_runtime::abi::{ALIGNMENT, ParallelBody, RunArgs, RunContext};
+use nnc_runtime::{Model, Status, TensorRef};
+
+use self::fault::Watched;
+use self::memory::{Edge, Fenced};
+use crate::array::Array;
+use crate::errors::{Failure, Result};
+use crate::inputs;
+
+/// A way to lay out the memory of a run.
+struct Variant {
+    /// For messages.
+    name: &'static str,
+    edge: Edge,
+    workspace: u8,
+    outputs: u8,
+    threads: u32,
+}
+
+const VARIANTS: [Variant; 3] = [
+    // As a float, 0xFF… is not a number.
+    Variant { name: "memory ending at a fence", edge: Edge::End, workspace: 0xFF, outputs: 0xA5, threads: 1 },
+    Variant { name: "memory beginning at a fence", edge: Edge::Start, workspace: 0, outputs: 0x5A, threads: 1 },
+    Variant { name: "memory at odd addresses", edge: Edge::Odd, workspace: 0x7B, outputs: 0x3C, threads: 4 },
+];
+
+/// The most bytes of inputs, outputs and workspace of a run with made-up sizes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The outputs of a run, or in a few words what is wrong with how it uses memory.
+pub type Outcome = Result<Vec<Array>, String>;
+
+/// Runs a model in every variant.
+///
+/// # Errors
+/// When the inputs do not fit, the model refuses them, or there is no memory.
+pub fn run(model: &Model, inputs: &[TensorRef<'_>]) -> Result<Outcome> {
+    let mut first: Option<Vec<Array>> = None;
+    for variant in &VARIANTS {
+        let outputs = match variant.run(model, inputs)? {
+            Ok(outputs) => outputs,
+            Err(problem) => return Ok(Err(format!("{problem} ({})", variant.name))),
+        };
+        let Some(first) = &first else {
+            first = Some(outputs);
+            continue;
+        };
+        for ((one, other), info) in first.iter().zip(&outputs).zip(&model.signature().outputs) {
+            if one.dims() != other.dims() || one.bytes() != other.bytes() {
+                let name = &info.name;
+                let (a, b) = (VARIANTS[0].name, variant.name);
+                return Ok(Err(format!("output `{name}` depends on what memory held before: differs between {a} and {b}")));
+            }
+        }
+    }
+    Ok(Ok(first.unwrap_or_default()))
+}
+
+/// Runs a model with symbols at small, odd and large sizes, on made-up inputs; what is wrong, if anything is.
+///
+/// # Errors
+/// When there is no memory, or nnc is at fault.
+pub fn sizes(model: &Model) -> Result<Option<String>> {
+    let signature = model.signature();
+    let symbols = signature.symbols.len();
+    if symbols == 0 {
+        return Ok(None);
+    }
+    let mut choices: Vec<Vec<i64>> = [0, 1, 2, 7, 33, 1001].iter().map(|&n| vec![n; symbols]).collect();
+    if symbols > 1 {
+        let mixed = [3, 0, 17, 1];
+        choices.extend((0..mixed.len()).map(|k| (0..symbols).map(|i| mixed[(i + k) % mixed.len()]).collect()));
+    }
+    for mut values in choices {
+        for (value, symbol) in values.iter_mut().zip(&signature.symbols) {
+            *value = (*value).clamp(symbol.min, symbol.max);
+        }
+        // Sizes that the model refuses are none of this check's business.
+        let Ok(dims) = inputs::dims(signature, &values) else { continue };
+        let shapes: Vec<&[i64]> = dims.iter().map(Vec::as_slice).collect();
+        let Ok(plan) = model.plan(&shapes) else { continue };
+        let bytes = signature.inputs.iter().zip(&dims).try_fold(plan.workspace_bytes, |sum, (info, dims)| {
+            let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64))?;
+            sum.checked_add(info.dtype.bytes_for(count)?)
+        });
+        let bytes = bytes.and_then(|sum| plan.output_bytes.iter().try_fold(sum, |sum, &n| sum.checked_add(n)));
+        if bytes.is_none_or(|n| n > MOST_BYTES) {
+            continue;
+        }
+        let made_up = inputs::random_at(signature, dims.clone())?;
+        let views: Vec<TensorRef<'_>> = made_up.iter().map(Array::view).collect();
+        match run(model, &views) {
+            Ok(Ok(_)) => {}
+            Ok(Err(problem)) => return Ok(Some(format!("inputs {dims:?}: {problem}"))),
+            Err(failure) if failure.blame() == crate::errors::Blame::Compiler => return Err(failure),
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+impl Variant {
+    fn run(&self, model: &Model, inputs: &[TensorRef<'_>]) -> Result<Outcome> {
+        let signature = model.signature();
+        let no_memory = |e: std::io::Error| Failure::user(format!("memory between fences: {e}"));
+        let shapes: Vec<&[i64]> = inputs.iter().map(|t| t.dims).collect();
+        let plan = model.plan(&shapes)?;
+        for (info, given) in signature.inputs.iter().zip(inputs) {
+            let count = given.dims.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?));
+            let bytes = count.and_then(|n| given.dtype.bytes_for(n));
+            if given.dtype != info.dtype || bytes != Some(given.data.len() as u64) {
+                return Err(Failure::user(format!("input `{}`: expected {info}, got {}", info.name, given.dtype)));
+            }
+        }
+        let read = |name: String, bytes: &[u8], align| {
+            Fenced::read_only(name, bytes, align, self.edge).map_err(no_memory)
+        };
+        let numbers = |n: &[i64]| -> Vec<u8> { n.iter().flat_map(|d| d.to_ne_bytes()).collect() };
+        let tensors: Vec<Fenced> = signature
+            .inputs
+            .iter()
+            .zip(inputs)
+            .map(|(info, given)| read(format!("input `{}`", info.name), given.data, 1))
+            .collect::<Result<_>>()?;
+        let input_dims = read("the input dimensions".to_owned(), &numbers(&shapes.concat()), 8)?;
+        let weights = read("the weights".to_owned(), embedded_weights(model), ALIGNMENT)?;
+        let written = |name: String, len: u64, align, fill| {
+            let len = usize::try_from(len).map_err(|_| no_memory(std::io::ErrorKind::OutOfMemory.into()))?;
+            Fenced::new(name, len, align, self.edge, fill).map_err(no_memory)
+        };
+        let outputs: Vec<Fenced> = signature
+            .outputs
+            .iter()
+            .zip(&plan.output_bytes)
+            .map(|(info, &bytes)| written(format!("output `{}`", info.name), bytes, 1, self.outputs))
+            .collect::<Result<_>>()?;
+        let output_dims = written("the output dimensions".to_owned(), 8 * signature.output_dims_len() as u64, 8, 0xFF)?;
+        let workspace = written("the workspace".to_owned(), plan.workspace_bytes, ALIGNMENT, self.workspace)?;
+
+        // Memory for nothing may be anywhere, or nowhere.
+        let pointer = |memory: &Fenced| -> *mut c_void {
+            if self.edge == Edge::Start && memory.bytes().is_empty() {
+                std::ptr::null_mut()
+            } else {
+                memory.pointer().cast()
+            }
+        };
+        let input_pointers: Vec<*const c_void> = tensors.iter().map(|t| pointer(t).cast_const()).collect();
+        let output_pointers: Vec<*mut c_void> = outputs.iter().map(pointer).collect();
+        let context = RunContext {
+            parallel_for: Some(last_first),
+            pool: std::ptr::null_mut(),
+            threads: self.threads,
+            flags: 0,
+            reserved: [0; 3],
+        };
+        let args = RunArgs {
+            inputs: input_pointers.as_ptr(),
+            input_dims: pointer(&input_dims).cast(),
+            outputs: output_pointers.as_ptr(),
+            output_dims: pointer(&output_dims).cast(),
+            workspace: pointer(&workspace),
+            workspace_bytes: plan.workspace_bytes,
+            weights: if weights.bytes().is_empty() { std::ptr::null() } else { weights.pointer().cast() },
+            context: if self.threads > 1 { &context } else { std::ptr::null() },
+            n_inputs: tensors.len() as u32,
+            n_outputs: outputs.len() as u32,
+            reserved: 0,
+        };
+        let entry = model.descriptor().run.ok_or_else(|| Failure::internal("the model has no `run`"))?;
+        let all = || tensors.iter().chain([&input_dims, &weights]).chain(&outputs).chain([&output_dims, &workspace]);
+        let mut watched = Watched { spans: all().map(Fenced::span).collect(), run: self.name };
+        // SAFETY: `plan` has accepted the dimensions, and all memory has the sizes it gave; what the model does beyond
+        // them faults or is found below.
+        let code = fault::watch(&mut watched, || unsafe { entry(&args) });
+        if let Some((memory, at)) = all().find_map(|m| Some((m, m.spoiled()?))) {
+            let (name, len) = (memory.name(), memory.bytes().len());
+            return Ok(Err(format!("writes byte {at} of {name}, which has {len} bytes")));
+        }
+        let status = Status::from_code(code).unwrap_or(Status::Internal);
+        if status != Status::Ok {
+            let message = format!("model `{}`: {status} (status {code})", signature.name);
+            return Err(if status == Status::Internal { Failure::internal(message) } else { Failure::user(message) });
+        }
+        let given: Vec<i64> =
+            output_dims.bytes().chunks_exact(8).map(|b| i64::from_ne_bytes(b.try_into().unwrap_or_default())).collect();
+        let mut rest = &given[..];
+        let mut results = vec![];
+        for ((info, memory), bound) in signature.outputs.iter().zip(&outputs).zip(&plan.output_dims) {
+            let (dims, tail) = rest.split_at(info.dims.len());
+            rest = tail;
+            if dims.iter().zip(bound).any(|(&d, &most)| d < 0 || d > most) {
+                return Ok(Err(format!("output `{}` has dimensions {dims:?}, planned were {bound:?}", info.name)));
+            }
+            let mut array = Array::zeros(info.dtype, dims.to_vec())?;
+            let len = array.bytes().len();
+            array.bytes_mut().copy_from_slice(&memory.bytes()[..len]);
+            results.push(array);
+        }
+        Ok(Ok(results))
+    }
+}
+
+/// The weights that a model carries.
+fn embedded_weights(model: &Model) -> &[u8] {
+    let descriptor = model.descriptor();
+    if descriptor.weights.is_null() {
+        return &[];
+    }
+    // SAFETY: a descriptor's embedded weights have this many bytes, which never change while the model lives.
+    unsafe { std::slice::from_raw_parts(descriptor.weights.cast(), descriptor.weights_bytes as usize) }
+}
+
+/// A loop in pieces as small as allowed, the last one first, on the calling thread.
+unsafe extern "C" fn last_first(_: *mut c_void, count: i64, grain: i64, body: ParallelBody, data: *mut c_void) {
+    let grain = grain.max(1);
+    let pieces = if count < 1 { 0 } else { (count - 1) / grain + 1 };
+    for piece in (0..pieces).rev() {
+        let begin = piece * grain;
+        // SAFETY: the model's own function on a part of its range; ranges are disjoint and cover all of it.
+        unsafe { body(data, begin, count.min(begin.saturating_add(grain))) };
+    }
+}
