@@ -8,7 +8,7 @@
 //! by the reduction and read back by the code after it.
 
 use super::LowerError;
-use super::builder::{Key, KernelBuilder};
+use super::builder::{KernelBuilder, Key};
 use super::empty::nothing_to_repeat;
 use super::view::operand_index;
 use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nnc_desc::Target;
 use nnc_runtime::DType;
 
 /// The root of the repository.
@@ -26,6 +27,16 @@ pub fn folder(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");
     folder
+}
+
+/// The targets that this machine can run.
+pub fn targets() -> Vec<&'static str> {
+    let native = Target::parse("native").expect("nnc knows this machine");
+    let fits = |name: &&str| {
+        let target = Target::parse(name).expect("a target");
+        target.arch == native.arch && target.features.iter().all(|f| native.features.has(f))
+    };
+    ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64", "native"].into_iter().filter(fits).collect()
 }
 
 /// Runs a command that must succeed; what it printed.

@@ -4,10 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nnc_desc::Target;
 use nnc_runtime::{Model, Pool, TensorRef, Threads};
 
-use crate::common::{CNN_RIGHT, Digits, TRANSFORMER_RIGHT, compile, folder, run};
+use crate::common::{CNN_RIGHT, Digits, TRANSFORMER_RIGHT, compile, folder, run, targets};
 
 const MODELS: [(&str, &[i64], usize); 2] =
     [("digits_cnn", &[1, 8, 8], CNN_RIGHT), ("digits_transformer", &[8, 8], TRANSFORMER_RIGHT)];
@@ -23,16 +22,6 @@ fn logits(model: &Model, dims: &[i64], images: &[f32], threads: &Threads) -> Vec
 fn answers(logits: &[f32]) -> Vec<String> {
     let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("ten classes");
     logits.chunks(10).map(|row| best(row).to_string()).collect()
-}
-
-/// The targets that this machine can run.
-fn targets() -> Vec<&'static str> {
-    let native = Target::parse("native").expect("nnc knows this machine");
-    let fits = |name: &&str| {
-        let target = Target::parse(name).expect("a target");
-        target.arch == native.arch && target.features.iter().all(|f| native.features.has(f))
-    };
-    ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64", "native"].into_iter().filter(fits).collect()
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod common;
 mod digits;
 mod examples;
 mod golden;
+mod guard;
 mod tidy;

@@ -168,7 +168,7 @@ fn node_tests() -> Result<()> {
         fs::remove_dir_all(&cases)?;
     }
     run(script("onnx_cases.py")?.arg(&cases))?;
-    let report = output(command(nnc).arg("test").arg(&cases).arg("--json"))?;
+    let report = output(command(nnc).args(["test", "--guard", "--json"]).arg(&cases))?;
     fs::write(target().join("onnx_cases.log"), &report)?;
     let last = report.lines().last().unwrap_or_default();
     let counts: serde_json::Value = serde_json::from_str(last).with_context(|| format!("nnc test said {last:?}"))?;

@@ -1,7 +1,7 @@
 //! Explains an access to a fence, in a process that is about to end by it.
 //!
-//! The process writes one line to standard error and ends with [`EXIT_CODE`]; whoever started it reads both. A fault that
-//! has nothing to do with fences takes its usual way.
+//! The process writes one line to standard error and ends with [`EXIT_CODE`]; whoever started it reads both. A fault
+//! outside of a run takes its usual way.
 
 use std::fmt::Write;
 use std::mem::MaybeUninit;
@@ -58,12 +58,17 @@ unsafe extern "C" fn on_fault(signal: libc::c_int, info: *mut libc::siginfo_t, c
     unsafe {
         let address = (*info).si_addr() as usize;
         let watched = WATCHED.load(Ordering::SeqCst).as_ref();
-        let span = watched.and_then(|w| w.spans.iter().find(|s| (s.first..s.end).contains(&address)));
-        if let (Some(span), Some(watched)) = (span, watched) {
+        if let Some(watched) = watched {
             let mut line = Line { bytes: [0; 600], len: 0 };
-            let at = address as isize - span.data as isize;
-            let (verb, name, len) = (verb(context), &span.name, span.len);
-            let _ = writeln!(line, "{verb} byte {at} of {name}, which has {len} bytes ({})", watched.run);
+            let (verb, run) = (verb(context), watched.run);
+            let _ = match watched.spans.iter().find(|s| (s.first..s.end).contains(&address)) {
+                Some(Span { name, data, len, .. }) => {
+                    let at = address as isize - *data as isize;
+                    writeln!(line, "{verb} byte {at} of {name}, which has {len} bytes ({run})")
+                }
+                // Where an address is not one at all, the system says 0.
+                None => writeln!(line, "{verb} address {address:#x}, which is no memory of the run ({run})"),
+            };
             libc::write(libc::STDERR_FILENO, line.bytes.as_ptr().cast(), line.len);
             libc::_exit(EXIT_CODE);
         }

@@ -55,7 +55,9 @@ impl Fenced {
         // SAFETY: asks for a constant of the system.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
         let large = || io::Error::from(io::ErrorKind::OutOfMemory);
-        let inner = len.checked_add(1).and_then(|n| n.checked_next_multiple_of(page)).ok_or_else(large)?;
+        // Nothing at all lies between the two fences themselves.
+        let wanted = if edge == Edge::Odd && align == 1 { len.checked_add(1) } else { Some(len) };
+        let inner = wanted.and_then(|n| n.checked_next_multiple_of(page)).ok_or_else(large)?;
         let map_len = inner.checked_add(2 * page).ok_or_else(large)?;
         let offset = match edge {
             Edge::End => (inner - len) / align * align,

@@ -11,6 +11,8 @@
 
 pub mod fault;
 mod memory;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::c_void;
 
@@ -65,7 +67,9 @@ pub fn run(model: &Model, inputs: &[TensorRef<'_>]) -> Result<Outcome> {
             if one.dims() != other.dims() || one.bytes() != other.bytes() {
                 let name = &info.name;
                 let (a, b) = (VARIANTS[0].name, variant.name);
-                return Ok(Err(format!("output `{name}` depends on what memory held before: differs between {a} and {b}")));
+                return Ok(Err(format!(
+                    "output `{name}` depends on what memory held before: differs between {a} and {b}"
+                )));
             }
         }
     }
@@ -128,9 +132,8 @@ impl Variant {
                 return Err(Failure::user(format!("input `{}`: expected {info}, got {}", info.name, given.dtype)));
             }
         }
-        let read = |name: String, bytes: &[u8], align| {
-            Fenced::read_only(name, bytes, align, self.edge).map_err(no_memory)
-        };
+        let read =
+            |name: String, bytes: &[u8], align| Fenced::read_only(name, bytes, align, self.edge).map_err(no_memory);
         let numbers = |n: &[i64]| -> Vec<u8> { n.iter().flat_map(|d| d.to_ne_bytes()).collect() };
         let tensors: Vec<Fenced> = signature
             .inputs

@@ -43,7 +43,9 @@ impl Child {
     pub(super) fn run(&mut self, case: &Path) -> Result<Verdict> {
         let mut alive = match self.alive.take() {
             Some(alive) => alive,
-            None => Alive::start(&self.target, self.guard).map_err(|e| Failure::user(format!("starting a worker: {e}")))?,
+            None => {
+                Alive::start(&self.target, self.guard).map_err(|e| Failure::user(format!("starting a worker: {e}")))?
+            }
         };
         let Ok(line) = serde_json::to_string(case) else {
             self.alive = Some(alive);
