@@ -11,11 +11,12 @@ use crate::host::Host;
 use crate::math;
 use crate::object::descriptor::{self, Facts};
 use crate::object::weights::Layout;
-use crate::{KernelCode, Options};
+use crate::{KernelCode, Options, Width, x86};
 use cranelift_codegen::ir::UserFuncName;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{DataId, FuncId, Linkage, Module};
 use nnc_desc::Target;
+use nnc_kernels::kernel::Lanes;
 use nnc_kernels::{Kernel, Program, Stmt};
 
 /// What a module was filled with.
@@ -98,10 +99,20 @@ pub(crate) fn define_kernel<M: Module>(
     let signature = signature(module.isa().default_call_conv());
     let id = module.declare_function(&name, Linkage::Local, &signature).map_err(|e| CodegenError::backend(&name, e))?;
     let expanded = math::expand(kernel);
-    let wide = crate::x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
-    if let Some(code) = wide {
-        listing.define_bytes(module, id, &name, code.align, &code.bytes)?;
-        return Ok((id, KernelCode { name: kernel.name.clone(), bytes: code.bytes.len() as u64, wide: true }));
+    let mut width = Width::Full;
+    if x86::serves(target) {
+        let wide = x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
+        match wide {
+            Ok(code) => {
+                listing.define_bytes(module, id, &name, code.align, &code.bytes)?;
+                if !code.scalar_loops.is_empty() {
+                    width = Width::ScalarLoops(code.scalar_loops);
+                }
+                return Ok((id, KernelCode { name: kernel.name.clone(), bytes: code.bytes.len() as u64, width }));
+            }
+            Err(reason) if has_lanes(&kernel.body) => width = Width::Narrow(reason),
+            Err(_) => {}
+        }
     }
     let mut context = module.make_context();
     context.func.signature = signature;
@@ -109,7 +120,18 @@ pub(crate) fn define_kernel<M: Module>(
     let mut builder = FunctionBuilderContext::new();
     lower(&expanded, module.isa(), Abilities::of(target), &mut context.func, &mut builder)?;
     let bytes = listing.define(module, id, &name, &mut context)?;
-    Ok((id, KernelCode { name: kernel.name.clone(), bytes, wide: false }))
+    Ok((id, KernelCode { name: kernel.name.clone(), bytes, width }))
+}
+
+/// Whether vectors do any of the work.
+fn has_lanes(stmts: &[Stmt]) -> bool {
+    stmts.iter().any(|s| match s {
+        Stmt::For(header, body) | Stmt::Reduce(header, body, _) => header.lanes == Lanes::Vector || has_lanes(body),
+        Stmt::While(_, body) => has_lanes(body),
+        Stmt::If(_, then, otherwise) => has_lanes(then) || has_lanes(otherwise),
+        Stmt::Gemm(_) => true,
+        Stmt::Let(..) | Stmt::Store(..) | Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::Fail(_) => false,
+    })
 }
 
 /// Whether a kernel can answer anything but 0.

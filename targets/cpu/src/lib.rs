@@ -23,10 +23,12 @@ pub mod math;
 mod object;
 #[cfg(test)]
 mod tests;
+mod width;
 pub mod x86;
 
 pub use error::CodegenError;
 pub use jit::{Jit, JitModel};
+pub use width::{Width, notes};
 
 use emit::{Form, Listing};
 use nnc_desc::{Arch, Target};
@@ -56,8 +58,8 @@ pub struct KernelCode {
     pub name: String,
     /// Its bytes.
     pub bytes: u64,
-    /// Whether the wide x86 generator made it, rather than Cranelift.
-    pub wide: bool,
+    /// How much of the target's vectors it uses.
+    pub width: Width,
 }
 
 /// A compiled program, ready to be written.

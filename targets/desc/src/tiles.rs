@@ -6,6 +6,9 @@
 
 use crate::table::Target;
 
+/// Rows assumed when their number is not known: many, and a multiple of every tile's.
+const MANY_ROWS: usize = 504;
+
 /// Shape of a register tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
@@ -27,10 +30,8 @@ impl Target {
         };
         let cost = |&(r, v): &(usize, usize)| {
             let panels = columns.div_ceil(v * lanes);
-            let (blocks, tail) = match rows {
-                Some(m) => (m.div_ceil(r), m),
-                None => (1, r),
-            };
+            let tail = rows.unwrap_or(MANY_ROWS);
+            let blocks = tail.div_ceil(r);
             // Per summed element: v loads of the right operand and one broadcast per row, against rows * v
             // multiply-adds; two of either start in a cycle.
             let loads = blocks * v + tail;

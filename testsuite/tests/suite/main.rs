@@ -8,3 +8,4 @@ mod examples;
 mod golden;
 mod guard;
 mod tidy;
+mod wide;

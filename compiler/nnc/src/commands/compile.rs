@@ -191,7 +191,11 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
             let artifact = compilation.artifact(&program, &model)?;
             // What the artifact no longer needs is not to add to the memory that linking takes.
             drop((program, model));
-            return Ok(write(arguments, &artifact)?);
+            write(arguments, &artifact)?;
+            for note in nnc_cpu::notes(&artifact.kernels) {
+                watch.spinner.suspend(|| eprintln!("note: {note}"));
+            }
+            return Ok(());
         }
     };
     Ok(emit(arguments, text.as_bytes())?)

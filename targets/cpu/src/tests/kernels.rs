@@ -26,10 +26,9 @@ fn random_kernels_agree_with_the_interpreter() {
         for target in &targets {
             let mut actual = case.buffers.clone();
             let (got, code) = run_kernel(&case.kernel, target, &mut actual, &case.params, case.extent);
-            let wide = if code.wide { "wide" } else { "cranelift" };
             assert_eq!(status, got, "seed {seed}, {}", target.name);
             if let Err(e) = generate::compare(&case.kernel, &expected, &actual) {
-                panic!("seed {seed}, {} ({wide}): {e}\n{}", target.name, case.kernel);
+                panic!("seed {seed}, {} ({:?}): {e}\n{}", target.name, code.width, case.kernel);
             }
         }
     }

@@ -161,21 +161,17 @@ impl Lower<'_> {
                         let mask = self.imm_reg(k - 1);
                         self.int_op(M::And, value, r64(mask))
                     }),
-                    Some(k) if k > 0 => Ok(self.floor_divide(value, None, k, op)),
-                    None if self.at_least_one(b) => {
-                        let divisor = self.index_reg(b)?;
-                        Ok(self.floor_divide(value, Some(divisor), 0, op))
+                    Some(k) if k > 0 => {
+                        let divisor = self.imm_reg(k);
+                        Ok(self.floor_divide(value, divisor, op))
                     }
-                    // Nothing is computed from a division by 0 (its loop runs no iteration), but it must not trap.
-                    None if affine::Ranges::new(self.kernel).of(b).0 >= 0 => {
+                    _ => {
                         let divisor = self.index_reg(b)?;
-                        let one = self.imm_reg(1);
-                        let positive = self.f.int();
-                        self.effect(M::Test, vec![r64(divisor), r64(divisor)]);
-                        self.tied(M::Cmove, divisor, vec![r64(positive), r64(one)]);
-                        Ok(self.floor_divide(value, Some(positive), 0, op))
+                        match affine::Ranges::new(self.kernel).of(b).0 {
+                            1.. => Ok(self.floor_divide(value, divisor, op)),
+                            _ => Ok(self.floor_divide_by_any(value, divisor, op)),
+                        }
                     }
-                    _ => Err(Stop::Unsupported("division by a number that may be negative")),
                 }
             }
             (DimOp::Min | DimOp::Max, [first, rest @ ..]) => {
@@ -202,7 +198,7 @@ impl Lower<'_> {
                 self.tied(M::Cmovne, b, vec![r64(result), r64(a)]);
                 Ok(result)
             }
-            _ => Err(Stop::Unsupported("malformed index")),
+            _ => Err(Stop::fault("malformed index")),
         }
     }
 
@@ -214,13 +210,8 @@ impl Lower<'_> {
         wide
     }
 
-    /// Whether an index is a positive constant or a variable declared positive.
-    fn at_least_one(&self, index: &Dim) -> bool {
-        index.as_symbol().and_then(|s| self.kernel.vars.get(s.0 as usize)).is_some_and(|v| v.min >= 1)
-    }
-
-    fn floor_divide(&mut self, dividend: VReg, divisor: Option<VReg>, constant: i64, op: DimOp) -> VReg {
-        let divisor = divisor.unwrap_or_else(|| self.imm_reg(constant));
+    /// Quotient or remainder of a division by a positive number.
+    fn floor_divide(&mut self, dividend: VReg, divisor: VReg, op: DimOp) -> VReg {
         let (quotient, remainder) = (self.f.int(), self.f.int());
         self.push(Body::Divide { quotient, remainder, dividend, divisor });
         // The hardware rounds toward zero: a negative remainder means one less, for a positive divisor.
@@ -230,6 +221,39 @@ impl Lower<'_> {
         }
         let correction = self.int_op(M::And, sign, r64(divisor));
         self.int_op(M::Add, correction, r64(remainder))
+    }
+
+    /// Quotient or remainder of a division by any number; by 0 both are 0. Sizes such as `width/2 - 1` may be negative
+    /// as far as the compiler knows, and their divisions are computed ahead of loops that then never run.
+    fn floor_divide_by_any(&mut self, dividend: VReg, divisor: VReg, op: DimOp) -> VReg {
+        let (safe, odd) = self.safe_divisor(divisor);
+        let (quotient, remainder) = (self.f.int(), self.f.int());
+        self.push(Body::Divide { quotient, remainder, dividend, divisor: safe });
+        // The hardware rounds toward zero: a remainder of the other sign than the divisor means one less.
+        let differ = self.int_op(M::Xor, remainder, r64(safe));
+        let sign = self.int_op(M::Sar, differ, Operand::Imm(63));
+        let correct = self.f.int();
+        self.effect(M::Test, vec![r64(remainder), r64(remainder)]);
+        self.tied(M::Cmove, sign, vec![r64(correct), r64(remainder)]);
+        if op == DimOp::FloorDiv {
+            let quotient = self.int_op(M::Imul, quotient, r64(odd));
+            return self.int_op(M::Add, quotient, r64(correct));
+        }
+        let correction = self.int_op(M::And, correct, r64(safe));
+        self.int_op(M::Add, correction, r64(remainder))
+    }
+
+    /// For a divisor the number to divide by, and the number to multiply the quotient with: the hardware traps on
+    /// divisors 0 and, with the lowest dividend, -1, so these divide by 1 instead and their remainder is 0.
+    pub fn safe_divisor(&mut self, divisor: VReg) -> (VReg, VReg) {
+        let above = self.add_constant(divisor, 1);
+        let one = self.imm_reg(1);
+        let (safe, odd) = (self.f.int(), self.f.int());
+        self.effect(M::Cmp, vec![r64(above), Operand::Imm(1)]);
+        self.tied(M::Cmovbe, divisor, vec![r64(safe), r64(one)]);
+        self.effect(M::Cmp, vec![r64(above), Operand::Imm(1)]);
+        self.tied(M::Cmovbe, one, vec![r64(odd), r64(divisor)]);
+        (safe, odd)
     }
 
     /// The scope of the innermost loop body.
@@ -305,7 +329,7 @@ impl Lower<'_> {
         if let Some(scale @ (1 | 2 | 4 | 8)) = stride.as_const() {
             return Ok((self.int_symbol(Symbol(var.0))?, scale as u8));
         }
-        let Some(open) = &self.scopes[depth].open else { return Err(Stop::Unsupported("no open loop")) };
+        let Some(open) = &self.scopes[depth].open else { return Err(Stop::fault("no open loop")) };
         if let Some((_, reg, _)) = open.derived.iter().find(|(s, ..)| s == stride) {
             return Ok((*reg, 1));
         }

@@ -8,12 +8,15 @@
 use iced_x86::Mnemonic as M;
 use nnc_ir::{DType, Dim, Symbol};
 use nnc_kernels::kernel::RightOperand;
-use nnc_kernels::{Gemm, Var};
+use nnc_kernels::{Expr, Gemm, Var};
 use regalloc2::VReg;
+
+use std::collections::HashSet;
 
 use super::address::r64;
 use super::machine::{Base, Body, Mem, Operand, Size};
 use super::micro::{self, Advance, MicroKernel, Stride, Tap};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Scope, Stop, Value};
 use super::shape;
 
@@ -36,6 +39,8 @@ struct Panel<'g> {
     taps: Vec<Tap>,
     /// Operations of the epilogue.
     weight: usize,
+    /// Expressions of the epilogue that are evaluated lane by lane.
+    by_lane: HashSet<Expr>,
     streaming: bool,
 }
 
@@ -51,7 +56,7 @@ impl Lower<'_> {
     pub fn gemm(&mut self, gemm: &Gemm) -> Lowered<()> {
         let dtype = |b: nnc_kernels::BufferRef| self.kernel.buffers[b.0 as usize].dtype;
         if gemm.acc_dtype != DType::F32 || dtype(gemm.a) != DType::F32 || dtype(gemm.b) != DType::F32 {
-            return Err(Stop::Unsupported("GEMM of this type"));
+            return Err(Stop::Unsupported(Reason::ProductType));
         }
         let (m, n) = (self.resolve(&gemm.m), self.resolve(&gemm.n));
         let lanes = self.lanes;
@@ -65,10 +70,12 @@ impl Lower<'_> {
         };
         let partial = n.as_const().is_none_or(|n| n % lanes as i64 != 0);
         let rows_layout = matches!(gemm.b_layout, RightOperand::Rows { .. });
-        let shape = shape::of_loop(self, gemm.col, &gemm.epilogue, &[], &[gemm.acc])
-            .ok_or(Stop::Unsupported("epilogue not for lanes"))?;
+        let shape = shape::of_loop(self, gemm.col, &gemm.epilogue, &[], &[gemm.acc]).map_err(Stop::Unsupported)?;
+        if shape.scatters && n.as_const().is_none() {
+            return Err(Stop::Unsupported(Reason::Scatter));
+        }
         if shape.narrow && partial && !self.f.evex {
-            return Err(Stop::Unsupported("narrow epilogue with a tail on AVX2"));
+            return Err(Stop::Unsupported(Reason::NarrowTail));
         }
         // Panels are padded to their width, which need not be whole vectors when the panel was made for another target.
         let mask_loads = partial && (rows_layout || !gemm.width.is_multiple_of(lanes));
@@ -90,8 +97,20 @@ impl Lower<'_> {
             Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
         } as i64;
         let streaming = m.as_const().is_some_and(|m| m <= rows && m <= 4);
-        let panel =
-            Panel { gemm, vectors, n, mask_loads, k, a_stride, b, b_stride, taps, weight: shape.weight, streaming };
+        let panel = Panel {
+            gemm,
+            vectors,
+            n,
+            mask_loads,
+            k,
+            a_stride,
+            b,
+            b_stride,
+            taps,
+            weight: shape.weight,
+            by_lane: shape.by_lane,
+            streaming,
+        };
         let first_row = Var(self.fresh_symbol().0);
         let mut at = Dim::ZERO;
         if let Some(m) = m.as_const() {
@@ -269,6 +288,8 @@ impl Lower<'_> {
     fn epilogue_row(&mut self, panel: &Panel<'_>, row: Dim, values: &[Value], tails: &[Option<VReg>]) -> Lowered<()> {
         let gemm = panel.gemm;
         let (row_symbol, col_symbol) = (Symbol(gemm.row.0), Symbol(gemm.col.0));
+        self.by_lane.clone_from(&panel.by_lane);
+        self.last = Some(&panel.n - 1);
         for (j, &value) in values.iter().enumerate() {
             self.replaced.insert(row_symbol, row.clone());
             self.replaced.insert(col_symbol, Dim::from(j * self.lanes));
@@ -277,6 +298,8 @@ impl Lower<'_> {
             let context = Context { size: self.size, lanes: self.lanes, axis: Some(gemm.col), tail };
             self.statements(&gemm.epilogue, &context)?;
         }
+        self.by_lane.clear();
+        self.last = None;
         self.replaced.remove(&row_symbol);
         self.replaced.remove(&col_symbol);
         self.values.remove(&gemm.acc);

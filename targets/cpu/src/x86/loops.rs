@@ -7,11 +7,15 @@ use regalloc2::VReg;
 
 use super::address::r64;
 use super::machine::{Mem, Operand, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, OpenLoop, Scope, Stop};
 use super::shape;
 
 /// Most copies of a loop body that is written out.
 pub const MAX_UNROLL: i64 = 64;
+
+/// Most iterations of a loop that is written out when it cannot run in lanes.
+const SHORT: i64 = 8;
 
 /// What a loop leaves behind.
 pub struct Finished {
@@ -164,16 +168,30 @@ impl Lower<'_> {
     /// A loop whose iterations are lanes.
     pub fn vector_for(&mut self, header: &Loop, body: &[Stmt], context: &Context) -> Lowered<()> {
         if context.axis.is_some() {
-            return Err(Stop::Unsupported("vector loop in a vector loop"));
+            return Err(Stop::Unsupported(Reason::NestedLanes));
         }
-        let Some(shape) = shape::of_loop(self, header.var, body, &[], &[]) else {
-            return self.serial_for(header, body, context);
+        let short = self.resolve(&header.extent).as_const().filter(|n| *n <= SHORT);
+        let shape = match shape::of_loop(self, header.var, body, &[], &[]) {
+            Ok(shape) => shape,
+            Err(reason) => {
+                if short.is_some() {
+                    return self.unrolled_for(header, body, context);
+                }
+                self.scalar_loops.insert(reason);
+                return self.serial_for(header, body, context);
+            }
         };
+        // A gather costs more than the few loads it stands for.
+        if short.is_some_and(|n| n <= 4) && (shape.gathers || shape.scatters) {
+            return self.unrolled_for(header, body, context);
+        }
         let unroll = if shape.nested { 1 } else { shape::unroll(shape.weight) };
+        self.by_lane = shape.by_lane;
         self.vector_loop(header, unroll, shape.narrow, &[], |lower, context, _, values| {
             lower.statements(body, &context)?;
             Ok(values.to_vec())
         })?;
+        self.by_lane.clear();
         Ok(())
     }
 
@@ -221,7 +239,10 @@ impl Lower<'_> {
         let done = self.while_below(var, at, extent.clone(), lanes, &values, |lower, phis| {
             let at = lower.resolve(&Dim::sym(symbol));
             let tail = lower.tail_mask(&(&extent - &at))?;
-            body(lower, Context { tail: Some(tail), ..full }, 0, phis)
+            lower.last = Some(&extent - 1);
+            let result = body(lower, Context { tail: Some(tail), ..full }, 0, phis);
+            lower.last = None;
+            result
         })?;
         Ok(done.carried)
     }

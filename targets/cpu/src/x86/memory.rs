@@ -1,12 +1,13 @@
 //! Loads, stores and values moving between general, vector and mask registers.
 
 use iced_x86::Mnemonic as M;
-use nnc_ir::{DType, Dim};
+use nnc_ir::{DType, Dim, Symbol};
 use nnc_kernels::{BufferRef, Expr, affine};
 use regalloc2::VReg;
 
 use super::address::r64;
-use super::machine::{Body, Form, Mem, Operand, Plain, Size};
+use super::machine::{Base, Body, Form, Mem, Operand, Plain, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Stop, Value};
 
 impl Lower<'_> {
@@ -64,7 +65,7 @@ impl Lower<'_> {
             DType::I8 => M::Vpmovsxbd,
             DType::U16 | DType::F16 | DType::BF16 => M::Vpmovzxwd,
             DType::I16 => M::Vpmovsxwd,
-            _ => return Err(Stop::Unsupported("64-bit lanes")),
+            _ => return Err(Stop::Unsupported(Reason::Lanes64)),
         };
         let lanes = match context.tail {
             None => self.vec_def(op, size, vec![memory]),
@@ -74,7 +75,7 @@ impl Lower<'_> {
     }
 
     /// Bool lanes of 0 and 1 become a mask; everything else stays.
-    fn lanes_to_value(&mut self, dtype: DType, lanes: VReg, context: &Context) -> Lowered<Value> {
+    pub fn lanes_to_value(&mut self, dtype: DType, lanes: VReg, context: &Context) -> Lowered<Value> {
         if dtype != DType::Bool {
             return Ok(Value::Vec(lanes));
         }
@@ -127,7 +128,7 @@ impl Lower<'_> {
             DType::U32 => (M::Mov, Size::R32),
             DType::I32 => (M::Movsxd, Size::R64),
             DType::U64 | DType::I64 => (M::Mov, Size::R64),
-            DType::F32 | DType::F64 => return Err(Stop::Unsupported("float in a general register")),
+            DType::F32 | DType::F64 => return Err(Stop::Unsupported(Reason::F64)),
         };
         self.def(op, vec![Operand::Reg(reg, size), Operand::Mem(mem)]);
         Ok(reg)
@@ -162,7 +163,7 @@ impl Lower<'_> {
         match value {
             Value::Int(reg) => Ok(reg),
             Value::Imm(value) => Ok(self.imm_reg(value)),
-            _ => Err(Stop::Unsupported("lanes where a scalar integer is needed")),
+            _ => Err(Stop::fault("lanes where a scalar integer is needed")),
         }
     }
 
@@ -211,7 +212,7 @@ impl Lower<'_> {
             }
             Value::Int(reg) => Ok(self.splat_int(reg, context)),
             Value::Imm(value) => self.constant_reg(&[value as u32], context),
-            Value::Mask(_) => Err(Stop::Unsupported("bool lanes where numbers are needed")),
+            Value::Mask(_) => Err(Stop::fault("bool lanes where numbers are needed")),
         }
     }
 
@@ -253,9 +254,8 @@ impl Lower<'_> {
     /// Elements between lanes of an index.
     pub fn lane_stride(&self, index: &Dim, context: &Context) -> Lowered<i64> {
         let Some(axis) = context.axis else { return Ok(0) };
-        let (coefficient, _) =
-            affine::split(&self.expand(index), axis).ok_or(Stop::Unsupported("index not affine in the lanes"))?;
-        self.resolve(&coefficient).as_const().ok_or(Stop::Unsupported("lanes at a distance known at run time"))
+        let (coefficient, _) = affine::split(&self.expand(index), axis).ok_or(Stop::Unsupported(Reason::Gather))?;
+        self.resolve(&coefficient).as_const().ok_or(Stop::Unsupported(Reason::RunTimeStride))
     }
 
     /// Loads along the axis.
@@ -268,13 +268,13 @@ impl Lower<'_> {
             return self.load_lanes(dtype, mem, context);
         }
         if dtype.size() != 4 {
-            return Err(Stop::Unsupported("narrow elements at a distance"));
+            return Err(Stop::Unsupported(Reason::NarrowGather));
         }
         self.gather(buffer, &resolved, stride, context)
     }
 
     fn gather(&mut self, buffer: BufferRef, index: &Dim, stride: i64, context: &Context) -> Lowered<Value> {
-        let stride = i32::try_from(stride).map_err(|_| Stop::Unsupported("distant lanes"))?;
+        let stride = i32::try_from(stride).map_err(|_| Stop::Unsupported(Reason::Gather))?;
         let offsets: Vec<u32> = (0..context.lanes as i32).map(|i| i.wrapping_mul(stride) as u32).collect();
         let offsets = self.constant_reg(&offsets, context)?;
         // Gathers take one base register: the lanes' offsets are the index.
@@ -305,8 +305,8 @@ impl Lower<'_> {
         if context.axis.is_none() {
             return self.scalar_store(buffer, index, expr, dtype);
         }
-        if self.lane_stride(index, context)? != 1 {
-            return Err(Stop::Unsupported("store at a distance"));
+        if context.lanes > 1 && !self.lane_stride(index, context).is_ok_and(|s| s == 1) {
+            return self.scatter(buffer, index, expr, context);
         }
         // f32 to f16 converts on the way to memory.
         if let (Expr::Convert(DType::F16, x), DType::F16) = (expr, dtype)
@@ -327,6 +327,46 @@ impl Lower<'_> {
         };
         let mem = self.element(buffer, index, dtype)?;
         self.store_lanes(dtype, mem, value, context)
+    }
+
+    /// Stores lanes one after the other. Lanes past the end store the last one's value again.
+    fn scatter(&mut self, buffer: BufferRef, index: &Dim, expr: &Expr, context: &Context) -> Lowered<()> {
+        let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
+        let Some(axis) = context.axis else { return Err(Stop::fault("lanes without an axis")) };
+        let value = match self.vector_value(expr, context)? {
+            Value::Mask(mask) => self.blend_bits(mask, 1, 0, context)?,
+            other => self.vec_reg(other, context)?,
+        };
+        let slot = self.f.frame(context.size.bytes(), 64);
+        self.effect(M::Vmovups, vec![Operand::Mem(Mem::frame(slot)), Operand::Reg(value, context.size)]);
+        let symbol = Symbol(axis.0);
+        let base = self.replaced.get(&symbol).cloned();
+        let first = base.clone().unwrap_or_else(|| Dim::sym(symbol));
+        let last = self.last.clone().filter(|_| context.tail.is_some());
+        for lane in 0..context.lanes {
+            let (mut at, mut from) = (&first + lane as i64, Dim::from(lane));
+            if let Some(last) = &last {
+                at = at.min(last);
+                from = from.min(&(last - &first));
+            }
+            let source = match from.as_const() {
+                Some(lane) => Mem::frame(slot + 4 * lane as i32),
+                None => {
+                    let lane = self.index_reg(&from)?;
+                    Mem { base: Base::Frame, index: Some((lane, 4)), disp: slot }
+                }
+            };
+            let bits = self.f.int();
+            self.def(M::Mov, vec![Operand::Reg(bits, Size::R32), Operand::Mem(source)]);
+            self.replaced.insert(symbol, at);
+            let mem = self.element(buffer, index, dtype)?;
+            self.store_int(dtype, mem, bits)?;
+        }
+        match base {
+            Some(base) => self.replaced.insert(symbol, base),
+            None => self.replaced.remove(&symbol),
+        };
+        Ok(())
     }
 
     fn element(&mut self, buffer: BufferRef, index: &Dim, dtype: DType) -> Lowered<Mem> {
@@ -371,7 +411,7 @@ impl Lower<'_> {
                     self.effect(M::Vmovlps, vec![memory, Operand::Reg(bytes, Size::X)]);
                 }
             }
-            _ => return Err(Stop::Unsupported("store of this element type")),
+            _ => return Err(Stop::Unsupported(Reason::Lanes64)),
         }
         Ok(())
     }

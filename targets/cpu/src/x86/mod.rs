@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Invariants:
-//! - what this generator does not support, it refuses with `Ok(None)`, before or during selection; nothing here panics;
+//! - what this generator does not support, it refuses with a [`Reason`], before or during selection; nothing here panics;
 //! - the bytes are position-independent, hold their constants, call nothing and change no state beyond the buffers;
 //! - no load or store leaves the elements that the kernel IR names: tails are masked, or done one by one.
 //!
@@ -22,6 +22,7 @@ mod loops;
 mod machine;
 mod memory;
 mod micro;
+mod reason;
 mod reduce;
 mod regalloc;
 mod scalar;
@@ -32,6 +33,8 @@ mod vector_ops;
 
 #[cfg(test)]
 pub(crate) mod tests;
+
+pub use reason::Reason;
 
 use crate::CodegenError;
 use nnc_desc::{Arch, Target};
@@ -44,32 +47,32 @@ pub struct MachineCode {
     pub bytes: Vec<u8>,
     /// Alignment that the bytes need.
     pub align: u32,
+    /// Why vector loops in it run one element at a time.
+    pub scalar_loops: Vec<Reason>,
 }
 
 /// A broken invariant of the generator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(pub String);
 
-/// Compiles a kernel whose functions [`crate::math::expand`] has written out; `None` when it or the target is not for
-/// this generator.
+/// Whether this generator makes code for a target.
+pub fn serves(target: &Target) -> bool {
+    target.arch == Arch::X86_64 && target.vector_bytes() >= 32
+}
+
+/// Compiles a kernel whose functions [`crate::math::expand`] has written out, for a target that this generator
+/// [`serves`]; or says why the kernel is for Cranelift.
 ///
 /// # Errors
 /// When an invariant of the generator breaks; a kernel is never at fault.
-pub fn compile(kernel: &Kernel, target: &Target) -> Result<Option<MachineCode>, CodegenError> {
-    if target.arch != Arch::X86_64 || target.vector_bytes() < 32 {
-        return Ok(None);
-    }
+pub fn compile(kernel: &Kernel, target: &Target) -> Result<Result<MachineCode, Reason>, CodegenError> {
     let fault = |Fault(message)| CodegenError::Backend { function: kernel.name.clone(), message };
-    let Some(function) = select::lower(kernel, target).map_err(fault)? else { return Ok(None) };
+    let (function, scalar_loops) = match select::lower(kernel, target) {
+        Ok(lowered) => lowered,
+        Err(select::Stop::Unsupported(reason)) => return Ok(Err(reason)),
+        Err(select::Stop::Error(error)) => return Err(fault(error)),
+    };
     let encoded = encode::encode(&function).map_err(fault)?;
-    Ok(Some(MachineCode { bytes: encoded.bytes, align: assembler::POOL_ALIGN as u32 }))
-}
-
-/// Why a kernel is not for this generator; for tests.
-#[cfg(test)]
-pub(crate) fn why(kernel: &Kernel, target: &Target) -> Option<String> {
-    match select::lower_kernel(&crate::math::expand(kernel), target) {
-        Err(select::Stop::Unsupported(reason)) => Some(reason.to_owned()),
-        _ => None,
-    }
+    let scalar_loops = scalar_loops.into_iter().collect();
+    Ok(Ok(MachineCode { bytes: encoded.bytes, align: assembler::POOL_ALIGN as u32, scalar_loops }))
 }

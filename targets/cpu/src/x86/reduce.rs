@@ -12,6 +12,7 @@ use regalloc2::{RegClass, VReg};
 
 use super::loops::MAX_UNROLL;
 use super::machine::{Operand, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Stop, Value};
 use super::shape;
 
@@ -32,8 +33,10 @@ impl Lower<'_> {
     ) -> Lowered<()> {
         let values: Vec<&Expr> = accumulators.iter().map(|a| &a.value).collect();
         let shape = match header.lanes {
-            Lanes::Vector if context.axis.is_some() => return Err(Stop::Unsupported("vector loop in a vector loop")),
-            Lanes::Vector => shape::of_loop(self, header.var, body, &values, &[]),
+            Lanes::Vector if context.axis.is_some() => return Err(Stop::Unsupported(Reason::NestedLanes)),
+            Lanes::Vector => shape::of_loop(self, header.var, body, &values, &[])
+                .map_err(|reason| self.scalar_loops.insert(reason))
+                .ok(),
             _ => None,
         };
         match shape {
@@ -59,6 +62,7 @@ impl Lower<'_> {
                 inits.push(self.identity(acc, &full)?);
             }
         }
+        self.by_lane.clone_from(&shape.by_lane);
         let values = self.vector_loop(header, copies, shape.narrow, &inits, |lower, context, copy, values| {
             lower.statements(body, &context)?;
             let mut next = values.to_vec();
@@ -68,6 +72,7 @@ impl Lower<'_> {
             }
             Ok(next)
         })?;
+        self.by_lane.clear();
         let mut sets: Sets = values.chunks(n.max(1)).map(<[VReg]>::to_vec).collect();
         let single = if shape.narrow && !self.f.evex { sets.pop() } else { None };
         sets.truncate(copies);
@@ -106,7 +111,7 @@ impl Lower<'_> {
             }
             values = next;
         }
-        values.first().copied().ok_or(Stop::Unsupported("reduction without copies"))
+        values.first().copied().ok_or(Stop::fault("reduction without copies"))
     }
 
     /// The accumulator after one more value.
@@ -145,7 +150,7 @@ impl Lower<'_> {
             }
             .to_bits(),
             (DType::F64 | DType::I64 | DType::U64 | DType::F16 | DType::BF16 | DType::Bool, _) => {
-                return Err(Stop::Unsupported("reduction of this type in lanes"));
+                return Err(Stop::Unsupported(Reason::Reduction));
             }
             (_, ReduceOp::Sum) => 0,
             (_, ReduceOp::Prod) => 1,

@@ -10,6 +10,7 @@ use regalloc2::VReg;
 
 use super::address::r64;
 use super::machine::{Body, Operand, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Scope, Stop, Value};
 use super::shape;
 use super::vector::is_fresh;
@@ -20,7 +21,7 @@ impl Lower<'_> {
         let context = self.scalar();
         let dtype = self.dtype(expr);
         if matches!(dtype, DType::F64) {
-            return Err(Stop::Unsupported("f64"));
+            return Err(Stop::Unsupported(Reason::F64));
         }
         match expr {
             Expr::Const(scalar) => Ok(match dtype {
@@ -33,12 +34,12 @@ impl Lower<'_> {
             }),
             Expr::Var(var) => match self.values.get(var) {
                 Some(&(value, _, false)) => Ok(value),
-                Some(_) => Err(Stop::Unsupported("lanes in scalar code")),
+                Some(_) => Err(Stop::fault("lanes in scalar code")),
                 None if dtype == DType::I64 => {
                     let index = self.resolve(&var.index());
                     self.index_value(&index)
                 }
-                None => Err(Stop::Unsupported("unknown variable")),
+                None => Err(Stop::fault("unknown variable")),
             },
             Expr::Index(index) => {
                 let index = self.resolve(index);
@@ -67,7 +68,7 @@ impl Lower<'_> {
             }
             Expr::MulAdd(x, y, z) => {
                 if dtype != DType::F32 {
-                    return Err(Stop::Unsupported("multiply-add of this type"));
+                    return Err(Stop::Unsupported(Reason::F64));
                 }
                 let fresh = [x, y, z].map(|e| is_fresh(e));
                 let x = self.scalar_value(x)?;
@@ -104,7 +105,7 @@ impl Lower<'_> {
                         let reg = self.int_reg(x)?;
                         Ok(Value::Int(self.extend(reg, to)))
                     }
-                    _ => Err(Stop::Unsupported("bitcast")),
+                    _ => Err(Stop::Unsupported(Reason::Bitcast)),
                 }
             }
         }
@@ -184,7 +185,7 @@ impl Lower<'_> {
                 result
             }
             (UnaryOp::Abs, _) => x,
-            _ => return Err(Stop::Unsupported("integer function")),
+            _ => return Err(Stop::Unsupported(Reason::IntegerFunction)),
         };
         Ok(Value::Int(self.extend(result, dtype)))
     }
@@ -192,7 +193,7 @@ impl Lower<'_> {
     /// A binary operation on scalar integers or bools.
     pub fn int_binary(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value) -> Lowered<Value> {
         if matches!(dtype, DType::F16 | DType::BF16) {
-            return Err(Stop::Unsupported("arithmetic on half floats"));
+            return Err(Stop::Unsupported(Reason::HalfArithmetic));
         }
         let constant = match y {
             Value::Imm(value) => Some(value),
@@ -201,28 +202,11 @@ impl Lower<'_> {
         let small = constant.filter(|c| i32::try_from(*c).is_ok());
         let x = self.int_reg(x)?;
         if matches!(op, BinaryOp::Div | BinaryOp::Mod | BinaryOp::Rem) {
-            // Constant divisors cannot trap; others are left to Cranelift.
-            return match constant {
-                Some(c) if c > 0 && dtype != DType::U64 => {
-                    let divisor = self.imm_reg(c);
-                    let (quotient, remainder) = (self.f.int(), self.f.int());
-                    self.push(Body::Divide { quotient, remainder, dividend: x, divisor });
-                    Ok(Value::Int(match op {
-                        BinaryOp::Div => quotient,
-                        BinaryOp::Rem => remainder,
-                        _ => {
-                            let sign = self.int_op(M::Sar, remainder, Operand::Imm(63));
-                            let correction = self.int_op(M::And, sign, r64(divisor));
-                            self.int_op(M::Add, correction, r64(remainder))
-                        }
-                    }))
-                }
-                _ => Err(Stop::Unsupported("integer division")),
-            };
+            return self.int_divide(op, dtype, x, y);
         }
         if matches!(op, BinaryOp::Shl | BinaryOp::Shr) {
             let Some(bits) = constant.filter(|c| (0..dtype.size() as i64 * 8).contains(c)) else {
-                return Err(Stop::Unsupported("shift by a variable"));
+                return Err(Stop::Unsupported(Reason::IntegerFunction));
             };
             let op = match (op, dtype.is_signed()) {
                 (BinaryOp::Shl, _) => M::Shl,
@@ -279,7 +263,42 @@ impl Lower<'_> {
                 self.tied(op, x, vec![r64(result), r64(y)]);
                 return Ok(Value::Int(result));
             }
-            _ => return Err(Stop::Unsupported("integer operation")),
+            _ => return Err(Stop::Unsupported(Reason::IntegerFunction)),
+        };
+        Ok(Value::Int(self.extend(result, dtype)))
+    }
+
+    /// An integer quotient or remainder; by 0 it is 0.
+    fn int_divide(&mut self, op: BinaryOp, dtype: DType, x: VReg, y: Value) -> Lowered<Value> {
+        if dtype == DType::U64 {
+            return Err(Stop::Unsupported(Reason::Division));
+        }
+        let positive = matches!(y, Value::Imm(1..));
+        let divisor = self.int_reg(y)?;
+        let (safe, odd) = if positive {
+            (divisor, None)
+        } else {
+            let (safe, odd) = self.safe_divisor(divisor);
+            (safe, Some(odd))
+        };
+        let (quotient, remainder) = (self.f.int(), self.f.int());
+        self.push(Body::Divide { quotient, remainder, dividend: x, divisor: safe });
+        let result = match op {
+            BinaryOp::Div => match odd {
+                Some(odd) => self.int_op(M::Imul, quotient, r64(odd)),
+                None => quotient,
+            },
+            BinaryOp::Rem => remainder,
+            _ => {
+                // A remainder takes the divisor's sign.
+                let differ = self.int_op(M::Xor, remainder, r64(safe));
+                let sign = self.int_op(M::Sar, differ, Operand::Imm(63));
+                let correction = self.int_op(M::And, sign, r64(safe));
+                let correct = self.f.int();
+                self.effect(M::Test, vec![r64(remainder), r64(remainder)]);
+                self.tied(M::Cmove, correction, vec![r64(correct), r64(remainder)]);
+                self.int_op(M::Add, correct, r64(remainder))
+            }
         };
         Ok(Value::Int(self.extend(result, dtype)))
     }
@@ -302,7 +321,7 @@ impl Lower<'_> {
             return Ok(x);
         }
         match (from, to) {
-            (DType::F64, _) | (_, DType::F64) => Err(Stop::Unsupported("f64")),
+            (DType::F64, _) | (_, DType::F64) => Err(Stop::Unsupported(Reason::F64)),
             (DType::F16 | DType::BF16, _) => {
                 let lanes = self.vec_reg(x, context)?;
                 let single = self.lanes_convert(DType::F32, from, Value::Vec(lanes), context)?;
@@ -328,7 +347,7 @@ impl Lower<'_> {
 
     fn int_to_f32(&mut self, from: DType, x: Value) -> Lowered<Value> {
         if from == DType::U64 {
-            return Err(Stop::Unsupported("u64 to f32"));
+            return Err(Stop::Unsupported(Reason::UnsignedConversion));
         }
         let reg = self.int_reg(x)?;
         let context = self.scalar();
@@ -344,7 +363,7 @@ impl Lower<'_> {
                 Value::Mask(mask) => Ok(Value::Int(self.int_of_mask(mask))),
                 other => Ok(other),
             },
-            DType::U64 => Err(Stop::Unsupported("f32 to u64")),
+            DType::U64 => Err(Stop::Unsupported(Reason::UnsignedConversion)),
             DType::F16 | DType::BF16 => {
                 let lanes = self.lanes_convert(to, DType::F32, x, context)?;
                 let lanes = self.vec_reg(lanes, context)?;

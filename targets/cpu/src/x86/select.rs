@@ -11,7 +11,7 @@
 //! - only loads of read-only buffers are hoisted, at most to the block before the innermost loop (which a loop that
 //!   never runs does not reach), and none out of a conditional branch.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use iced_x86::{ConditionCode, Mnemonic as M};
 use nnc_desc::{Feature, Target};
@@ -23,15 +23,22 @@ use regalloc2::VReg;
 
 use super::Fault;
 use super::machine::{BlockId, Body, Form, Function, Mem, Operand, Plain, Size};
+use super::reason::Reason;
 
 /// Why lowering stopped.
 #[derive(Debug)]
 pub enum Stop {
-    /// The kernel is for Cranelift: why, for tests.
-    #[cfg_attr(not(test), expect(dead_code, reason = "tests ask"))]
-    Unsupported(&'static str),
+    /// The kernel is for Cranelift.
+    Unsupported(Reason),
     /// A bug.
     Error(Fault),
+}
+
+impl Stop {
+    /// A bug: what the kernel's verifier or an earlier check excludes.
+    pub fn fault(message: &str) -> Stop {
+        Stop::Error(Fault(message.to_owned()))
+    }
 }
 
 impl From<Fault> for Stop {
@@ -145,29 +152,23 @@ pub struct Lower<'a> {
     arguments: (VReg, VReg),
     /// Frame offsets of scratch buffers.
     scratch: HashMap<BufferRef, i32>,
+    /// Expressions of the open vector loop that are evaluated lane by lane.
+    pub by_lane: HashSet<Expr>,
+    /// In the tail of a vector loop, the last value of its variable.
+    pub last: Option<Dim>,
+    /// Why vector loops so far became scalar.
+    pub scalar_loops: BTreeSet<Reason>,
     /// Number of the next variable made up here.
     next_var: u32,
 }
 
-/// Lowers a kernel; `None` when it is not for this generator.
-///
-/// # Errors
-/// On a bug in the generator.
-pub fn lower(kernel: &Kernel, target: &Target) -> Result<Option<Function>, Fault> {
-    match lower_kernel(kernel, target) {
-        Ok(function) => Ok(Some(function)),
-        Err(Stop::Unsupported(_)) => Ok(None),
-        Err(Stop::Error(error)) => Err(error),
-    }
-}
-
-/// Lowers a kernel, saying why when it does not.
+/// Lowers a kernel; also answers why vector loops in it are scalar, each reason once.
 ///
 /// # Errors
 /// On a bug in the generator, or when the kernel is for Cranelift.
-pub fn lower_kernel(kernel: &Kernel, target: &Target) -> Lowered<Function> {
+pub fn lower(kernel: &Kernel, target: &Target) -> Lowered<(Function, BTreeSet<Reason>)> {
     if !target.features.has(Feature::Bmi2) || !target.features.has(Feature::F16c) {
-        return Err(Stop::Unsupported("target without BMI2 or F16C"));
+        return Err(Stop::Unsupported(Reason::Features));
     }
     let evex = target.vector_bytes() >= 64;
     let (size, lanes) = if evex { (Size::Z, 16) } else { (Size::Y, 8) };
@@ -180,7 +181,7 @@ pub fn lower_kernel(kernel: &Kernel, target: &Target) -> Lowered<Function> {
     for (i, buffer) in kernel.buffers.iter().enumerate() {
         if let Access::Scratch { elements } = buffer.access {
             let bytes = i32::try_from(elements.saturating_mul(buffer.dtype.size()))
-                .map_err(|_| Stop::Unsupported("scratch too large"))?;
+                .map_err(|_| Stop::Unsupported(Reason::Scratch))?;
             scratch.insert(BufferRef(i as u32), f.frame(bytes, 64));
         }
     }
@@ -196,6 +197,9 @@ pub fn lower_kernel(kernel: &Kernel, target: &Target) -> Lowered<Function> {
         lets: HashMap::new(),
         arguments: (arguments[0], arguments[1]),
         scratch,
+        by_lane: HashSet::new(),
+        last: None,
+        scalar_loops: BTreeSet::new(),
         next_var: kernel.vars.len() as u32,
     };
     let [_, _, begin, end] = arguments;
@@ -208,7 +212,7 @@ pub fn lower_kernel(kernel: &Kernel, target: &Target) -> Lowered<Function> {
     })?;
     let last = lower.block();
     lower.f.push(last, Body::Return(0));
-    Ok(lower.f)
+    Ok((lower.f, lower.scalar_loops))
 }
 
 impl Lower<'_> {
@@ -310,7 +314,7 @@ impl Lower<'_> {
             return Ok(reg);
         }
         let position = self.kernel.params.iter().position(|p| p.0 == symbol.0);
-        let position = position.ok_or(Stop::Unsupported("index of an unknown variable"))?;
+        let position = position.ok_or(Stop::fault("index of an unknown variable"))?;
         let params = self.arguments.1;
         let reg = self.f.int();
         let operands = vec![Operand::Reg(reg, Size::R64), Operand::Mem(Mem::at(params, 8 * position as i32))];
@@ -368,7 +372,7 @@ impl Lower<'_> {
             Stmt::If(condition, then, otherwise) => self.if_(condition, then, otherwise, context),
             Stmt::Gemm(gemm) => self.gemm(gemm),
             Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) => {
-                Err(Stop::Unsupported("sequential control flow"))
+                Err(Stop::Unsupported(Reason::Sequential))
             }
         }
     }
@@ -400,7 +404,7 @@ impl Lower<'_> {
             return Ok(());
         }
         if dtype == DType::I64 {
-            return Err(Stop::Unsupported("64-bit lanes"));
+            return Err(Stop::Unsupported(Reason::Lanes64));
         }
         let value = self.vector_value(expr, context)?;
         let value = match value {
@@ -427,7 +431,7 @@ impl Lower<'_> {
 
     fn if_(&mut self, condition: &Expr, then: &[Stmt], otherwise: &[Stmt], context: &Context) -> Lowered<()> {
         if context.axis.is_some() && self.varies(condition, context) {
-            return Err(Stop::Unsupported("condition per lane"));
+            return Err(Stop::Unsupported(Reason::BranchPerLane));
         }
         let condition = self.scalar_value(condition)?;
         if let Value::Imm(value) = condition {

@@ -1,7 +1,7 @@
 //! Questions about statements before lowering them: whether a loop can run in lanes, and how large its body is.
 //!
-//! Invariant: [`of_loop`] answers `None` whenever lowering in lanes could meet something unsupported; such a loop runs
-//! one iteration at a time, in scalar code.
+//! Invariant: [`of_loop`] answers a [`Reason`] whenever lowering in lanes could meet something unsupported; such a loop
+//! runs one iteration at a time, in scalar code.
 
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim};
@@ -9,6 +9,7 @@ use nnc_kernels::kernel::Lanes;
 use nnc_kernels::{BufferRef, Expr, Stmt, Var, affine};
 use std::collections::HashSet;
 
+use super::reason::Reason;
 use super::select::Lower;
 
 /// What is known of the body of a loop that can run in lanes.
@@ -19,7 +20,16 @@ pub struct Shape {
     pub narrow: bool,
     /// Whether loops are inside.
     pub nested: bool,
+    /// Whether some elements are fetched one by one, or gathered.
+    pub gathers: bool,
+    /// Whether some elements are stored one by one.
+    pub scatters: bool,
+    /// Expressions that are evaluated lane by lane, in scalar code.
+    pub by_lane: HashSet<Expr>,
 }
+
+/// Most operations that are done lane by lane in a loop that otherwise runs in lanes.
+const MOST_BY_LANE: usize = 24;
 
 /// How many vectors of a loop of some weight one iteration does.
 pub fn unroll(weight: usize) -> usize {
@@ -100,16 +110,48 @@ pub fn weight(body: &[Stmt]) -> usize {
         .sum()
 }
 
-/// Whether a loop over `var` can run in lanes, and its shape. `in_lanes` holds one value per lane already.
-pub fn of_loop(lower: &Lower<'_>, var: Var, body: &[Stmt], values: &[&Expr], in_lanes: &[Var]) -> Option<Shape> {
+/// The shape of a loop over `var` that can run in lanes. `in_lanes` holds one value per lane already.
+///
+/// # Errors
+/// Why it cannot.
+pub fn of_loop(
+    lower: &Lower<'_>,
+    var: Var,
+    body: &[Stmt],
+    values: &[&Expr],
+    in_lanes: &[Var],
+) -> Result<Shape, Reason> {
     let varying = in_lanes.iter().copied().collect();
-    let mut check = Check { lower, axis: var, varying, indices: vec![], narrow: false, nested: false };
+    let mut check = Check {
+        lower,
+        axis: var,
+        varying,
+        indices: vec![],
+        narrow: false,
+        nested: false,
+        gathers: false,
+        scatters: false,
+        by_lane: HashSet::new(),
+        by_lane_weight: 0,
+    };
+    check.body(body)?;
+    for value in values {
+        check.accumulated(value)?;
+    }
     let weight = weight(body) + values.iter().map(|v| 1 + expr_weight(v)).sum::<usize>();
-    (check.body(body) && values.iter().all(|v| check.lanes_type(lower.dtype(v)) && check.expr(v))).then_some(Shape {
-        weight,
+    Ok(Shape {
+        weight: weight + check.by_lane_weight * lower.lanes,
         narrow: check.narrow,
         nested: check.nested,
+        gathers: check.gathers || !check.by_lane.is_empty(),
+        scatters: check.scatters,
+        by_lane: check.by_lane,
     })
+}
+
+/// Whether something holds, or the reason that is the obstacle.
+fn need(condition: bool, reason: Reason) -> Result<(), Reason> {
+    if condition { Ok(()) } else { Err(reason) }
 }
 
 struct Check<'a, 'k> {
@@ -120,6 +162,10 @@ struct Check<'a, 'k> {
     indices: Vec<(Var, Dim)>,
     narrow: bool,
     nested: bool,
+    gathers: bool,
+    scatters: bool,
+    by_lane: HashSet<Expr>,
+    by_lane_weight: usize,
 }
 
 impl Check<'_, '_> {
@@ -147,69 +193,91 @@ impl Check<'_, '_> {
             || index.symbols().iter().any(|s| self.varying.contains(&Var(s.0)))
     }
 
-    /// Elements between lanes; `None` when that is not the same everywhere.
-    fn stride(&self, index: &Dim) -> Option<Dim> {
+    /// Elements between lanes, when that is the same everywhere.
+    fn stride(&self, index: &Dim) -> Result<Dim, Reason> {
         if index.symbols().iter().any(|s| self.varying.contains(&Var(s.0))) {
-            return None;
+            return Err(Reason::Gather);
         }
-        affine::split(&self.expand(index), self.axis).map(|(coefficient, _)| coefficient)
+        affine::split(&self.expand(index), self.axis).map(|(coefficient, _)| coefficient).ok_or(Reason::Gather)
     }
 
-    fn lanes_type(&self, dtype: DType) -> bool {
-        !matches!(dtype, DType::F64 | DType::I64 | DType::U64)
+    /// Types with a 32-bit lane.
+    fn lanes_type(&self, dtype: DType) -> Result<(), Reason> {
+        match dtype {
+            DType::F64 => Err(Reason::F64),
+            DType::I64 | DType::U64 => Err(Reason::Lanes64),
+            _ => Ok(()),
+        }
     }
 
-    fn body(&mut self, body: &[Stmt]) -> bool {
-        body.iter().all(|s| self.stmt(s))
+    fn accumulated(&mut self, value: &Expr) -> Result<(), Reason> {
+        self.lanes_type(self.lower.dtype(value))?;
+        self.expr(value)
     }
 
-    fn stmt(&mut self, stmt: &Stmt) -> bool {
+    fn body(&mut self, body: &[Stmt]) -> Result<(), Reason> {
+        body.iter().try_for_each(|s| self.stmt(s))
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) -> Result<(), Reason> {
         match stmt {
             Stmt::Let(var, expr) => {
                 let varies = self.varies(expr);
                 if let (true, Expr::Index(index)) = (varies, expr) {
-                    if index.symbols().iter().any(|s| self.varying.contains(&Var(s.0))) {
-                        return false;
-                    }
+                    need(!index.symbols().iter().any(|s| self.varying.contains(&Var(s.0))), Reason::IndexInLanes)?;
                     let meaning = self.expand(index);
                     self.indices.push((*var, meaning));
-                    return true;
+                    return Ok(());
                 }
                 if varies {
                     self.varying.insert(*var);
-                    return self.lanes_type(self.lower.dtype(expr)) && self.expr(expr);
+                    self.lanes_type(self.lower.dtype(expr))?;
+                } else {
+                    self.varying.remove(var);
                 }
-                self.varying.remove(var);
                 self.expr(expr)
             }
             Stmt::For(header, body) => {
                 self.nested = true;
-                header.lanes != Lanes::Vector && !self.index_varies(&header.extent) && self.body(body)
+                need(header.lanes != Lanes::Vector, Reason::NestedLanes)?;
+                need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
+                self.body(body)
             }
             Stmt::Reduce(header, body, accumulators) => {
                 self.nested = true;
-                if header.lanes == Lanes::Vector || self.index_varies(&header.extent) || !self.body(body) {
-                    return false;
-                }
-                accumulators.iter().all(|a| {
+                need(header.lanes != Lanes::Vector, Reason::NestedLanes)?;
+                need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
+                self.body(body)?;
+                accumulators.iter().try_for_each(|a| {
                     let dtype = self.lower.dtype(&a.value);
-                    let ok = self.lanes_type(dtype)
-                        && !matches!(dtype, DType::Bool | DType::F16 | DType::BF16)
-                        && self.expr(&a.init)
-                        && self.expr(&a.value);
+                    self.lanes_type(dtype)?;
+                    need(!matches!(dtype, DType::Bool | DType::F16 | DType::BF16), Reason::Reduction)?;
+                    self.expr(&a.init)?;
+                    self.expr(&a.value)?;
                     self.varying.insert(a.var);
-                    ok
+                    Ok(())
                 })
             }
             Stmt::Store(buffer, index, value) => {
                 let dtype = self.element(*buffer);
                 self.narrow |= dtype.size() != 4;
-                self.lanes_type(dtype) && self.stride(index).is_some_and(|s| s.is_const(1)) && self.expr(value)
+                self.lanes_type(dtype)?;
+                if !self.stride(index).is_ok_and(|s| s.is_const(1)) {
+                    self.scatters = true;
+                    self.by_lane_weight += 2;
+                    let free = !index.symbols().iter().any(|s| self.varying.contains(&Var(s.0)));
+                    need(free && self.by_lane_weight <= MOST_BY_LANE, Reason::Scatter)?;
+                }
+                self.expr(value)
             }
             Stmt::If(condition, then, otherwise) => {
-                !self.varies(condition) && self.expr(condition) && self.body(then) && self.body(otherwise)
+                need(!self.varies(condition), Reason::BranchPerLane)?;
+                self.expr(condition)?;
+                self.body(then)?;
+                self.body(otherwise)
             }
-            Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) | Stmt::Gemm(_) => false,
+            Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) => Err(Reason::Sequential),
+            Stmt::Gemm(_) => Err(Reason::NestedLanes),
         }
     }
 
@@ -217,82 +285,132 @@ impl Check<'_, '_> {
         self.lower.kernel.buffers[buffer.0 as usize].dtype
     }
 
-    fn load(&mut self, buffer: BufferRef, index: &Dim) -> bool {
+    fn load(&mut self, buffer: BufferRef, index: &Dim) -> Result<(), Reason> {
         let dtype = self.element(buffer);
-        let Some(stride) = self.stride(index) else { return false };
-        match stride.as_const() {
-            Some(0) => true,
+        match self.stride(index)?.as_const() {
+            Some(0) => Ok(()),
             Some(1) => {
                 self.narrow |= dtype.size() != 4;
                 self.lanes_type(dtype)
             }
             // Gathered by 32-bit element offsets.
-            Some(s) => dtype.size() == 4 && s.unsigned_abs() < 1 << 24,
-            None => false,
+            Some(s) if s.unsigned_abs() < 1 << 24 => {
+                self.gathers = true;
+                need(dtype.size() == 4, Reason::NarrowGather)
+            }
+            Some(_) => Err(Reason::Gather),
+            None => Err(Reason::RunTimeStride),
         }
     }
 
-    fn expr(&mut self, expr: &Expr) -> bool {
-        if !self.varies(expr) {
-            return true;
-        }
+    /// Whether every lane can compute the expression by itself: it needs no value that only exists in lanes, and its
+    /// own fits one.
+    fn stands_alone(&self, expr: &Expr) -> bool {
+        let free = |d: &Dim| !d.symbols().iter().any(|s| self.varying.contains(&Var(s.0)));
         match expr {
-            Expr::Const(_) | Expr::Var(_) => true,
+            Expr::Const(_) => true,
+            Expr::Var(v) => !self.varying.contains(v),
+            Expr::Index(d) | Expr::Load(_, d) => free(d),
+            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.stands_alone(x),
+            Expr::Binary(_, x, y) => self.stands_alone(x) && self.stands_alone(y),
+            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
+                self.stands_alone(x) && self.stands_alone(y) && self.stands_alone(z)
+            }
+            Expr::LoadIf { condition, index, otherwise, .. } => {
+                free(index) && self.stands_alone(condition) && self.stands_alone(otherwise)
+            }
+        }
+    }
+
+    fn expr(&mut self, expr: &Expr) -> Result<(), Reason> {
+        if !self.varies(expr) {
+            return Ok(());
+        }
+        let (narrow, weight, known) = (self.narrow, self.by_lane_weight, self.by_lane.clone());
+        let Err(reason) = self.in_lanes(expr) else { return Ok(()) };
+        (self.narrow, self.by_lane_weight, self.by_lane) = (narrow, weight, known);
+        self.by_lane_weight += 1 + expr_weight(expr);
+        let fits = self.lanes_type(self.lower.dtype(expr)).is_ok() && self.by_lane_weight <= MOST_BY_LANE;
+        need(fits && self.stands_alone(expr), reason)?;
+        self.by_lane.insert(expr.clone());
+        Ok(())
+    }
+
+    fn in_lanes(&mut self, expr: &Expr) -> Result<(), Reason> {
+        match expr {
+            Expr::Const(_) | Expr::Var(_) => Ok(()),
             // 64-bit lanes: only inside comparisons, see below.
-            Expr::Index(_) => false,
+            Expr::Index(_) => Err(Reason::IndexInLanes),
             Expr::Load(buffer, index) => self.load(*buffer, index),
             Expr::Unary(op, x) => {
-                let dtype = self.lower.dtype(x);
-                let float = matches!(
-                    op,
-                    UnaryOp::Neg
-                        | UnaryOp::Abs
-                        | UnaryOp::Floor
-                        | UnaryOp::Ceil
-                        | UnaryOp::Round
-                        | UnaryOp::Trunc
-                        | UnaryOp::Sqrt
-                        | UnaryOp::Rsqrt
-                        | UnaryOp::Recip
-                        | UnaryOp::IsNan
-                        | UnaryOp::IsInf
-                );
-                let int = matches!(op, UnaryOp::Neg | UnaryOp::Abs | UnaryOp::BitNot);
-                let ok = match dtype {
-                    DType::F32 => float,
-                    DType::Bool => *op == UnaryOp::Not,
-                    DType::F16 | DType::BF16 => false,
-                    _ => int && self.lanes_type(dtype),
-                };
-                ok && self.expr(x)
+                self.unary(*op, self.lower.dtype(x))?;
+                self.expr(x)
             }
             Expr::Binary(op, x, y) => self.binary(*op, x, y),
-            Expr::MulAdd(x, y, z) => self.lower.dtype(x) == DType::F32 && self.expr(x) && self.expr(y) && self.expr(z),
+            Expr::MulAdd(x, y, z) => {
+                need(self.lower.dtype(x) == DType::F32, Reason::F64)?;
+                self.expr(x)?;
+                self.expr(y)?;
+                self.expr(z)
+            }
             Expr::Select(c, x, y) => {
-                self.lanes_type(self.lower.dtype(x)) && self.expr(c) && self.expr(x) && self.expr(y)
+                self.lanes_type(self.lower.dtype(x))?;
+                self.expr(c)?;
+                self.expr(x)?;
+                self.expr(y)
             }
             Expr::LoadIf { condition, buffer, index, otherwise } => {
                 let dtype = self.element(*buffer);
-                let stride = self.stride(index);
-                let plain = stride.as_ref().is_some_and(|s| s.is_const(1));
                 // AVX2 masks 32-bit elements only.
-                let ok = plain && dtype.size() == 4 && dtype != DType::Bool;
-                ok && self.expr(condition) && self.expr(otherwise)
+                need(self.stride(index)?.is_const(1) && dtype.size() == 4, Reason::GuardedGather)?;
+                self.expr(condition)?;
+                self.expr(otherwise)
             }
             Expr::Convert(to, x) => {
                 let from = self.lower.dtype(x);
                 let unsigned_in_avx2 = !self.lower.f.evex && *to == DType::U32 && from.is_float();
-                self.lanes_type(*to) && self.lanes_type(from) && !unsigned_in_avx2 && self.expr(x)
+                self.lanes_type(*to)?;
+                self.lanes_type(from)?;
+                need(!unsigned_in_avx2, Reason::UnsignedConversion)?;
+                self.expr(x)
             }
             Expr::Bitcast(to, x) => {
                 let from = self.lower.dtype(x);
                 let word = |d| matches!(d, DType::F32 | DType::I32 | DType::U32);
-                word(*to) && word(from) && self.expr(x)
+                need(word(*to) && word(from), Reason::Bitcast)?;
+                self.expr(x)
             }
         }
     }
 
-    fn binary(&mut self, op: BinaryOp, x: &Expr, y: &Expr) -> bool {
+    fn unary(&self, op: UnaryOp, dtype: DType) -> Result<(), Reason> {
+        let float = matches!(
+            op,
+            UnaryOp::Neg
+                | UnaryOp::Abs
+                | UnaryOp::Floor
+                | UnaryOp::Ceil
+                | UnaryOp::Round
+                | UnaryOp::Trunc
+                | UnaryOp::Sqrt
+                | UnaryOp::Rsqrt
+                | UnaryOp::Recip
+                | UnaryOp::IsNan
+                | UnaryOp::IsInf
+        );
+        let int = matches!(op, UnaryOp::Neg | UnaryOp::Abs | UnaryOp::BitNot);
+        match dtype {
+            DType::F32 => need(float, Reason::FloatFunction),
+            DType::Bool => need(op == UnaryOp::Not, Reason::BoolFunction),
+            DType::F16 | DType::BF16 => Err(Reason::HalfArithmetic),
+            _ => {
+                self.lanes_type(dtype)?;
+                need(int, Reason::IntegerFunction)
+            }
+        }
+    }
+
+    fn binary(&mut self, op: BinaryOp, x: &Expr, y: &Expr) -> Result<(), Reason> {
         use BinaryOp::*;
         let dtype = self.lower.dtype(x);
         if dtype == DType::I64 && op.is_comparison() {
@@ -300,23 +418,26 @@ impl Check<'_, '_> {
             let stride = |e: &Expr| match e {
                 Expr::Index(d) => self.stride(d),
                 Expr::Var(v) if !self.varying.contains(v) => self.stride(&v.index()),
-                Expr::Const(_) => Some(Dim::ZERO),
-                _ => None,
+                Expr::Const(_) => Ok(Dim::ZERO),
+                _ => Err(Reason::Lanes64),
             };
-            return match (stride(x), stride(y)) {
-                (Some(a), Some(b)) => (&a - &b).as_const().is_some_and(|c| c.unsigned_abs() < 1 << 20),
-                _ => false,
-            };
+            let difference = stride(x)? - stride(y)?;
+            return need(difference.as_const().is_some_and(|c| c.unsigned_abs() < 1 << 20), Reason::IndexInLanes);
         }
-        let ok = match dtype {
-            DType::F32 => op.is_comparison() || matches!(op, Add | Sub | Mul | Div | Max | Min),
-            DType::Bool => matches!(op, And | Or | Xor | Eq | Ne),
-            DType::F16 | DType::BF16 => false,
-            _ => {
-                self.lanes_type(dtype)
-                    && (op.is_comparison() || matches!(op, Add | Sub | Mul | Max | Min | And | Or | Xor | Shl | Shr))
+        match dtype {
+            DType::F32 => {
+                need(op.is_comparison() || matches!(op, Add | Sub | Mul | Div | Max | Min), Reason::FloatFunction)?;
             }
-        };
-        ok && self.expr(x) && self.expr(y)
+            DType::Bool => need(matches!(op, And | Or | Xor | Eq | Ne), Reason::BoolFunction)?,
+            DType::F16 | DType::BF16 => return Err(Reason::HalfArithmetic),
+            _ => {
+                self.lanes_type(dtype)?;
+                need(!matches!(op, Div | Mod | Rem), Reason::Division)?;
+                let known = matches!(op, Add | Sub | Mul | Max | Min | And | Or | Xor | Shl | Shr);
+                need(op.is_comparison() || known, Reason::IntegerFunction)?;
+            }
+        }
+        self.expr(x)?;
+        self.expr(y)
     }
 }

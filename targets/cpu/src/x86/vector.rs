@@ -4,13 +4,14 @@
 //! the lanes; the rest goes to `vector_ops`, with loads folded into the instruction that uses them.
 
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim};
+use nnc_ir::{DType, Dim, Symbol};
 use nnc_kernels::{BufferRef, Expr};
 use regalloc2::VReg;
 
 use iced_x86::Mnemonic as M;
 
-use super::machine::{Body, Form, Operand, Plain, Size};
+use super::machine::{Body, Form, Mem, Operand, Plain, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Stop, Value};
 
 impl Lower<'_> {
@@ -24,13 +25,16 @@ impl Lower<'_> {
         if !self.varies(expr, context) {
             return self.uniform(expr, context);
         }
+        if self.by_lane.contains(expr) {
+            return self.lane_by_lane(expr, context);
+        }
         match expr {
             Expr::Const(_) => self.uniform(expr, context),
             Expr::Var(var) => match self.values.get(var) {
                 Some(&(value, _, true)) => Ok(value),
-                _ => Err(Stop::Unsupported("64-bit lanes")),
+                _ => Err(Stop::Unsupported(Reason::Lanes64)),
             },
-            Expr::Index(_) => Err(Stop::Unsupported("64-bit lanes")),
+            Expr::Index(_) => Err(Stop::Unsupported(Reason::Lanes64)),
             Expr::Load(buffer, index) => self.vector_load(*buffer, index, context),
             Expr::Unary(op, x) => {
                 let dtype = self.dtype(x);
@@ -66,6 +70,7 @@ impl Lower<'_> {
             Expr::Convert(to, x) => {
                 let from = self.dtype(x);
                 if let (DType::F32, DType::F16, Expr::Load(buffer, index)) = (*to, from, &**x)
+                    && !self.by_lane.contains(&**x)
                     && self.lane_stride(index, context)? == 1
                 {
                     let resolved = self.resolve(index);
@@ -77,6 +82,54 @@ impl Lower<'_> {
             }
             Expr::Bitcast(_, x) => self.vector_value(x, context),
         }
+    }
+
+    /// An expression evaluated for one lane after the other and collected in the frame. Lanes past the end repeat the
+    /// last one's value, so that they load nothing else.
+    fn lane_by_lane(&mut self, expr: &Expr, context: &Context) -> Lowered<Value> {
+        let dtype = self.dtype(expr);
+        let Some(axis) = context.axis.filter(|_| context.lanes > 1) else {
+            let value = self.scalar_value(expr)?;
+            return Ok(match (dtype, value) {
+                (DType::Bool, value) => Value::Mask(self.mask(value, context)?),
+                (_, value) => Value::Vec(self.vec_reg(value, context)?),
+            });
+        };
+        let symbol = Symbol(axis.0);
+        let base = self.replaced.get(&symbol).cloned();
+        let first = base.clone().unwrap_or_else(|| Dim::sym(symbol));
+        let slot = self.f.frame(context.size.bytes(), 64);
+        for lane in 0..context.lanes {
+            let mut at = &first + lane as i64;
+            if let (Some(_), Some(last)) = (context.tail, &self.last) {
+                at = at.min(last);
+            }
+            self.replaced.insert(symbol, at);
+            let value = self.scalar_value(expr)?;
+            let memory = Operand::Mem(Mem::frame(slot + 4 * lane as i32));
+            match value {
+                Value::Vec(reg) => self.effect(M::Vmovss, vec![memory, Operand::Reg(reg, Size::X)]),
+                Value::Mem(mem, _) => {
+                    let reg = self.f.int();
+                    self.def(M::Mov, vec![Operand::Reg(reg, Size::R32), Operand::Mem(mem)]);
+                    self.effect(M::Mov, vec![memory, Operand::Reg(reg, Size::R32)]);
+                }
+                Value::Bits(bits) => {
+                    let reg = self.imm_reg(i64::from(bits));
+                    self.effect(M::Mov, vec![memory, Operand::Reg(reg, Size::R32)]);
+                }
+                other => {
+                    let reg = self.int_reg(other)?;
+                    self.effect(M::Mov, vec![memory, Operand::Reg(reg, Size::R32)]);
+                }
+            }
+        }
+        match base {
+            Some(base) => self.replaced.insert(symbol, base),
+            None => self.replaced.remove(&symbol),
+        };
+        let lanes = self.vec_reg(Value::Mem(Mem::frame(slot), false), context)?;
+        self.lanes_to_value(dtype, lanes, context)
     }
 
     /// `x < y ? x : y` and its like, in one instruction.
@@ -216,7 +269,7 @@ impl Lower<'_> {
             Expr::Index(d) => Ok(d.clone()),
             Expr::Var(v) => Ok(v.index()),
             Expr::Const(s) => Ok(Dim::from(s.bits as i64)),
-            _ => Err(Stop::Unsupported("64-bit lanes")),
+            _ => Err(Stop::Unsupported(Reason::Lanes64)),
         };
         let difference = index(x)? - index(y)?;
         let stride = self.lane_stride(&difference, context)?;
@@ -254,7 +307,7 @@ impl Lower<'_> {
         }
         let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
         if self.lane_stride(index, context)? != 1 || dtype.size() != 4 {
-            return Err(Stop::Unsupported("guarded load at a distance"));
+            return Err(Stop::Unsupported(Reason::GuardedGather));
         }
         let resolved = self.resolve(index);
         let mem = self.address(buffer, &resolved, dtype.size())?;

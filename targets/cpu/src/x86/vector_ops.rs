@@ -13,6 +13,7 @@ use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use regalloc2::VReg;
 
 use super::machine::{Body, Form, Operand, Plain, Size};
+use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Stop, Value};
 use super::shape;
 
@@ -230,7 +231,7 @@ impl Lower<'_> {
                 }
                 BinaryOp::Max => self.extreme(M::Vmaxps, a, b, context)?,
                 BinaryOp::Min => self.extreme(M::Vminps, a, b, context)?,
-                _ => return Err(Stop::Unsupported("float operation")),
+                _ => return Err(Stop::Unsupported(Reason::FloatFunction)),
             }
         } else {
             let signed = dtype.is_signed();
@@ -258,7 +259,7 @@ impl Lower<'_> {
                         (_, false) => self.lanes_op(M::Vpsrlvd, a, b, context)?,
                     }
                 }
-                _ => return Err(Stop::Unsupported("integer operation in lanes")),
+                _ => return Err(Stop::Unsupported(Reason::IntegerFunction)),
             };
             self.wrap(value, dtype, context)?
         };
@@ -273,7 +274,7 @@ impl Lower<'_> {
                 BinaryOp::Or => M::Korw,
                 BinaryOp::Xor | BinaryOp::Ne => M::Kxorw,
                 BinaryOp::Eq => M::Kxnorw,
-                _ => return Err(Stop::Unsupported("bool operation")),
+                _ => return Err(Stop::Unsupported(Reason::BoolFunction)),
             };
             let result = self.f.kreg();
             self.def(op, [result, a, b].map(|r| Operand::Reg(r, Size::K)).to_vec());
@@ -284,7 +285,7 @@ impl Lower<'_> {
             BinaryOp::Or => self.lanes_op(M::Vorps, a, Value::Vec(b), context)?,
             BinaryOp::Xor | BinaryOp::Ne => self.lanes_op(M::Vxorps, a, Value::Vec(b), context)?,
             BinaryOp::Eq => self.lanes_op(M::Vpcmpeqd, a, Value::Vec(b), context)?,
-            _ => return Err(Stop::Unsupported("bool operation")),
+            _ => return Err(Stop::Unsupported(Reason::BoolFunction)),
         };
         Ok(Value::Mask(result))
     }
@@ -298,7 +299,7 @@ impl Lower<'_> {
                 let reg = self.imm_reg(i64::from(value != 0));
                 Ok(self.mask_of_int(reg, context))
             }
-            _ => Err(Stop::Unsupported("numbers where bool lanes are needed")),
+            _ => Err(Stop::fault("numbers where bool lanes are needed")),
         }
     }
 
@@ -339,7 +340,7 @@ impl Lower<'_> {
         };
         match self.lanes_binary(op, dtype, Value::Vec(a), b, context)? {
             Value::Vec(reg) => Ok(reg),
-            _ => Err(Stop::Unsupported("reduction of bools")),
+            _ => Err(Stop::Unsupported(Reason::Reduction)),
         }
     }
 
@@ -379,7 +380,7 @@ impl Lower<'_> {
                 UnaryOp::Abs if dtype.is_signed() => self.unary_op(M::Vpabsd, x, None, context)?,
                 UnaryOp::Abs => self.vec_reg(x, context)?,
                 UnaryOp::BitNot => self.commutative(M::Vxorps, x, Value::Bits(u32::MAX), context)?,
-                _ => return Err(Stop::Unsupported("integer function in lanes")),
+                _ => return Err(Stop::Unsupported(Reason::IntegerFunction)),
             };
             return Ok(Value::Vec(self.wrap(value, dtype, context)?));
         }
@@ -416,7 +417,7 @@ impl Lower<'_> {
                 let infinity = Value::Bits(f32::INFINITY.to_bits());
                 return Ok(Value::Mask(self.float_compare(0, x, infinity, context)?));
             }
-            _ => return Err(Stop::Unsupported("function that was not expanded")),
+            _ => return Err(Stop::Unsupported(Reason::FloatFunction)),
         };
         Ok(Value::Vec(value))
     }
@@ -567,7 +568,7 @@ impl Lower<'_> {
         if matches!(to, DType::I32 | DType::U32) {
             if to == DType::U32 {
                 if !self.f.evex {
-                    return Err(Stop::Unsupported("f32 to u32 lanes"));
+                    return Err(Stop::Unsupported(Reason::UnsignedConversion));
                 }
                 // Too large becomes all ones by itself.
                 let positive = self.lanes_op(M::Vmaxps, value, Value::Bits(0), context)?;

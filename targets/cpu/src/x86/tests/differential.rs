@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nnc_kernels::{generate, interpret};
 
 use super::host::{Function, targets};
-use crate::x86::{compile, why};
+use crate::x86::{Reason, compile};
 
 /// Number of random kernels; `NNC_X86_CASES` asks for more.
 fn cases() -> u64 {
@@ -18,7 +18,7 @@ fn random_kernels_match_the_interpreter() {
     let trace = std::env::var_os("NNC_X86_TRACE").is_some();
     for target in targets() {
         let mut compiled = 0;
-        let mut refused: BTreeMap<String, u32> = BTreeMap::new();
+        let mut refused: BTreeMap<Reason, u32> = BTreeMap::new();
         let mut failures = vec![];
         for seed in first..first + cases() {
             let case = generate::kernel(seed);
@@ -26,9 +26,8 @@ fn random_kernels_match_the_interpreter() {
                 eprintln!("{} seed {seed}", target.name);
             }
             let code = match compile(&crate::math::expand(&case.kernel), &target) {
-                Ok(Some(code)) => code,
-                Ok(None) => {
-                    let reason = why(&case.kernel, &target).unwrap_or_default();
+                Ok(Ok(code)) => code,
+                Ok(Err(reason)) => {
                     *refused.entry(reason).or_insert(0) += 1;
                     continue;
                 }

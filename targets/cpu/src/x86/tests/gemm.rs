@@ -161,8 +161,9 @@ impl Shape {
 
     fn check(&self, target: &Target) {
         let (kernel, params) = self.kernel();
-        let code =
-            compile(&crate::math::expand(&kernel), target).unwrap().unwrap_or_else(|| panic!("{self:?} refused"));
+        let code = compile(&crate::math::expand(&kernel), target)
+            .unwrap()
+            .unwrap_or_else(|reason| panic!("{self:?} refused: {reason}"));
         let mut state = 1u32;
         let mut next = || {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -269,7 +270,7 @@ fn full_tiles_do_not_spill() {
                 ..Shape::new(rows * 4, vectors * lanes, 64, rows, vectors * lanes)
             };
             let (kernel, _) = shape.kernel();
-            let function = select::lower(&kernel, &target).unwrap().unwrap();
+            let (function, _) = select::lower(&kernel, &target).unwrap();
             let encoded = encode::encode(&function).unwrap();
             let slot = target.vector_bytes() / 8;
             assert!(encoded.spill_slots < slot, "{} {rows}x{vectors}: {} slots", target.name, encoded.spill_slots);
@@ -356,7 +357,7 @@ pub fn peak(target: &Target) -> f64 {
     asm.op(M::Vzeroupper, &[]).unwrap();
     asm.op(M::Ret, &[]).unwrap();
     let bytes = asm.finish(&[]).unwrap();
-    let function = Function::new(&crate::x86::MachineCode { bytes, align: 64 });
+    let function = Function::new(&crate::x86::MachineCode { bytes, align: 64, scalar_loops: vec![] });
     let lanes = target.vector_bytes() / 4;
     let flops = 2.0 * (lanes * registers as usize) as f64 * rounds as f64;
     let mut best = f64::INFINITY;
