@@ -35,7 +35,10 @@ fn convolutions_over_free_batch_height_and_width() {
     let (strided, point, padded) = (window(3, 2, 0), window(1, 1, 0), window(3, 1, 1));
     let sizes = "batch, floor((height + 1)/2) - 1, floor((width + 1)/2) - 1";
     check_all_wide(&format!(
-        "graph @t(%0: f32[batch, height, width, 3]) -> (y: %11, z: %12) {{
+        "dim batch in 0..
+         dim height in 0..
+         dim width in 0..
+         graph @t(%0: f32[batch, height, width, 3]) -> (y: %11, z: %12) {{
            %1 = constant f32[3, 3, 3, 64] random=1
            %2 = conv %0, %1 {strided} groups=1 out=f32 : f32[{sizes}, 64]
            %3 = tanh %2 : f32[{sizes}, 64]
@@ -55,7 +58,9 @@ fn convolutions_over_free_batch_height_and_width() {
 #[test]
 fn products_over_free_batch_and_sequence() {
     check_all_wide(
-        "graph @t(%0: f32[batch, s, 48]) -> (y: %12) {
+        "dim batch in 0..
+         dim s in 0..
+         graph @t(%0: f32[batch, s, 48]) -> (y: %12) {
            %1 = constant f32[48, 96] random=1
            %2 = contract %0, %1 batch=[] contract=[(2, 0)] out=f32 : f32[batch, s, 96]
            %3 = reshape %2 shape=[batch, s, 3, 32] : f32[batch, s, 3, 32]
@@ -74,7 +79,8 @@ fn products_over_free_batch_and_sequence() {
 
 #[test]
 fn what_is_not_wide_is_told() {
-    let text = "graph @t(%0: f64[n, 8]) -> (y: %2) {
+    let text = "dim n in 0..
+         graph @t(%0: f64[n, 8]) -> (y: %2) {
            %1 = constant f64[8, 8] random=1
            %2 = contract %0, %1 batch=[] contract=[(1, 0)] out=f64 : f64[n, 8]
          }";
