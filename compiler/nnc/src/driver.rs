@@ -237,7 +237,7 @@ impl<'a> Compilation<'a> {
     pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model) -> Result<Artifact> {
         let options = nnc_cpu::Options { source_hash: source_hash(model), ..nnc_cpu::Options::default() };
         self.stage("codegen", |this| {
-            nnc_cpu::compile(program, &this.options.target, &options).map_err(|e| in_model(model, e))
+            nnc_cpu::compile(program, &this.options.target, &options).map_err(|e| Failure::from(e).in_file(&model.file))
         })
     }
 
@@ -247,18 +247,28 @@ impl<'a> Compilation<'a> {
     /// When it cannot be compiled.
     pub fn load(&mut self, model: &nnc_onnx::Model) -> Result<nnc_runtime::Model> {
         let graph = self.graph(model).map_err(Halt::into_failure)?;
-        let program = self.program(graph, &model.file).map_err(Halt::into_failure)?;
-        let code =
-            self.stage("codegen", |this| Jit::compile(&program, &this.options.target).map_err(|e| in_model(model, e)))?;
+        self.load_optimized(graph, &model.file)
+    }
+
+    /// Compiles a graph in core operations, passes included, into the memory of this process; `file` is for messages.
+    ///
+    /// # Errors
+    /// When it cannot be compiled.
+    pub fn load_graph(&mut self, graph: Graph, file: &str) -> Result<nnc_runtime::Model> {
+        let graph = self.optimize(graph, file).map_err(Halt::into_failure)?;
+        self.load_optimized(graph, file)
+    }
+
+    fn load_optimized(&mut self, graph: Graph, file: &str) -> Result<nnc_runtime::Model> {
+        let program = self.program(graph, file).map_err(Halt::into_failure)?;
+        let code = self.stage("codegen", |this| {
+            Jit::compile(&program, &this.options.target).map_err(|e| Failure::from(e).in_file(file))
+        })?;
         let descriptor: *const _ = code.descriptor();
         // SAFETY: nnc made the descriptor, and the code that owns it goes along.
         let loaded = unsafe { nnc_runtime::Model::from_descriptor_owned(descriptor, Box::new(code)) };
-        loaded.map_err(|e| Failure::from(e).in_file(&model.file))
+        loaded.map_err(|e| Failure::from(e).in_file(file))
     }
-}
-
-fn in_model(model: &nnc_onnx::Model, error: nnc_cpu::CodegenError) -> Failure {
-    Failure::from(error).in_file(&model.file)
 }
 
 /// BLAKE3 of the model's file and of the tensors it keeps in others.

@@ -2,8 +2,8 @@
 //!
 //! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
 //! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors ([`mod@array`], [`inputs`], [`compare`]), runs in
-//! memory between fences ([`guard`]), reports
-//! ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
+//! memory between fences ([`guard`]), [`helper`] processes, reports ([`inspect`], [`statistics`], [`progress`]) and
+//! [`errors`].
 //!
 //! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
 //! appears whole or not at all.
@@ -16,6 +16,7 @@ pub mod dims;
 pub mod driver;
 pub mod errors;
 pub mod guard;
+pub mod helper;
 pub mod inputs;
 pub mod inspect;
 pub mod name;

@@ -1,4 +1,5 @@
-//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask tidy`.
+//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
+//! `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
@@ -13,6 +14,7 @@ cargo xtask COMMAND
   demo   builds nnc, compiles a model, runs it over its test images: accuracy and latency
   test   the whole test suite, the comparisons with ONNX Runtime included
   bench  measures the benchmark models beside ONNX Runtime and OpenVINO
+  fuzz   compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
   tidy   formats every file";
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::demo(),
         ["test"] => test::test(),
         ["bench"] => test::bench(),
+        ["fuzz", arguments @ ..] => test::fuzz(arguments),
         ["tidy"] => test::format(false),
         _ => {
             eprintln!("{USAGE}");

@@ -123,6 +123,18 @@ pub fn bench() -> Result<()> {
     run(compare.arg(nnc("release")).arg(target().join("models")).args(["--speed", "3"]))
 }
 
+/// Runs the fuzzer with these arguments.
+///
+/// # Errors
+/// When it cannot be built, or finds something.
+pub fn fuzz(arguments: &[&str]) -> Result<()> {
+    if let Err(error) = python() {
+        println!("without ONNX Runtime: {error:#}");
+    }
+    let fuzzer = ["run", "--quiet", "--package", "nnc-testsuite", "--bin", "fuzz", "--"];
+    run(cargo(fuzzer).args(arguments))
+}
+
 /// A command of the virtual environment.
 fn in_venv(program: &str) -> PathBuf {
     venv().join("bin").join(program)

@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Most rewrites and graph passes to apply: bisecting over N finds the one that breaks a model
     #[arg(long, value_name = "N", hide = true)]
     opt_fuel: Option<usize>,
+    /// 0: no rewriting of the graph; lowering, memory planning and code generation stay as they are
+    #[arg(long, value_name = "0|1", default_value_t = 1, hide = true, conflicts_with = "opt_fuel",
+          value_parser = clap::value_parser!(u8).range(0..=1))]
+    opt_level: u8,
     /// Name in C; by default the artifact's
     #[arg(long, value_name = "IDENT")]
     name: Option<String>,
@@ -128,7 +132,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         },
         name,
         stop_after: arguments.stop_after.clone(),
-        fuel: arguments.opt_fuel,
+        fuel: if arguments.opt_level == 0 { Some(0) } else { arguments.opt_fuel },
     })
 }
 

@@ -59,7 +59,8 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
             scope.spawn(move || {
                 let mut child = Child::new(&arguments.target, arguments.guard);
                 while let Some((i, case)) = take(next, cases) {
-                    let sent = sender.send((i, child.run(case)));
+                    let verdict = child.as_mut().map_err(|e| e.clone()).and_then(|child| child.run(case));
+                    let sent = sender.send((i, verdict));
                     if sent.is_err() {
                         break;
                     }

@@ -1,0 +1,168 @@
+//! The state of a graph generator.
+
+use nnc_ir::{DType, Dim, Graph, Op, Symbol, SymbolInfo, Tensor, TensorType, ValueId};
+
+use crate::fuzz::onnx::range::Range;
+use crate::fuzz::random::Random;
+
+/// The most elements of one value, with the sizes that the graph is thought with.
+const MOST_ELEMENTS: i64 = 5000;
+
+/// The state of a graph generator.
+pub(super) struct Builder {
+    pub random: Random,
+    pub graph: Graph,
+    /// The range of each value.
+    pub ranges: Vec<Range>,
+    /// The size of each symbol that the graph is thought with.
+    pub sizes: Vec<i64>,
+}
+
+impl Builder {
+    pub fn new(mut random: Random) -> Builder {
+        let mut graph = Graph { name: "fuzz".to_owned(), ..Graph::default() };
+        let mut sizes = vec![];
+        for name in ["n", "m", "k"].into_iter().take(random.below(4)) {
+            let min = *random.of(&[0, 0, 1, 2, 4]);
+            let max = *random.of(&[i64::MAX, i64::MAX, 64, 40]);
+            graph.dims.new_symbol(SymbolInfo { min, max, ..SymbolInfo::input(name) });
+            sizes.push(min.max(*random.of(&[1, 2, 3, 4, 5, 7])));
+        }
+        let mut builder = Builder { random, graph, ranges: vec![], sizes };
+        // Symbols take their values from inputs.
+        for symbol in 0..builder.sizes.len() as u32 {
+            builder.input(DType::F32, vec![Dim::sym(Symbol(symbol))], Range::exact(-4.0, 4.0, 3));
+        }
+        builder
+    }
+
+    pub fn size(&self, dim: &Dim) -> i64 {
+        dim.eval(&|s: Symbol| self.sizes.get(s.0 as usize).copied()).unwrap_or(1)
+    }
+
+    pub fn at_least(&self, dim: &Dim, least: i64) -> Option<()> {
+        dim.provably_ge(&Dim::from(least), &self.graph.dims).then_some(())
+    }
+
+    pub fn dim(&mut self) -> Dim {
+        if !self.sizes.is_empty() && self.random.percent(45) {
+            return Dim::sym(Symbol(self.random.below(self.sizes.len()) as u32));
+        }
+        if self.random.percent(1) {
+            return Dim::ZERO;
+        }
+        Dim::from(*self.random.of(&[1, 2, 3, 4, 5, 6, 8, 9, 16, 17, 2, 3, 1]))
+    }
+
+    pub fn shape(&mut self, rank: usize) -> Vec<Dim> {
+        loop {
+            let dims: Vec<Dim> = (0..rank).map(|_| self.dim()).collect();
+            if dims.iter().map(|d| self.size(d)).product::<i64>() <= MOST_ELEMENTS / 4 {
+                return dims;
+            }
+        }
+    }
+
+    pub fn range(&mut self, dtype: DType) -> Range {
+        match dtype {
+            DType::Bool => Range::exact(0.0, 1.0, 0),
+            d if d.is_float() && self.random.percent(60) => Range::exact(-4.0, 4.0, if d.size() < 4 { 1 } else { 3 }),
+            d if d.is_float() => Range::rounded(-2.0, 2.0),
+            d if Range::all(d).low < 0.0 => Range::exact(-20.0, 20.0, 0),
+            _ => Range::exact(0.0, 20.0, 0),
+        }
+    }
+
+    pub fn input(&mut self, dtype: DType, shape: Vec<Dim>, range: Range) -> ValueId {
+        let name = format!("x{}", self.graph.inputs.len());
+        let value = self.graph.add_input(TensorType::new(dtype, shape), name);
+        self.ranges.push(range);
+        value
+    }
+
+    /// A constant; few elements, or one value everywhere, so that its text says all.
+    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        let values = tensor.to_f64s();
+        let low = values.iter().copied().fold(f64::MAX, f64::min);
+        let high = values.iter().copied().fold(f64::MIN, f64::max);
+        let exact = values.iter().all(|v| (v * 8.0).fract() == 0.0);
+        let value = self.graph.push_const(tensor, "");
+        self.ranges.push(Range { low: low.min(high), high: high.max(low.min(high)), bits: exact.then_some(3) });
+        value
+    }
+
+    pub fn range_of(&self, value: ValueId) -> Range {
+        self.ranges[value.index()]
+    }
+
+    pub fn dtype(&self, value: ValueId) -> DType {
+        self.graph.ty(value).dtype
+    }
+
+    pub fn dims(&self, value: ValueId) -> Vec<Dim> {
+        self.graph.shape(value).to_vec()
+    }
+
+    /// A value that fits, late ones more often.
+    pub fn pick(&mut self, fits: impl Fn(&Builder, ValueId) -> bool) -> Option<ValueId> {
+        let all: Vec<ValueId> = (0..self.graph.values.len() as u32).map(ValueId).filter(|&v| fits(self, v)).collect();
+        if all.is_empty() {
+            return None;
+        }
+        let back = self.random.below(all.len()).min(self.random.below(all.len() + 1));
+        Some(all[all.len() - 1 - back])
+    }
+
+    /// A value of one of these types and ranks: of the graph, or a new input.
+    pub fn get(&mut self, dtypes: &[DType], ranks: (usize, usize)) -> ValueId {
+        let fits = |b: &Builder, v| {
+            dtypes.contains(&b.dtype(v))
+                && (ranks.0..=ranks.1).contains(&b.dims(v).len())
+                && b.range_of(v).magnitude() < 1e4
+        };
+        if self.random.percent(88)
+            && let Some(value) = self.pick(fits)
+        {
+            return value;
+        }
+        let dtype = *self.random.of(dtypes);
+        let rank = ranks.0 + self.random.below(ranks.1 - ranks.0 + 1);
+        let shape = self.shape(rank);
+        let range = self.range(dtype);
+        self.input(dtype, shape, range)
+    }
+
+    pub fn float(&mut self, low: usize, high: usize) -> ValueId {
+        self.get(&[DType::F32], (low, high))
+    }
+
+    pub fn any(&mut self, low: usize, high: usize) -> ValueId {
+        self.get(
+            &[DType::F32, DType::F32, DType::F32, DType::I64, DType::I32, DType::F64, DType::U8, DType::Bool],
+            (low, high),
+        )
+    }
+
+    /// Appends a node whose results have this range; `None` when it does not fit, is too large or may overflow.
+    pub fn push(&mut self, op: Op, args: &[ValueId], range: Range) -> Option<ValueId> {
+        let before = self.graph.values.len();
+        let symbols = self.graph.dims.len();
+        let results = self.graph.push(op, args, "").ok()?;
+        let small = results.iter().all(|&v| {
+            let dims = self.graph.shape(v);
+            dims.len() <= 6 && dims.iter().map(|d| self.size(d)).product::<i64>() <= MOST_ELEMENTS
+        });
+        let ranges: Option<Vec<Range>> = results.iter().map(|&v| range.fit(self.dtype(v))).collect();
+        match ranges.filter(|_| small && symbols == self.graph.dims.len()) {
+            Some(ranges) => {
+                self.ranges.extend(ranges);
+                results.first().copied()
+            }
+            None => {
+                self.graph.nodes.pop();
+                self.graph.values.truncate(before);
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The cases of `testsuite/cases` on every target, and what the fuzzer promises of itself.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use nnc_testsuite::fuzz::FAMILIES;
+use nnc_testsuite::fuzz::onnx::ops;
+
+use crate::common::{root, run};
+
+const FUZZ: &str = env!("CARGO_BIN_EXE_fuzz");
+
+/// Every case, for every target that this machine runs, default and strict numerics, one thread and two.
+#[test]
+fn cases_on_all_targets() {
+    let mut fuzz = Command::new(FUZZ);
+    let output = fuzz.arg("--cases").arg(root().join("testsuite/cases")).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The same seed gives the same case.
+#[test]
+fn seeds_repeat() {
+    use nnc_testsuite::fuzz::{onnx, random::Random};
+    for seed in 0..50 {
+        let bytes = || onnx::specimen(Random::new(seed)).net.bytes();
+        assert_eq!(bytes(), bytes(), "seed {seed}");
+    }
+}
+
+/// Operators without a generator, and why.
+const WITHOUT: &[(&str, &str)] = &[
+    ("AffineGrid", "few uses; its node tests cover it"),
+    ("Attention FlexAttention LinearAttention RotaryEmbedding TensorScatter CausalConvWithState", "new; node tests"),
+    (
+        "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
+        "no reference to compare with",
+    ),
+    ("Adagrad Adam Momentum", "training; node tests"),
+    ("BitCast CumProd SwiGLU", "newer than the opsets of ONNX Runtime"),
+    ("BlackmanWindow HammingWindow HannWindow MelWeightMatrix DFT STFT", "constants and spectra; node tests"),
+    ("Col2Im MaxUnpool Det DeformConv GridSample RoiAlign", "few uses; node tests"),
+    ("ConvInteger QLinearConv DynamicQuantizeLinear", "the quantised product stands for them"),
+    ("NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss", "training; node tests"),
+    ("NonMaxSuppression", "near ties of boxes; node tests"),
+    ("Scan", "the loop stands for it"),
+    ("Scatter Upsample", "old names of ScatterElements and Resize"),
+    (
+        "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct SequenceEmpty \
+         SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence",
+        "sequences are taken apart at import; node tests",
+    ),
+];
+
+/// Every operator has a generator, or a reason.
+#[test]
+fn operators_without_a_generator() {
+    let made: BTreeSet<&str> = ops::rows().flat_map(|row| row.names).copied().collect();
+    let without: BTreeSet<&str> = WITHOUT.iter().flat_map(|w| w.0.split_whitespace()).collect();
+    let all: BTreeSet<&str> = nnc_ops::registry::operators().iter().map(|o| o.name).collect();
+    let missing: Vec<_> = all.difference(&made).filter(|name| !without.contains(*name)).collect();
+    assert!(missing.is_empty(), "write a generator or a reason: {missing:?}");
+    let stale: Vec<_> = without.intersection(&made).chain(without.difference(&all)).collect();
+    assert!(stale.is_empty(), "no longer without: {stale:?}");
+    let unknown: Vec<_> = made.difference(&all).collect();
+    assert!(unknown.is_empty(), "no operators: {unknown:?}");
+}
+
+/// The help names every family.
+#[test]
+fn families_are_named() {
+    let help = run(Command::new(FUZZ).arg("--help"));
+    for family in FAMILIES {
+        assert!(help.contains(family.name), "{}", family.name);
+    }
+}
