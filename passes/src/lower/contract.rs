@@ -92,7 +92,12 @@ impl Lowering<'_> {
         let right_roles = roles(|p| p.1, self.graph.ty(rhs).rank());
         let acc = accumulator_type(*out);
 
-        let left = self.left_operand(lhs, &left_roles, acc)?;
+        let mut left = self.left_operand(lhs, &left_roles, acc)?;
+        // With a symbolic number of columns the right operand is read as rows, which go with one summed axis.
+        let columns_are_constant = right_roles.free.iter().all(|&a| self.graph.shape(rhs)[a].as_const().is_some());
+        if !columns_are_constant && merge(&left.summed).len() > 1 {
+            left = self.copy_operand(lhs, &left_roles, acc)?;
+        }
         let mut summed = merge(&left.summed);
         let k = match summed.pop() {
             Some(last) => last.size,

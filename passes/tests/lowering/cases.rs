@@ -279,3 +279,16 @@ fn an_empty_axis_has_nothing_to_repeat() {
         }
     }
 }
+
+#[test]
+fn product_over_two_separate_axes_with_a_symbolic_number_of_columns() {
+    for dtype in ["f32", "i32"] {
+        let text = format!(
+            "dim n in 0..
+             graph @t(%0: {dtype}[3, 8, n, 4], %1: {dtype}[3, 8, n, 4]) -> (y: %2) {{
+               %2 = contract %0, %1 batch=[(0, 0)] contract=[(1, 1), (3, 3)] out={dtype} : {dtype}[3, n, n]
+             }}"
+        );
+        check(&text, &[0, 1, 5, 17], 1e-5);
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! All but floats must be equal. A float may be off by some roundings of its own size and of its tensor's, and by a
 //! multiple of what the reference's own rounding costs: the interpreter also runs the graph with every float type made
-//! `f64`, and what lies between the two runs is the error that the arithmetic itself brings, cancellation included.
+//! `f64`, and what lies between the two runs is the error that the arithmetic itself brings, cancellation included. Sums in
+//! another order differ by what the values on the way are worth: the greatest of them, by the root of how many they are.
 
 use nnc_ir::{DType, Graph, Op, Tensor};
 
@@ -19,6 +20,22 @@ pub struct Reference {
     pub want: Tensor,
     /// The same in `f64`, where it could be had.
     pub exact: Option<Tensor>,
+    /// The greatest magnitude of any value of the run, by the root of the greatest number of elements.
+    pub spread: f64,
+}
+
+/// Roundings of the spread that a value may be off by.
+const SPREAD_ROUNDINGS: f64 = 4.0;
+
+/// The [`Reference::spread`] of all values of a run.
+pub fn spread<'a>(values: impl Iterator<Item = &'a Tensor>) -> f64 {
+    let (mut most, mut count) = (0f64, 0);
+    for value in values.filter(|v| v.dtype.is_float()) {
+        let finite = value.to_f64s().into_iter().filter(|x| x.is_finite());
+        most = finite.fold(most, |m, x| m.max(x.abs()));
+        count = count.max(value.len());
+    }
+    most * (count as f64).sqrt()
 }
 
 /// The rounding of a type relative to a value.
@@ -61,7 +78,8 @@ pub fn agree(got: &Tensor, reference: &Reference, coarsest: DType, factor: f64) 
         if g == w || (g.is_nan() && w.is_nan()) {
             return true;
         }
-        let allowed = factor * (ROUNDINGS * unit * (w.abs() + scale) + REFERENCE_ERRORS * error + TINY);
+        let rounding = unit * (ROUNDINGS * (w.abs() + scale) + SPREAD_ROUNDINGS * reference.spread);
+        let allowed = factor * (rounding + REFERENCE_ERRORS * error + TINY);
         // What overflows in one order of operations need not in another.
         let edge = |x: f64| x.is_infinite() && exact.is_none_or(|e| !e.get_f64(i).is_infinite());
         (g - w).abs() <= allowed || (edge(w) && scale > 0.0 && g.abs() >= 0.9 * largest(want.dtype))

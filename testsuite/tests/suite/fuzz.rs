@@ -1,4 +1,4 @@
-//! The cases of `testsuite/cases` on every target, and what the fuzzer promises of itself.
+//! The cases of `testsuite/cases` on every target, and a little fuzzing.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use nnc_testsuite::fuzz::FAMILIES;
 use nnc_testsuite::fuzz::onnx::ops;
 
-use crate::common::{root, run};
+use crate::common::{folder, root, run};
 
 const FUZZ: &str = env!("CARGO_BIN_EXE_fuzz");
 
@@ -16,6 +16,16 @@ fn cases_on_all_targets() {
     let mut fuzz = Command::new(FUZZ);
     let output = fuzz.arg("--cases").arg(root().join("testsuite/cases")).output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Random cases of every family, the same ones on every machine; `cargo xtask fuzz` goes on from other seeds.
+#[test]
+fn random_cases() {
+    let mut fuzz = Command::new(FUZZ);
+    fuzz.current_dir(root())
+        .args(["--seed", "10000", "--count", "320", "--failures", "1", "--out"])
+        .arg(folder("fuzz"));
+    println!("{}", run(&mut fuzz));
 }
 
 /// The same seed gives the same case.
