@@ -163,7 +163,7 @@ fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) 
     let inside = std::mem::replace(&mut context.inside, true);
     for node in &mut graph.nodes {
         let bodies: Vec<&mut Box<Graph>> = match &mut node.op {
-            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::If { then, otherwise, .. } => vec![then, otherwise],
             Op::Loop { body, .. } => vec![body],
             _ => continue,
         };
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn subgraphs_are_rewritten() {
         let text = "graph @g(%0 c: bool[], %1 x: f32[2]) -> (y: %2) {
-  %2 = if %0, %1 then=graph @t(%0: f32[2]) -> (r: %2) {
+  %2 = if %0, %1 varying=[] sizes=[] then=graph @t(%0: f32[2]) -> (r: %2) {
     %1 = neg %0 : f32[2]
     %2 = neg %1 : f32[2]
   } otherwise=graph @e(%0: f32[2]) -> (r: %0) {

@@ -77,7 +77,7 @@ operations! {
     "bind_dims" => BindDims { symbols };
     "recurrent" => Recurrent(cell);
     "random" => Random { distribution, dtype, shape, seed };
-    "if" => If { then, otherwise };
+    "if" => If { varying, sizes, then, otherwise };
     "loop" => Loop { carried, trips, body };
 }
 

@@ -24,7 +24,11 @@ pub enum UnaryOp {
     Rsqrt,
     Recip,
     Exp,
+    /// exp(x) - 1, accurate near 0.
+    Expm1,
     Log,
+    /// log(1 + x), accurate near 0.
+    Log1p,
     Sin,
     Cos,
     Tan,
@@ -443,8 +447,12 @@ pub enum Op {
         seed: u64,
     },
     /// `(condition: bool scalar, captures..) -> results`: one of two graphs, whose inputs are the captures. Both
-    /// have the results' types.
+    /// have the results' types, except that some sizes may differ: this node defines those.
     If {
+        /// The sizes that may differ: result and axis.
+        varying: Vec<(usize, usize)>,
+        /// The symbols of those sizes.
+        sizes: Vec<Symbol>,
         /// Evaluated when the condition holds.
         then: Box<Graph>,
         /// Evaluated otherwise.

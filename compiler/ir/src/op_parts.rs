@@ -13,6 +13,7 @@ impl Op {
             }
             Op::Loop { trips, .. } => std::slice::from_ref(trips),
             Op::BindDims { symbols } => symbols,
+            Op::If { sizes, .. } => sizes,
             _ => &[],
         }
     }
@@ -48,7 +49,7 @@ impl Op {
     /// The graphs it contains.
     pub fn subgraphs(&self) -> Vec<&Graph> {
         match self {
-            Op::If { then, otherwise } => vec![then, otherwise],
+            Op::If { then, otherwise, .. } => vec![then, otherwise],
             Op::Loop { body, .. } => vec![body],
             _ => vec![],
         }

@@ -30,8 +30,7 @@ fn where_negative(ctx: &mut Context, x: ValueId, negative: ValueId) -> Result<Va
 
 /// `alpha * (exp(x) - 1)`.
 fn scaled_expm1(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
-    let e = ctx.unary(UnaryOp::Exp, x)?;
-    let less = ctx.binary_scalar(BinaryOp::Sub, e, 1.0)?;
+    let less = ctx.unary(UnaryOp::Expm1, x)?;
     scaled(ctx, less, alpha)
 }
 
@@ -48,13 +47,12 @@ fn hard_sigmoid_of(ctx: &mut Context, x: ValueId, alpha: f64, beta: f64) -> Resu
     ctx.binary_scalar(BinaryOp::Min, y, 1.0)
 }
 
-/// `log(1 + exp(x))` as `max(x, 0) + log(1 + exp(-|x|))`, which does not overflow.
+/// `log(1 + exp(x))` as `max(x, 0) + log1p(exp(-|x|))`, which neither overflows nor rounds to 0.
 fn softplus_of(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
     let magnitude = ctx.unary(UnaryOp::Abs, x)?;
     let negated = ctx.unary(UnaryOp::Neg, magnitude)?;
     let e = ctx.unary(UnaryOp::Exp, negated)?;
-    let e = ctx.binary_scalar(BinaryOp::Add, e, 1.0)?;
-    let log = ctx.unary(UnaryOp::Log, e)?;
+    let log = ctx.unary(UnaryOp::Log1p, e)?;
     let linear = ctx.binary_scalar(BinaryOp::Max, x, 0.0)?;
     ctx.add(linear, log)
 }
@@ -263,6 +261,21 @@ mod tests {
                 sketch = sketch.float(name, value);
             }
             assert_eq!(sketch.output("y").run(), format!("f32[5] {expected}"), "{op}");
+        }
+        // Near zero, and where little is left, digits stay.
+        let small = |op, x: &[f32]| {
+            let graph = sketch().given("x", &[x.len()], x).node(op, "x -> y").output("y").translate().unwrap();
+            let input = [nnc_ir::Tensor::from_slice(&[x.len()], x)];
+            crate::interpret::run(&graph, &input).unwrap().remove(0).to_f64s()
+        };
+        let close = |found: Vec<f64>, expected: &[f64]| {
+            found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs())
+        };
+        let tail = [-10.0f32, -17.0, -20.0, -40.0];
+        assert!(close(small("Softplus", &tail), &tail.map(|x| f64::from(x).exp().ln_1p())));
+        for op in ["Elu", "Celu"] {
+            let near = [-1e-3f32, -1e-6, -1e-9];
+            assert!(close(small(op, &near), &near.map(|x| f64::from(x).exp_m1())), "{op}");
         }
         // Far from zero nothing overflows.
         let far = |op| sketch().given("x", &[2], &[-200.0f32, 200.0]).node(op, "x -> y").output("y").run();

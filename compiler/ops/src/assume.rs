@@ -86,7 +86,8 @@ pub(crate) fn apply(frames: &mut [Frame<'_>], table: DimTable) -> bool {
     fits
 }
 
-fn retype(graph: &mut Graph, table: &DimTable) -> bool {
+/// Carries narrowed bounds into the types of a graph. `false` when they no longer fit together.
+pub(crate) fn retype(graph: &mut Graph, table: &DimTable) -> bool {
     let definitions = graph.definitions();
     for (value, definition) in graph.values.iter_mut().zip(definitions) {
         if definition.is_none() {
@@ -97,7 +98,7 @@ fn retype(graph: &mut Graph, table: &DimTable) -> bool {
         let node = &mut graph.nodes[i];
         node.op.dims_mut().into_iter().for_each(|d| *d = settle(d, table));
         let nested = match &mut node.op {
-            Op::If { then, otherwise } => retype(then, table) && retype(otherwise, table),
+            Op::If { then, otherwise, .. } => retype(then, table) && retype(otherwise, table),
             Op::Loop { body, .. } => retype(body, table),
             _ => true,
         };

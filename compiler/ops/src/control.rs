@@ -3,12 +3,13 @@
 //! opsets 9 on); all opsets but for that.
 //!
 //! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
-//! is its taken branch; one whose branches differ in size does both. A Loop whose carried values change shape is unrolled when its iterations are known.
+//! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
 
+use crate::assume;
 use crate::context::Context;
 use crate::error::{Error, Result, invalid, unsupported};
 use crate::scope::Frame;
-use nnc_ir::{DType, Dim, Op, TensorType, ValueId};
+use nnc_ir::{DType, Dim, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
 
 /// A loop is not unrolled further than this.
@@ -22,6 +23,7 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
         return ctx.inline(if holds != 0.0 { then } else { otherwise }, &[]);
     }
     let condition = ctx.reshape(condition, &[])?;
+    let before = ctx.dims().len();
     let then = ctx.nested(then, &[])?;
     let otherwise = ctx.nested(otherwise, &[])?;
     let mut captured: Vec<ValueId> = vec![];
@@ -30,7 +32,10 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
             captured.push(*outer);
         }
     }
+    // What the second branch assumed of the dimensions holds in the first as well.
+    let table = ctx.dims().clone();
     let [then, otherwise] = [then, otherwise].map(|mut branch| {
+        assume::retype(&mut branch.graph, &table);
         for &outer in &captured {
             let inner = branch.captures.iter().find(|c| c.0 == outer).map(|c| c.1);
             let inner = inner.unwrap_or_else(|| branch.graph.add_value(ctx.ty(outer).clone(), ""));
@@ -38,58 +43,61 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
         }
         branch.graph
     });
-    let differ = |((_, a), (_, b)): (&(String, ValueId), &(String, ValueId))| then.ty(*a) != otherwise.ty(*b);
-    if then.outputs.iter().zip(&otherwise.outputs).any(differ) {
-        return both(ctx, condition);
-    }
-    let op = Op::If { then: Box::new(then), otherwise: Box::new(otherwise) };
+    let (varying, sizes) = varying(ctx, &then, &otherwise, before)?;
+    let op = Op::If { varying, sizes, then: Box::new(then), otherwise: Box::new(otherwise) };
     let inputs: Vec<ValueId> = std::iter::once(condition).chain(captured).collect();
     ctx.push(op, &inputs)
 }
 
-/// Both branches, of whose results the condition picks one: for branches whose results differ in size, which no graph
-/// can say of an If. They differ in one axis; of each branch as much is taken along it as the condition wants.
-fn both(ctx: &mut Context, condition: ValueId) -> Result<Vec<ValueId>> {
-    let (then, otherwise) = (ctx.subgraph("then_branch")?, ctx.subgraph("else_branch")?);
-    let then_results = ctx.inline(then, &[])?;
-    let else_results = ctx.inline(otherwise, &[])?;
-    let mut holds: Option<Dim> = None;
-    let mut results = vec![];
-    for (i, (&a, &b)) in then_results.iter().zip(&else_results).enumerate() {
-        if ctx.ty(a) == ctx.ty(b) {
-            results.push(ctx.select(condition, a, b)?);
-            continue;
-        }
-        let (shape_a, shape_b) = (ctx.shape(a), ctx.shape(b));
-        let differing: Vec<usize> = (0..shape_a.len()).filter(|&axis| shape_a.get(axis) != shape_b.get(axis)).collect();
-        let (true, true, &[axis]) = (ctx.dtype(a) == ctx.dtype(b), shape_a.len() == shape_b.len(), &differing[..])
-        else {
+/// The sizes, by result and axis, in which two branches differ, and a symbol for each. Symbols from number `before` on
+/// are known inside the branches alone.
+fn varying(
+    ctx: &mut Context,
+    then: &nnc_ir::Graph,
+    otherwise: &nnc_ir::Graph,
+    before: usize,
+) -> Result<(Vec<(usize, usize)>, Vec<Symbol>)> {
+    let (mut varying, mut sizes) = (vec![], vec![]);
+    for (result, ((name, a), (_, b))) in then.outputs.iter().zip(&otherwise.outputs).enumerate() {
+        let (a, b) = (then.ty(*a), otherwise.ty(*b));
+        if a.dtype != b.dtype || a.rank() != b.rank() {
+            let show = |ty: &TensorType| format!("{}{}", ty.dtype, ctx.show_shape(&ty.shape));
             return Err(unsupported(format!(
-                "output `{}` is {} in one branch and {} in the other; make the condition a constant, or the shapes \
-                 equal in all axes but one",
-                then.outputs[i].name,
-                ctx.show(a),
-                ctx.show(b)
+                "output `{name}` is {} in one branch and {} in the other; make the condition a constant, or the types \
+                 and numbers of axes equal",
+                show(a),
+                show(b)
             )));
-        };
-        let holds = match &holds {
-            Some(holds) => holds,
-            None => {
-                let number = ctx.convert(condition, DType::I64)?;
-                holds.insert(ctx.bind_dim(number, None, Some(Dim::ONE))?)
-            }
-        };
-        let size_a = holds.select(&shape_a[axis], &Dim::ZERO);
-        let size_b = holds.select(&Dim::ZERO, &shape_b[axis]);
-        let mut parts = vec![];
-        for (value, size) in [(a, size_a), (b, size_b)] {
-            if !size.is_const(0) {
-                parts.push(ctx.slice_axis(value, axis, Dim::ZERO, size)?);
+        }
+        for (axis, (a, b)) in a.shape.iter().zip(&b.shape).enumerate() {
+            if a != b {
+                let ((a_low, a_high), (b_low, b_high)) = (a.bounds(ctx.dims()), b.bounds(ctx.dims()));
+                let upper = most(ctx, a, before).zip(most(ctx, b, before)).map(|(a, b)| a.max(&b));
+                let (low, high) = (a_low.min(b_low).max(0), a_high.max(b_high));
+                let symbol = ctx.frame_mut().graph.dims.fresh("size", low, high, upper);
+                varying.push((result, axis));
+                sizes.push(symbol);
             }
         }
-        results.push(ctx.concat(&parts, axis)?);
     }
-    Ok(results)
+    Ok((varying, sizes))
+}
+
+/// The most a size can be, by what is known outside a branch.
+fn most(ctx: &Context, size: &Dim, before: usize) -> Option<Dim> {
+    let inside = |size: &Dim| size.symbols().iter().any(|s| s.0 as usize >= before);
+    let mut size = size.clone();
+    // A symbol's bound may mention another symbol of the branch.
+    for _ in 0..8 {
+        if !inside(&size) {
+            return Some(size);
+        }
+        size = match size.as_symbol().and_then(|symbol| ctx.dims().lookup(symbol)?.upper.clone()) {
+            Some(upper) => upper,
+            None => return Some(size.bounds(ctx.dims()).1).filter(|&n| n < i64::MAX).map(Dim::from),
+        };
+    }
+    None
 }
 
 /// A subgraph repeated a number of times, or while a condition holds.
@@ -157,9 +165,22 @@ fn rolled<'m>(
     let unconditional = ctx.constant_scalar(condition).is_some_and(|c| c != 0.0)
         && (again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0)));
     let count = ctx.symbolic(trip).and_then(|mut t| t.pop());
-    let exact =
-        count.filter(|c| unconditional && !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
-    core_loop(ctx, frame, &[trip, condition], carried, exact, before).map_err(Rolled::Failed)
+    let count =
+        count.filter(|c| !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
+    let trips = match count {
+        Some(count) if unconditional => Trips::Exactly(count),
+        Some(count) => Trips::AtMost(count),
+        None => Trips::Unknown,
+    };
+    core_loop(ctx, frame, &[trip, condition], carried, trips, before).map_err(Rolled::Failed)
+}
+
+/// What is known of the number of iterations.
+enum Trips {
+    Exactly(Dim),
+    /// A condition may end the loop earlier.
+    AtMost(Dim),
+    Unknown,
 }
 
 /// The core loop of a translated body. Results scanned over a number of iterations known exactly have that size.
@@ -168,7 +189,7 @@ fn core_loop(
     mut frame: Frame<'_>,
     operands: &[ValueId],
     carried: &[ValueId],
-    exact: Option<Dim>,
+    trips: Trips,
     symbols_before: usize,
 ) -> Result<Vec<ValueId>> {
     for (name, value) in frame.graph.outputs.iter().skip(carried.len() + 1) {
@@ -178,9 +199,14 @@ fn core_loop(
         }
     }
     frame.graph.inputs.extend(frame.captures.iter().map(|c| c.1));
-    let fixed = exact.as_ref().and_then(Dim::as_const);
-    let (min, max) = fixed.map_or((0, i64::MAX), |n| (n, n));
-    let trips = ctx.frame_mut().graph.dims.fresh("trips", min, max, exact.clone());
+    let (exact, upper) = match trips {
+        Trips::Exactly(count) => (Some(count.clone()), Some(count)),
+        Trips::AtMost(count) => (None, Some(count)),
+        Trips::Unknown => (None, None),
+    };
+    let most = upper.as_ref().map_or(i64::MAX, |count| count.bounds(ctx.dims()).1);
+    let least = exact.as_ref().and_then(Dim::as_const).unwrap_or(0);
+    let trips = ctx.frame_mut().graph.dims.fresh("trips", least, most, upper);
     let mut inputs = operands.to_vec();
     inputs.extend(carried);
     inputs.extend(frame.captures.iter().map(|c| c.0));
@@ -272,7 +298,7 @@ pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let trip = ctx.dim_scalar(length.clone())?;
     let condition = ctx.scalar(DType::Bool, 1.0);
-    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Some(length), before)?;
+    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Trips::Exactly(length), before)?;
     for (i, result) in results[states..].iter_mut().enumerate() {
         if reverse_out[i] != 0 {
             *result = reversed(ctx, *result, 0)?;
@@ -338,7 +364,36 @@ mod tests {
         assert_eq!(choice(line(), "ReduceMax", 1), "f32[2] 1 2");
         assert_eq!(choice(line(), "ReduceMax", 0), "f32[1] 2");
         let square = sketch().given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
-        assert!(choice(square, "ReduceMax", 0).contains("is f32[2, 2] in one branch and f32[1, 1] in the other"));
+        assert_eq!(choice(square, "ReduceMax", 0), "f32[1, 1] 4");
+        let square = sketch().given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
+        let then = self::sketch().node("Identity", "x -> t").output("t");
+        let otherwise = self::sketch().node("ReduceMax", "x -> e").int("keepdims", 0).output("e");
+        let square = square.given_bools("c", &[], &[1]).node("If", "c -> y");
+        let found = square.graph("then_branch", then).graph("else_branch", otherwise).output("y").run();
+        assert!(found.contains("is f32[2, 2] in one branch and f32[] in the other"), "{found}");
+    }
+
+    /// The second branch assumes a size that the first has as well.
+    #[test]
+    fn an_assumption_of_one_branch_holds_in_both() {
+        let then = sketch().node("Relu", "x -> t").output("t");
+        let otherwise = sketch().floats("k", &[5], &[1.0; 5]).node("Add", "x k -> e").output("e");
+        let sketch = sketch().input("x", Float, "a").input("c", Bool, "").node("If", "c -> y");
+        let sketch = sketch.graph("then_branch", then).graph("else_branch", otherwise).output("y");
+        assert_eq!(sketch.result_type(), "f32[5]");
+    }
+
+    /// What fails in the branch that is not taken does not fail the run, whether the branches agree in size or not.
+    #[test]
+    fn only_the_branch_taken_runs() {
+        for (condition, expected) in [(0u8, "f32[2] 1 2"), (1, "out of range")] {
+            let then = sketch().node("Gather", "x i -> t").output("t");
+            let otherwise = sketch().ints("s", &[1], &[0]).ints("e", &[1], &[2]).node("Slice", "x s e -> f").output("f");
+            let sketch = sketch().given("x", &[3], &[1.0f32, 2.0, 3.0]).given("i", &[3], &[7i64, 8, 9]);
+            let sketch = sketch.given_bools("c", &[], &[condition]).node("If", "c -> y");
+            let found = sketch.graph("then_branch", then).graph("else_branch", otherwise).output("y").run();
+            assert!(found.contains(expected), "{found}");
+        }
     }
 
     /// Doubles `s` in each iteration and scans it out.
@@ -357,6 +412,19 @@ mod tests {
         let run = sketch().given("s", &[1], &[1.0f32]).given("factor", &[1], &[10.0f32]).given("n", &[], &[2i64]);
         let run = run.node("Loop", "n _ s -> last all").graph("body", doubling());
         assert_eq!(run.output("all").run(), "f32[2, 1] 20 40");
+    }
+
+    /// A constant trip count bounds a loop that a condition may end.
+    #[test]
+    fn bounded_by_the_trip_count() {
+        let body = sketch().input("i", Int64, "").input("again", Bool, "").input("s_in", Float, "");
+        let body = body.node("Add", "s_in s_in -> s_out").node("Less", "s_out limit -> again_out");
+        let body = body.output("again_out").output("s_out").output("s_out");
+        let looped = sketch().given("s", &[], &[1.0f32]).given("limit", &[], &[5.0f32]).ints("n", &[], &[10]);
+        let looped = looped.node("Loop", "n _ s -> last all").graph("body", body).output("all");
+        let graph = looped.translate().unwrap();
+        assert!(graph.dims.iter().any(|(_, info)| info.name.starts_with("trips") && (info.min, info.max) == (0, 10)));
+        assert_eq!(looped.run(), "f32[3] 2 4 8");
     }
 
     #[test]

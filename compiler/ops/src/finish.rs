@@ -67,7 +67,7 @@ fn share_dims(graph: &mut Graph, dims: &nnc_ir::DimTable) {
     graph.dims = dims.clone();
     for node in &mut graph.nodes {
         match &mut node.op {
-            Op::If { then, otherwise } => {
+            Op::If { then, otherwise, .. } => {
                 share_dims(then, dims);
                 share_dims(otherwise, dims);
             }

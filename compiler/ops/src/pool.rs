@@ -47,10 +47,22 @@ pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let y = ctx.one(Op::Pool { op: ReduceOp::Max, window: window.clone() }, &[padded])?;
     let mut results = vec![ctx.channels_first(y)?];
     if ctx.wants_output(1) {
+        let mut place = ctx.one(Op::PoolIndex { window }, &[padded])?;
         if ctx.shape(padded) != ctx.shape(x) {
-            return Err(unsupported("indices beside this border need fixed sizes; fix the dimensions with --dim"));
+            let fixed = |border: &Border| border.low.as_const().is_some() && border.high.as_const().is_some();
+            if !borders.iter().all(fixed) {
+                return Err(unsupported("indices beside this border need fixed sizes; fix the dimensions with --dim"));
+            }
+            // The border cuts elements off: where those that are left lay.
+            let plane: Dim = sizes.iter().fold(Dim::ONE, |n, d| n * d);
+            let all = ctx.iota(DType::I64, &[plane], 0)?;
+            let channels_last: Vec<Dim> = [Dim::ONE].into_iter().chain(sizes.iter().cloned()).chain([Dim::ONE]).collect();
+            let all = ctx.reshape(all, &channels_last)?;
+            let left = ctx.with_borders(all, &borders, &mut attributes.window(), true, 0.0)?;
+            let count = ctx.shape(left).iter().fold(Dim::ONE, |n, d| n * d);
+            let left = ctx.reshape(left, &[count])?;
+            place = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[left, place])?;
         }
-        let place = ctx.one(Op::PoolIndex { window }, &[x])?;
         results.push(onnx_index(ctx, place, x, &sizes, columns_first)?);
     }
     Ok(results)
@@ -351,5 +363,12 @@ mod tests {
             let sketch = sketch.int_list("kernel_shape", &[2, 2]).int_list("strides", &[2, 2]);
             assert_eq!(sketch.int("storage_order", columns_first).output("i").run(), expected);
         }
+        // A border that cuts off the last column, and one that cuts off the first row and column.
+        let same = sketch().given("x", &[1, 1, 2, 4], &x[..8]).node("MaxPool", "x -> _ i").int_list("strides", &[1, 2]);
+        let same = same.int_list("kernel_shape", &[1, 1]).string("auto_pad", "SAME_UPPER").output("i");
+        assert_eq!(same.run(), "i64[1, 1, 2, 2] 0 2 4 6");
+        let cut = sketch().given("x", &[1, 1, 3, 4], &x).node("MaxPool", "x -> _ i").int_list("kernel_shape", &[2, 2]);
+        let cut = cut.int_list("pads", &[-1, -1, 0, 0]).output("i");
+        assert_eq!(cut.run(), "i64[1, 1, 1, 2] 6 6");
     }
 }

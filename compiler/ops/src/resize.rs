@@ -196,20 +196,35 @@ fn element(ctx: &mut Context, vector: ValueId, index: usize) -> Result<ValueId> 
     ctx.convert(one, DType::F64)
 }
 
-/// `floor(size * scale)`.
+/// Sizes up to this one are tried where a size is not known.
+const MOST_TRIED: i64 = 1 << 14;
+
+/// `floor(size * scale)`, rounded to `f32` before it is rounded down: 10 elements times 0.7 are 7, though the nearest
+/// `f32` to 0.7 is less.
+fn scaled_size(size: i64, scale: f64) -> f64 {
+    f64::from((size as f32 * scale as f32).floor())
+}
+
+/// [`scaled_size`] of a size that may not be known.
 fn scaled(ctx: &Context, size: &Dim, scale: f64) -> Result<Dim> {
     if !(scale.is_finite() && scale > 0.0) {
         return Err(invalid(format!("the scale {scale} is not positive")));
     }
     if let Some(size) = size.as_const() {
-        let scaled = (size as f64 * scale).floor();
+        let scaled = scaled_size(size, scale);
         return if scaled < 1e15 { Ok(Dim::from(scaled as i64)) } else { Err(invalid("the scaled size is too large")) };
     }
-    // A size that is not known needs a scale that is a ratio.
-    let ratio = (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && (scale * q).fract() == 0.0);
-    let near =
-        (1..=64).map(f64::from).find(|&q| scale * q < 1e6 && ((scale * q).round() as f32 / q as f32) == scale as f32);
-    match ratio.or(near) {
+    // A size that is not known needs a scale that is a ratio, and that gives every size what it gives a known one.
+    let exact = |q: f64| (scale * q).fract() == 0.0;
+    let near = |q: f64| ((scale * q).round() as f32 / q as f32) == scale as f32;
+    let ratios = (1..=64).map(f64::from).filter(|&q| scale * q < 1e6);
+    let (low, high) = size.bounds(ctx.dims());
+    let agrees = |&q: &f64| {
+        let p = (scale * q).round() as i64;
+        (low.max(0)..=high.min(MOST_TRIED)).all(|n| scaled_size(n, scale) == (n * p).div_euclid(q as i64) as f64)
+    };
+    let ratio = ratios.clone().find(|&q| exact(q)).or_else(|| ratios.clone().find(|&q| near(q)));
+    match ratio.filter(agrees) {
         Some(q) => Ok((size * Dim::from((scale * q).round() as i64)).floor_div(&Dim::from(q as i64))),
         None => Err(unsupported(format!(
             "size `{}` times {scale} is not a fixed size; fix the dimension with --dim",
@@ -233,7 +248,9 @@ fn along_axes(ctx: &mut Context, x: ValueId, axes: &[Axis], method: &Method) -> 
     };
     let mut y = ctx.convert(x, work)?;
     for axis in axes {
-        let place = axis.places(ctx, &method.places)?;
+        // Which element is nearest is decided in `f32`, as elsewhere: there 0.1 times 10 is 1.
+        let precision = if kernel.is_none() { DType::F32 } else { DType::F64 };
+        let place = axis.places(ctx, &method.places, precision)?;
         let before = y;
         y = match kernel {
             None => {
@@ -329,6 +346,10 @@ mod tests {
             ("1 3 5", 0.5, "f32[1, 3, 2]"),
             ("1 3 n", 2.0, "f32[1, 3, 2*n]"),
             ("1 3 n", 0.5, "f32[1, 3, floor(n/2)]"),
+            ("1 3 10", 0.7, "f32[1, 3, 7]"),
+            ("1 3 n", 0.7, "f32[1, 3, floor((7*n)/10)]"),
+            // As a known size, 90 would become 116, not 117.
+            ("1 3 n", 1.3, "is not a fixed size"),
             ("1 3 n", 0.123_456, "is not a fixed size"),
             ("1 3 4", -1.0, "is not positive"),
             ("1 3 4", 1e30, "too large"),
@@ -346,7 +367,7 @@ mod tests {
         for (mode, places) in
             [("nearest", "asymmetric"), ("linear", "half_pixel"), ("linear", "align_corners"), ("cubic", "half_pixel")]
         {
-            for scale in [0.5, 1.5, 2.0] {
+            for scale in [0.5, 1.5, 2.0, 0.7, 0.3] {
                 let run = |shape: &str| {
                     let sketch = sketch().input("x", Float, shape).floats("s", &[2], &[1.0, scale]);
                     let sketch = sketch.node("Resize", "x _ s -> y").string("mode", mode);
@@ -357,6 +378,16 @@ mod tests {
                 assert_eq!(run("1 n"), run("1 7"), "{mode} {places} {scale}");
             }
         }
+    }
+
+    /// The middle between two elements is found where rounding differs with the order of operations.
+    #[test]
+    fn ties() {
+        let x: Vec<f32> = (0..11).map(|v| v as f32).collect();
+        let sketch = sketch().given("x", &[11], &x).floats("s", &[1], &[0.5]).node("Resize", "x _ s -> y");
+        let sketch = sketch.string("mode", "nearest").string("nearest_mode", "ceil");
+        let sketch = sketch.string("coordinate_transformation_mode", "half_pixel_symmetric").output("y");
+        assert_eq!(sketch.run(), "f32[5] 1 3 5 7 9");
     }
 
     #[test]

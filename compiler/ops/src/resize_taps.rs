@@ -1,6 +1,7 @@
 //! The elements and weights that Resize takes along one axis.
 //!
-//! Everything is computed by core ops in `f64` from the sizes and the scale of the axis. Where these are known, as they
+//! Everything is computed by core ops in `f64` from the sizes and the scale of the axis, but for the places of nearest
+//! elements, which are computed in `f32` in the order that ONNX Runtime has. Where sizes and scale are known, as they
 //! nearly always are, the ops fold to constants; where they are not, the same ops run with the model.
 
 use crate::context::Context;
@@ -32,31 +33,37 @@ pub(crate) enum Kernel {
 pub(crate) type Taps = Vec<(ValueId, ValueId)>;
 
 impl Axis {
-    fn count(&self, ctx: &mut Context, dim: &Dim) -> Result<ValueId> {
+    fn count(&self, ctx: &mut Context, dim: &Dim, dtype: DType) -> Result<ValueId> {
         let value = ctx.dim_scalar(dim.clone())?;
-        ctx.convert(value, DType::F64)
+        ctx.convert(value, dtype)
     }
 
-    /// For each output element its place on the input axis, `f64[output]`.
-    pub fn places(&self, ctx: &mut Context, mode: &str) -> Result<ValueId> {
-        let y = ctx.iota(DType::F64, std::slice::from_ref(&self.output), 0)?;
-        let input = self.count(ctx, &self.input)?;
+    /// For each output element its place on the input axis, `f64[output]`, computed in `dtype`.
+    pub fn places(&self, ctx: &mut Context, mode: &str, dtype: DType) -> Result<ValueId> {
+        let place = self.places_in(ctx, mode, dtype)?;
+        ctx.convert(place, DType::F64)
+    }
+
+    fn places_in(&self, ctx: &mut Context, mode: &str, dtype: DType) -> Result<ValueId> {
+        let y = ctx.iota(dtype, std::slice::from_ref(&self.output), 0)?;
+        let input = self.count(ctx, &self.input, dtype)?;
+        let scale = ctx.convert(self.scale, dtype)?;
         // The exact length, which the output's rounds down.
-        let length = ctx.mul(input, self.scale)?;
+        let length = ctx.mul(input, scale)?;
         let one = ctx.binary_scalar(BinaryOp::Eq, length, 1.0)?;
         let last_in = ctx.binary_scalar(BinaryOp::Sub, input, 1.0)?;
         let last_out = ctx.binary_scalar(BinaryOp::Sub, length, 1.0)?;
-        let zero = ctx.scalar(DType::F64, 0.0);
+        let zero = ctx.scalar(dtype, 0.0);
         let centred = |ctx: &mut Context| -> Result<ValueId> {
             let y = ctx.binary_scalar(BinaryOp::Add, y, 0.5)?;
-            ctx.div(y, self.scale)
+            ctx.div(y, scale)
         };
         let half_pixel = |ctx: &mut Context| -> Result<ValueId> {
             let x = centred(ctx)?;
             ctx.binary_scalar(BinaryOp::Sub, x, 0.5)
         };
         match mode {
-            "asymmetric" => ctx.div(y, self.scale),
+            "asymmetric" => ctx.div(y, scale),
             "half_pixel" => half_pixel(ctx),
             "tf_half_pixel_for_nn" => centred(ctx),
             "pytorch_half_pixel" => {
@@ -64,14 +71,15 @@ impl Axis {
                 ctx.select(one, zero, x)
             }
             "half_pixel_symmetric" => {
-                let output = self.count(ctx, &self.output)?;
+                let output = self.count(ctx, &self.output, dtype)?;
                 let adjustment = ctx.div(output, length)?;
-                let ones = ctx.scalar(DType::F64, 1.0);
+                let ones = ctx.scalar(dtype, 1.0);
                 let less = ctx.sub(ones, adjustment)?;
                 let centre = ctx.binary_scalar(BinaryOp::Mul, input, 0.5)?;
                 let offset = ctx.mul(centre, less)?;
-                let x = half_pixel(ctx)?;
-                ctx.add(x, offset)
+                let x = centred(ctx)?;
+                let x = ctx.add(offset, x)?;
+                ctx.binary_scalar(BinaryOp::Sub, x, 0.5)
             }
             "align_corners" => {
                 let x = ctx.mul(y, last_in)?;
@@ -80,6 +88,7 @@ impl Axis {
             }
             "tf_crop_and_resize" => {
                 let (start, end) = self.region.ok_or_else(|| invalid("tf_crop_and_resize needs roi"))?;
+                let (start, end) = (ctx.convert(start, dtype)?, ctx.convert(end, dtype)?);
                 let width = ctx.sub(end, start)?;
                 let width = ctx.mul(width, last_in)?;
                 let x = ctx.mul(y, width)?;
@@ -95,7 +104,7 @@ impl Axis {
 
     /// Places as indices, those outside at the nearest end.
     pub fn clamped(&self, ctx: &mut Context, place: ValueId) -> Result<ValueId> {
-        let last = self.count(ctx, &(&self.input - 1))?;
+        let last = self.count(ctx, &(&self.input - 1), DType::F64)?;
         let place = ctx.binary(BinaryOp::Min, place, last)?;
         let place = ctx.binary_scalar(BinaryOp::Max, place, 0.0)?;
         ctx.convert(place, DType::I64)
@@ -103,7 +112,7 @@ impl Axis {
 
     /// Whether a place lies outside the input.
     pub fn outside(&self, ctx: &mut Context, place: ValueId) -> Result<ValueId> {
-        let last = self.count(ctx, &(&self.input - 1))?;
+        let last = self.count(ctx, &(&self.input - 1), DType::F64)?;
         let below = ctx.binary_scalar(BinaryOp::Lt, place, 0.0)?;
         let above = ctx.binary(BinaryOp::Gt, place, last)?;
         ctx.binary(BinaryOp::Or, below, above)

@@ -391,7 +391,8 @@ impl KernelBuilder<'_, '_> {
     /// again after the reduction.
     fn worth_keeping(&self, value: ValueId) -> bool {
         let costly = self.cx.definition(value).is_some_and(|n| {
-            matches!(n.op, Op::Unary(UnaryOp::Exp | UnaryOp::Log | UnaryOp::Tanh | UnaryOp::Erf | UnaryOp::Sigmoid))
+            use UnaryOp::{Erf, Exp, Expm1, Log, Log1p, Sigmoid, Tanh};
+            matches!(n.op, Op::Unary(Exp | Expm1 | Log | Log1p | Tanh | Erf | Sigmoid))
         });
         costly && self.cx.fusion.use_counts[value.index()] > 1 && self.cx.storage[value.index()].is_none()
     }

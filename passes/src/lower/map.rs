@@ -79,7 +79,10 @@ impl Lowering<'_> {
             first = false;
             let Some(node) = self.definition(value) else { continue };
             match &node.op {
-                Op::Unary(UnaryOp::Exp | UnaryOp::Tanh | UnaryOp::Erf | UnaryOp::Sigmoid | UnaryOp::Log) => weight += 4,
+                Op::Unary(UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Tanh | UnaryOp::Erf | UnaryOp::Sigmoid) => {
+                    weight += 4
+                }
+                Op::Unary(UnaryOp::Log | UnaryOp::Log1p) => weight += 4,
                 Op::Reduce { .. } | Op::ArgReduce { .. } => {
                     let operand = self.graph.ty(node.inputs[0]).count();
                     if operand.as_const().unwrap_or(i64::MAX) > elements.as_const().unwrap_or(0) {

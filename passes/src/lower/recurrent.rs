@@ -364,8 +364,7 @@ fn activate(activation: Option<&Activation>, x: Expr) -> Expr {
             binary(BinaryOp::Min, binary(BinaryOp::Max, line, constant(0.0)), constant(1.0))
         }
         Activation::Elu { alpha } => {
-            let grown = Expr::unary(UnaryOp::Exp, x.clone());
-            let curve = binary(BinaryOp::Mul, constant(alpha), binary(BinaryOp::Sub, grown, constant(1.0)));
+            let curve = binary(BinaryOp::Mul, constant(alpha), Expr::unary(UnaryOp::Expm1, x.clone()));
             Expr::select(binary(BinaryOp::Lt, x.clone(), constant(0.0)), curve, x)
         }
         Activation::Softsign => {
@@ -373,10 +372,10 @@ fn activate(activation: Option<&Activation>, x: Expr) -> Expr {
             binary(BinaryOp::Div, x, binary(BinaryOp::Add, size, constant(1.0)))
         }
         Activation::Softplus => {
-            // max(x, 0) + log(1 + exp(-|x|)) does not overflow.
+            // max(x, 0) + log1p(exp(-|x|)) does not overflow.
             let size = Expr::unary(UnaryOp::Neg, Expr::unary(UnaryOp::Abs, x.clone()));
-            let tail = binary(BinaryOp::Add, Expr::unary(UnaryOp::Exp, size), constant(1.0));
-            binary(BinaryOp::Add, binary(BinaryOp::Max, x, constant(0.0)), Expr::unary(UnaryOp::Log, tail))
+            let tail = Expr::unary(UnaryOp::Log1p, Expr::unary(UnaryOp::Exp, size));
+            binary(BinaryOp::Add, binary(BinaryOp::Max, x, constant(0.0)), tail)
         }
     }
 }

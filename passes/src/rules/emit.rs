@@ -97,6 +97,7 @@ pub fn defined(op: &Op) -> Vec<Symbol> {
     match op {
         Op::NonZero { count } | Op::Unique { count, .. } | Op::NonMaxSuppression { count, .. } => vec![*count],
         Op::BindDims { symbols } => symbols.clone(),
+        Op::If { sizes, .. } => sizes.clone(),
         Op::Loop { trips, .. } => vec![*trips],
         _ => vec![],
     }
@@ -222,7 +223,7 @@ pub fn mentioned(op: &Op) -> Vec<Symbol> {
     let mut found: Vec<Symbol> = dims_of(op).into_iter().flat_map(|d| d.symbols()).collect();
     let mut graphs: Vec<&Graph> = vec![];
     match op {
-        Op::If { then, otherwise } => graphs.extend([&**then, &**otherwise]),
+        Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
         Op::Loop { body, .. } => graphs.push(body),
         _ => {}
     }
@@ -231,7 +232,7 @@ pub fn mentioned(op: &Op) -> Vec<Symbol> {
         for node in &graph.nodes {
             found.extend(dims_of(&node.op).into_iter().flat_map(|d| d.symbols()));
             match &node.op {
-                Op::If { then, otherwise } => graphs.extend([&**then, &**otherwise]),
+                Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
                 Op::Loop { body, .. } => graphs.push(body),
                 _ => {}
             }

@@ -290,5 +290,20 @@ fn product_over_two_separate_axes_with_a_symbolic_number_of_columns() {
              }}"
         );
         check(&text, &[0, 1, 5, 17], 1e-5);
+
+/// Windows that lie wholly in the border are the reduction's empty value, not the nearest element.
+#[test]
+fn pool_with_a_border_larger_than_its_window() {
+    for (op, low, high) in [("max", 3, 3), ("min", 2, 0), ("max", 1, 4), ("sum", 3, 3)] {
+        let result = 5 + low + high - 1;
+        check(
+            &format!(
+                "graph @t(%0: f32[1, 5, 3]) -> (y: %1) {{
+                   %1 = pool %0 op={op} window={{ size=[2] strides=[1] dilations=[1] pad_low=[{low}] pad_high=[{high}] }} : f32[1, {result}, 3]
+                 }}"
+            ),
+            &[1],
+            1e-6,
+        );
     }
 }

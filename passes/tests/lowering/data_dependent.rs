@@ -324,7 +324,7 @@ fn branches() {
              graph @t(%0: f32[n, 4], %1: f32[4]) -> (y: %4, z: %5, u: %6) {{
                %2 = constant bool[] [{condition}]
                %3 = constant f32[4, 3] random=1
-               %4, %5, %6 = if %2, %0, %1, %3 then=graph @then(%0: f32[n, 4], %1: f32[4], %2: f32[4, 3]) -> (a: %3, b: %1, c: %4) {{
+               %4, %5, %6 = if %2, %0, %1, %3 varying=[] sizes=[] then=graph @then(%0: f32[n, 4], %1: f32[4], %2: f32[4, 3]) -> (a: %3, b: %1, c: %4) {{
                  %3 = contract %0, %2 batch=[] contract=[(1, 0)] out=f32 : f32[n, 3]
                  %4 = constant i64[2] [5, 6]
                }} otherwise=graph @else(%0: f32[n, 4], %1: f32[4], %2: f32[4, 3]) -> (a: %4, b: %5, c: %6) {{
@@ -346,7 +346,7 @@ fn a_branch_with_a_size_of_its_own() {
         "dim n in 0..
          dim count in 0.. <= n from node
          graph @t(%0: f32[n], %1: bool[]) -> (y: %2) {
-           %2 = if %1, %0 then=graph @then(%0: f32[n]) -> (a: %6) {
+           %2 = if %1, %0 varying=[] sizes=[] then=graph @then(%0: f32[n]) -> (a: %6) {
              %1 = floor %0 : f32[n]
              %2 = non_zero %1 count=count : i64[count, 1]
              %3 = gather %0, %2 axis=0 batch=0 : f32[count, 1]
@@ -359,6 +359,38 @@ fn a_branch_with_a_size_of_its_own() {
         &[0, 1, 9],
         1e-5,
     );
+}
+
+/// Branches whose results differ in size: as an output, as an operand, beside a result of one size, in a concatenation.
+#[test]
+fn branches_of_different_sizes() {
+    for condition in [true, false] {
+        let text = format!(
+            "dim n in 0..
+             dim count in 0.. <= n from node
+             dim a in 0.. <= n + 2 from node
+             dim b in 0.. <= 4 from node
+             graph @t(%0: f32[n, 3]) -> (y: %2, z: %3, u: %5, v: %6) {{
+               %1 = constant bool[] [{condition}]
+               %2, %3 = if %1, %0 varying=[(0, 0), (1, 1)] sizes=[a, b] then=graph @then(%0: f32[n, 3]) -> (a: %2, b: %4) {{
+                 %1 = constant f32[2, 3] random=1
+                 %2 = concat %1, %0 axis=0 : f32[n + 2, 3]
+                 %3 = constant f32[3, 4] random=2
+                 %4 = contract %0, %3 batch=[] contract=[(1, 0)] out=f32 : f32[n, 4]
+               }} otherwise=graph @else(%0: f32[n, 3]) -> (a: %5, b: %0) {{
+                 %1 = reduce %0 op=max axes=[1] : f32[n]
+                 %2 = floor %1 : f32[n]
+                 %3 = non_zero %2 count=count : i64[count, 1]
+                 %4 = gather %0, %3 axis=0 batch=0 : f32[count, 1, 3]
+                 %5 = reshape %4 shape=[count, 3] : f32[count, 3]
+               }} : f32[a, 3], f32[n, b]
+               %4 = constant f32[1, 3] random=3
+               %5 = concat %4, %2 axis=0 : f32[a + 1, 3]
+               %6 = reduce %3 op=sum axes=[1] : f32[n]
+             }}"
+        );
+        check(&text, &[0, 1, 5], 1e-5);
+    }
 }
 
 #[test]

@@ -12,8 +12,10 @@ pub(super) fn unary(f: UnaryOp, inputs: &[&TensorType]) -> Types {
         Neg | Abs | Sign => x.dtype != DType::Bool,
         Not => x.dtype == DType::Bool,
         BitNot => x.dtype.is_int(),
-        Floor | Ceil | Round | Trunc | Sqrt | Rsqrt | Recip | Exp | Log | Sin | Cos | Tan | Asin | Acos | Atan
-        | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | Sigmoid | IsNan | IsInf => x.dtype.is_float(),
+        Floor | Ceil | Round | Trunc | Sqrt | Rsqrt | Recip | Exp | Expm1 | Log | Log1p | Sin | Cos | Tan | Asin
+        | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | Sigmoid | IsNan | IsInf => {
+            x.dtype.is_float()
+        }
     };
     if !fits {
         return Err(format!("is not defined on {x}"));

@@ -80,7 +80,7 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::BindDims { symbols } => indexing::bind_dims(inputs, symbols),
         Op::Recurrent(cell) => nested::recurrent(inputs, cell),
         Op::Random { dtype, shape, .. } => nested::random(inputs, *dtype, shape),
-        Op::If { then, otherwise } => nested::if_(inputs, then, otherwise),
+        Op::If { varying, sizes, then, otherwise } => nested::if_(inputs, then, otherwise, varying, sizes),
         Op::Loop { body, carried, trips } => nested::loop_(inputs, body, *carried, *trips),
     }
 }

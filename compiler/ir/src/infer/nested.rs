@@ -91,12 +91,29 @@ fn result_types(graph: &Graph) -> Types {
     graph.outputs.iter().map(|(_, value)| subgraph_type(graph, *value).cloned()).collect()
 }
 
-pub(super) fn if_(inputs: &[&TensorType], then: &Graph, otherwise: &Graph) -> Types {
+pub(super) fn if_(
+    inputs: &[&TensorType],
+    then: &Graph,
+    otherwise: &Graph,
+    varying: &[(usize, usize)],
+    sizes: &[Symbol],
+) -> Types {
     let Some((condition, captures)) = inputs.split_first() else { return Err("needs a condition".into()) };
     check_scalar("the condition", condition, DType::Bool)?;
     check_arguments(then, "the branch `then`", captures)?;
     check_arguments(otherwise, "the branch `else`", captures)?;
-    let (types, others) = (result_types(then)?, result_types(otherwise)?);
+    let (mut types, mut others) = (result_types(then)?, result_types(otherwise)?);
+    if varying.len() != sizes.len() {
+        return Err(format!("{} sizes vary, {} symbols stand for them", varying.len(), sizes.len()));
+    }
+    for (&(result, axis), &symbol) in varying.iter().zip(sizes) {
+        for list in [&mut types, &mut others] {
+            match list.get_mut(result).and_then(|ty| ty.shape.get_mut(axis)) {
+                Some(size) => *size = Dim::sym(symbol),
+                None => return Err(format!("axis {axis} of result {result} varies, there is no such axis")),
+            }
+        }
+    }
     if types.len() != others.len() {
         return Err(format!("the branches yield {} and {} results", types.len(), others.len()));
     }

@@ -103,7 +103,7 @@ fn accepted() {
             recurrent %50, %51, %18, %17 {gru} : f32[7, 2, 5], f32[2, 5]"
         ),
         "%40 = random %8 distribution=normal(0.0, 1.5) dtype=f32 shape=[n, 2] seed=9 : f32[n, 2]",
-        &format!("%40 = if %10, %0 {branches} : f32[n, 4]"),
+        &format!("%40 = if %10, %0 varying=[] sizes=[] {branches} : f32[n, 4]"),
         &format!("%40, %41 = loop %8, %10, %0 carried=1 trips=c {body} : f32[n, 4], f32[c, n, 4]"),
     ];
     for node in nodes {
@@ -183,7 +183,7 @@ fn refused() {
         ("bind_dims %7 symbols=[c]", "must be i64[1]"),
         ("%40 = random %8 distribution=normal(0.0, 1.5) dtype=i8 shape=[n] seed=9 : i8[n]", "draws floats"),
         (
-            "%40 = if %10, %0 then=graph @a(%0: f32[n, 4]) -> (y: %0) { } otherwise=graph @b(%0: f32[4]) -> (y: %0) { } \
+            "%40 = if %10, %0 varying=[] sizes=[] then=graph @a(%0: f32[n, 4]) -> (y: %0) { } otherwise=graph @b(%0: f32[4]) -> (y: %0) { } \
             : f32[n, 4]",
             "the branch `else` is",
         ),

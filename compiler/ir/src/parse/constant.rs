@@ -32,7 +32,7 @@ impl Constants {
         for node in &graph.nodes {
             match &node.op {
                 Op::Constant(id) if id.index() < graph.consts.len() => self.add(graph.consts.get(*id).clone()),
-                Op::If { then, otherwise } => {
+                Op::If { then, otherwise, .. } => {
                     self.add_graph(then);
                     self.add_graph(otherwise);
                 }

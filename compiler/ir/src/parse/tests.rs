@@ -20,7 +20,7 @@ graph @digits(%0 image: f32[batch, 64], %4: f32["odd name"]) -> (logits: %3, "a 
   %5 = non_zero %0 count=count : i64[count, 2]
   %6 = convert %5 to=bool : bool[count, 2] ; keep
   %7 = constant bool[] [true]
-  %8 = if %7, %3 then=graph @a(%0: f32[batch, 10]) -> (y: %1) { %1 = exp %0 : f32[batch, 10] }
+  %8 = if %7, %3 varying=[] sizes=[] then=graph @a(%0: f32[batch, 10]) -> (y: %1) { %1 = exp %0 : f32[batch, 10] }
     otherwise=graph @b(%0: f32[batch, 10]) -> (y: %0) { } : f32[batch, 10]
 }
 "#;
@@ -38,7 +38,7 @@ graph @digits(%0 image: f32[batch, 64], %4: f32["odd name"]) -> (logits: %3, "a 
           %5 = non_zero %0 count=count : i64[count, 2]
           %6 = convert %5 to=bool : bool[count, 2]  ; keep
           %7 = constant bool[] [true]
-          %8 = if %7, %3 then=graph @a(%0: f32[batch, 10]) -> (y: %1) {
+          %8 = if %7, %3 varying=[] sizes=[] then=graph @a(%0: f32[batch, 10]) -> (y: %1) {
             %1 = exp %0 : f32[batch, 10]
           } otherwise=graph @b(%0: f32[batch, 10]) -> (y: %0) {
           } : f32[batch, 10]
@@ -73,7 +73,7 @@ proptest! {
     #[test]
     fn damaged_text_does_not_panic(at in 0usize..400, cut in 0usize..20, put in "[%a-z0-9=\\[\\](){}:,;\" .*/-]{0,8}") {
         let text = "dim n in 0..\ngraph @t(%0: f32[n, 4], %1 b: bool[]) -> (y: %3) {\n %2 = reduce %0 op=sum axes=[1] : \
-            f32[n]\n %3 = top_k %2 axis=0 k=floor(n/2) largest=true : f32[floor(n/2)], i64[floor(n/2)]\n %4 = if %1 \
+            f32[n]\n %3 = top_k %2 axis=0 k=floor(n/2) largest=true : f32[floor(n/2)], i64[floor(n/2)]\n %4 = if %1 varying=[] sizes=[] \
             then=graph @a() -> (z: %0) { %0 = constant i8[2] [1, -1] } otherwise=graph @b() -> () { } : i8[2]\n}";
         let at = at.min(text.len());
         let end = (at + cut).min(text.len());

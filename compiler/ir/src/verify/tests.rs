@@ -30,7 +30,7 @@ fn rules_expressible_in_text() {
         // What a branch defines is not visible behind it.
         (
             7,
-            "dim c in 0.. from node\ngraph @t(%0: bool[], %1: i64[]) -> () {\n if %0, %1 \
+            "dim c in 0.. from node\ngraph @t(%0: bool[], %1: i64[]) -> () {\n if %0, %1 varying=[] sizes=[] \
              then=graph @a(%0: i64[]) -> () {\n bind_dims %0 symbols=[c]\n } otherwise=graph @b(%0: i64[]) -> () {\n }\n \
              %2 = dims dims=[c] scalar=true : i64[]\n}",
         ),
@@ -42,7 +42,7 @@ fn rules_expressible_in_text() {
         (9, "dim n in 5..4\ngraph @t(%0: f32[n]) -> () {\n}"),
         (
             3,
-            "graph @t(%0: bool[]) -> () {\n if %0 then=graph @a() -> () {\n %1 = exp %0 : f32[]\n } \
+            "graph @t(%0: bool[]) -> () {\n if %0 varying=[] sizes=[] then=graph @a() -> () {\n %1 = exp %0 : f32[]\n } \
              otherwise=graph @b() -> () {\n }\n}",
         ),
     ] {
@@ -66,7 +66,7 @@ fn rules_beyond_text() {
     inner.dims.fresh("inner", 0, 9, None);
     let mut graph = Graph::default();
     let condition = graph.add_input(TensorType::new(DType::Bool, vec![]), "c");
-    let op = Op::If { then: Box::new(inner), otherwise: Box::default() };
+    let op = Op::If { varying: vec![], sizes: vec![], then: Box::new(inner), otherwise: Box::default() };
     graph.push(op, &[condition], "If").unwrap();
     assert_eq!(verify(&graph).map_err(|e| e.rule), Err(10));
 }

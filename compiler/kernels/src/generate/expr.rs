@@ -269,7 +269,7 @@ impl Builder {
         if x.bound > 5.0 {
             x = Value { expr: Expr::constant(dtype, 0.75), bound: 0.75, ..x };
         }
-        let small = [Exp, Sin, Cos, Atan, Sinh, Cosh, Tanh, Asinh, Erf, Sigmoid, Asin, Acos, Neg, Abs];
+        let small = [Exp, Expm1, Sin, Cos, Atan, Sinh, Cosh, Tanh, Asinh, Erf, Sigmoid, Asin, Acos, Neg, Abs];
         let op = self.rng.pick(&small);
         let exact = matches!(op, Neg | Abs);
         inner(Expr::unary(op, x.expr), dtype, exact, 150.0)

@@ -2,7 +2,8 @@
 //!
 //! The nested lowering shares the program, its kernels and its weights. What a graph captures lies where the graph
 //! around it put it, and what it yields is written where the graph around it wants it. A captured constant becomes a
-//! constant of the inner graph, so that it can be packed at compile time.
+//! constant of the inner graph, so that it can be packed at compile time. A size in which the branches differ is written
+//! by the branch that runs, and bound after it.
 //!
 //! A loop keeps its state (the iteration's number, whether to go on, the carried values) in buffers that are filled
 //! before the loop; carried values use the memory of the results. At the end of an iteration what it yields is copied
@@ -34,24 +35,74 @@ struct Progress {
 }
 
 impl Lowering<'_> {
-    pub(super) fn lower_if(&mut self, node: &Node, then: &Graph, otherwise: &Graph) -> Lowered {
+    pub(super) fn lower_if(
+        &mut self,
+        node: &Node,
+        branches: [&Graph; 2],
+        varying: &[(usize, usize)],
+        sizes: &[Symbol],
+    ) -> Lowered {
         let condition = self.scalar_argument(node.inputs[0])?;
-        let mut targets = vec![];
-        for &output in &node.outputs {
-            targets.push(self.storage_to_write(output)?);
+        let cells = sizes.iter().map(|_| self.cell("size", DType::I64)).collect::<Result<Vec<BufferId>, _>>()?;
+        let varies = |result: usize| varying.iter().any(|v| v.0 == result);
+        let (mut targets, mut copies) = (vec![], vec![]);
+        for (i, &output) in node.outputs.iter().enumerate() {
+            if !varies(i) {
+                targets.push(self.storage_to_write(output)?);
+                continue;
+            }
+            // Its strides are known when its size is: a branch writes it densely, by the branch's own sizes.
+            self.halo.remove(&output);
+            let ty = self.graph.ty(output).clone();
+            let wanted = self.storage[output.index()].clone();
+            let own = match &wanted {
+                Some(wanted) if *wanted == Storage::dense(wanted.buffer, &ty.shape) => wanted.clone(),
+                _ => Storage::dense(self.add_workspace(format!("{output}"), ty.dtype, &ty.count())?, &ty.shape),
+            };
+            match wanted {
+                None => self.storage[output.index()] = Some(own.clone()),
+                Some(wanted) if wanted != own => copies.push((ty, own.clone(), wanted)),
+                Some(_) => {}
+            }
+            targets.push(own);
         }
         let mut branch = |graph: &Graph| {
             let (graph, captured) = self.captures(graph, 0, &node.inputs[1..])?;
+            let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
+            let own = |(i, target): (usize, &Storage)| match varies(i) {
+                true => Storage::dense(target.buffer, graph.shape(results[i])),
+                false => target.clone(),
+            };
+            let targets: Vec<Storage> = targets.iter().enumerate().map(own).collect();
+            for (&(result, axis), &symbol) in varying.iter().zip(sizes) {
+                if let Some(capacity) = self.capacity(symbol, &graph.shape(results[result])[axis])? {
+                    let size = graph.dims.display(&graph.shape(results[result])[axis]).to_string();
+                    let capacity = graph.dims.display(&capacity).to_string();
+                    return Err(self.error(format!("a branch yields `{size}` elements where at most {capacity} fit")));
+                }
+            }
             self.nested(&graph, &captured, |inner| {
-                let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
                 let placed = inner.place_results(&results, &targets);
                 inner.lower_nodes()?;
-                inner.copy_results(&results, &targets, &placed)
+                inner.copy_results(&results, &targets, &placed)?;
+                for (&(result, axis), &cell) in varying.iter().zip(&cells) {
+                    let mut b = KernelBuilder::new(inner, "size");
+                    let size = b.import(&graph.shape(results[result])[axis]);
+                    b.store_cell(cell, Expr::Index(size));
+                    b.finish_serial(Dim::ONE)?;
+                }
+                Ok(())
             })
         };
-        let then = branch(then)?;
-        let otherwise = branch(otherwise)?;
+        let then = branch(branches[0])?;
+        let otherwise = branch(branches[1])?;
         self.program.steps.push(Step::If { condition, then, otherwise });
+        for (&symbol, &cell) in sizes.iter().zip(&cells) {
+            self.bind(symbol, Argument { buffer: cell, offset: Dim::ZERO });
+        }
+        for (ty, own, wanted) in copies {
+            self.copy_storage(&ty, &own, &wanted)?;
+        }
         Ok(())
     }
 

@@ -50,7 +50,7 @@ impl Lowering<'_> {
             Op::BindDims { symbols } => self.lower_bind_dims(node, symbols),
             Op::Random { distribution, seed, .. } => self.lower_random(node, *distribution, *seed),
             Op::PoolIndex { window } => self.lower_pool_index(node, window),
-            Op::If { then, otherwise } => self.lower_if(node, then, otherwise),
+            Op::If { varying, sizes, then, otherwise } => self.lower_if(node, [then, otherwise], varying, sizes),
             Op::Loop { body, carried, trips } => self.lower_loop(node, body, *carried, *trips),
             other => Err(self.error(format!("{other:?} has no lowering"))),
         }

@@ -76,8 +76,23 @@ pub(super) fn log(b: &mut Lets<'_>, x: X) -> X {
     log_limits(x, y)
 }
 
+/// `e^x - 1`, accurate for small x.
+pub(super) fn expm1(b: &mut Lets<'_>, x: X) -> X {
+    let x = b.share(x);
+    let h = b.share(&x * 0.5);
+    // e^x - 1 = e^(x/2) * 2 sinh(x/2)
+    let small = exp(b, h.clone()) * (sinh_small(b, &h) * 2.0);
+    let large = exp(b, x.clone()) - 1.0;
+    x.clone().abs().lt(x.like(1.0)).select(small, large)
+}
+
 /// log(1 + x), accurate for small x.
-fn log1p(b: &mut Lets<'_>, x: X) -> X {
+pub(super) fn log1p(b: &mut Lets<'_>, x: X) -> X {
+    log1p_by(b, x, log)
+}
+
+/// log(1 + x) by a logarithm of its type.
+pub(super) fn log1p_by(b: &mut Lets<'_>, x: X, log: fn(&mut Lets<'_>, X) -> X) -> X {
     let x = b.share(x);
     // What rounding took from 1 + x is put back by proportion (Kahan).
     let w = b.share(&x + 1.0);

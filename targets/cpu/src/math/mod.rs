@@ -159,7 +159,9 @@ fn unary(b: &mut Lets<'_>, op: UnaryOp, x: X) -> X {
             x.abs().eq(infinity)
         }
         Exp => by_type(b, x, single::exp, double::exp),
+        Expm1 => by_type(b, x, single::expm1, double::expm1),
         Log => by_type(b, x, single::log, double::log),
+        Log1p => by_type(b, x, single::log1p, double::log1p),
         Sin => by_type(b, x, single::sin, double::sin),
         Cos => by_type(b, x, single::cos, double::cos),
         Tan => by_type(b, x, single::tan, double::tan),

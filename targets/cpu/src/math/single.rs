@@ -1,7 +1,7 @@
 //! Functions of `f32` in `f32` and `i32` operations alone, so that they fit the lanes of any vector unit.
 //!
 //! Error bounds, in units of the last place against the exact value, with or without fused multiply-add (tests hold
-//! them): `exp` 2, `log` 2, `tanh` 4, `erf` 4, `sigmoid` 4; `sin`, `cos` 3 and `tan` 5 for |x| <= 2^17. Beyond, the
+//! them): `exp` 2, `expm1` 4, `log` 2, `log1p` 4, `tanh` 4, `erf` 4, `sigmoid` 4; `sin`, `cos` 3 and `tan` 5 for |x| <= 2^17. Beyond, the
 //! argument itself is known to 0.01 at best; results stay in range but lose accuracy.
 //! NaN in, NaN out; infinities give the limits. `tanh` and `erf` stay in [-1, 1], `sigmoid` in [0, 1].
 //!
@@ -27,11 +27,27 @@ pub(super) fn exp(b: &mut Lets<'_>, x: X) -> X {
 
 /// `e^x` of a named x in -104..=89, or NaN.
 fn exp_in_range(b: &mut Lets<'_>, x: X) -> X {
+    let Split { half, rest, p, .. } = split_exp(b, x);
+    (p + 1.0) * power_of_two(half) * power_of_two(rest)
+}
+
+/// `e^x` as `(p + 1) * 2^n`.
+struct Split {
+    /// A whole number.
+    n: X,
+    /// Two integers whose sum is `n`, which may be beyond the exponents of normal numbers itself.
+    half: X,
+    rest: X,
+    /// `e^r - 1` for what `n` leaves of `x`.
+    p: X,
+}
+
+fn split_exp(b: &mut Lets<'_>, x: X) -> Split {
     let rounded = b.share(x.clone().mul_add(x.like(std::f64::consts::LOG2_E), x.like(MAGIC)));
     let n = b.share(&rounded - MAGIC);
     // ln 2 in two parts; the first has 9 bits, so that its product with n is exact.
     let r = n.clone().mul_add(x.like(-0.693_359_375), x);
-    let r = b.share(n.mul_add(r.like(2.121_944_400_5e-4), r));
+    let r = b.share(n.clone().mul_add(r.like(2.121_944_400_5e-4), r));
     let p = horner(
         &r,
         &[
@@ -44,12 +60,29 @@ fn exp_in_range(b: &mut Lets<'_>, x: X) -> X {
         ],
     );
     let squared = &r * &r;
-    let p = p.mul_add(squared, r) + 1.0;
-    // 2^n as two factors: n itself may be beyond the exponents of normal numbers.
-    let n = b.share(rounded.bitcast(DType::I32) - X::int(DType::I32, MAGIC_BITS));
-    let half = b.share(n.clone().shr(1));
-    let rest = n - &half;
-    p * power_of_two(half) * power_of_two(rest)
+    let p = p.mul_add(squared, r);
+    let whole = b.share(rounded.bitcast(DType::I32) - X::int(DType::I32, MAGIC_BITS));
+    let half = b.share(whole.clone().shr(1));
+    let rest = whole - &half;
+    Split { n, half, rest, p }
+}
+
+/// `e^x - 1`.
+pub(super) fn expm1(b: &mut Lets<'_>, x: X) -> X {
+    let x = b.share(x);
+    let x = b.share(x.at_most(89.0));
+    let x = b.share(x.at_least(-18.0));
+    let Split { n, half, rest, p } = split_exp(b, x);
+    // (p + 1) * 2^n - 1 = (p + (1 - 2^-n)) * 2^n; from n = 26 on nothing is left of 2^-n.
+    let shifted = b.share(&n + MAGIC);
+    let least = b.share(shifted.at_most(MAGIC + 26.0));
+    let inverse = power_of_two(X::int(DType::I32, MAGIC_BITS) - least.bitcast(DType::I32));
+    (p + (n.like(1.0) - inverse)) * power_of_two(half) * power_of_two(rest)
+}
+
+/// `log(1 + x)`.
+pub(super) fn log1p(b: &mut Lets<'_>, x: X) -> X {
+    super::double::log1p_by(b, x, log)
 }
 
 /// 2^n for n in -126..=127.

@@ -209,6 +209,12 @@ fn log_f32() {
 }
 
 #[test]
+fn expm1_and_log1p_f32() {
+    check32(UnaryOp::Expm1, 4.0, (1e-40, 120.0), &SPECIAL, f64::exp_m1, (-1.0, f32::INFINITY));
+    check32(UnaryOp::Log1p, 4.0, (1e-40, f32::MAX), &SPECIAL, f64::ln_1p, ANY);
+}
+
+#[test]
 fn tanh_f32() {
     check32(UnaryOp::Tanh, 4.0, (1e-40, 100.0), &SPECIAL, f64::tanh, (-1.0, 1.0));
 }
@@ -266,6 +272,8 @@ fn check64(op: UnaryOp, bound: f64, range: (f32, f32), exact: impl Fn(f64) -> f6
 fn doubles() {
     check64(UnaryOp::Exp, 4e-15, (1e-12, 700.0), f64::exp);
     check64(UnaryOp::Log, 4e-15, (1e-30, 1e30), f64::ln);
+    check64(UnaryOp::Expm1, 4e-15, (1e-12, 700.0), f64::exp_m1);
+    check64(UnaryOp::Log1p, 4e-15, (1e-30, 1e30), f64::ln_1p);
     check64(UnaryOp::Sin, 4e-15, (1e-12, 1e6), f64::sin);
     check64(UnaryOp::Cos, 4e-15, (1e-12, 1e6), f64::cos);
     check64(UnaryOp::Tan, 4e-15, (1e-12, 1e6), f64::tan);

@@ -108,11 +108,11 @@ fn check(kernel: &Kernel, buffers: &[Vec<u8>], tolerance: f64, what: &str) {
     }
 }
 
-const UNARY: [UnaryOp; 30] = {
+const UNARY: [UnaryOp; 32] = {
     use UnaryOp::*;
     [
-        Neg, Abs, Sign, Floor, Ceil, Round, Trunc, Sqrt, Rsqrt, Recip, Exp, Log, Sin, Cos, Tan, Asin, Acos, Atan, Sinh,
-        Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Sigmoid, Not, BitNot, IsNan, IsInf,
+        Neg, Abs, Sign, Floor, Ceil, Round, Trunc, Sqrt, Rsqrt, Recip, Exp, Expm1, Log, Log1p, Sin, Cos, Tan, Asin,
+        Acos, Atan, Sinh, Cosh, Tanh, Asinh, Acosh, Atanh, Erf, Sigmoid, Not, BitNot, IsNan, IsInf,
     ]
 };
 

@@ -67,7 +67,7 @@ fn branches() {
     let graph = parse(
         "dim n in 0..
          graph @choose(%0: bool[], %1: f32[n]) -> (y: %2) {
-            %2 = if %0, %1 then=graph @a(%0: f32[n]) -> (y: %1) { %1 = neg %0 : f32[n] }
+            %2 = if %0, %1 varying=[] sizes=[] then=graph @a(%0: f32[n]) -> (y: %1) { %1 = neg %0 : f32[n] }
                 otherwise=graph @b(%0: f32[n]) -> (y: %0) { } : f32[n]
          }",
     );
@@ -109,7 +109,7 @@ fn loops() {
 fn errors_name_the_node_inside() {
     let graph = parse(
         "graph @outer(%0: bool[], %1: i64[2]) -> (y: %2) {
-            %2 = if %0, %1 then=graph @a(%0: i64[2]) -> (y: %1) { %1 = gather %0, %0 axis=0 batch=0 : i64[2] ; G \"g\"
+            %2 = if %0, %1 varying=[] sizes=[] then=graph @a(%0: i64[2]) -> (y: %1) { %1 = gather %0, %0 axis=0 batch=0 : i64[2] ; G \"g\"
                 }
                 otherwise=graph @b(%0: i64[2]) -> (y: %0) { } : i64[2] ; If \"i\"
          }",
@@ -141,7 +141,8 @@ fn nesting_is_limited() {
             let mut outer = leaf.clone();
             let condition = outer.inputs[0];
             let result = outer.add_value(outer.ty(condition).clone(), "");
-            let op = Op::If { then: Box::new(graph), otherwise: Box::new(leaf.clone()) };
+            let op =
+                Op::If { varying: vec![], sizes: vec![], then: Box::new(graph), otherwise: Box::new(leaf.clone()) };
             let inputs = vec![condition, condition];
             outer.nodes.push(nnc_ir::Node { op, inputs, outputs: vec![result], origin: String::new() });
             outer.outputs[0].1 = result;
