@@ -290,6 +290,8 @@ fn product_over_two_separate_axes_with_a_symbolic_number_of_columns() {
              }}"
         );
         check(&text, &[0, 1, 5, 17], 1e-5);
+    }
+}
 
 /// Windows that lie wholly in the border are the reduction's empty value, not the nearest element.
 #[test]

@@ -137,7 +137,7 @@ pub fn widen(graph: &Graph) -> Option<Graph> {
             }
             Op::Iota { dtype, .. } | Op::Convert(dtype) => *dtype = wide(*dtype),
             Op::Contract { out, .. } | Op::Conv { out, .. } => *out = wide(*out),
-            Op::If { then, otherwise } => {
+            Op::If { then, otherwise, .. } => {
                 **then = widen(then)?;
                 **otherwise = widen(otherwise)?;
             }
