@@ -1,6 +1,7 @@
 //! Constant folding: evaluates with the reference interpreter what depends on constants alone.
 //!
-//! Memory stays in check: a result may be no larger than twice the constants it is computed of (or 4 KiB). A broadcast
+//! Time and memory stay in check: what one operation and one pass may compute is bounded by [`MOST_WORK_OF_ONE`] and
+//! [`MOST_WORK`], and what is over stays for run time. A result may be no larger than twice the constants it is computed of (or 4 KiB). A broadcast
 //! that repeats its operand stays a broadcast, but operations over it are folded when their own result is small enough,
 //! e.g. weights times a broadcast scale.
 //!
@@ -8,13 +9,19 @@
 //! for run time, where it fails likewise if it is ever reached.
 
 use nnc_ir::op::Op;
-use nnc_ir::{ConstId, ConstPool, Graph, Node, Tensor, TensorType};
-use nnc_ops::interpret::{Env, eval_op};
+use nnc_ir::{ConstPool, Graph, Node, Tensor, TensorType};
+use nnc_ops::interpret::{Env, eval_op, work};
 
 /// Results up to this size are always worth a constant.
 const SMALL_BYTES: u64 = 4096;
 /// Larger broadcasts are not expanded even for a moment.
-const MAX_VIRTUAL_BYTES: u64 = 1 << 29;
+pub const MOST_VIRTUAL_BYTES: u64 = 1 << 26;
+/// Broadcasts that are weights are expanded up to this many bytes in all; the rest is repeated at run time.
+pub const MOST_SPREAD_BYTES: u64 = 1 << 28;
+/// Most elements (or products of elements) that folding one operation may touch, beside 8 for each byte it reads.
+pub const MOST_WORK_OF_ONE: u64 = 1 << 26;
+/// The same for all operations that a pass folds, beside 16 for each byte of the graph's constants.
+pub const MOST_WORK: u64 = 1 << 28;
 /// Broadcasts of broadcasts that folding looks through.
 const MAX_VIRTUAL_DEPTH: u32 = 8;
 /// How often a result may be larger than the constants behind it.
@@ -47,12 +54,17 @@ fn bytes_of(ty: &TensorType) -> Option<u64> {
     ty.static_shape()?.iter().try_fold(size, |n, &d| n.checked_mul(d as u64))
 }
 
-/// What is known of an operation's single result.
-pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, consts: &ConstPool) -> Known {
+/// What is known of an operation's single result, from what is known of its operands and their types.
+pub fn known<'t>(
+    op: &Op,
+    args: impl Iterator<Item = (Known, &'t TensorType)>,
+    result: &TensorType,
+    consts: &ConstPool,
+) -> Known {
+    let (args, types): (Vec<Known>, Vec<&TensorType>) = args.unzip();
     let Some(bytes) = bytes_of(result) else {
         // A constant repeated over symbolic sizes: what it repeats is known.
-        let mut args = args;
-        let base = args.next().and_then(Known::bytes).filter(|_| matches!(op, Op::Broadcast { .. }));
+        let base = args.first().copied().and_then(Known::bytes).filter(|_| matches!(op, Op::Broadcast { .. }));
         return base.map_or(Known::No, Known::Virtual);
     };
     match op {
@@ -70,12 +82,18 @@ pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, co
         Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } => return Known::No,
         _ => {}
     }
-    let Some(base) = args.map(Known::bytes).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?))) else {
-        return Known::No;
-    };
+    let base = args.iter().map(|a| a.bytes()).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?)));
+    let Some(base) = base else { return Known::No };
     // That a constant repeats another is worth knowing: rules combine the small ones, kernels read them in place.
     if matches!(op, Op::Broadcast { .. }) && bytes > base {
-        return if bytes <= MAX_VIRTUAL_BYTES { Known::Virtual(base) } else { Known::No };
+        return Known::Virtual(base);
+    }
+    // What is looked through is expanded for a moment.
+    if types.iter().any(|ty| bytes_of(ty).is_none_or(|bytes| bytes > MOST_VIRTUAL_BYTES.max(base))) {
+        return Known::No;
+    }
+    if work(op, &types, std::slice::from_ref(result)) > MOST_WORK_OF_ONE.saturating_add(base.saturating_mul(8)) {
+        return Known::No;
     }
     if bytes <= SMALL_BYTES.max(base.saturating_mul(MAX_GROWTH)) { Known::Folded(bytes) } else { Known::No }
 }
@@ -84,7 +102,7 @@ pub fn known(op: &Op, args: impl Iterator<Item = Known>, result: &TensorType, co
 #[derive(Clone)]
 enum Value {
     Unknown,
-    Data(ConstId),
+    Data(Tensor),
     /// Index of the node.
     Virtual(usize),
 }
@@ -100,29 +118,25 @@ pub fn fold_constants(graph: Graph) -> Graph {
 pub fn fold_weights(graph: Graph) -> Graph {
     let mut graph = fold_up_to(graph, u64::MAX);
     let definitions = graph.definitions();
-    let data: Vec<Value> = graph
-        .definitions()
-        .iter()
-        .map(|definition| match definition.map(|id| &graph.nodes[id.index()].op) {
-            Some(Op::Constant(id)) => Value::Data(*id),
-            _ => Value::Unknown,
-        })
-        .collect();
+    let data = |definition: &Option<nnc_ir::NodeId>| match definition.map(|id| &graph.nodes[id.index()].op) {
+        Some(Op::Constant(id)) => Value::Data(graph.consts.get(*id).clone()),
+        _ => Value::Unknown,
+    };
+    let data: Vec<Value> = definitions.iter().map(data).collect();
     let weights =
         graph.nodes.iter().filter(|n| matches!(n.op, Op::Contract { .. } | Op::Conv { .. } | Op::Recurrent(_)));
     let operands = weights.flat_map(|node| &node.inputs).filter_map(|v| definitions[v.index()]);
-    let mut spread: Vec<usize> = operands
-        .map(|id| id.index())
-        .filter(|&position| {
-            let node = &graph.nodes[position];
-            let bytes = node.outputs.first().and_then(|&v| bytes_of(graph.ty(v)));
-            matches!(node.op, Op::Broadcast { .. }) && bytes.is_some_and(|bytes| bytes <= MAX_VIRTUAL_BYTES)
-        })
-        .collect();
+    let mut spread: Vec<usize> = operands.map(|id| id.index()).collect();
     spread.sort_unstable();
     spread.dedup();
+    let mut left = MOST_SPREAD_BYTES;
     for position in spread {
-        if let Some(tensor) = evaluate(&graph, &graph.nodes[position], &data, 0) {
+        let node = &graph.nodes[position];
+        let bytes = node.outputs.first().and_then(|&v| bytes_of(graph.ty(v)));
+        let fits = bytes.and_then(|bytes| left.checked_sub(bytes));
+        let (Op::Broadcast { .. }, Some(rest)) = (&node.op, fits) else { continue };
+        if let Some(tensor) = evaluate(&graph, node, &data, 0) {
+            left = rest;
             graph.nodes[position].op = Op::Constant(graph.consts.add(tensor));
             graph.nodes[position].inputs.clear();
         }
@@ -130,40 +144,85 @@ pub fn fold_weights(graph: Graph) -> Graph {
     graph
 }
 
-/// Folds nodes whose result is at most `most` bytes; a node that is folded becomes a constant in place.
+/// Folds nodes whose result is at most `most` bytes. A result that something unfolded reads becomes a constant in the
+/// place of its node; one that only other results were made of is forgotten as soon as they are.
 fn fold_up_to(mut graph: Graph, most: u64) -> Graph {
     let mut values = vec![Value::Unknown; graph.values.len()];
     let mut facts = vec![Known::No; graph.values.len()];
-    for position in 0..graph.nodes.len() {
-        let node = &graph.nodes[position];
-        let &[output] = node.outputs.as_slice() else { continue };
-        let args = node.inputs.iter().map(|v| facts[v.index()]);
-        let known = known(&node.op, args, graph.ty(output), &graph.consts);
-        match (known, &node.op) {
-            (Known::No, _) => continue,
-            (Known::Folded(_), Op::Constant(id)) => values[output.index()] = Value::Data(*id),
-            (Known::Virtual(_), _) => values[output.index()] = Value::Virtual(position),
-            (Known::Folded(bytes), _) if bytes > most => continue,
-            (Known::Folded(_), _) => {
-                let Some(tensor) = evaluate(&graph, node, &values, MAX_VIRTUAL_DEPTH) else { continue };
-                let id = graph.consts.add(tensor);
-                values[output.index()] = Value::Data(id);
-                let node = &mut graph.nodes[position];
-                node.op = Op::Constant(id);
-                node.inputs.clear();
+    // How many nodes are still to look at each value, and whether the result graph reads it.
+    let mut readers = vec![0usize; graph.values.len()];
+    let mut needed = vec![false; graph.values.len()];
+    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|v| readers[v.index()] += 1);
+    graph.outputs.iter().for_each(|(_, v)| needed[v.index()] = true);
+    let constants = graph.nodes.iter().filter_map(|node| match node.op {
+        Op::Constant(id) => Some(graph.consts.get(id).data.bytes().len() as u64),
+        _ => None,
+    });
+    let mut left = constants.fold(MOST_WORK, |sum, bytes| sum.saturating_add(bytes.saturating_mul(16)));
+    let mut folded = vec![];
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let tensor = fold_node(&graph, position, most, &mut values, &mut facts, &mut left);
+        for &input in &node.inputs {
+            needed[input.index()] |= tensor.is_none();
+            readers[input.index()] -= 1;
+            if readers[input.index()] == 0 && !needed[input.index()] {
+                values[input.index()] = Value::Unknown;
             }
         }
-        facts[output.index()] = known;
+        if let Some(tensor) = tensor {
+            folded.push(position);
+            values[node.outputs[0].index()] = Value::Data(tensor);
+        }
+    }
+    for position in folded {
+        let output = graph.nodes[position].outputs[0].index();
+        let Value::Data(tensor) = std::mem::replace(&mut values[output], Value::Unknown) else { continue };
+        graph.nodes[position].op = Op::Constant(graph.consts.add(tensor));
+        graph.nodes[position].inputs.clear();
     }
     graph
 }
 
+/// Notes what is known of a node's result; the result, if it is new and shall be a constant.
+fn fold_node(
+    graph: &Graph,
+    position: usize,
+    most: u64,
+    values: &mut [Value],
+    facts: &mut [Known],
+    left: &mut u64,
+) -> Option<Tensor> {
+    let node = &graph.nodes[position];
+    let &[output] = node.outputs.as_slice() else { return None };
+    let args = node.inputs.iter().map(|v| (facts[v.index()], graph.ty(*v)));
+    let known = known(&node.op, args, graph.ty(output), &graph.consts);
+    let tensor = match (known, &node.op) {
+        (Known::No, _) => return None,
+        (Known::Folded(_), Op::Constant(id)) => {
+            values[output.index()] = Value::Data(graph.consts.get(*id).clone());
+            None
+        }
+        (Known::Virtual(_), _) => {
+            values[output.index()] = Value::Virtual(position);
+            None
+        }
+        (Known::Folded(bytes), _) if bytes > most => return None,
+        (Known::Folded(_), _) => {
+            let types: Vec<&TensorType> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
+            *left = left.checked_sub(work(&node.op, &types, std::slice::from_ref(graph.ty(output))))?;
+            Some(evaluate(graph, node, values, MAX_VIRTUAL_DEPTH)?)
+        }
+    };
+    facts[output.index()] = known;
+    tensor
+}
+
 /// The single result of a node over constants.
 fn evaluate(graph: &Graph, node: &Node, values: &[Value], depth: u32) -> Option<Tensor> {
-    let operand = |value: &nnc_ir::ValueId| match values[value.index()] {
+    let operand = |value: &nnc_ir::ValueId| match &values[value.index()] {
         Value::Unknown => None,
-        Value::Data(id) => Some(graph.consts.get(id).clone()),
-        Value::Virtual(position) if depth > 0 => evaluate(graph, &graph.nodes[position], values, depth - 1),
+        Value::Data(tensor) => Some(tensor.clone()),
+        &Value::Virtual(position) if depth > 0 => evaluate(graph, &graph.nodes[position], values, depth - 1),
         Value::Virtual(_) => None,
     };
     let operands: Vec<Tensor> = node.inputs.iter().map(operand).collect::<Option<_>>()?;

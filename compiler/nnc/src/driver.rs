@@ -20,6 +20,7 @@ use nnc_ops::DimRange;
 use nnc_passes::pipeline::{self, Event, Numerics, PassError, PipelineOptions};
 
 use crate::errors::{Failure, Result};
+use crate::memory::{self, Budget};
 
 /// What the user decides about a compilation.
 #[derive(Clone, Debug)]
@@ -36,6 +37,8 @@ pub struct Options {
     pub stop_after: Option<String>,
     /// The most rewrites and graph passes to apply, for finding the one that breaks a model.
     pub fuel: Option<usize>,
+    /// Bytes of memory that compiling may take; by default what [`memory::allowance`] says.
+    pub memory: Option<u64>,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             name: name.into(),
             stop_after: None,
             fuel: None,
+            memory: None,
         })
     }
 }
@@ -117,6 +121,8 @@ pub fn stages() -> Vec<&'static str> {
 pub struct Compilation<'a> {
     options: &'a Options,
     watch: &'a mut dyn Watch,
+    /// Held for as long as there is work.
+    budget: Option<Budget>,
     /// How long each stage took.
     pub timings: Vec<(String, Duration)>,
 }
@@ -130,7 +136,7 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        Ok(Compilation { options, watch, timings: vec![] })
+        Ok(Compilation { options, watch, budget: None, timings: vec![] })
     }
 
     /// Runs a stage.
@@ -162,7 +168,14 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// When it cannot be read or breaks ONNX's rules.
     pub fn import(&mut self, path: &Path) -> Result<nnc_onnx::Model> {
-        self.stage("import", |_| Ok(nnc_onnx::Model::load(path)?))
+        let memory = self.options.memory;
+        let allowed = |bytes| memory.unwrap_or_else(|| memory::allowance(bytes));
+        let budget = Budget::new(allowed(path.metadata().map_or(0, |m| m.len())));
+        let model = self.stage("import", |_| Ok(nnc_onnx::Model::load(path)?))?;
+        // The model is larger than its file when there is external data.
+        budget.set(allowed(bytes_of(&model)));
+        self.budget = Some(budget);
+        Ok(model)
     }
 
     /// The optimised graph of a model.
@@ -269,6 +282,22 @@ impl<'a> Compilation<'a> {
         let loaded = unsafe { nnc_runtime::Model::from_descriptor_owned(descriptor, Box::new(code)) };
         loaded.map_err(|e| Failure::from(e).in_file(file))
     }
+}
+
+/// Bytes of a model's file and of those that its tensors lie in, as far as they do.
+fn bytes_of(model: &nnc_onnx::Model) -> u64 {
+    let ranges = model.graph.initializers.iter().map(|constant| constant.tensor.bytes().as_ptr_range());
+    let mut ranges: Vec<_> = ranges.chain([model.source.as_ptr_range()]).collect();
+    ranges.sort_unstable_by_key(|range| (range.start, range.end));
+    let mut end = std::ptr::null();
+    let mut sum = 0;
+    // Tensors may share bytes.
+    for range in ranges {
+        let start = range.start.max(end);
+        end = range.end.max(end);
+        sum += (end as usize).saturating_sub(start as usize) as u64;
+    }
+    sum
 }
 
 /// BLAKE3 of the model's file and of the tensors it keeps in others.

@@ -70,7 +70,7 @@ impl Failure {
 impl From<nnc_onnx::ImportError> for Failure {
     fn from(error: nnc_onnx::ImportError) -> Failure {
         let blame = match error.kind() {
-            nnc_onnx::ErrorKind::Unsupported => Blame::Compiler,
+            nnc_onnx::ErrorKind::Unsupported | nnc_onnx::ErrorKind::Limit => Blame::Compiler,
             _ => Blame::User,
         };
         Failure { blame, message: error.to_string() }

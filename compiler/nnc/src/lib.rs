@@ -1,9 +1,9 @@
 //! The whole of nnc: the pipeline from an ONNX file to native code, and what the `nnc` command does with the result.
 //!
 //! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
-//! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors ([`mod@array`], [`inputs`], [`compare`]), runs in
-//! memory between fences ([`guard`]), [`helper`] processes, reports ([`inspect`], [`statistics`], [`progress`]) and
-//! [`errors`].
+//! modules serve those: files ([`npz`], [`cases`], [`output`]), tensors
+//! ([`mod@array`], [`inputs`], [`compare`]), runs in memory between fences ([`guard`]), [`helper`] processes, a budget for
+//! compiling ([`memory`]), reports ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
 //!
 //! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
 //! appears whole or not at all.
@@ -19,6 +19,7 @@ pub mod guard;
 pub mod helper;
 pub mod inputs;
 pub mod inspect;
+pub mod memory;
 pub mod name;
 pub mod npz;
 pub mod output;

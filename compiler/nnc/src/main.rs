@@ -9,6 +9,9 @@ use clap::error::ErrorKind;
 use nnc::commands::{self, Cli};
 use nnc::errors::{Failure, Result};
 
+#[global_allocator]
+static ALLOCATOR: nnc::memory::Counted = nnc::memory::Counted;
+
 /// Enough for the deepest expressions that the limits on models allow; pages are used only when touched.
 const STACK_BYTES: usize = 256 << 20;
 

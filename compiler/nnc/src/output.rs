@@ -3,13 +3,15 @@
 //! A file is written under a temporary name in the same folder and renamed at the end, so that a failure leaves nothing
 //! behind, a program that has the old file mapped keeps it, and no reader sees half of it.
 
+use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use crate::errors::{Failure, Result};
+use crate::memory;
 
 /// Checks that a file can be written, before long work whose result goes there.
 ///
@@ -32,6 +34,7 @@ pub fn write(path: &Path, body: impl FnOnce(&mut NamedTempFile) -> Result<()>) -
 pub struct Staged {
     temporary: NamedTempFile,
     path: PathBuf,
+    registered: memory::Staged,
 }
 
 /// Writes a file with `body` under a temporary name.
@@ -39,9 +42,9 @@ pub struct Staged {
 /// # Errors
 /// What `body` says, or when the file cannot be written.
 pub fn stage(path: &Path, body: impl FnOnce(&mut NamedTempFile) -> Result<()>) -> Result<Staged> {
-    let mut temporary = temporary(path)?;
+    let (mut temporary, registered) = temporary(path)?;
     body(&mut temporary)?;
-    Ok(Staged { temporary, path: path.to_owned() })
+    Ok(Staged { temporary, path: path.to_owned(), registered })
 }
 
 impl Staged {
@@ -50,12 +53,15 @@ impl Staged {
     /// # Errors
     /// When the system refuses.
     pub fn commit(self) -> Result<()> {
-        let Staged { temporary, path } = self;
-        temporary.persist(&path).map(drop).map_err(|e| refuse(&path, &e.error))
+        let Staged { temporary, path, registered } = self;
+        let done = temporary.persist(&path).map(drop).map_err(|e| refuse(&path, &e.error));
+        drop(registered);
+        done
     }
 }
 
-fn temporary(path: &Path) -> Result<NamedTempFile> {
+/// A file of a temporary name beside `path`, which goes when memory runs out.
+fn temporary(path: &Path) -> Result<(NamedTempFile, memory::Staged)> {
     // Renaming would replace a device, such as /dev/null, by a file.
     if path.metadata().is_ok_and(|m| !m.is_file()) {
         return Err(refuse(path, &io::Error::other("it is there and not a regular file")));
@@ -64,10 +70,16 @@ fn temporary(path: &Path) -> Result<NamedTempFile> {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // The umask takes away what the user does not want.
-    let everyone = std::fs::Permissions::from_mode(0o666);
+    let mut registered = None;
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".nnc-").permissions(everyone).tempfile_in(folder).map_err(|e| refuse(path, system_error(&e)))
+    // The umask takes away what the user does not want.
+    let made = builder.prefix(".nnc-").make_in(folder, |name| {
+        registered = Some(memory::Staged::new(name));
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o666).open(name)
+    });
+    let made = made.map_err(|e| refuse(path, system_error(&e)))?;
+    let registered = registered.unwrap_or_else(|| memory::Staged::new(made.path()));
+    Ok((made, registered))
 }
 
 /// What the system said, without the name of the temporary file, which means nothing to the user.

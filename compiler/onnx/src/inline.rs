@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::{
     Attribute, ErrorKind, Function, Graph, ImportError, Model, Node,
     error::{Result, clip},
-    limits::{MOST_CALLS, MOST_EXPANSION, MOST_GRAPH_LEVELS},
+    limits::{MOST_CALLS, MOST_EXPANDED_NODES, MOST_EXPANSION, MOST_GRAPH_LEVELS},
     rename::{Scopes, Substitution, cost_of_node},
 };
 
@@ -36,7 +36,7 @@ struct Inliner<'a> {
     names: FreshNames,
     /// The functions whose bodies are being expanded.
     stack: Vec<Key<'a>>,
-    budget: usize,
+    budget: Budget,
 }
 
 impl<'a> Inliner<'a> {
@@ -49,7 +49,7 @@ impl<'a> Inliner<'a> {
         }
         let mut names = FreshNames { taken: HashSet::new(), next: 0 };
         names.take_all(graph);
-        Ok(Inliner { functions: by_key, names, stack: Vec::new(), budget: MOST_EXPANSION })
+        Ok(Inliner { functions: by_key, names, stack: Vec::new(), budget: Budget::default() })
     }
 
     fn graph(&mut self, graph: &mut Graph, level: usize) -> Result<()> {
@@ -127,23 +127,41 @@ impl<'a> Inliner<'a> {
         for (formal, actual) in copies {
             let input = scopes.lookup(formal, &mut self.names);
             let node = identity(call, function, input, actual);
-            self.charge(cost_of_node(&node))?;
+            self.budget.node(cost_of_node(&node))?;
             out.push(node);
         }
         Ok(())
     }
+}
 
-    fn charge(&mut self, cost: usize) -> Result<()> {
-        spend(&mut self.budget, cost)
+/// What expansion may still add.
+pub(crate) struct Budget {
+    bytes: usize,
+    nodes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { bytes: MOST_EXPANSION, nodes: MOST_EXPANDED_NODES }
     }
 }
 
-/// Takes `cost` from the bytes that expansion may still add.
-pub(crate) fn spend(budget: &mut usize, cost: usize) -> Result<()> {
-    *budget = budget
-        .checked_sub(cost)
-        .ok_or_else(|| too_large(format!("grows by more than {MOST_EXPANSION} bytes when functions are expanded")))?;
-    Ok(())
+impl Budget {
+    /// Pays for bytes.
+    pub(crate) fn bytes(&mut self, cost: usize) -> Result<()> {
+        self.bytes = self.bytes.checked_sub(cost).ok_or_else(|| {
+            too_large(format!("grows by more than {MOST_EXPANSION} bytes when its functions are expanded"))
+        })?;
+        Ok(())
+    }
+
+    /// Pays for a node of so many bytes.
+    pub(crate) fn node(&mut self, cost: usize) -> Result<()> {
+        self.nodes = self.nodes.checked_sub(1).ok_or_else(|| {
+            too_large(format!("grows by more than {MOST_EXPANDED_NODES} nodes when its functions are expanded"))
+        })?;
+        self.bytes(cost)
+    }
 }
 
 fn key_of(function: &Function) -> Key<'_> {

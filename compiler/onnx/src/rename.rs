@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::{
     Attribute, Graph, NamedTensor, Node, ValueInfo,
     error::{Result, clip},
-    inline::{FreshNames, spend},
+    inline::{Budget, FreshNames},
 };
 
 /// The new names of a function's body, innermost subgraph last.
@@ -40,7 +40,7 @@ impl Scopes {
 pub(crate) struct Substitution<'a> {
     pub(crate) scopes: &'a mut Scopes,
     pub(crate) names: &'a mut FreshNames,
-    pub(crate) budget: &'a mut usize,
+    pub(crate) budget: &'a mut Budget,
     pub(crate) call: &'a Node,
     pub(crate) defaults: &'a BTreeMap<String, Attribute>,
 }
@@ -48,7 +48,7 @@ pub(crate) struct Substitution<'a> {
 impl Substitution<'_> {
     /// The copy of a node of the body.
     pub(crate) fn node(&mut self, body: &Node) -> Result<Node> {
-        spend(self.budget, cost_of_node(body))?;
+        self.budget.node(cost_of_node(body))?;
         let mut attributes = BTreeMap::new();
         for (name, attribute) in &body.attributes {
             if let Some(value) = self.attribute(attribute)? {
@@ -74,7 +74,7 @@ impl Substitution<'_> {
                 // An attribute that the call leaves out is left out in the body too. One that is
                 // given stands in the caller's names and is copied as it is.
                 let Some(given) = given else { return Ok(None) };
-                spend(self.budget, cost_of_attribute(given))?;
+                self.budget.bytes(cost_of_attribute(given))?;
                 given.clone()
             }
             Attribute::Graph(graph) => Attribute::Graph(Box::new(self.graph(graph)?)),

@@ -19,7 +19,7 @@ use crate::{
 const MOST_LEVELS: usize = 64;
 /// The most messages: nodes, attributes, tensors, types, dimensions and so on. One costs up to
 /// half a kilobyte once decoded.
-const MOST_MESSAGES: usize = 1 << 22;
+const MOST_MESSAGES: usize = 1 << 21;
 /// The most bytes of structure: everything but the tensors' elements.
 const MOST_BYTES: usize = 1 << 30;
 /// A message's length is written before its content is known, so room for it is kept: a varint

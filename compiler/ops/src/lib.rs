@@ -45,6 +45,7 @@ mod finish;
 #[cfg(test)]
 mod hostile;
 pub mod interpret;
+mod names;
 mod ranges;
 mod scope;
 mod shapes;

@@ -7,6 +7,7 @@
 use crate::assume::settle;
 use crate::error::{Result, invalid, unsupported};
 use crate::interpret::{self, Env};
+use crate::names::Names;
 use crate::{stated, tensors};
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
@@ -28,11 +29,11 @@ pub(crate) struct Frame<'m> {
     /// What was made so far. The innermost frame's graph holds the live table of dimensions.
     pub graph: Graph,
     /// Values by their ONNX names.
-    pub names: FxHashMap<&'m str, ValueId>,
+    pub names: Names<'m, ValueId>,
     /// Names that stand for no tensor.
     pub compounds: FxHashMap<&'m str, Compound>,
     /// Initialisers by name; they enter the graph when first used.
-    pub initializers: FxHashMap<&'m str, &'m nnc_onnx::Tensor>,
+    pub initializers: Names<'m, &'m nnc_onnx::Tensor>,
     /// Values of the frame around this one that were captured, with the inputs that stand for them.
     pub captures: Vec<(ValueId, ValueId)>,
     /// Values that are constants.
@@ -45,15 +46,53 @@ pub(crate) struct Frame<'m> {
     pub not_negative: FxHashSet<ValueId>,
     /// What is known of the elements of small values.
     pub symbolic: SymbolicValues,
+    /// What folding may still cost; the innermost frame holds the live one.
+    pub budget: Budget,
+}
+
+/// What folding constants may still cost in a whole translation. Past it, operations stay for the passes, which have
+/// limits of their own, and for run time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Elements touched.
+    work: u64,
+    /// Bytes of constants made.
+    bytes: u64,
+}
+
+/// Most elements (or products of elements) that folding constants at import may touch.
+const MOST_FOLDING_WORK: u64 = 1 << 28;
+/// Most bytes of constants that folding at import may make.
+const MOST_FOLDED_BYTES: u64 = 1 << 28;
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { work: MOST_FOLDING_WORK, bytes: MOST_FOLDED_BYTES }
+    }
+}
+
+impl Budget {
+    /// Pays for an operation; `false` when it costs more than is left.
+    fn pay(&mut self, op: &Op, operands: &[&TensorType], results: &[TensorType]) -> bool {
+        let work = self.work.checked_sub(interpret::work(op, operands, results));
+        let sizes = results.iter().filter_map(|ty| {
+            let count = ty.static_shape()?.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
+            Some(count.saturating_mul(ty.dtype.size() as u64))
+        });
+        let bytes = self.bytes.checked_sub(sizes.fold(0, u64::saturating_add));
+        let (Some(work), Some(bytes)) = (work, bytes) else { return false };
+        *self = Budget { work, bytes };
+        true
+    }
 }
 
 impl<'m> Frame<'m> {
-    pub fn new(onnx: &'m nnc_onnx::Graph, dims: nnc_ir::DimTable) -> Frame<'m> {
+    pub fn new(onnx: &'m nnc_onnx::Graph, dims: nnc_ir::DimTable, budget: Budget) -> Frame<'m> {
         let graph = Graph { name: onnx.name.clone(), dims, ..Graph::default() };
         Frame {
             stated: stated::types(onnx),
             graph,
-            names: FxHashMap::default(),
+            names: Names::from_iter([]),
             compounds: FxHashMap::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
@@ -62,6 +101,7 @@ impl<'m> Frame<'m> {
             spread: FxHashMap::default(),
             not_negative: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
+            budget,
         }
     }
 
@@ -233,8 +273,12 @@ impl Frame<'_> {
             let shape: &[usize] = if *scalar { &[] } else { &[dims.len()] };
             return Some(vec![Tensor::from_slice(shape, &dims)]);
         }
-        let operands: Vec<Tensor> = inputs.iter().map(|&i| self.known(i)).collect::<Option<_>>()?;
-        let operands: Vec<&Tensor> = operands.iter().collect();
+        let known: Vec<Tensor> = inputs.iter().map(|&i| self.known(i)).collect::<Option<_>>()?;
+        let operands: Vec<&TensorType> = inputs.iter().map(|&v| self.graph.ty(v)).collect();
+        if !self.budget.pay(op, &operands, &types) {
+            return None;
+        }
+        let operands: Vec<&Tensor> = known.iter().collect();
         let env = &mut Env::with_table(&self.graph.dims);
         interpret::eval_op(op, &operands, &self.graph.consts, env).ok()
     }

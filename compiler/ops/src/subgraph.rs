@@ -47,7 +47,9 @@ impl<'m> Context<'_, 'm> {
                 let gather = Op::Gather { axis: 0, batch: 0 };
                 let frame = &mut translator.frames[depth];
                 let slices = frame.push(gather, &[inner, iteration], &origin)?;
-                frame.names.extend(slices.first().map(|&slice| (input.name.as_str(), slice)));
+                if let Some(&slice) = slices.first() {
+                    frame.names.insert(&input.name, slice);
+                }
             }
             translator.nodes(onnx)?;
             let mut outputs = vec![(String::new(), condition)];
@@ -62,17 +64,21 @@ impl<'m> Context<'_, 'm> {
             return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
         }
         let frame = self.frame_mut();
-        let (names, initializers) = (frame.names.clone(), frame.initializers.clone());
+        let (names, initializers) = (frame.names.mark(), frame.initializers.mark());
         let stated = std::mem::replace(&mut frame.stated, stated::types(onnx));
         for constant in &onnx.initializers {
             // The inner name hides the outer one.
             frame.names.remove(constant.name.as_str());
             frame.initializers.insert(&constant.name, &constant.tensor);
         }
-        frame.names.extend(onnx.inputs.iter().map(|input| input.name.as_str()).zip(arguments.iter().copied()));
+        for (input, &argument) in onnx.inputs.iter().zip(arguments) {
+            frame.names.insert(&input.name, argument);
+        }
         let results = self.translator.nodes(onnx).and_then(|()| self.translator.outputs(onnx));
         let frame = self.frame_mut();
-        (frame.stated, frame.names, frame.initializers) = (stated, names, initializers);
+        frame.stated = stated;
+        frame.names.go_back(names);
+        frame.initializers.go_back(initializers);
         Ok(results?.into_iter().map(|(_, value)| value).collect())
     }
 }
@@ -87,13 +93,14 @@ impl<'m> Translator<'m> {
         let Some(around) = self.frames.last_mut() else { return Err(invalid("a subgraph stands alone")) };
         // The table of dimensions moves inwards; what depends on it is worked out before.
         around.symbolic.elements(&around.graph, ValueId(0));
-        let dims = std::mem::take(&mut around.graph.dims);
-        self.frames.push(Frame::new(onnx, dims));
+        let (dims, budget) = (std::mem::take(&mut around.graph.dims), std::mem::take(&mut around.budget));
+        self.frames.push(Frame::new(onnx, dims, budget));
         let outputs = build(self);
         let (Some(mut frame), Some(around)) = (self.frames.pop(), self.frames.last_mut()) else {
             return Err(invalid("a subgraph stands alone"));
         };
         around.graph.dims = frame.graph.dims.clone();
+        around.budget = std::mem::take(&mut frame.budget);
         frame.graph.outputs = outputs?;
         finish::prune(&mut frame.graph);
         let used: Vec<bool> = usage(&frame);

@@ -9,8 +9,11 @@ use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
 use nnc_onnx::{DimInfo, Model, TypeInfo};
 use std::collections::BTreeMap;
 
-/// Beyond any real model; what it guards against is control flow that unfolds without end.
-const MOST_NODES: usize = 1 << 20;
+/// Most nodes that are translated, those of unrolled loops counted once for each iteration. The largest models in use
+/// have a third of that.
+const MOST_NODES: usize = 1 << 16;
+/// Most core operations that they may become.
+const MOST_OPERATIONS: usize = 1 << 18;
 
 /// The sizes a dimension may take: `--dim batch=1..64`, or `--dim batch=8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl<'m> Translator<'m> {
                 registry::NEWEST_OPSET
             )));
         }
-        self.frames.push(Frame::new(&model.graph, DimTable::default()));
+        self.frames.push(Frame::new(&model.graph, DimTable::default(), scope::Budget::default()));
         self.model_inputs(&model.graph)?;
         self.nodes(&model.graph)?;
         let outputs = self.outputs(&model.graph)?;
@@ -169,7 +172,10 @@ impl<'m> Translator<'m> {
             return Err(unsupported("the operator is not supported"));
         };
         let Some(left) = self.nodes_left.checked_sub(1) else {
-            return Err(unsupported("its loops and branches unfold to too many nodes"));
+            return Err(unsupported(format!(
+                "the model has more than {MOST_NODES} nodes when its loops and branches are unfolded, the most that nnc \
+                 compiles; make loops with a constant number of iterations smaller"
+            )));
         };
         self.nodes_left = left;
         let mut ctx = Context::new(self, node);
@@ -181,6 +187,11 @@ impl<'m> Translator<'m> {
             )));
         }
         let frame = ctx.frame_mut();
+        if frame.graph.nodes.len() > MOST_OPERATIONS {
+            return Err(unsupported(format!(
+                "the model becomes more than {MOST_OPERATIONS} operations, the most that nnc compiles; split it"
+            )));
+        }
         for (i, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
             if frame.compounds.contains_key(name.as_str()) {
                 continue;

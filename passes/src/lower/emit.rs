@@ -118,24 +118,10 @@ impl KernelBuilder<'_, '_> {
                     _ => self.emit_load(value, index),
                 }
             }
-            Op::Dims { dims, .. } => {
-                let mut chain: Option<Expr> = None;
-                for (i, dim) in dims.iter().enumerate().rev() {
-                    let here = Expr::Index(self.import(dim));
-                    chain = Some(match chain {
-                        None => here,
-                        Some(rest) => {
-                            let at = Expr::binary(
-                                BinaryOp::Eq,
-                                Expr::Index(index[0].clone()),
-                                Expr::Index(Dim::from(i as i64)),
-                            );
-                            Expr::select(at, here, rest)
-                        }
-                    });
-                }
-                Ok(chain.unwrap_or(Expr::Index(Dim::from(0))))
-            }
+            Op::Dims { dims, .. } => Ok(match index.first() {
+                Some(at) => self.pick_dim(dims, 0, at),
+                None => Expr::Index(dims.first().map_or(Dim::from(0), |dim| self.import(dim))),
+            }),
             Op::Iota { axis, .. } => {
                 Ok(Expr::convert(compute_type(dtype), DType::I64, Expr::Index(index[*axis].clone())))
             }
@@ -213,6 +199,21 @@ impl KernelBuilder<'_, '_> {
             }
             Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(node, *axis, *max, *last, index),
             other => Err(self.cx.error(format!("{other:?} cannot be computed inside another kernel"))),
+        }
+    }
+
+    /// The dimension at position `at` of a list that begins at `first`: halves of halves, as lists may be long.
+    fn pick_dim(&mut self, dims: &[Dim], first: usize, at: &Index) -> Expr {
+        match dims {
+            [] => Expr::Index(Dim::from(0)),
+            [only] => Expr::Index(self.import(only)),
+            _ => {
+                let (low, high) = dims.split_at(dims.len() / 2);
+                let middle = first + low.len();
+                let is_low = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Dim::from(middle as i64)));
+                let (low, high) = (self.pick_dim(low, first, at), self.pick_dim(high, middle, at));
+                Expr::select(is_low, low, high)
+            }
         }
     }
 

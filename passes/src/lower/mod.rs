@@ -52,6 +52,8 @@ pub(crate) struct Lowering<'g> {
     target: &'g Target,
     fusion: Fusion,
     definitions: Vec<Option<NodeId>>,
+    /// The first node that reads each value.
+    users: Vec<Option<NodeId>>,
     program: Program,
     /// Where each stored value lies, once it is decided.
     storage: Vec<Option<Storage>>,
@@ -65,7 +67,12 @@ pub(crate) struct Lowering<'g> {
     weights: FxHashMap<([u8; 32], Pack), BufferId>,
     /// The node being lowered, for messages.
     origin: String,
+    /// The first buffer beyond [`MOST_BUFFER_BYTES`].
+    too_large: Option<LowerError>,
 }
+
+/// Most bytes of one buffer, 1 TiB. Sums over any number of buffers then stay within `i64`.
+pub const MOST_BUFFER_BYTES: i64 = 1 << 40;
 
 /// Lowers a verified graph.
 ///
@@ -112,6 +119,7 @@ impl<'g> Lowering<'g> {
             target,
             fusion: fuse(graph),
             definitions: graph.definitions(),
+            users: graph.uses().iter().map(|users| users.first().copied()).collect(),
             program,
             storage: vec![None; graph.values.len()],
             halo: FxHashMap::default(),
@@ -120,6 +128,7 @@ impl<'g> Lowering<'g> {
             kernels: FxHashMap::default(),
             weights: FxHashMap::default(),
             origin: String::new(),
+            too_large: None,
         }
     }
 
@@ -130,6 +139,9 @@ impl<'g> Lowering<'g> {
         for node in &self.graph.nodes {
             self.origin.clone_from(&node.origin);
             self.lower_node(node)?;
+            if let Some(error) = self.too_large.take() {
+                return Err(error);
+            }
         }
         Ok(())
     }
@@ -198,6 +210,12 @@ impl Lowering<'_> {
     /// Adds a buffer.
     fn add_buffer(&mut self, name: String, dtype: DType, elements: &Dim, place: Place) -> BufferId {
         let bytes = elements * &Dim::from(dtype.size() as i64);
+        if self.too_large.is_none() && bytes.as_const().is_some_and(|bytes| bytes > MOST_BUFFER_BYTES) {
+            let problem = format!(
+                "{name} takes more than {MOST_BUFFER_BYTES} bytes with its border, the most that nnc plans for; make it smaller"
+            );
+            self.too_large = Some(self.error(problem));
+        }
         self.program.buffers.push(Buffer { name, dtype, bytes, place });
         BufferId(self.program.buffers.len() as u32 - 1)
     }
@@ -264,6 +282,8 @@ impl Lowering<'_> {
                 id
             }
         };
+        // An estimate: what it is worth to be right about ends long before.
+        let work = if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work };
         let origin = self.origin.clone();
         self.program.steps.push(Step::Run { kernel: id, arguments, params, extent, work, origin });
     }

@@ -127,7 +127,7 @@ impl Lowering<'_> {
         if self.fusion.use_counts[value.index()] != 1 {
             return identity;
         }
-        let user = self.graph.nodes.iter().find(|n| n.inputs.contains(&value));
+        let user = self.users[value.index()].map(|id| &self.graph.nodes[id.index()]);
         match user.map(|n| &n.op) {
             Some(Op::Transpose { perm }) => {
                 let transposed = user.map_or(value, |n| n.outputs[0]);

@@ -101,7 +101,7 @@ impl Analysis<Term> for Tables {
             return unknown(Arc::new(TensorType::new(DType::Bool, vec![])));
         };
         let mut facts = unknown(Arc::new(ty));
-        facts.known = known(op, args.iter().map(|a| a.known), &facts.ty, &egraph.analysis.consts);
+        facts.known = known(op, args.iter().map(|a| (a.known, &*a.ty)), &facts.ty, &egraph.analysis.consts);
         match op {
             Op::Constant(id) => {
                 facts.constant = Some(*id);

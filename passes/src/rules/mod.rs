@@ -36,6 +36,7 @@ pub mod saturate;
 mod tests;
 pub mod transpose;
 mod transpose_shape;
+pub mod windows;
 
 use cost::Costs;
 use egg::Id;
@@ -101,8 +102,30 @@ pub fn rewrite(
     fuel: &mut Option<usize>,
 ) -> (Graph, Report) {
     let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
+    let mut report = Report::default();
+    let mut one = |part: Graph, inside: bool| {
+        let (part, found) = rewrite_part(part, inside, &rules, target, fuel);
+        report.add(found);
+        part
+    };
+    let graph = if graph.nodes.len() > windows::MOST_NODES {
+        // What other windows do with a value is not known.
+        windows::in_windows(graph, windows::MOST_NODES, |part| one(part, true))
+    } else {
+        one(graph, inside)
+    };
+    (graph, report)
+}
+
+fn rewrite_part(
+    graph: Graph,
+    inside: bool,
+    rules: &[&Rule],
+    target: &Target,
+    fuel: &mut Option<usize>,
+) -> (Graph, Report) {
     let mut loaded = load::load(&graph, inside);
-    let report = saturate::saturate(&mut loaded.net, &rules, Limits::default(), fuel);
+    let report = saturate::saturate(&mut loaded.net, rules, Limits::default(), fuel);
     if report.stop == Stop::Conflict {
         debug_assert!(false, "a rule equated different types: {report:?}");
         return (graph, report);

@@ -122,7 +122,7 @@ impl Net {
             self.constant(id).cloned()
         });
         let operands: Vec<Tensor> = operands.collect::<Option<_>>()?;
-        let known = args.iter().map(|&id| self.facts(id).known);
+        let known = args.iter().map(|&id| (self.facts(id).known, &*self.facts(id).ty));
         match crate::fold_constants::known(op, known, result, &self.egraph.analysis.consts) {
             Known::Folded(_) => evaluate_op(op, &operands, &self.egraph.analysis.consts),
             _ => None,

@@ -36,10 +36,11 @@ impl Default for Limits {
     }
 }
 
-/// Why saturation stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why saturation stopped, from the best to the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stop {
     /// No rule has anything new to say.
+    #[default]
     Saturated,
     /// [`Limits::rounds`].
     Rounds,
@@ -52,7 +53,7 @@ pub enum Stop {
 }
 
 /// What saturation did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Why it stopped.
     pub stop: Stop,
@@ -62,6 +63,18 @@ pub struct Report {
     pub terms: usize,
     /// Rewrites by rule.
     pub applied: BTreeMap<&'static str, usize>,
+}
+
+impl Report {
+    /// Adds what was done in another part of the graph.
+    pub fn add(&mut self, other: Report) {
+        self.stop = self.stop.max(other.stop);
+        self.rounds = self.rounds.max(other.rounds);
+        self.terms += other.terms;
+        for (rule, count) in other.applied {
+            *self.applied.entry(rule).or_default() += count;
+        }
+    }
 }
 
 /// A term that rules may rewrite.

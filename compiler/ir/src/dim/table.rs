@@ -39,6 +39,8 @@ impl SymbolInfo {
 pub struct DimTable {
     symbols: Vec<SymbolInfo>,
     by_name: FxHashMap<String, Symbol>,
+    /// By prefix the first number that no symbol named after it may have, so that finding one takes no search.
+    numbers: FxHashMap<String, usize>,
 }
 
 impl DimTable {
@@ -59,13 +61,17 @@ impl DimTable {
         self.new_symbol(SymbolInfo { name, min, max, upper, origin: SymbolOrigin::Node })
     }
 
-    fn unused_name(&self, prefix: &str) -> String {
+    fn unused_name(&mut self, prefix: &str) -> String {
         let prefix = if prefix.is_empty() { "dim" } else { prefix };
-        // One of len + 1 candidates is free.
-        (0..=self.symbols.len())
-            .map(|i| format!("{prefix}_{i}"))
-            .find(|name| !self.by_name.contains_key(name))
-            .unwrap_or_else(|| prefix.to_owned())
+        let mut number = self.numbers.get(prefix).copied().unwrap_or(0);
+        loop {
+            let name = format!("{prefix}_{number}");
+            number += 1;
+            if !self.by_name.contains_key(&name) {
+                self.numbers.insert(prefix.to_owned(), number);
+                return name;
+            }
+        }
     }
 
     /// What is known of a symbol; `None` when it is not of this table.

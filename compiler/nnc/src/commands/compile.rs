@@ -38,6 +38,9 @@ pub struct Arguments {
     #[arg(long, value_name = "0|1", default_value_t = 1, hide = true, conflicts_with = "opt_fuel",
           value_parser = clap::value_parser!(u8).range(0..=1))]
     opt_level: u8,
+    /// Memory that compiling may take; by default 2048 and four times the model
+    #[arg(long, value_name = "MIB")]
+    max_memory: Option<u32>,
     /// Name in C; by default the artifact's
     #[arg(long, value_name = "IDENT")]
     name: Option<String>,
@@ -133,6 +136,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         name,
         stop_after: arguments.stop_after.clone(),
         fuel: if arguments.opt_level == 0 { Some(0) } else { arguments.opt_fuel },
+        memory: arguments.max_memory.map(|mib| u64::from(mib) << 20),
     })
 }
 

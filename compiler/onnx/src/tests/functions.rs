@@ -128,7 +128,7 @@ fn recursion_and_explosion_are_refused() {
     let last = |k| function(&format!("F{k}"), &["a"], &["r"], vec![node("Neg", &["a"], &["r"])]);
     let chain = |len: usize| (0..len).map(doubling).chain([last(len)]).collect::<Vec<_>>();
     let line = refusal(&with(vec![call("F0", &["x"], &["y"])], chain(40)));
-    assert!(line.contains("when functions are expanded"), "{line}");
+    assert!(line.contains("when its functions are expanded"), "{line}");
     let line = refusal(&with(vec![call("F0", &["x"], &["y"])], chain(100)));
     assert!(line.contains("more than 64 deep"), "{line}");
     assert!(load(&with(vec![call("F0", &["x"], &["y"])], chain(4))).is_ok());

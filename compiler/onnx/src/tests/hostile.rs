@@ -97,7 +97,7 @@ fn groups_and_broken_tags_are_refused() {
 fn many_messages_are_refused() {
     let nodes = [1 << 3 | 2u8, 0].repeat((1 << 22) + 1);
     let line = load_bytes(field(7, &nodes)).unwrap_err().to_string();
-    assert!(line.contains("has more than 4194304 nodes"), "{line}");
+    assert!(line.contains("has more than 2097152 nodes"), "{line}");
 }
 
 #[test]

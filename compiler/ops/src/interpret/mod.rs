@@ -27,9 +27,11 @@ mod sort;
 #[cfg(test)]
 mod tests;
 mod values;
+mod work;
 
 pub use env::Env;
 pub use error::{Cause, EvalError};
+pub use work::work;
 
 use error::{Eval, unfit};
 use nnc_ir::{ConstPool, DType, Graph, Op, Tensor};

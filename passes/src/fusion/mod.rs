@@ -9,10 +9,16 @@
 //! - a structured operation (contract, conv, pool) becomes the *anchor* of the region that its result flows into
 //!   elementwise: the rest of the region is its epilogue.
 //!
-//! Invariant: every value with more than one region, and every operand of an operation that needs memory, is stored.
+//! Invariants: every value with more than one region, and every operand of an operation that needs memory, is stored;
+//! a kernel computes no value at more than [`MOST_PLACES`] indices and does at most [`MOST_OPERATIONS`] operations for
+//! an element, so that the work of lowering is linear in the graph. What exceeds a limit is stored.
+
+mod places;
 
 use nnc_ir::op::Op;
 use nnc_ir::{Graph, Node, NodeId, ValueId};
+pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
+use places::{Place, Places};
 
 /// The decision for each value.
 #[derive(Debug)]
@@ -84,7 +90,8 @@ impl Demand {
         self.memory |= other.memory;
         self.aligned = if self.regions.is_empty() { other.aligned } else { self.aligned.min(other.aligned) };
         for region in &other.regions {
-            if !self.regions.contains(region) {
+            // More than one is all that matters of more than one.
+            if self.regions.len() < 2 && !self.regions.contains(region) {
                 self.regions.push(*region);
             }
         }
@@ -110,20 +117,44 @@ pub fn fuse(graph: &Graph) -> Fusion {
     for &input in &graph.inputs {
         fusion.stored[input.index()] = true;
     }
-    let mut walk =
-        Walk { has_reduction: vec![false; count], row_value: row_values(graph), reduced: vec![false; count] };
+    let mut walk = Walk {
+        has_reduction: vec![false; count],
+        row_value: row_values(graph),
+        reduced: vec![false; count],
+        names: Places::default(),
+        wanted: vec![Wanted::default(); count],
+        operations: vec![0; count],
+    };
     for (position, node) in graph.nodes.iter().enumerate().rev() {
-        let role = role(&node.op);
+        let (id, role) = (NodeId(position as u32), role(&node.op));
         for &output in &node.outputs {
-            decide(graph, NodeId(position as u32), role, output, &demand[output.index()], &mut fusion, &mut walk);
+            decide(graph, id, role, output, &demand[output.index()], &mut fusion, &mut walk);
         }
-        for &input in &node.inputs {
-            let passed = pass_on(graph, node, role, input, &demand, &fusion);
+        for (operand, &input) in node.inputs.iter().enumerate() {
+            let mut passed = pass_on(graph, node, role, input, &demand, &fusion);
+            if matches!(node.op, Op::Broadcast { .. })
+                && walk.exceeds(node.outputs[0], &demand[node.outputs[0].index()])
+            {
+                // Stored, it would be far larger than its operand.
+                passed = Demand { memory: true, ..Demand::default() };
+            }
+            walk.read(graph, id, operand, !passed.regions.is_empty(), fusion.stored[node.outputs[0].index()]);
             demand[input.index()].join(&passed);
             walk.reduced[input.index()] |= role == Role::Reduction;
         }
     }
     fusion
+}
+
+/// Where a value that is not stored would be computed.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    /// Distinct places, as far as [`MOST_PLACES`] has to be told from more.
+    places: Vec<Place>,
+    /// Terms of the largest index.
+    terms: u32,
+    /// Views between the value and what is stored.
+    views: usize,
 }
 
 /// State of the reverse walk beside the decisions.
@@ -134,6 +165,64 @@ struct Walk {
     row_value: Vec<bool>,
     /// Values that a reduction uses.
     reduced: Vec<bool>,
+    /// Indices.
+    names: Places,
+    /// By value.
+    wanted: Vec<Wanted>,
+    /// Operations of each region, by root.
+    operations: Vec<usize>,
+}
+
+impl Walk {
+    /// Whether computing a value where it is used passes a limit.
+    fn exceeds(&self, value: ValueId, wants: &Demand) -> bool {
+        let wanted = &self.wanted[value.index()];
+        let crowded = match wants.regions.as_slice() {
+            [root] => {
+                let places = wanted.places.len();
+                places > MOST_PLACES || self.operations[root.index()] + places > MOST_OPERATIONS
+            }
+            _ => false,
+        };
+        crowded || wanted.terms > MOST_INDEX_TERMS || wanted.views > MOST_OPERATIONS
+    }
+
+    /// Charges the region that computes a value.
+    fn inlined(&mut self, value: ValueId, wants: &Demand) {
+        if let [root] = wants.regions.as_slice() {
+            self.operations[root.index()] += self.wanted[value.index()].places.len();
+        }
+    }
+
+    /// Notes where a node reads an operand: in memory, or, when it is `inside` a kernel, at places that follow from those
+    /// of the node's result. A view that is not stored is looked through in either case.
+    fn read(&mut self, graph: &Graph, id: NodeId, operand: usize, inside: bool, stored: bool) {
+        let node = &graph.nodes[id.index()];
+        let (input, output) = (node.inputs[operand], node.outputs[0]);
+        let through = !stored && role(&node.op) == Role::View;
+        let (at, terms, views) = match (stored, through) {
+            (false, true) => {
+                let above = &self.wanted[output.index()];
+                (above.places.clone(), above.terms, above.views + 1)
+            }
+            (false, false) if inside => (self.wanted[output.index()].places.clone(), 0, 0),
+            (true, _) if inside => (vec![self.names.root(graph, output)], 0, 0),
+            _ => (vec![], 0, 0),
+        };
+        let mut places: Vec<Place> = at.iter().map(|place| self.names.of_operand(graph, id, operand, place)).collect();
+        if places.is_empty() {
+            places.push(self.names.root(graph, input));
+        }
+        let wanted = &mut self.wanted[input.index()];
+        wanted.views = wanted.views.max(views);
+        wanted.terms = wanted.terms.max(terms);
+        for place in places {
+            wanted.terms = wanted.terms.max(self.names.size(&place));
+            if wanted.places.len() <= MOST_PLACES && !wanted.places.contains(&place) {
+                wanted.places.push(place);
+            }
+        }
+    }
 }
 
 /// Values computed from a reduction's result without passing through memory, such as `x - max(x)`. Storing one would
@@ -172,16 +261,21 @@ fn decide(
         [root] if !wants.memory && !*stored => Some(*root),
         _ => None,
     };
+    let exceeds = walk.exceeds(output, wants);
     match role {
-        Role::View => {}
+        // A constant is a weight, and a broadcast's operand is stored in its stead.
+        Role::View => {
+            *stored |= exceeds
+                && matches!(graph.nodes[id.index()].op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. });
+        }
         Role::Elementwise | Role::Movement => {
             let shared_row = walk.reduced[output.index()]
                 && fusion.use_counts[output.index()] > 1
                 && !walk.row_value[output.index()];
-            *stored |= single.is_none() || shared_row;
+            *stored |= single.is_none() || shared_row || exceeds;
         }
         Role::Reduction => {
-            let joins = single.filter(|root| row_of(graph, output, *root, wants.aligned));
+            let joins = single.filter(|root| !exceeds && row_of(graph, output, *root, wants.aligned));
             match joins {
                 Some(root) if fusion.anchor[root.index()].is_none() => walk.has_reduction[root.index()] = true,
                 _ => {
@@ -201,6 +295,9 @@ fn decide(
             fusion.anchor[root.unwrap_or(output).index()] = Some(id);
         }
         Role::Opaque => *stored = true,
+    }
+    if !*stored && role != Role::Anchor {
+        walk.inlined(output, wants);
     }
 }
 
