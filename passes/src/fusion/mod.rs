@@ -130,15 +130,16 @@ pub fn fuse(graph: &Graph) -> Fusion {
         for &output in &node.outputs {
             decide(graph, id, role, output, &demand[output.index()], &mut fusion, &mut walk);
         }
+        // A broadcast's operand is stored in its stead: the broadcast would be far larger.
+        let exceeds =
+            matches!(node.op, Op::Broadcast { .. }) && walk.exceeds(node.outputs[0], &demand[node.outputs[0].index()]);
         for (operand, &input) in node.inputs.iter().enumerate() {
-            let mut passed = pass_on(graph, node, role, input, &demand, &fusion);
-            if matches!(node.op, Op::Broadcast { .. })
-                && walk.exceeds(node.outputs[0], &demand[node.outputs[0].index()])
-            {
-                // Stored, it would be far larger than its operand.
-                passed = Demand { memory: true, ..Demand::default() };
-            }
-            walk.read(graph, id, operand, !passed.regions.is_empty(), fusion.stored[node.outputs[0].index()]);
+            let passed = match exceeds {
+                true => Demand { memory: true, ..Demand::default() },
+                false => pass_on(graph, node, role, input, &demand, &fusion),
+            };
+            let stored = node.outputs.first().is_none_or(|output| fusion.stored[output.index()]);
+            walk.read(graph, id, operand, !passed.regions.is_empty(), stored);
             demand[input.index()].join(&passed);
             walk.reduced[input.index()] |= role == Role::Reduction;
         }
@@ -198,7 +199,9 @@ impl Walk {
     /// of the node's result. A view that is not stored is looked through in either case.
     fn read(&mut self, graph: &Graph, id: NodeId, operand: usize, inside: bool, stored: bool) {
         let node = &graph.nodes[id.index()];
-        let (input, output) = (node.inputs[operand], node.outputs[0]);
+        let input = node.inputs[operand];
+        // Nothing looks through an operation that only has an effect.
+        let output = node.outputs.first().copied().unwrap_or(input);
         let through = !stored && role(&node.op) == Role::View;
         let (at, terms, views) = match (stored, through) {
             (false, true) => {

@@ -91,6 +91,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
     program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
     let mut lowering = Lowering::new(graph, target, program);
     lowering.place_parameters()?;
+    lowering.check_sizes()?;
     lowering.lower_nodes()?;
     lowering.finish_outputs()?;
     Ok(lowering.program)
@@ -139,9 +140,7 @@ impl<'g> Lowering<'g> {
         for node in &self.graph.nodes {
             self.origin.clone_from(&node.origin);
             self.lower_node(node)?;
-            if let Some(error) = self.too_large.take() {
-                return Err(error);
-            }
+            self.check_sizes()?;
         }
         Ok(())
     }
@@ -150,6 +149,11 @@ impl<'g> Lowering<'g> {
 impl Lowering<'_> {
     fn error(&self, problem: impl Into<String>) -> LowerError {
         LowerError { origin: self.origin.clone(), problem: problem.into() }
+    }
+
+    /// An error when a buffer was added that is too large.
+    fn check_sizes(&mut self) -> Result<(), LowerError> {
+        self.too_large.take().map_or(Ok(()), Err)
     }
 
     fn definition(&self, value: ValueId) -> Option<&Node> {
@@ -212,7 +216,7 @@ impl Lowering<'_> {
         let bytes = elements * &Dim::from(dtype.size() as i64);
         if self.too_large.is_none() && bytes.as_const().is_some_and(|bytes| bytes > MOST_BUFFER_BYTES) {
             let problem = format!(
-                "{name} takes more than {MOST_BUFFER_BYTES} bytes with its border, the most that nnc plans for; make it smaller"
+                "`{name}` would take more than {MOST_BUFFER_BYTES} bytes, the most for one tensor; make it smaller"
             );
             self.too_large = Some(self.error(problem));
         }

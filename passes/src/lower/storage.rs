@@ -43,6 +43,7 @@ impl Lowering<'_> {
         for (i, &input) in self.graph.inputs.iter().enumerate() {
             let ty = self.graph.ty(input);
             let name = self.graph.values[input.index()].name.clone();
+            self.origin = format!("input {i}");
             let buffer = self.add_buffer(name, ty.dtype, &ty.count(), Place::Input(i));
             self.storage[input.index()] = Some(Storage::dense(buffer, &ty.shape));
         }
@@ -50,6 +51,7 @@ impl Lowering<'_> {
             if self.storage[output.index()].is_some() || self.is_constant(*output) {
                 continue;
             }
+            self.origin = format!("output {i}");
             let buffer = self.add_output(name, *output, i)?;
             self.storage[output.index()] = Some(Storage::dense(buffer, self.graph.shape(*output)));
             self.place_behind_reshapes(*output, buffer);

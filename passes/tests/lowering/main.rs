@@ -3,6 +3,7 @@
 
 mod cases;
 mod data_dependent;
+mod limits;
 
 use nnc_ir::{DType, Tensor};
 

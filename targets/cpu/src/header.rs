@@ -4,6 +4,7 @@ use crate::object::descriptor::{describe, symbol_name};
 use nnc_ir::DType;
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt::Write;
 
 /// The text; it needs only libc.
@@ -24,12 +25,13 @@ fn write(out: &mut String, program: &Program) -> std::fmt::Result {
     writeln!(out, "extern const struct nnc_model_descriptor {};\n", symbol_name(program))?;
     for (kind, parameters) in [("input", &program.inputs), ("output", &program.outputs)] {
         writeln!(out, "/* Positions of {kind}s. */\nenum {name}_{kind} {{")?;
-        for i in 0..parameters.len() {
-            writeln!(out, "    {upper}_{}_{} = {i},", kind.to_uppercase(), unique(parameters, i).to_uppercase())?;
+        let names = unique(parameters);
+        for (i, name) in names.iter().enumerate() {
+            writeln!(out, "    {upper}_{}_{} = {i},", kind.to_uppercase(), name.to_uppercase())?;
         }
         writeln!(out, "    {upper}_{}S = {}\n}};\n", kind.to_uppercase(), parameters.len())?;
-        for (i, parameter) in parameters.iter().enumerate() {
-            shape(out, program, &format!("{upper}_{}", unique(parameters, i).to_uppercase()), parameter)?;
+        for (parameter, name) in parameters.iter().zip(&names) {
+            shape(out, program, &format!("{upper}_{}", name.to_uppercase()), parameter)?;
         }
     }
     match program.workspace_bytes.as_const() {
@@ -74,9 +76,8 @@ fn function(out: &mut String, program: &Program, name: &str, upper: &str) -> std
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
     let arguments = |parameters: &[Parameter], constant: &str, prefix: &str| -> Vec<String> {
-        let one =
-            |(i, p): (usize, &Parameter)| format!("{constant}{} *{prefix}{}", c_type(p.dtype), unique(parameters, i));
-        parameters.iter().enumerate().map(one).collect()
+        let one = |(p, name): (&Parameter, String)| format!("{constant}{} *{prefix}{name}", c_type(p.dtype));
+        parameters.iter().zip(unique(parameters)).map(one).collect()
     };
     let mut list = arguments(&program.inputs, "const ", "in_");
     list.extend(arguments(&program.outputs, "", "out_"));
@@ -86,7 +87,7 @@ fn function(out: &mut String, program: &Program, name: &str, upper: &str) -> std
     for (kind, parameters, element, prefix) in
         [("inputs", &program.inputs, "const void *", "in_"), ("outputs", &program.outputs, "void *", "out_")]
     {
-        let names: Vec<String> = (0..parameters.len()).map(|i| format!("{prefix}{}", unique(parameters, i))).collect();
+        let names: Vec<String> = unique(parameters).iter().map(|name| format!("{prefix}{name}")).collect();
         // C has no empty arrays.
         let names = if names.is_empty() { "0".to_owned() } else { names.join(", ") };
         writeln!(out, "    {element}const {kind}[] = {{{names}}};")?;
@@ -115,11 +116,27 @@ fn c_type(dtype: DType) -> &'static str {
     }
 }
 
-/// The parameter's name as an identifier that no other of the list has.
-fn unique(parameters: &[Parameter], i: usize) -> String {
-    let name = identifier(&parameters[i].name);
-    let same = |p: &Parameter| identifier(&p.name).eq_ignore_ascii_case(&name);
-    if parameters.iter().filter(|p| same(p)).count() > 1 { format!("{name}_{i}") } else { name }
+/// The parameters' names as identifiers that differ, also in capitals.
+fn unique(parameters: &[Parameter]) -> Vec<String> {
+    let names: Vec<String> = parameters.iter().map(|p| identifier(&p.name)).collect();
+    let mut counts: FxHashMap<String, usize> = FxHashMap::default();
+    for name in &names {
+        *counts.entry(name.to_ascii_uppercase()).or_default() += 1;
+    }
+    let shared = |name: &str| counts.get(&name.to_ascii_uppercase()).is_some_and(|&n| n > 1);
+    let mut taken: FxHashSet<String> = counts.keys().filter(|name| !shared(name)).cloned().collect();
+    let one = |(i, name): (usize, &String)| {
+        if !shared(name) {
+            return name.clone();
+        }
+        // A number alone may make it the name of another: `a`, `A` and `a_0`.
+        let mut own = format!("{name}_{i}");
+        while !taken.insert(own.to_ascii_uppercase()) {
+            own.push('_');
+        }
+        own
+    };
+    names.iter().enumerate().map(one).collect()
 }
 
 /// Letters, digits and underscores, not beginning with a digit.
@@ -146,6 +163,19 @@ mod tests {
         for dtype in DType::ALL {
             assert_eq!(dtype_code(dtype).name(), dtype.name());
         }
+    }
+
+    #[test]
+    fn names_differ() {
+        let parameter = |name: &str| Parameter { name: name.to_owned(), dtype: DType::F32, shape: vec![] };
+        let names = |list: &[&str]| unique(&list.iter().map(|name| parameter(name)).collect::<Vec<_>>());
+        assert_eq!(names(&["x", "y"]), ["x", "y"]);
+        assert_eq!(names(&["a.b", "A_B", "a_b_0"]), ["a_b_0_", "A_B_1", "a_b_0"]);
+        // A search for each of so many would take minutes.
+        let many: Vec<String> = (0..50_000).map(|i| format!("x.{}", i % 40_000)).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let found: FxHashSet<String> = names(&many).into_iter().collect();
+        assert_eq!(found.len(), many.len());
     }
 
     #[test]
