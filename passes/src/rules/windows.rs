@@ -177,7 +177,7 @@ mod tests {
         let graph = nnc_ir::parse::graph(TEXT).unwrap();
         let mut first = None;
         in_windows(graph, 2, |part| {
-            first.get_or_insert_with(|| part.outputs.len());
+            first.get_or_insert(part.outputs.len());
             part
         });
         // The constant and the negation, each read twice later.
