@@ -1,7 +1,6 @@
 //! The whole of nnc: the pipeline from an ONNX file to native code, and what the `nnc` command does with the result.
 //!
 //! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
-<<<<<<< HEAD
 //! modules serve those: the command as a program ([`cli`]), files ([`npz`], [`cases`], [`output`]), tensors
 //! ([`mod@array`], [`inputs`], [`compare`]), runs in memory between fences ([`guard`]), [`helper`] processes, a budget for
 //! compiling ([`memory`]), reports ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
