@@ -173,6 +173,8 @@ impl Lower<'_> {
         let short = self.resolve(&header.extent).as_const().filter(|n| *n <= SHORT);
         let shape = match shape::of_loop(self, header.var, body, &[], &[]) {
             Ok(shape) => shape,
+            // Cranelift has lanes of doubles.
+            Err(Reason::F64) => return Err(Stop::Unsupported(Reason::F64)),
             Err(reason) => {
                 if short.is_some() {
                     return self.unrolled_for(header, body, context);

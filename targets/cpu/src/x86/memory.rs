@@ -432,6 +432,12 @@ impl Lower<'_> {
             self.effect(M::Vmovss, vec![Operand::Mem(mem), Operand::Reg(value, Size::X)]);
             return Ok(());
         }
+        if dtype == DType::F64 {
+            let value = self.vec_reg(value, &context)?;
+            let mem = self.element(buffer, index, dtype)?;
+            self.effect(M::Vmovsd, vec![Operand::Mem(mem), Operand::Reg(value, Size::X)]);
+            return Ok(());
+        }
         let value = self.int_reg(value)?;
         let mem = self.element(buffer, index, dtype)?;
         self.store_int(dtype, mem, value)

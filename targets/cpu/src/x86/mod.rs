@@ -16,6 +16,7 @@
 
 mod address;
 mod assembler;
+mod double;
 mod encode;
 mod gemm;
 mod loops;

@@ -32,11 +32,20 @@ impl Lower<'_> {
         context: &Context,
     ) -> Lowered<()> {
         let values: Vec<&Expr> = accumulators.iter().map(|a| &a.value).collect();
+        if accumulators.iter().any(|a| self.dtype(&a.value) == DType::F64) {
+            return Err(Stop::Unsupported(Reason::F64));
+        }
         let shape = match header.lanes {
             Lanes::Vector if context.axis.is_some() => return Err(Stop::Unsupported(Reason::NestedLanes)),
-            Lanes::Vector => shape::of_loop(self, header.var, body, &values, &[])
-                .map_err(|reason| self.scalar_loops.insert(reason))
-                .ok(),
+            Lanes::Vector => match shape::of_loop(self, header.var, body, &values, &[]) {
+                Ok(shape) => Some(shape),
+                // Cranelift has lanes of doubles.
+                Err(Reason::F64) => return Err(Stop::Unsupported(Reason::F64)),
+                Err(reason) => {
+                    self.scalar_loops.insert(reason);
+                    None
+                }
+            },
             _ => None,
         };
         match shape {

@@ -20,11 +20,9 @@ impl Lower<'_> {
     pub fn scalar_value(&mut self, expr: &Expr) -> Lowered<Value> {
         let context = self.scalar();
         let dtype = self.dtype(expr);
-        if matches!(dtype, DType::F64) {
-            return Err(Stop::Unsupported(Reason::F64));
-        }
         match expr {
             Expr::Const(scalar) => Ok(match dtype {
+                DType::F64 => Value::Vec(self.double_constant(scalar.bits)?),
                 DType::F32 => Value::Bits(scalar.bits as u32),
                 DType::I8 => Value::Imm(i64::from(scalar.bits as i8)),
                 DType::I16 => Value::Imm(i64::from(scalar.bits as i16)),
@@ -48,16 +46,20 @@ impl Lower<'_> {
             Expr::Load(buffer, index) => {
                 let resolved = self.resolve(index);
                 let mem = self.address(*buffer, &resolved, dtype.size())?;
-                if dtype == DType::F32 {
-                    return Ok(Value::Mem(mem, false));
+                match dtype {
+                    DType::F32 => Ok(Value::Mem(mem, false)),
+                    DType::F64 => Ok(Value::Vec(self.vec_def(M::Vmovsd, Size::X, vec![Operand::Mem(mem)]))),
+                    _ => Ok(Value::Int(self.load_int(dtype, mem)?)),
                 }
-                Ok(Value::Int(self.load_int(dtype, mem)?))
             }
             Expr::Unary(op, x) => self.scalar_unary(*op, x, &context),
             Expr::Binary(op, x, y) => {
                 let from = self.dtype(x);
                 let x = self.scalar_value(x)?;
                 let y = self.scalar_value(y)?;
+                if from == DType::F64 {
+                    return self.double_binary(*op, x, y);
+                }
                 if from == DType::F32 {
                     return match self.lanes_binary(*op, from, x, y, &context)? {
                         Value::Mask(mask) => Ok(Value::Int(self.int_of_mask(mask))),
@@ -67,13 +69,13 @@ impl Lower<'_> {
                 self.int_binary(*op, from, x, y)
             }
             Expr::MulAdd(x, y, z) => {
-                if dtype != DType::F32 {
-                    return Err(Stop::Unsupported(Reason::F64));
-                }
                 let fresh = [x, y, z].map(|e| is_fresh(e));
                 let x = self.scalar_value(x)?;
                 let y = self.scalar_value(y)?;
                 let z = self.scalar_value(z)?;
+                if dtype == DType::F64 {
+                    return self.double_mul_add(x, y, z);
+                }
                 Ok(Value::Vec(self.mul_add(x, y, z, fresh, &context)?))
             }
             Expr::Select(c, x, y) => self.scalar_select(c, x, y, dtype),
@@ -94,6 +96,7 @@ impl Lower<'_> {
                 let from = self.dtype(x);
                 let x = self.scalar_value(x)?;
                 match (from, *to) {
+                    (DType::F64, _) | (_, DType::F64) => self.double_bitcast(*to, from, x),
                     (DType::F32, to) if to.size() == 4 => {
                         let lanes = self.vec_reg(x, &context)?;
                         let reg = self.f.int();
@@ -114,6 +117,7 @@ impl Lower<'_> {
     /// Evaluates one of two expressions, whichever the condition asks for.
     fn choose(&mut self, condition: VReg, yes: &Expr, no: &Expr, dtype: DType) -> Lowered<Value> {
         let context = self.scalar();
+        let in_vector = matches!(dtype, DType::F32 | DType::F64);
         let merge = self.f.block();
         let mut starts = vec![];
         for expr in [yes, no] {
@@ -122,7 +126,7 @@ impl Lower<'_> {
             self.f.place(block);
             self.scopes.push(Scope::new(block));
             let value = self.scalar_value(expr)?;
-            let reg = if dtype == DType::F32 { self.vec_reg(value, &context)? } else { self.int_reg(value)? };
+            let reg = if in_vector { self.vec_reg(value, &context)? } else { self.int_reg(value)? };
             let end = self.block();
             self.scopes.pop();
             self.f.jump(end, merge, vec![reg]);
@@ -130,11 +134,11 @@ impl Lower<'_> {
         self.effect(M::Test, vec![r64(condition), r64(condition)]);
         let from = self.block();
         self.f.push(from, Body::Branch(iced_x86::ConditionCode::ne, starts[0], starts[1]));
-        let result = if dtype == DType::F32 { self.f.vec() } else { self.f.int() };
+        let result = if in_vector { self.f.vec() } else { self.f.int() };
         self.f.blocks[merge.0 as usize].params = vec![result];
         self.f.place(merge);
         self.scope().block = merge;
-        Ok(if dtype == DType::F32 { Value::Vec(result) } else { Value::Int(result) })
+        Ok(if in_vector { Value::Vec(result) } else { Value::Int(result) })
     }
 
     fn scalar_select(&mut self, c: &Expr, x: &Expr, y: &Expr, dtype: DType) -> Lowered<Value> {
@@ -149,6 +153,9 @@ impl Lower<'_> {
         let condition = self.int_reg(condition)?;
         let x = self.scalar_value(x)?;
         let y = self.scalar_value(y)?;
+        if dtype == DType::F64 {
+            return self.double_select(condition, x, y);
+        }
         if dtype == DType::F32 {
             return self.lanes_select(Value::Int(condition), dtype, x, y, &context);
         }
@@ -162,6 +169,9 @@ impl Lower<'_> {
     fn scalar_unary(&mut self, op: UnaryOp, x: &Expr, context: &Context) -> Lowered<Value> {
         let dtype = self.dtype(x);
         let x = self.scalar_value(x)?;
+        if dtype == DType::F64 {
+            return self.double_unary(op, x);
+        }
         if dtype == DType::F32 {
             return match self.lanes_unary(op, dtype, x, context)? {
                 Value::Mask(mask) => Ok(Value::Int(self.int_of_mask(mask))),
@@ -321,7 +331,8 @@ impl Lower<'_> {
             return Ok(x);
         }
         match (from, to) {
-            (DType::F64, _) | (_, DType::F64) => Err(Stop::Unsupported(Reason::F64)),
+            (DType::F64, _) => self.double_to(to, x),
+            (_, DType::F64) => self.double_from(from, x),
             (DType::F16 | DType::BF16, _) => {
                 let lanes = self.vec_reg(x, context)?;
                 let single = self.lanes_convert(DType::F32, from, Value::Vec(lanes), context)?;
@@ -390,6 +401,11 @@ impl Lower<'_> {
         self.tied(M::Cmovae, converted, vec![r64(large), r64(highest)]);
         self.effect(M::Vucomiss, vec![lane, lane]);
         self.tied(M::Cmovp, large, vec![r64(number), r64(zero)]);
+        self.saturated(to, number)
+    }
+
+    /// A 64-bit integer in the range of a type.
+    pub fn saturated(&mut self, to: DType, number: VReg) -> Lowered<Value> {
         if to == DType::I64 {
             return Ok(Value::Int(number));
         }
