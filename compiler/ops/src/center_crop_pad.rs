@@ -28,8 +28,9 @@ pub fn center_crop_pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
     for (&axis, wanted) in axes.iter().zip(&wanted) {
         let size = ctx.dim(x, axis);
         let surplus = Dim::max(&(&size - wanted), &Dim::ZERO).simplify(ctx.dims());
-        let missing = Dim::max(&(wanted - &size), &Dim::ZERO).simplify(ctx.dims());
         let kept = Dim::min(&size, wanted).simplify(ctx.dims());
+        // Written so that what is kept and what is missing are seen to be what is wanted, whatever the size.
+        let missing = wanted - &kept;
         x = ctx.slice_axis(x, axis, surplus.floor_div(&two), kept)?;
         low[axis] = missing.floor_div(&two);
         high[axis] = &missing - &low[axis];
