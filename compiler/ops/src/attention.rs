@@ -5,7 +5,7 @@
 //! repeated. What may be attended is kept as a bool and selects scores; a mask of floats is added to them.
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use crate::softmax::softmax_over;
 use crate::tensors;
 use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
@@ -16,7 +16,7 @@ fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
     let shape = ctx.shape(x);
     let [batch, steps, hidden] = shape.as_slice() else { return Err(invalid("Q, K and V differ in rank")) };
     let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
-    let size = size.ok_or_else(|| invalid(format!("{} does not split into {heads} heads", ctx.show(x))))?;
+    let size = size.ok_or_else(|| unfit([hidden], format_args!("{} does not split into {heads} heads", ctx.show(x))))?;
     let x = ctx.reshape(x, &[batch.clone(), steps.clone(), Dim::from(heads), size])?;
     ctx.transpose(x, &[0, 2, 1, 3])
 }
@@ -33,8 +33,8 @@ fn grouped(ctx: &mut Context, left: ValueId, right: ValueId, right_axis: usize) 
     if shape[1] == shared {
         return ctx.one(Op::Contract { batch, contract: vec![(3, right_axis)], out }, &[left, right]);
     }
-    let count =
-        shape[1].div_exact(&shared).ok_or_else(|| invalid("the query heads do not share the key heads evenly"))?;
+    let uneven = || unfit([&shape[1], &shared], "the query heads do not share the key heads evenly");
+    let count = shape[1].div_exact(&shared).ok_or_else(uneven)?;
     let split = [shape[0].clone(), shared, count, shape[2].clone(), shape[3].clone()];
     let left = ctx.reshape(left, &split)?;
     let y = ctx.one(Op::Contract { batch, contract: vec![(4, right_axis)], out }, &[left, right])?;

@@ -3,7 +3,7 @@
 //! `num_outputs` from 18 on).
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use nnc_ir::{Dim, ValueId};
 
 /// The inputs one after the other.
@@ -49,8 +49,8 @@ pub fn split(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let sum = sizes.iter().fold(Dim::ZERO, |sum, size| sum + size).simplify(ctx.dims());
     if (sum.as_const(), total.as_const()) != (None, None) && sum != total {
-        let (sum, total) = (ctx.dims().display(&sum), ctx.dims().display(&total));
-        return Err(invalid(format!("the sizes sum to {sum}, the axis has {total}")));
+        let text = format!("the sizes sum to {}, the axis has {}", ctx.dims().display(&sum), ctx.dims().display(&total));
+        return Err(unfit([&sum, &total], text));
     }
     let mut start = Dim::ZERO;
     let mut results = vec![];

@@ -206,7 +206,7 @@ fn core_loop(
     };
     let most = upper.as_ref().map_or(i64::MAX, |count| count.bounds(ctx.dims()).1);
     let least = exact.as_ref().and_then(Dim::as_const).unwrap_or(0);
-    let trips = ctx.frame_mut().graph.dims.fresh("trips", least, most, upper);
+    let trips = ctx.fresh_dim("trips", (least, most), upper);
     let mut inputs = operands.to_vec();
     inputs.extend(carried);
     inputs.extend(frame.captures.iter().map(|c| c.0));

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::conv::add_bias;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use crate::window::{AutoPad, Border, WindowAttributes};
 use nnc_ir::op::{PadMode, Window};
 use nnc_ir::{Dim, Op, ValueId};
@@ -105,7 +105,9 @@ fn phase_weights(
     let spatial = taps.len();
     let (channels, filters) = (ctx.dim(w, 0), ctx.dim(w, 1));
     let group = Dim::from(groups);
-    let inner = channels.div_exact(&group).ok_or_else(|| invalid("the input channels do not split into the groups"))?;
+    let inner = channels
+        .div_exact(&group)
+        .ok_or_else(|| unfit([&channels], "the input channels do not split into the groups"))?;
     let mut w = w;
     for (axis, &count) in taps.iter().enumerate() {
         let at = axis + 2;
@@ -169,8 +171,10 @@ fn interleave(ctx: &mut Context, y: ValueId, strides: &[Dim], groups: usize) -> 
     let shape = ctx.shape(y);
     let group = Dim::from(groups);
     let channels =
-        shape[spatial + 1].div_exact(&phases).ok_or_else(|| invalid("the channels do not fit the phases"))?;
-    let filters = channels.div_exact(&group).ok_or_else(|| invalid("the channels do not split into the groups"))?;
+        shape[spatial + 1]
+            .div_exact(&phases)
+            .ok_or_else(|| unfit([&shape[spatial + 1]], "the channels do not fit the phases"))?;
+    let filters = channels.div_exact(&group).ok_or_else(|| unfit([&channels], "the channels do not split into the groups"))?;
     let mut split = shape[..=spatial].to_vec();
     split.push(group);
     split.extend_from_slice(strides);

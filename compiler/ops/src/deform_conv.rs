@@ -5,7 +5,7 @@
 
 use crate::context::Context;
 use crate::conv::{add_bias, attributes};
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, unfit, unsupported};
 use crate::sampling::{interpolate, linear_taps, zero_outside};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Op, ValueId};
@@ -31,7 +31,7 @@ pub fn deform_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (Some(per_part), Some(per_group)) =
         (channels.div_exact(&part).filter(|_| parts > 0), channels.div_exact(&group))
     else {
-        return Err(invalid("the channels do not split into the groups"));
+        return Err(unfit([&channels], "the channels do not split into the groups"));
     };
     let kernel: Vec<Dim> = attributes.size.iter().map(|&n| Dim::from(n)).collect();
     let (taps_per_kernel, places) = (product(&kernel), product(&results));
@@ -88,7 +88,7 @@ pub fn deform_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let columns =
         ctx.reshape(columns, &[batch.clone(), places, taps_per_kernel.clone(), group.clone(), per_group.clone()])?;
     let filters = ctx.dim(w, 0);
-    let per_filter = filters.div_exact(&group).ok_or_else(|| invalid("the filters do not split into the groups"))?;
+    let per_filter = filters.div_exact(&group).ok_or_else(|| unfit([&filters], "the filters do not split into the groups"))?;
     let w = ctx.convert(w, work)?;
     let w = ctx.reshape(w, &[group, per_filter, per_group, taps_per_kernel])?;
     let op = Op::Contract { batch: vec![(3, 0)], contract: vec![(2, 3), (4, 2)], out: work };

@@ -3,6 +3,8 @@
 //! Translations return an [`Error`] that says what is wrong; the driver adds the file and the node, which makes it a
 //! [`TranslateError`].
 
+use nnc_ir::infer::TypeError;
+use nnc_ir::{Dim, DimTable};
 use std::fmt;
 
 /// Whose fault a refusal is.
@@ -36,9 +38,20 @@ pub fn unsupported(message: impl Into<String>) -> Error {
     Error { kind: ErrorKind::Unsupported, message: message.into(), place: None }
 }
 
-impl From<nnc_ir::infer::TypeError> for Error {
-    fn from(error: nnc_ir::infer::TypeError) -> Error {
-        invalid(error.to_string())
+/// Sizes that do not go together: the model's mistake where they are constants, else more than nnc can tell.
+pub(crate) fn unfit<'d>(sizes: impl IntoIterator<Item = &'d Dim>, message: impl std::fmt::Display) -> Error {
+    if sizes.into_iter().all(|size| size.as_const().is_some()) {
+        invalid(message.to_string())
+    } else {
+        unsupported(format!("{message} for every size; fix a dimension with --dim NAME=N"))
+    }
+}
+
+/// Operands that do not fit a core operation, likewise.
+pub(crate) fn unfit_types(error: &TypeError, dims: &DimTable) -> Error {
+    match error.named(dims) {
+        (message, None) => invalid(message),
+        (message, Some(name)) => unsupported(format!("{message}; fix a dimension, such as --dim {name}=N")),
     }
 }
 

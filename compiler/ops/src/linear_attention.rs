@@ -4,7 +4,7 @@
 //! more are a core loop. The steps compute in `f32`.
 
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unfit, unfit_types};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, Graph, Op, TensorType, ValueId};
 
@@ -40,7 +40,7 @@ struct Body {
 
 impl Emit for Body {
     fn emit(&mut self, op: Op, inputs: &[ValueId]) -> Result<ValueId> {
-        let results = self.graph.push(op, inputs, &self.origin)?;
+        let results = self.graph.push(op, inputs, &self.origin).map_err(|e| unfit_types(&e, &self.graph.dims))?;
         results.first().copied().ok_or_else(|| invalid("the operation has no result"))
     }
 
@@ -101,8 +101,10 @@ fn step(to: &mut impl Emit, mut state: ValueId, at: Steps<ValueId>) -> Result<(V
 fn steps_of(ctx: &mut Context, x: ValueId, heads: i64, what: &str) -> Result<ValueId> {
     ctx.require_rank(x, 3, what)?;
     let (batch, time) = (ctx.dim(x, 0), ctx.dim(x, 1));
-    let size = ctx.dim(x, 2).div_exact(&Dim::from(heads)).filter(|_| heads > 0);
-    let size = size.ok_or_else(|| invalid(format!("{what} {} does not split into {heads} heads", ctx.show(x))))?;
+    let hidden = ctx.dim(x, 2);
+    let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
+    let size = size
+        .ok_or_else(|| unfit([&hidden], format_args!("{what} {} does not split into {heads} heads", ctx.show(x))))?;
     let x = ctx.convert(x, DType::F32)?;
     let x = ctx.reshape(x, &[batch, time, Dim::from(heads), size])?;
     ctx.transpose(x, &[1, 0, 2, 3])
@@ -192,7 +194,7 @@ fn looped(ctx: &mut Context, state: ValueId, steps: Steps<ValueId>, time: &Dim) 
     body.graph.outputs = outputs.into_iter().map(|value| (String::new(), value)).collect();
 
     let (least, most) = time.bounds(ctx.dims());
-    let trips = ctx.frame_mut().graph.dims.fresh("trips", least.max(0), most, Some(time.clone()));
+    let trips = ctx.fresh_dim("trips", (least.max(0), most), Some(time.clone()));
     let mut inputs = vec![ctx.dim_scalar(time.clone())?, ctx.scalar(DType::Bool, 1.0), state];
     inputs.extend(steps.list());
     let results = ctx.push(Op::Loop { body: Box::new(body.graph), carried: 1, trips }, &inputs)?;

@@ -22,7 +22,7 @@ pub fn non_max_suppression(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let upper = (ctx.dim(scores, 0) * ctx.dim(scores, 1) * most).simplify(ctx.dims());
     let bound = upper.bounds(ctx.dims()).1;
-    let count = ctx.frame_mut().graph.dims.fresh("selected", 0, bound, Some(upper));
+    let count = ctx.fresh_dim("selected", (0, bound), Some(upper));
     Ok(vec![ctx.one(Op::NonMaxSuppression { center, count }, &[boxes, scores, limit, iou, score])?])
 }
 

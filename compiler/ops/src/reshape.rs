@@ -6,7 +6,7 @@
 //! opset 12 and as an input from 13 on.
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use nnc_ir::{Dim, ValueId};
 
 fn count(shape: &[Dim]) -> Dim {
@@ -65,11 +65,7 @@ fn rest(ctx: &Context, x: ValueId, from: &[Dim], to: &[Dim]) -> Result<Dim> {
     left.div_exact(&over).ok_or_else(|| {
         let shape = ctx.show_shape(to);
         let text = format!("the elements of {} do not divide into {shape} times the size for -1", ctx.show(x));
-        if left.as_const().is_some() && over.as_const().is_some() {
-            invalid(text)
-        } else {
-            unsupported(format!("{text} for every size; fix a dimension with --dim NAME=N"))
-        }
+        unfit([&left, &over], text)
     })
 }
 

@@ -5,7 +5,7 @@
 //! copied in (their bytes are shared).
 
 use crate::assume::settle;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit_types, unsupported};
 use crate::interpret::{self, Env};
 use crate::names::Names;
 use crate::{stated, tensors};
@@ -211,7 +211,7 @@ impl Frame<'_> {
             Op::Iota { .. } => true,
             _ => false,
         };
-        let results = self.graph.push(op, inputs, origin)?;
+        let results = self.graph.push(op, inputs, origin).map_err(|e| unfit_types(&e, &self.graph.dims))?;
         if spreads {
             let node = self.graph.nodes.len() - 1;
             self.spread.extend(results.iter().map(|&r| (r, node)));

@@ -12,7 +12,7 @@ use nnc_ir::{DType, Dim, Op, ValueId};
 /// A symbol for a number between 0 and `upper`.
 fn count_symbol(ctx: &mut Context, upper: Dim) -> nnc_ir::Symbol {
     let most = upper.bounds(ctx.dims()).1;
-    ctx.frame_mut().graph.dims.fresh("count", 0, most, Some(upper))
+    ctx.fresh_dim("count", (0, most), Some(upper))
 }
 
 /// Coordinates of the nonzero elements, `i64[count, rank]`.

@@ -4,7 +4,7 @@ use crate::assume;
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::translate::declared_shape;
-use nnc_ir::{DType, Dim, Op, ValueId};
+use nnc_ir::{DType, Dim, Op, SymbolInfo, SymbolOrigin, ValueId};
 
 /// No tensor has more axes.
 const MOST_AXES: usize = 64;
@@ -47,7 +47,16 @@ impl Context<'_, '_> {
         if a.as_const().is_some() && b.as_const().is_some() {
             return Err(invalid(format!("sizes {names} cannot be broadcast together")));
         }
-        let help = || unsupported(format!("sizes {names} may differ at run time; fix one with --dim NAME=N"));
+        let symbols: Vec<nnc_ir::Symbol> = [&a, &b].iter().flat_map(|size| size.symbols()).collect();
+        let given = |s: &nnc_ir::Symbol| self.dims().get(*s).origin == SymbolOrigin::Input;
+        // A size that depends on data stays what the run finds, whatever range it is given.
+        let what_to_do = match symbols.first() {
+            Some(&first) if symbols.iter().all(given) => {
+                format!("; fix one, such as --dim {}=N", self.dims().get(first).name)
+            }
+            _ => ", as one depends on data; state the size in the model".to_owned(),
+        };
+        let help = || unsupported(format!("sizes {names} may differ at run time{what_to_do}"));
         let table = assume::make_equal(&a, &b, self.dims()).ok_or_else(help)?;
         let size = assume::settle(&a, &table);
         if assume::apply(&mut self.translator.frames, table) { Ok(size) } else { Err(help()) }
@@ -112,14 +121,29 @@ impl Context<'_, '_> {
         Ok(dim)
     }
 
+    /// A symbol that the run defines, within the range that the user gives its name, if any.
+    pub(crate) fn fresh_dim(&mut self, prefix: &str, (min, max): (i64, i64), upper: Option<Dim>) -> nnc_ir::Symbol {
+        let options = self.translator.options;
+        let table = &mut self.frame_mut().graph.dims;
+        let symbol = table.fresh(prefix, min, max, upper);
+        if let Some(range) = options.dims.get(&table.get(symbol).name) {
+            // A range that leaves nothing stops every run.
+            let least = min.max(range.min);
+            table.set_bounds(symbol, least, max.min(range.max).max(least));
+        }
+        symbol
+    }
+
     /// A symbol that the run defines, and the size to use for it.
     fn run_time_dim(&mut self, stated: Option<Dim>, upper: Option<Dim>) -> (nnc_ir::Symbol, Dim) {
         // A stated constant narrows the symbol, so that a run with another size stops.
         let fixed = stated.as_ref().and_then(Dim::as_const);
         let most = upper.as_ref().and_then(Dim::as_const).unwrap_or(i64::MAX);
         let (min, max) = fixed.map_or((0, most), |n| (n, n));
-        let symbol = self.frame_mut().graph.dims.fresh("size", min, max, upper);
-        (symbol, stated.unwrap_or_else(|| Dim::sym(symbol)))
+        let symbol = self.fresh_dim("size", (min, max), upper);
+        let &SymbolInfo { min, max, .. } = self.dims().get(symbol);
+        let found = if min == max { Dim::from(min) } else { Dim::sym(symbol) };
+        (symbol, stated.unwrap_or(found))
     }
 
     /// What the file states of the shape of output `index`; `None` for a size it does not state.

@@ -24,10 +24,20 @@ pub struct DimRange {
     pub max: i64,
 }
 
+/// A dimension of the inputs, within the range that the user gives it, if any.
+fn input_symbol(name: String, options: &Options) -> SymbolInfo {
+    let range = options.dims.get(&name).copied();
+    let info = SymbolInfo::input(name);
+    match range {
+        Some(DimRange { min, max }) => SymbolInfo { min, max, ..info },
+        None => info,
+    }
+}
+
 /// What the user says besides the model.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Ranges of the model's named dimensions.
+    /// Ranges of the model's dimensions: of the inputs', and of those that nnc names in its messages.
     pub dims: BTreeMap<String, DimRange>,
 }
 
@@ -85,6 +95,7 @@ impl<'m> Translator<'m> {
         self.frames.push(Frame::new(&model.graph, DimTable::default(), scope::Budget::default()));
         self.model_inputs(&model.graph)?;
         self.nodes(&model.graph)?;
+        self.refuse_unknown_dims(|_| true)?;
         let outputs = self.outputs(&model.graph)?;
         let Some(mut frame) = self.frames.pop() else { return Err(invalid("the model has no graph")) };
         frame.graph.outputs = outputs;
@@ -107,18 +118,7 @@ impl<'m> Translator<'m> {
             if derived || table.find(name).is_some() {
                 continue;
             }
-            let info = match self.options.dims.get(name) {
-                Some(range) => SymbolInfo { min: range.min, max: range.max, ..SymbolInfo::input(name) },
-                None => SymbolInfo::input(name),
-            };
-            table.new_symbol(info);
-        }
-        if let Some(unknown) = self.options.dims.keys().find(|name| table.find(name).is_none()) {
-            let known: Vec<&str> = table.iter().map(|(_, info)| info.name.as_str()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            return Err(invalid(format!(
-                "--dim {unknown}: the model's inputs have no such dimension; they have {known}"
-            )));
+            table.new_symbol(input_symbol(name.to_owned(), self.options));
         }
         for input in inputs {
             let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
@@ -141,8 +141,8 @@ impl<'m> Translator<'m> {
                         settle(&dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?, table)
                     }
                     DimInfo::Unknown => {
-                        let name = format!("{}_dim{axis}", input.name);
-                        Dim::sym(table.new_symbol(SymbolInfo::input(name)))
+                        let symbol = input_symbol(format!("{}_dim{axis}", input.name), self.options);
+                        settle(&Dim::sym(table.new_symbol(symbol)), table)
                     }
                 });
             }
@@ -153,7 +153,23 @@ impl<'m> Translator<'m> {
             let value = frame.graph.add_input(ty, input.name.as_str());
             frame.names.insert(&input.name, value);
         }
-        Ok(())
+        // Names of sizes that depend on data are not known yet.
+        let made_up = |name: &str| {
+            let parts = name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()));
+            parts.is_some_and(|(prefix, _)| ["size", "count", "selected", "trips"].contains(&prefix))
+        };
+        self.refuse_unknown_dims(|name| !made_up(name))
+    }
+
+    /// Refuses ranges for dimensions of such names that the model does not have.
+    fn refuse_unknown_dims(&self, of: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(table) = self.frames.last().map(|frame| &frame.graph.dims) else { return Ok(()) };
+        let Some(unknown) = self.options.dims.keys().find(|name| table.find(name).is_none() && of(name)) else {
+            return Ok(());
+        };
+        let known: Vec<&str> = table.iter().map(|(_, info)| info.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        Err(invalid(format!("--dim {unknown}: the model has no such dimension; it has {known}")))
     }
 
     /// Translates the nodes of the innermost frame's graph.

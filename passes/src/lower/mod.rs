@@ -180,11 +180,13 @@ impl Lowering<'_> {
         match self.fusion.anchor[output.index()] {
             Some(id) => {
                 let anchor = &self.graph.nodes[id.index()];
-                match &anchor.op {
+                let lowered = match &anchor.op {
                     Op::Contract { .. } => self.lower_contract(anchor, output),
                     Op::Conv { .. } => self.lower_conv(anchor, output),
                     _ => self.lower_pool(anchor, output),
-                }
+                };
+                // The region ends in another node; what cannot be done is the anchor.
+                lowered.map_err(|e| LowerError { origin: anchor.origin.clone(), ..e })
             }
             None => self.lower_map(output),
         }

@@ -13,7 +13,7 @@ mod tests;
 
 use crate::graph::{ConstPool, TensorType};
 use crate::op::Op;
-use crate::{DType, Dim};
+use crate::{DType, Dim, DimTable, Symbol};
 
 /// Operands that do not fit an operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +23,28 @@ pub struct TypeError {
     pub op: &'static str,
     /// What is wrong.
     pub message: String,
+}
+
+impl TypeError {
+    /// The message with the names of symbols, and the first of those: with a symbol in it, the sizes may agree at run time.
+    pub fn named<'t>(&self, dims: &'t DimTable) -> (String, Option<&'t str>) {
+        // Without a table a symbol prints as `s` and its number, and no other word of a message does.
+        let (mut text, mut first) = (format!("{}: ", self.op), None);
+        let in_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let mut rest = self.message.as_str();
+        while let Some(start) = rest.find(in_word) {
+            let (before, from) = rest.split_at(start);
+            let (word, after) = from.split_at(from.find(|c| !in_word(c)).unwrap_or(from.len()));
+            let symbol = word.strip_prefix('s').and_then(|n| n.parse().ok()).map(Symbol);
+            let name = symbol.and_then(|s| dims.lookup(s)).map(|info| info.name.as_str());
+            first = first.or(name);
+            text.push_str(before);
+            text.push_str(name.unwrap_or(word));
+            rest = after;
+        }
+        text.push_str(rest);
+        (text, first)
+    }
 }
 
 /// What one operation's rule answers; the message lacks the operation's name.

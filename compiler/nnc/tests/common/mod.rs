@@ -119,14 +119,15 @@ pub fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A dimension: `3`, or a name.
+/// A dimension: `3`, a name, or `?` for one of which nothing is said.
 fn dimension(text: &str) -> Dimension {
     use tensor_shape_proto::dimension::Value;
     let value = match text.parse() {
-        Ok(size) => Value::DimValue(size),
-        Err(_) => Value::DimParam(text.to_owned()),
+        Ok(size) => Some(Value::DimValue(size)),
+        Err(_) if text == "?" => None,
+        Err(_) => Some(Value::DimParam(text.to_owned())),
     };
-    Dimension { value: Some(value), ..Dimension::default() }
+    Dimension { value, ..Dimension::default() }
 }
 
 /// An input or output: `value("x", 1, "batch 3")`.
