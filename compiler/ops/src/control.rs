@@ -74,7 +74,7 @@ fn varying(
                 let ((a_low, a_high), (b_low, b_high)) = (a.bounds(ctx.dims()), b.bounds(ctx.dims()));
                 let upper = most(ctx, a, before).zip(most(ctx, b, before)).map(|(a, b)| a.max(&b));
                 let (low, high) = (a_low.min(b_low).max(0), a_high.max(b_high));
-                let symbol = ctx.frame_mut().graph.dims.fresh("size", low, high, upper);
+                let symbol = ctx.fresh_dim("size", (low, high), upper);
                 varying.push((result, axis));
                 sizes.push(symbol);
             }
