@@ -177,7 +177,8 @@ struct nnc_plan_result {
     int64_t fault_expected;   /* in: -1; out: the size expected there, if there is one */
 };
 
-/* Part of a loop: iterations begin <= i < end. Must not throw. */
+/* Part of a loop: iterations begin <= i < end. Must not throw. Sets the floating-point environment that it needs and
+ * restores the thread's. */
 typedef void (*nnc_parallel_body)(void *data, int64_t begin, int64_t end);
 
 /* A loop run by several threads: calls `body` on disjoint ranges that together cover 0 <= i < count, each at least

@@ -61,7 +61,8 @@ pub struct RunArgs {
     pub reserved: u64,
 }
 
-/// Part of a loop: iterations `begin..end`. Must not unwind.
+/// Part of a loop: iterations `begin..end`. Must not unwind. Sets the floating-point environment that it needs and
+/// restores the thread's.
 pub type ParallelBody = unsafe extern "C" fn(data: *mut c_void, begin: i64, end: i64);
 
 /// A loop run by several threads: calls `body` on disjoint ranges that together cover `0..count`, each at least `grain`

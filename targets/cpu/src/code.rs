@@ -3,6 +3,7 @@
 //! The same for objects and for memory. Each kernel is offered to the wide x86 generator first; Cranelift lowers what it
 //! declines. Kernels are compiled in the program's order, so the same program gives the same bytes.
 
+use crate::check::Kind;
 use crate::cranelift::isa::Abilities;
 use crate::cranelift::{lower, signature};
 use crate::emit::Listing;
@@ -70,6 +71,7 @@ pub(crate) fn fill<M: Module>(
         offsets: &layout.offsets,
         near,
         listing,
+        environment: None,
         trampoline: None,
         functions: 0,
     }
@@ -104,7 +106,7 @@ pub(crate) fn define_kernel<M: Module>(
         let wide = x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
         match wide {
             Ok(code) => {
-                listing.define_bytes(module, id, &name, code.align, &code.bytes)?;
+                listing.define_bytes(module, id, &name, Kind::Kernel, code.align, &code.bytes)?;
                 if !code.scalar_loops.is_empty() {
                     width = Width::ScalarLoops(code.scalar_loops);
                 }
@@ -119,7 +121,7 @@ pub(crate) fn define_kernel<M: Module>(
     context.func.name = UserFuncName::user(0, id.as_u32());
     let mut builder = FunctionBuilderContext::new();
     lower(&expanded, module.isa(), Abilities::of(target), &mut context.func, &mut builder)?;
-    let bytes = listing.define(module, id, &name, &mut context)?;
+    let bytes = listing.define(module, id, &name, Kind::Kernel, &mut context)?;
     Ok((id, KernelCode { name: kernel.name.clone(), bytes, width }))
 }
 

@@ -1,10 +1,13 @@
-//! Defining functions while keeping what is asked of their text: Cranelift's IR, or a disassembly.
+//! Defining functions: checked, and while keeping what is asked of their text, Cranelift's IR or a disassembly.
 
+use crate::check::{self, Function, Kind, Relocation};
 use crate::error::CodegenError;
-use cranelift_codegen::Context;
+use cranelift_codegen::binemit::Reloc;
+use cranelift_codegen::ir::ExternalName;
+use cranelift_codegen::{Context, FinalizedMachReloc, FinalizedRelocTarget};
 use cranelift_module::{FuncId, Module};
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter};
-use nnc_desc::Arch;
+use nnc_desc::{Arch, Features, Target};
 use std::fmt::Write;
 
 /// Which text is kept.
@@ -19,7 +22,8 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct Listing {
     form: Form,
-    arch: Arch,
+    pub(crate) arch: Arch,
+    features: Features,
     /// The text kept.
     pub(crate) text: String,
     /// Bytes of machine code.
@@ -27,16 +31,17 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    pub(crate) fn new(form: Form, arch: Arch) -> Listing {
-        Listing { form, arch, text: String::new(), code_bytes: 0 }
+    pub(crate) fn new(form: Form, target: &Target) -> Listing {
+        Listing { form, arch: target.arch, features: target.features, text: String::new(), code_bytes: 0 }
     }
 
-    /// Compiles and defines a function.
+    /// Compiles, checks and defines a function.
     pub(crate) fn define<M: Module>(
         &mut self,
         module: &mut M,
         id: FuncId,
         name: &str,
+        kind: Kind,
         context: &mut Context,
     ) -> Result<u64, CodegenError> {
         if self.form == Form::Clif {
@@ -48,6 +53,8 @@ impl Listing {
         module.define_function(id, context).map_err(|e| CodegenError::backend(name, format!("{e:?}")))?;
         let Some(code) = context.compiled_code() else { return Ok(0) };
         let bytes = code.code_buffer();
+        let relocations: Vec<_> = code.buffer.relocs().iter().map(relocation).collect();
+        self.check(name, &Function { bytes, relocations: &relocations, kind, traps: true })?;
         if self.form == Form::Assembly {
             match &code.vcode {
                 Some(text) if self.arch != Arch::X86_64 => {
@@ -60,27 +67,40 @@ impl Listing {
         Ok(bytes.len() as u64)
     }
 
-    /// Defines a function from its bytes.
+    /// Checks and defines a function from its bytes.
     pub(crate) fn define_bytes<M: Module>(
         &mut self,
         module: &mut M,
         id: FuncId,
         name: &str,
+        kind: Kind,
         align: u32,
         bytes: &[u8],
     ) -> Result<(), CodegenError> {
+        self.check(name, &Function { bytes, relocations: &[], kind, traps: false })?;
         module
             .define_function_bytes(id, u64::from(align), bytes, &[])
             .map_err(|e| CodegenError::backend(name, format!("{e:?}")))?;
         match self.form {
-            Form::Assembly => self.disassemble(name, bytes),
+            Form::Assembly if self.arch == Arch::X86_64 => self.disassemble(name, bytes),
+            Form::Assembly => {
+                let words = bytes.chunks(4).map(|w| w.iter().rev().map(|b| format!("{b:02x}")).collect::<String>());
+                let _ = writeln!(self.text, "{name}:\n  {}", words.collect::<Vec<_>>().join(" "));
+            }
             Form::Clif => {
-                let _ = writeln!(self.text, "; {name}: {} bytes of wide vector code\n", bytes.len());
+                let _ = writeln!(self.text, "; {name}: {} bytes, not made by Cranelift\n", bytes.len());
             }
             Form::None => {}
         }
         self.code_bytes += bytes.len() as u64;
         Ok(())
+    }
+
+    fn check(&self, name: &str, function: &Function<'_>) -> Result<(), CodegenError> {
+        match self.arch {
+            Arch::X86_64 => check::function(function, self.features).map_err(|e| CodegenError::backend(name, e)),
+            Arch::Aarch64 => Ok(()),
+        }
     }
 
     fn disassemble(&mut self, name: &str, bytes: &[u8]) {
@@ -93,4 +113,10 @@ impl Listing {
             let _ = writeln!(self.text, "{:6x}  {line}", instruction.ip());
         }
     }
+}
+
+fn relocation(r: &FinalizedMachReloc) -> Relocation {
+    let library = matches!(r.target, FinalizedRelocTarget::ExternalName(ExternalName::LibCall(_)));
+    let bytes = if r.kind == Reloc::Abs8 { 8 } else { 4 };
+    Relocation { offset: r.offset as usize, bytes, library }
 }

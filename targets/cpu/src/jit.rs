@@ -53,7 +53,7 @@ impl Jit {
         let mut builder = JITBuilder::with_isa(isa(target, false)?, names);
         builder.symbol(weights_symbol(program), weights.as_ptr().cast());
         let mut module = JITModule::new(builder);
-        let mut listing = Listing::new(Form::None, target.arch);
+        let mut listing = Listing::new(Form::None, target);
         let filled = fill(&mut module, program, target, &Options::default(), &layout, hash, false, &mut listing)?;
         module.finalize_definitions().map_err(|e| CodegenError::backend("memory", e))?;
         let (descriptor, _) = module.get_finalized_data(filled.descriptor);

@@ -9,8 +9,10 @@
 //! Invariants:
 //! - an artifact exports its descriptor and nothing else, and has no undefined symbol, constructor or writable data;
 //! - the same program, target and options give the same bytes;
+//! - machine code for x86-64 is decoded and checked before it enters an object or memory (`check`);
 //! - no input makes this crate panic: what it cannot do is a [`CodegenError`] that names kernel and statement.
 
+mod check;
 mod code;
 mod cranelift;
 mod emit;
@@ -81,7 +83,7 @@ pub struct Artifact {
 /// # Errors
 /// When the program contradicts itself, or its weights exceed what one file can hold.
 pub fn compile(program: &Program, target: &Target, options: &Options) -> Result<Artifact, CodegenError> {
-    let mut listing = Listing::new(Form::None, target.arch);
+    let mut listing = Listing::new(Form::None, target);
     let object = Object::new(program, target, options, &mut listing)?;
     Ok(Artifact {
         arch: target.arch,
@@ -147,7 +149,7 @@ pub fn emit_asm(program: &Program, target: &Target) -> Result<String, CodegenErr
 }
 
 fn emit(program: &Program, target: &Target, form: Form) -> Result<String, CodegenError> {
-    let mut listing = Listing::new(form, target.arch);
+    let mut listing = Listing::new(form, target);
     Object::new(program, target, &Options::default(), &mut listing)?;
     Ok(listing.text)
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::common::{CNN_RIGHT, Digits, NNC, TRANSFORMER_RIGHT, build_with, cc, compile, example, feed, folder, run};
+use crate::common::{CNN_RIGHT, Digits, NNC, TRANSFORMER_RIGHT, cc, compile, example, feed, folder, run};
 
 #[test]
 fn c_program_with_a_shared_library() {
@@ -47,29 +47,4 @@ fn rust_program_with_an_archive() {
     run(cargo.args(["build", "--quiet", "--offline", "--locked"]));
     let printed = feed(target.join("debug/classify"), &[], &digits.write(&folder));
     assert_eq!(digits.right(printed.lines()), CNN_RIGHT);
-}
-
-/// Whether a program can be started.
-fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success())
-}
-
-/// Code for AArch64 is right in an emulator, where there is one (Debian: qemu-user, gcc-aarch64-linux-gnu).
-#[test]
-fn c_program_for_aarch64() {
-    let (gcc, qemu) = ("aarch64-linux-gnu-gcc", "qemu-aarch64");
-    if !exists(gcc) || !exists(qemu) {
-        eprintln!("skipped: needs {gcc} and {qemu}");
-        return;
-    }
-    let (digits, folder) = (Digits::read(), folder("example-aarch64"));
-    let target = ["--target", "aarch64", "--dim", "batch=1"];
-    compile("digits_cnn.onnx", &folder.join("digits_cnn.o"), &target);
-    compile("digits_transformer.onnx", &folder.join("digits_transformer.a"), &target);
-    let arguments = ["-static", "digits_cnn.o", "digits_transformer.a"];
-    let program = build_with(gcc, &folder, "two_models.c", &arguments);
-    let printed = feed(qemu, &[&program.display().to_string()], &digits.write(&folder));
-    let pairs: Vec<(&str, &str)> = printed.lines().map(|l| l.split_once(' ').expect("two answers")).collect();
-    assert_eq!(digits.right(pairs.iter().map(|p| p.0)), CNN_RIGHT);
-    assert_eq!(digits.right(pairs.iter().map(|p| p.1)), TRANSFORMER_RIGHT);
 }

@@ -4,6 +4,7 @@
 mod arrows;
 mod common;
 mod digits;
+mod emulated;
 mod examples;
 mod fuzz;
 mod golden;

@@ -1,9 +1,10 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
-//! `cargo xtask tidy`.
+//! `cargo xtask machine`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
 mod demo;
+mod machine;
 mod shell;
 mod test;
 
@@ -11,11 +12,12 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask COMMAND
-  demo   builds nnc, compiles a model, runs it over its test images: accuracy and latency
-  test   the whole test suite, the comparisons with ONNX Runtime included
-  bench  measures the benchmark models beside ONNX Runtime and OpenVINO
-  fuzz   compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
-  tidy   formats every file";
+  demo     builds nnc, compiles a model, runs it over its test images: accuracy and latency
+  test     the whole test suite, the comparisons with ONNX Runtime included
+  bench    measures the benchmark models beside ONNX Runtime and OpenVINO
+  machine  the tests and figures that depend on the processor, and one summary of them
+  fuzz     compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
+  tidy     formats every file";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
+        ["machine"] => machine::machine(),
         ["tidy"] => test::format(false),
         _ => {
             eprintln!("{USAGE}");

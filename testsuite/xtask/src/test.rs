@@ -9,9 +9,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use nnc_desc::Target;
+
 use crate::shell::{cargo, command, nnc, output, quiet, root, run, target};
 
-type Step = (&'static str, fn() -> Result<()>);
+/// A named piece of work.
+pub type Step = (&'static str, fn() -> Result<()>);
 
 /// The steps, cheapest first; the comparisons use the `nnc` that the tests have built.
 const STEPS: &[Step] = &[
@@ -26,7 +29,7 @@ const STEPS: &[Step] = &[
 ];
 
 /// The benchmark models small enough for every run; `cargo xtask bench` takes all.
-const SMALL_MODELS: &[&str] =
+pub const SMALL_MODELS: &[&str] =
     &["gru_vad", "lstm_tagger", "mlp_mnist", "mobilenet_v2", "mobilenet_v3_small", "squeezenet1_1", "ssdlite320"];
 
 /// Runs the command.
@@ -34,9 +37,19 @@ const SMALL_MODELS: &[&str] =
 /// # Errors
 /// When a step fails.
 pub fn test() -> Result<()> {
+    let (lines, failed) = perform(STEPS);
+    println!("\n==== summary\n{}", lines.join("\n"));
+    if !failed.is_empty() {
+        bail!("{} of {} steps failed: {}", failed.len(), STEPS.len(), failed.join(", "));
+    }
+    Ok(())
+}
+
+/// Runs all steps: a line on each, and the names of those that failed.
+pub fn perform(steps: &[Step]) -> (Vec<String>, Vec<&'static str>) {
     let mut failed = vec![];
     let mut lines = vec![];
-    for (name, step) in STEPS {
+    for (name, step) in steps {
         println!("\n==== {name}");
         let start = Instant::now();
         let outcome = step();
@@ -50,11 +63,7 @@ pub fn test() -> Result<()> {
             }
         }
     }
-    println!("\n==== summary\n{}", lines.join("\n"));
-    if !failed.is_empty() {
-        bail!("{} of {} steps failed: {}", failed.len(), STEPS.len(), failed.join(", "));
-    }
-    Ok(())
+    (lines, failed)
 }
 
 /// Formats every Rust file, or checks that all are.
@@ -105,8 +114,20 @@ fn models() -> Result<()> {
     let nnc = built()?;
     let mut compare = script("compare_models.py")?;
     compare.arg(nnc).arg(target().join("models")).args(SMALL_MODELS);
-    let targets = if cfg!(target_arch = "x86_64") { "x86_64,x86_64-avx2,native" } else { "native" };
-    run(compare.args(["--targets", targets]))
+    run(compare.args(["--targets", &targets()]))
+}
+
+/// The targets of the table that this machine's processor runs, `native` last, as `compare_models.py` takes them.
+pub fn targets() -> String {
+    let Ok(native) = Target::parse("native") else { return "native".to_owned() };
+    let runs = |name: &&str| {
+        let target = Target::parse(name);
+        // The one that `native` starts from is measured as `native`.
+        let other = native.name != format!("{name}+native");
+        other && target.is_ok_and(|t| t.arch == native.arch && t.features.iter().all(|f| native.features.has(f)))
+    };
+    let names = ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64"].into_iter().filter(runs).chain(["native"]);
+    names.collect::<Vec<_>>().join(",")
 }
 
 /// Measures every benchmark model beside its peers, on one thread.
@@ -141,7 +162,10 @@ fn in_venv(program: &str) -> PathBuf {
 }
 
 /// Makes the virtual environment, unless the one there has what is asked for.
-fn python() -> Result<()> {
+///
+/// # Errors
+/// When a package cannot be installed.
+pub fn python() -> Result<()> {
     let wanted = root().join("testsuite/python/requirements.txt");
     let stamp = venv().join("requirements.txt");
     if fs::read(&stamp).ok() == Some(fs::read(&wanted)?) {
@@ -155,7 +179,11 @@ fn python() -> Result<()> {
     Ok(())
 }
 
-fn script(name: &str) -> Result<std::process::Command> {
+/// A Python program of the test suite.
+///
+/// # Errors
+/// When its environment is not there.
+pub fn script(name: &str) -> Result<std::process::Command> {
     let python = in_venv("python");
     ensure!(venv().join("requirements.txt").exists(), "there is no Python environment; see the step `python`");
     let mut script = command(python);

@@ -4,9 +4,11 @@
 //! so that none grows with the size of the model. `plan` shares the checking of dimensions with `run`.
 //!
 //! Invariants: nothing is allocated; there is no mutable global; kernels run either serially or through the caller's
-//! `parallel_for`, with the same iterations and the same answer: of several failing ranges the first in order counts.
+//! `parallel_for`, with the same iterations, the same floating-point environment and the same answer: of several failing
+//! ranges the first in order counts.
 
 mod dims;
+mod environment;
 mod frame;
 mod parallel;
 mod run;
@@ -15,6 +17,7 @@ mod upper;
 
 pub(crate) use upper::upper_bound;
 
+use crate::check::Kind;
 use crate::emit::Listing;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -39,6 +42,7 @@ pub(crate) struct Host<'a, M: Module> {
     /// Whether data is near code, so that addresses are relative.
     pub(crate) near: bool,
     pub(crate) listing: &'a mut Listing,
+    pub(crate) environment: Option<environment::Environment>,
     pub(crate) trampoline: Option<FuncId>,
     pub(crate) functions: u32,
 }
@@ -55,6 +59,7 @@ impl<M: Module> Host<'_, M> {
     pub(crate) fn entries(&mut self) -> Result<Entries, CodegenError> {
         let dims = self.dims()?;
         let plan = self.plan(dims)?;
+        self.environment = Some(self.environment()?);
         self.trampoline = Some(self.trampoline()?);
         let program = self.program;
         let steps = self.steps(&program.steps)?;
@@ -94,7 +99,7 @@ impl<M: Module> Host<'_, M> {
         build(self, &mut b, &params)?;
         b.seal_all_blocks();
         b.finalize(self.module.isa().frontend_config());
-        self.listing.define(self.module, id, &name, &mut context)?;
+        self.listing.define(self.module, id, &name, Kind::Host, &mut context)?;
         Ok(id)
     }
 

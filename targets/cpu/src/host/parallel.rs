@@ -27,13 +27,15 @@ impl<M: Module> Host<'_, M> {
         let mut signature = self.signature(3);
         signature.returns.clear();
         let kernel = self.signature(4);
-        self.function("range", signature, |_, b, params| {
+        self.function("range", signature, |host, b, params| {
             let (task, begin, end) = (params[0], params[1], params[2]);
             let [function, buffers, arguments, cell] =
                 [FUNCTION, BUFFERS, PARAMS, CELL].map(|at| b.ins().load(types::I64, FLAGS, task, at));
             let signature = b.import_signature(kernel);
-            let call = b.ins().call_indirect(signature, function, &[buffers, arguments, begin, end]);
-            let status = b.inst_results(call)[0];
+            let status = host.in_environment(b, |_, b| {
+                let call = b.ins().call_indirect(signature, function, &[buffers, arguments, begin, end]);
+                Ok(b.inst_results(call)[0])
+            })?;
             let (fail, done) = (b.create_block(), b.create_block());
             b.ins().brif(status, fail, &[], done, &[]);
             b.switch_to_block(fail);

@@ -61,7 +61,12 @@ impl<M: Module> Host<'_, M> {
             if sizes().any(depends) {
                 require(b, wanted, Status::NullArgument);
             }
-            host.call_steps(b, steps, frame);
+            let status = host.in_environment(b, |host, b| {
+                let callee = host.module.declare_func_in_func(steps, b.func);
+                let call = b.ins().call(callee, &[frame]);
+                Ok(b.inst_results(call)[0])
+            })?;
+            pass_on(b, status);
             let (fill, done) = (b.create_block(), b.create_block());
             b.ins().brif(wanted, fill, &[], done, &[]);
             b.switch_to_block(fill);

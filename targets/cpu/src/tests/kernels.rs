@@ -117,11 +117,11 @@ const UNARY: [UnaryOp; 32] = {
 };
 
 /// A kernel over one iteration, its buffers, how exact it has to be, and what it tries.
-pub(super) struct Trial {
-    pub(super) kernel: Kernel,
-    pub(super) buffers: Vec<Vec<u8>>,
-    pub(super) tolerance: f64,
-    pub(super) what: String,
+pub(crate) struct Trial {
+    pub(crate) kernel: Kernel,
+    pub(crate) buffers: Vec<Vec<u8>>,
+    pub(crate) tolerance: f64,
+    pub(crate) what: String,
 }
 
 fn run(trials: Vec<Trial>) {
@@ -130,7 +130,7 @@ fn run(trials: Vec<Trial>) {
     }
 }
 
-pub(super) fn unary_trials() -> Vec<Trial> {
+pub(crate) fn unary_trials() -> Vec<Trial> {
     let mut trials = vec![];
     for dtype in DType::ALL {
         for op in UNARY.into_iter().filter(|op| ops::unary_accepts(*op, dtype)) {
@@ -163,7 +163,7 @@ const BINARY: [BinaryOp; 21] = {
     [Add, Sub, Mul, Div, Mod, Rem, Pow, Max, Min, Atan2, And, Or, Xor, Shl, Shr, Eq, Ne, Lt, Le, Gt, Ge]
 };
 
-pub(super) fn binary_trials() -> Vec<Trial> {
+pub(crate) fn binary_trials() -> Vec<Trial> {
     let mut trials = vec![];
     for dtype in DType::ALL {
         let values = corners(dtype);
@@ -189,7 +189,7 @@ fn every_binary_function_of_every_type() {
     run(binary_trials());
 }
 
-pub(super) fn conversion_trials() -> Vec<Trial> {
+pub(crate) fn conversion_trials() -> Vec<Trial> {
     let mut trials = vec![];
     for from in DType::ALL {
         for to in DType::ALL {

@@ -1,8 +1,9 @@
 //! Tests that run what was compiled.
 
 mod control;
-mod foreign;
-mod kernels;
+mod emulated;
+mod environment;
+pub(crate) mod kernels;
 mod program;
 
 use crate::KernelCode;
@@ -41,7 +42,7 @@ fn run_kernel(
 ) -> (i32, KernelCode) {
     let names = cranelift_module::default_libcall_names();
     let mut module = JITModule::new(JITBuilder::with_isa(isa(target, false).unwrap(), names));
-    let mut listing = Listing::new(Form::None, target.arch);
+    let mut listing = Listing::new(Form::None, target);
     let (id, code) =
         define_kernel(&mut module, &empty_program("m"), kernel, target, &mut listing).unwrap_or_else(|e| panic!("{e}"));
     module.finalize_definitions().unwrap();

@@ -16,7 +16,7 @@ use std::path::Path;
 
 /// `t[i] = x[i] + w[i % 4]` into the workspace, then `y[i] = t[i] * sum(t)`, over `n` rows of 4; the kernel fails with
 /// status 9 on rows that begin with a negative number.
-fn program() -> Program {
+pub(super) fn program() -> Program {
     let mut program = empty_program("tiny");
     let n = program.dims.new_symbol(SymbolInfo { max: 1000, ..SymbolInfo::input("n") });
     let rows = Dim::sym(n);
@@ -92,7 +92,7 @@ fn program() -> Program {
 struct Line([u8; 64]);
 
 /// Calls a model on `n` rows; answers the status and the output.
-fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i32, Vec<f32>) {
+pub(super) fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i32, Vec<f32>) {
     let dims = [(x.len() / 4) as i64, 4];
     let mut y = vec![0f32; x.len()];
     let mut out_dims = [0i64; 2];

@@ -1,18 +1,15 @@
-//! A small assembler over iced-x86: finds the encoding of a mnemonic from its operands, resolves labels, and lays the
-//! constant pool after the code.
+//! A small assembler over iced-x86: resolves labels, and lays the constant pool after the code. Encodings are chosen in
+//! `encoding`.
 //!
-//! Invariants: code for AVX-512 targets uses EVEX wherever it exists, since operands may lie in registers 16 to 31;
-//! the pool starts at a multiple of [`POOL_ALIGN`] from the start of the code.
-
-use std::collections::HashMap;
-use std::sync::OnceLock;
+//! Invariant: the pool starts at a multiple of [`POOL_ALIGN`] from the start of the code.
 
 use iced_x86::{
-    BlockEncoder, BlockEncoderOptions, Code, EncodingKind, Instruction, InstructionBlock, Mnemonic,
-    OpCodeOperandKind as Kind, OpKind, Register,
+    BlockEncoder, BlockEncoderOptions, Code, Instruction, InstructionBlock, Mnemonic, OpCodeOperandKind as Kind,
+    OpKind, Register,
 };
 
 use super::Fault;
+use super::encoding::choose;
 
 /// Alignment of the constant pool, and so of the code.
 pub const POOL_ALIGN: usize = 64;
@@ -56,82 +53,6 @@ pub struct Assembler {
     evex: bool,
 }
 
-/// Candidate codes of each mnemonic that matter here.
-fn candidates(mnemonic: Mnemonic) -> &'static [Code] {
-    static TABLE: OnceLock<HashMap<Mnemonic, Vec<Code>>> = OnceLock::new();
-    let table = TABLE.get_or_init(|| {
-        let mut table: HashMap<Mnemonic, Vec<Code>> = HashMap::new();
-        for code in Code::values() {
-            let info = code.op_code();
-            let usable = matches!(info.encoding(), EncodingKind::Legacy | EncodingKind::VEX | EncodingKind::EVEX);
-            if usable && info.mode64() && info.is_instruction() {
-                table.entry(code.mnemonic()).or_default().push(code);
-            }
-        }
-        table
-    });
-    table.get(&mnemonic).map_or(&[], Vec::as_slice)
-}
-
-/// Whether an operand may take this place.
-fn fits(kind: Kind, arg: &Arg) -> bool {
-    match arg {
-        Arg::Reg(r) => match kind {
-            Kind::r8_or_mem | Kind::r8_reg => r.is_gpr8(),
-            Kind::r32_or_mem | Kind::r32_reg | Kind::r32_rm | Kind::r32_vvvv | Kind::r32_opcode => r.is_gpr32(),
-            Kind::r64_or_mem | Kind::r64_reg | Kind::r64_rm | Kind::r64_vvvv | Kind::r64_opcode => r.is_gpr64(),
-            Kind::xmm_or_mem | Kind::xmm_reg | Kind::xmm_rm | Kind::xmm_vvvv | Kind::xmm_is4 => r.is_xmm(),
-            Kind::ymm_or_mem | Kind::ymm_reg | Kind::ymm_rm | Kind::ymm_vvvv | Kind::ymm_is4 => r.is_ymm(),
-            Kind::zmm_or_mem | Kind::zmm_reg | Kind::zmm_rm | Kind::zmm_vvvv => r.is_zmm(),
-            Kind::k_reg | Kind::k_rm | Kind::k_vvvv | Kind::k_or_mem => r.is_k(),
-            _ => false,
-        },
-        Arg::Mem(_, index, _) => match kind {
-            Kind::mem_vsib32x => index.is_some_and(|(r, _)| r.is_xmm()),
-            Kind::mem_vsib32y => index.is_some_and(|(r, _)| r.is_ymm()),
-            Kind::mem_vsib32z => index.is_some_and(|(r, _)| r.is_zmm()),
-            _ => is_memory(kind) && !index.is_some_and(|(r, _)| r.is_vector_register()),
-        },
-        Arg::Pool(_) => is_memory(kind),
-        Arg::Imm(value) => match kind {
-            Kind::imm8 => (-128..256).contains(value),
-            Kind::imm8sex32 | Kind::imm8sex64 => i8::try_from(*value).is_ok(),
-            Kind::imm32sex64 => i32::try_from(*value).is_ok(),
-            Kind::imm32 => i32::try_from(*value).is_ok() || u32::try_from(*value).is_ok(),
-            Kind::imm64 => true,
-            _ => false,
-        },
-        Arg::To(_) => matches!(kind, Kind::br64_1 | Kind::br64_4),
-    }
-}
-
-fn is_memory(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::mem
-            | Kind::r8_or_mem
-            | Kind::r32_or_mem
-            | Kind::r64_or_mem
-            | Kind::xmm_or_mem
-            | Kind::ymm_or_mem
-            | Kind::zmm_or_mem
-            | Kind::k_or_mem
-    )
-}
-
-/// The register size in bytes that a memory-capable place stands for (0 when it is memory only).
-fn place_bytes(kind: Kind) -> usize {
-    match kind {
-        Kind::r8_or_mem => 1,
-        Kind::r32_or_mem => 4,
-        Kind::r64_or_mem => 8,
-        Kind::xmm_or_mem => 16,
-        Kind::ymm_or_mem => 32,
-        Kind::zmm_or_mem => 64,
-        _ => 0,
-    }
-}
-
 impl Assembler {
     /// An empty one.
     pub fn new(evex: bool) -> Assembler {
@@ -149,42 +70,19 @@ impl Assembler {
         self.labels[label.0] = Some(self.insts.len());
     }
 
-    fn select(&self, mnemonic: Mnemonic, args: &[Arg], extras: Extras) -> Option<Code> {
-        let needs_evex = extras.mask.is_some() || extras.broadcast;
-        let rank = |code: &Code| {
-            let info = code.op_code();
-            let encoding = match (info.encoding(), self.evex) {
-                (EncodingKind::EVEX, true) | (EncodingKind::VEX, false) | (EncodingKind::Legacy, _) => 0,
-                _ => 1,
-            };
-            // Short immediates first; of several memory forms the one without a register alternative, then the widest.
-            let long = (0..info.op_count())
-                .any(|i| matches!(info.op_kind(i), Kind::imm32sex64 | Kind::imm32 | Kind::imm64 | Kind::br64_1));
-            let width: usize = (0..info.op_count()).map(|i| 64 - place_bytes(info.op_kind(i))).sum();
-            (encoding, long, width)
-        };
-        candidates(mnemonic)
-            .iter()
-            .filter(|code| {
-                let info = code.op_code();
-                info.op_count() as usize == args.len()
-                    && args.iter().enumerate().all(|(i, arg)| fits(info.op_kind(i as u32), arg))
-                    && (!needs_evex || info.encoding() == EncodingKind::EVEX)
-                    && (self.evex || info.encoding() != EncodingKind::EVEX)
-                    && (!extras.broadcast || info.can_broadcast())
-            })
-            .min_by_key(|code| rank(code))
-            .copied()
-    }
-
     /// Appends an instruction.
     ///
     /// # Errors
     /// When no encoding takes these operands.
     pub fn emit(&mut self, mnemonic: Mnemonic, args: &[Arg], extras: Extras) -> Result<(), Fault> {
-        let code = self
-            .select(mnemonic, args, extras)
+        let code = choose(mnemonic, args, extras, self.evex)
             .ok_or_else(|| Fault(format!("no encoding of {mnemonic:?} {args:?} {extras:?}")))?;
+        self.encode_as(code, args, extras);
+        Ok(())
+    }
+
+    /// Appends an instruction in a given encoding, which must take these operands.
+    pub fn encode_as(&mut self, code: Code, args: &[Arg], extras: Extras) {
         let info = code.op_code();
         let mut inst = Instruction::default();
         inst.set_code(code);
@@ -240,7 +138,6 @@ impl Assembler {
         }
         inst.set_is_broadcast(extras.broadcast);
         self.insts.push(inst);
-        Ok(())
     }
 
     /// Appends an instruction without extras.

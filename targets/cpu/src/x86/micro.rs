@@ -244,7 +244,6 @@ impl MicroKernel {
                     Advance::Frame(slot) => asm.op(M::Add, &[base, Arg::Mem(Register::RSP, None, slot)])?,
                 }
             }
-            // The immediate form of `sub` with memory is ambiguous in width, the register form is not.
             asm.op(M::Mov, &[r64(COUNT), Arg::Mem(Register::RSP, None, tap.counter)])?;
             asm.op(M::Sub, &[r64(COUNT), Arg::Imm(1)])?;
             asm.op(M::Mov, &[Arg::Mem(Register::RSP, None, tap.counter), r64(COUNT)])?;

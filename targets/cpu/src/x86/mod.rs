@@ -15,9 +15,14 @@
 //! Code is hoisted while it is selected, not by a later pass: see `select`.
 
 mod address;
+<<<<<<< HEAD
 mod assembler;
 mod double;
+=======
+pub(crate) mod assembler;
+>>>>>>> 81bee25 (Check emitted x86-64 code; encodings by a rule; default floating-point environment in runs; emulated processors; cargo xtask machine)
 mod encode;
+mod encoding;
 mod gemm;
 mod loops;
 mod machine;

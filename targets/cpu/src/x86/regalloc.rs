@@ -208,7 +208,7 @@ impl RaFunction for Flat<'_> {
 }
 
 /// The registers there are.
-fn machine_env(evex: bool) -> MachineEnv {
+pub fn machine_env(evex: bool) -> MachineEnv {
     let set = |regs: &mut dyn Iterator<Item = usize>, class| {
         regs.fold(PRegSet::empty(), |mut set, r| {
             set.add(PReg::new(r, class));
@@ -239,6 +239,9 @@ fn machine_env(evex: bool) -> MachineEnv {
 pub fn allocate(flat: &Flat<'_>) -> Result<regalloc2::Output, Fault> {
     let options =
         RegallocOptions { verbose_log: false, validate_ssa: cfg!(debug_assertions), algorithm: Algorithm::Ion };
-    regalloc2::run(flat, &machine_env(flat.function.evex), &options)
-        .map_err(|e| Fault(format!("register allocation: {e:?}")))
+    let env = machine_env(flat.function.evex);
+    let output = regalloc2::run(flat, &env, &options).map_err(|e| Fault(format!("register allocation: {e:?}")))?;
+    #[cfg(test)]
+    super::tests::allocation::check(flat, &env, &output)?;
+    Ok(output)
 }

@@ -84,7 +84,7 @@ fn reductions_keep_four_sums() {
             "vfmadd231ps zmm4,zmm6,[rax+rdi*4+0C0h]",
             "add rdi,40h",
             "cmp rdi,0FC1h",
-            "jl short 0000000000000057h",
+            "jl short 0000000000000055h",
             "vaddps zmm1,zmm1,zmm3",
             "vaddps zmm2,zmm2,zmm4",
             "vaddps zmm1,zmm1,zmm2",
