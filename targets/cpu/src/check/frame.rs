@@ -193,10 +193,10 @@ impl Frame<'_> {
     fn heads(&self) -> Vec<bool> {
         let mut heads = vec![false; self.decoded.instructions.len()];
         for inst in &self.decoded.instructions {
-            if matches!(inst.flow_control(), FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch) {
-                if let Some(index) = self.decoded.index(inst.near_branch_target()) {
-                    heads[index] = true;
-                }
+            let branches =
+                matches!(inst.flow_control(), FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch);
+            if let Some(index) = self.decoded.index(inst.near_branch_target()).filter(|_| branches) {
+                heads[index] = true;
             }
         }
         heads
@@ -301,11 +301,10 @@ impl Frame<'_> {
         }
         for used in info.used_memory() {
             let Some(base) = number(used.base()).filter(|_| writes(used.access())) else { continue };
-            if let Value::Frame(address) = state.registers[base] {
-                if used.index() == Register::None {
-                    let bytes = used.memory_size().size() as i64;
-                    state.store(address.plus(used.displacement() as i64), bytes, Value::Unknown);
-                }
+            let indexed = used.index() != Register::None;
+            if let (false, Value::Frame(address)) = (indexed, state.registers[base]) {
+                let bytes = used.memory_size().size() as i64;
+                state.store(address.plus(used.displacement() as i64), bytes, Value::Unknown);
             }
         }
         state.rsp(inst.ip() as usize).map(|_| ())
