@@ -8,18 +8,18 @@ use nnc_runtime::{Model, Pool, TensorRef, Threads};
 
 use crate::common::{CNN_RIGHT, Digits, TRANSFORMER_RIGHT, compile, folder, run, targets};
 
-const MODELS: [(&str, &[i64], usize); 2] =
+pub const MODELS: [(&str, &[i64], usize); 2] =
     [("digits_cnn", &[1, 8, 8], CNN_RIGHT), ("digits_transformer", &[8, 8], TRANSFORMER_RIGHT)];
 
 /// The logits of a batch.
-fn logits(model: &Model, dims: &[i64], images: &[f32], threads: &Threads) -> Vec<f32> {
+pub fn logits(model: &Model, dims: &[i64], images: &[f32], threads: &Threads) -> Vec<f32> {
     let batch = [&[(images.len() / 64) as i64][..], dims].concat();
     let outputs = model.run_with(&[TensorRef::new(&batch, images)], threads).expect("it runs");
     outputs[0].as_slice::<f32>().expect("floats").to_vec()
 }
 
 /// The digits that logits say.
-fn answers(logits: &[f32]) -> Vec<String> {
+pub fn answers(logits: &[f32]) -> Vec<String> {
     let best = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b])).expect("ten classes");
     logits.chunks(10).map(|row| best(row).to_string()).collect()
 }
