@@ -15,12 +15,8 @@
 //! Code is hoisted while it is selected, not by a later pass: see `select`.
 
 mod address;
-<<<<<<< HEAD
-mod assembler;
-mod double;
-=======
 pub(crate) mod assembler;
->>>>>>> 81bee25 (Check emitted x86-64 code; encodings by a rule; default floating-point environment in runs; emulated processors; cargo xtask machine)
+mod double;
 mod encode;
 mod encoding;
 mod gemm;
