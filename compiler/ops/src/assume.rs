@@ -2,7 +2,8 @@
 //!
 //! `min(512, seq)` elements added to `seq` elements, as a sliced table of positions is to its tokens, are a valid sum
 //! only for `seq <= 512`. Rather than refuse the model, the bounds of `seq` are narrowed to that; a run with more stops
-//! with an error. Only bounds are assumed, and only where they make the two sizes equal.
+//! with an error. Only bounds are assumed, and only where they make the two sizes equal. What a branch of an If assumes
+//! is checked when it runs ([`crate::subgraph`]).
 
 use crate::scope::Frame;
 use nnc_ir::dim::{Atom, DimOp};
@@ -77,17 +78,18 @@ fn bounds_that_decide(dim: &Dim, candidates: &mut Vec<(Symbol, i64, i64)>) {
     }
 }
 
-/// Carries narrowed bounds into the types found so far. `false` when they no longer fit together.
+/// Carries narrowed bounds into the types found so far, but not out of a branch, which may not run. `false` when they no
+/// longer fit together.
 pub(crate) fn apply(frames: &mut [Frame<'_>], table: DimTable) -> bool {
-    let fits = frames.iter_mut().all(|frame| retype(&mut frame.graph, &table));
+    let first = frames.iter().rposition(|frame| frame.may_not_run).unwrap_or(0);
+    let fits = frames[first..].iter_mut().all(|frame| retype(&mut frame.graph, &table));
     if let Some(frame) = frames.last_mut() {
         frame.graph.dims = table;
     }
     fits
 }
 
-/// Carries narrowed bounds into the types of a graph. `false` when they no longer fit together.
-pub(crate) fn retype(graph: &mut Graph, table: &DimTable) -> bool {
+fn retype(graph: &mut Graph, table: &DimTable) -> bool {
     let definitions = graph.definitions();
     for (value, definition) in graph.values.iter_mut().zip(definitions) {
         if definition.is_none() {

@@ -5,7 +5,6 @@
 //! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
 //! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
 
-use crate::assume;
 use crate::context::Context;
 use crate::error::{Error, Result, invalid, unsupported};
 use crate::scope::Frame;
@@ -24,18 +23,15 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let condition = ctx.reshape(condition, &[])?;
     let before = ctx.dims().len();
-    let then = ctx.nested(then, &[])?;
-    let otherwise = ctx.nested(otherwise, &[])?;
+    let then = ctx.branch(then)?;
+    let otherwise = ctx.branch(otherwise)?;
     let mut captured: Vec<ValueId> = vec![];
     for (outer, _) in then.captures.iter().chain(&otherwise.captures) {
         if !captured.contains(outer) {
             captured.push(*outer);
         }
     }
-    // What the second branch assumed of the dimensions holds in the first as well.
-    let table = ctx.dims().clone();
     let [then, otherwise] = [then, otherwise].map(|mut branch| {
-        assume::retype(&mut branch.graph, &table);
         for &outer in &captured {
             let inner = branch.captures.iter().find(|c| c.0 == outer).map(|c| c.1);
             let inner = inner.unwrap_or_else(|| branch.graph.add_value(ctx.ty(outer).clone(), ""));
@@ -49,14 +45,17 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
     ctx.push(op, &inputs)
 }
 
-/// The sizes, by result and axis, in which two branches differ, and a symbol for each. Symbols from number `before` on
+/// Sizes, by result and axis, and a symbol for each.
+type Sizes = (Vec<(usize, usize)>, Vec<Symbol>);
+
+/// The sizes in which two branches differ. Symbols from number `before` on
 /// are known inside the branches alone.
 fn varying(
     ctx: &mut Context,
     then: &nnc_ir::Graph,
     otherwise: &nnc_ir::Graph,
     before: usize,
-) -> Result<(Vec<(usize, usize)>, Vec<Symbol>)> {
+) -> Result<Sizes> {
     let (mut varying, mut sizes) = (vec![], vec![]);
     for (result, ((name, a), (_, b))) in then.outputs.iter().zip(&otherwise.outputs).enumerate() {
         let (a, b) = (then.ty(*a), otherwise.ty(*b));
@@ -328,6 +327,7 @@ fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
 #[cfg(test)]
 mod tests {
     use crate::testing::{Sketch, sketch};
+    use nnc_ir::DType;
     use nnc_onnx::ElemType::{Bool, Float, Int64};
 
     fn conditional(inputs: Sketch) -> Sketch {
@@ -373,14 +373,21 @@ mod tests {
         assert!(found.contains("is f32[2, 2] in one branch and f32[] in the other"), "{found}");
     }
 
-    /// The second branch assumes a size that the first has as well.
+    /// A branch that assumes a size fails the run with another size when it is taken, and only then.
     #[test]
-    fn an_assumption_of_one_branch_holds_in_both() {
+    fn what_a_branch_assumes_is_checked_in_it() {
         let then = sketch().node("Relu", "x -> t").output("t");
         let otherwise = sketch().floats("k", &[5], &[1.0; 5]).node("Add", "x k -> e").output("e");
         let sketch = sketch().input("x", Float, "a").input("c", Bool, "").node("If", "c -> y");
         let sketch = sketch.graph("then_branch", then).graph("else_branch", otherwise).output("y");
-        assert_eq!(sketch.result_type(), "f32[5]");
+        let graph = sketch.translate().unwrap();
+        nnc_ir::verify::verify(&graph).unwrap();
+        for (size, condition, expected) in [(3, 1, Some(3.0)), (5, 1, Some(5.0)), (5, 0, Some(10.0)), (3, 0, None)] {
+            let x = nnc_ir::Tensor::from_slice(&[size], &vec![1.0f32; size]);
+            let c = nnc_ir::Tensor { dtype: DType::Bool, ..nnc_ir::Tensor::scalar(condition as u8) };
+            let sum = crate::interpret::run(&graph, &[x, c]).ok().map(|y| y[0].to_f64s().iter().sum::<f64>());
+            assert_eq!(sum, expected, "{size} {condition}");
+        }
     }
 
     /// What fails in the branch that is not taken does not fail the run, whether the branches agree in size or not.

@@ -48,6 +48,8 @@ pub(crate) struct Frame<'m> {
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
     pub budget: Budget,
+    /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
+    pub may_not_run: bool,
 }
 
 /// What folding constants may still cost in a whole translation. Past it, operations stay for the passes, which have
@@ -102,6 +104,7 @@ impl<'m> Frame<'m> {
             not_negative: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
+            may_not_run: false,
         }
     }
 

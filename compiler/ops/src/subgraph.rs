@@ -5,7 +5,7 @@ use crate::error::{Result, invalid};
 use crate::finish;
 use crate::scope::{self, Frame};
 use crate::stated;
-use nnc_ir::{Op, TensorType, ValueId};
+use nnc_ir::{Dim, Node, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
 
 impl<'m> Context<'_, 'm> {
@@ -21,6 +21,48 @@ impl<'m> Context<'_, 'm> {
             translator.nodes(onnx)?;
             translator.outputs(onnx)
         })
+    }
+
+    /// As [`Context::nested`], for a branch, which may not run: what it assumes of the dimensions around it holds inside
+    /// it alone, and is checked first when it runs.
+    pub(crate) fn branch(&mut self, onnx: &'m Graph) -> Result<Frame<'m>> {
+        let before: Vec<(Symbol, i64, i64)> = self.dims().iter().map(|(s, info)| (s, info.min, info.max)).collect();
+        let mut frame = self.translator.in_frame(onnx, |translator| {
+            if let Some(frame) = translator.frames.last_mut() {
+                frame.may_not_run = true;
+            }
+            translator.nodes(onnx)?;
+            translator.outputs(onnx)
+        })?;
+        let start = frame.graph.nodes.len();
+        for (symbol, min, max) in before {
+            let (low, high) = (self.dims().get(symbol).min, self.dims().get(symbol).max);
+            if (low, high) == (min, max) {
+                continue;
+            }
+            let dims = &mut self.frame_mut().graph.dims;
+            dims.set_bounds(symbol, min, max);
+            let checked = dims.fresh("assumed", low, high, None);
+            let size = Op::Dims { dims: vec![Dim::sym(symbol)], scalar: true };
+            let size = frame.push(size, &[], &self.origin)?;
+            frame.push(Op::BindDims { symbols: vec![checked] }, &size, &self.origin)?;
+        }
+        // A captured value enters with the size that it has outside, and is all read.
+        for i in 0..frame.captures.len() {
+            let (outer, inner) = frame.captures[i];
+            let (ty, sizes) = (self.ty(outer).clone(), frame.graph.shape(inner).to_vec());
+            if ty.shape != sizes {
+                let (starts, steps) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
+                let whole = frame.graph.add_value(ty, "");
+                let op = Op::Slice { starts, sizes, steps };
+                let node = Node { op, inputs: vec![whole], outputs: vec![inner], origin: self.origin.clone() };
+                frame.graph.nodes.push(node);
+                frame.captures[i].1 = whole;
+            }
+        }
+        let checks = frame.graph.nodes.split_off(start);
+        frame.graph.nodes.splice(0..0, checks);
+        Ok(frame)
     }
 
     /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and

@@ -393,6 +393,31 @@ fn branches_of_different_sizes() {
     }
 }
 
+/// A branch that takes a part of what it captures, of a size that it checks first.
+#[test]
+fn a_branch_that_assumes_a_size() {
+    for (condition, sizes) in [(true, &[0, 3, 5, 9][..]), (false, &[5])] {
+        let text = format!(
+            "dim n in 0..
+             dim five in 5..5 from node
+             dim a in 0.. <= max(5, n) from node
+             graph @t(%0: f32[n]) -> (y: %2) {{
+               %1 = constant bool[] [{condition}]
+               %2 = if %1, %0 varying=[(0, 0)] sizes=[a] then=graph @then(%0: f32[n]) -> (a: %1) {{
+                 %1 = neg %0 : f32[n]
+               }} otherwise=graph @else(%0: f32[n]) -> (a: %4) {{
+                 %1 = dims dims=[n] scalar=true : i64[]
+                 bind_dims %1 symbols=[five]
+                 %2 = slice %0 starts=[0] sizes=[5] steps=[1] : f32[5]
+                 %3 = constant f32[5] random=1
+                 %4 = add %2, %3 : f32[5]
+               }} : f32[a]
+             }}"
+        );
+        check(&text, sizes, 1e-6);
+    }
+}
+
 #[test]
 fn loops_carry_values() {
     // Two values that change places, one that stays, one that is computed; a captured constant and a captured value.

@@ -75,9 +75,11 @@ impl Lowering<'_> {
             };
             let targets: Vec<Storage> = targets.iter().enumerate().map(own).collect();
             for (&(result, axis), &symbol) in varying.iter().zip(sizes) {
-                if let Some(capacity) = self.capacity(symbol, &graph.shape(results[result])[axis])? {
-                    let size = graph.dims.display(&graph.shape(results[result])[axis]).to_string();
-                    let capacity = graph.dims.display(&capacity).to_string();
+                let capacity = self.upper_bound(&Dim::sym(symbol))?;
+                let size = self.upper_bound(&graph.shape(results[result])[axis])?;
+                // The larger of both sizes is no less than either, which bounds alone do not tell.
+                if capacity.max(&size) != capacity && !capacity.provably_ge(&size, &graph.dims) {
+                    let (size, capacity) = (graph.dims.display(&size), graph.dims.display(&capacity));
                     return Err(self.error(format!("a branch yields `{size}` elements where at most {capacity} fit")));
                 }
             }
