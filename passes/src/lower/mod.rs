@@ -30,7 +30,7 @@ pub use storage::Storage;
 use crate::fusion::{Fusion, Role, fuse, role};
 use nnc_desc::Target;
 use nnc_ir::op::Op;
-use nnc_ir::{DType, Dim, Graph, Node, NodeId, SymbolOrigin, Tensor, ValueId};
+use nnc_ir::{DType, Dim, Graph, Node, NodeId, Tensor, ValueId};
 use nnc_kernels::kernel::Kernel;
 use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
 use nnc_kernels::weights::{Pack, Weight, WeightId};
@@ -235,29 +235,17 @@ impl Lowering<'_> {
 
     /// An upper bound over symbols that are known before the run.
     fn upper_bound(&self, dim: &Dim) -> Result<Dim, LowerError> {
-        let mut bound = dim.clone();
-        for _ in 0..32 {
-            let inner: Vec<_> =
-                bound.symbols().into_iter().filter(|s| self.graph.dims.get(*s).origin != SymbolOrigin::Input).collect();
-            if inner.is_empty() {
-                return Ok(bound);
+        let table = &self.graph.dims;
+        dim.greatest(table).ok_or_else(|| {
+            let open = dim.symbols().into_iter().find(|s| Dim::sym(*s).greatest(table).is_none());
+            match open.and_then(|s| table.lookup(s)) {
+                Some(info) => self.error(format!(
+                    "the size {} depends on data and has no bound: bound it with --dim {}=0..N",
+                    info.name, info.name
+                )),
+                None => self.error(format!("the size {} has no bound", table.display(dim))),
             }
-            for symbol in inner {
-                let info = self.graph.dims.get(symbol);
-                let upper = match &info.upper {
-                    Some(upper) => upper.clone(),
-                    None if info.max < i64::MAX => Dim::from(info.max),
-                    None => {
-                        return Err(self.error(format!(
-                            "the size {} depends on data and has no bound: bound it with --dim {}=0..N",
-                            info.name, info.name
-                        )));
-                    }
-                };
-                bound = bound.substitute(&|s| (s == symbol).then(|| upper.clone()));
-            }
-        }
-        Err(self.error("sizes bound each other in a cycle"))
+        })
     }
 
     /// The buffer of a weight, shared by content and layout.

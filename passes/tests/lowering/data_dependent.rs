@@ -506,3 +506,20 @@ fn a_scan_past_its_bound_fails() {
     assert_eq!(run(-7).expect("no iteration")[0].0, [0]);
     assert!(matches!(run(3), Err(nnc_kernels::interpret::RunError::Bound { .. })));
 }
+
+#[test]
+fn what_a_count_leaves_over_has_room() {
+    // As many elements as are not found: most where the count is least.
+    check(
+        "dim n in 0..
+         dim count in 0.. <= n from node
+         graph @t(%0: f32[n], %1: f32[n]) -> (y: %4, v: %5) {
+           %2 = non_zero %0 count=count : i64[count, 1]
+           %3 = slice %1 starts=[count] sizes=[n - count] steps=[1] : f32[n - count]
+           %4 = cumulative %3 op=sum axis=0 exclusive=false reverse=false : f32[n - count]
+           %5, %6 = top_k %4 axis=0 k=n - count largest=true : f32[n - count], i64[n - count]
+         }",
+        &[0, 1, 40],
+        1e-5,
+    );
+}

@@ -14,6 +14,7 @@
 
 mod bounds;
 mod canonical;
+mod extremes;
 mod ops;
 mod table;
 #[cfg(test)]

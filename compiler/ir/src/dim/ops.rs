@@ -231,7 +231,7 @@ impl Dim {
     }
 
     /// The operation by its name; operands beyond its arity are ignored, missing ones make it an overflow.
-    pub(super) fn apply(op: DimOp, operands: &[Dim]) -> Dim {
+    pub fn apply(op: DimOp, operands: &[Dim]) -> Dim {
         match (op, operands) {
             (DimOp::FloorDiv, [a, b, ..]) => a.floor_div(b),
             (DimOp::Mod, [a, b, ..]) => a.rem(b),

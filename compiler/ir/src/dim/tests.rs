@@ -4,8 +4,12 @@ use super::*;
 use proptest::prelude::*;
 
 fn table() -> DimTable {
+    table_of(&[("a", 0, 6), ("b", 1, 7), ("c", -5, 5), ("odd name", 0, i64::MAX)])
+}
+
+fn table_of(symbols: &[(&str, i64, i64)]) -> DimTable {
     let mut table = DimTable::default();
-    for (name, min, max) in [("a", 0, 6), ("b", 1, 7), ("c", -5, 5), ("odd name", 0, i64::MAX)] {
+    for &(name, min, max) in symbols {
         table.new_symbol(SymbolInfo { min, max, ..SymbolInfo::input(name) });
     }
     table
@@ -82,7 +86,11 @@ impl Tree {
 }
 
 fn tree() -> impl Strategy<Value = Tree> {
-    let leaf = prop_oneof![(-9i64..10).prop_map(Tree::Const), (0u32..3).prop_map(Tree::Sym)];
+    tree_over(3)
+}
+
+fn tree_over(symbols: u32) -> impl Strategy<Value = Tree> {
+    let leaf = prop_oneof![(-9i64..10).prop_map(Tree::Const), (0..symbols).prop_map(Tree::Sym)];
     leaf.prop_recursive(4, 24, 3, |inner| {
         let two = (inner.clone().prop_map(Box::new), inner.clone().prop_map(Box::new));
         let make = |f: fn(Box<Tree>, Box<Tree>) -> Tree| two.clone().prop_map(move |(a, b)| f(a, b));
@@ -120,6 +128,32 @@ proptest! {
             prop_assert_eq!(substituted.as_const(), Some(expected), "{}", dim);
             let (low, high) = dim.bounds(&table());
             prop_assert!(low <= expected && expected <= high, "{} in {}..={}", dim, low, high);
+        }
+    }
+
+    #[test]
+    fn extremes_hold_whatever_the_data_is(
+        tree in tree_over(6), a in 0i64..7, b in 1i64..8, c in -5i64..6, d in 0i64..=1, e in 0i64..=100, f in 0i64..=100,
+    ) {
+        // Data defines the last three: a condition, a count of at most `a*b`, one of at most `e + 2` and 9.
+        let mut table = table_of(&[("a", 0, 6), ("b", 1, 7), ("c", -5, 5)]);
+        table.fresh("d", 0, 1, None);
+        table.fresh("e", 0, i64::MAX, Some(Dim::sym(Symbol(0)) * Dim::sym(Symbol(1))));
+        table.fresh("f", -3, 9, Some(Dim::sym(Symbol(4)) + 2));
+        let e = e % (a * b + 1);
+        let f = f % ((e + 2).min(9) + 4) - 3;
+        let symbols = [a, b, c, d, e, f];
+        let dim = tree.dim();
+        let of = |s: Symbol| symbols.get(s.0 as usize).copied();
+        if let Some(value) = tree.value(&symbols).filter(|_| dim != Dim::OVERFLOW) {
+            for (bound, greatest) in [(dim.greatest(&table), true), (dim.least(&table), false)] {
+                let Some(bound) = bound else { continue };
+                prop_assert!(!bound.depends_on_data(&table), "{} is no bound of {}", bound, dim);
+                if let Some(end) = bound.eval(&of) {
+                    let holds = if greatest { value <= end } else { end <= value };
+                    prop_assert!(holds, "{} is {}, beyond {} = {}", dim, value, bound, end);
+                }
+            }
         }
     }
 
@@ -207,6 +241,36 @@ fn bounds_decide() {
     let simplified = table.parse("min(n, 9223372036854775807)").unwrap().simplify(&table);
     assert_eq!(table.display(&simplified).to_string(), "n");
     assert!(!Dim::OVERFLOW.provably_ge(&Dim::sym(n), &table));
+}
+
+#[test]
+fn extremes() {
+    let mut table = table_of(&[("n", 0, i64::MAX), ("m", 0, i64::MAX)]);
+    table.fresh("count", 0, i64::MAX, Some(Dim::sym(Symbol(0))));
+    table.fresh("c", 0, 1, None);
+    table.fresh("open", 0, i64::MAX, None);
+    for (text, greatest, least) in [
+        ("n - m", "n - m", "n - m"),
+        ("count_0*m", "n*m", "0"),
+        // Greatest where the count is least.
+        ("n - count_0", "n", "0"),
+        ("n - min(count_0, 5)", "n", "n - min(5, n)"),
+        ("floor((n - count_0)/2)*m", "m*floor(n/2)", "0"),
+        // The branches of a conditional are not added up.
+        ("select(c_0, n, 0) + select(c_0, 0, m)", "max(n, m)", "min(n, m)"),
+        ("min(open_0, n)", "n", "min(0, n)"),
+        ("mod(open_0, 7)", "6", "0"),
+        ("open_0 + 1", "none", "1"),
+        ("n - open_0", "n", "none"),
+    ] {
+        let dim = table.parse(text).unwrap();
+        let show = |d: Option<Dim>| d.map_or("none".to_owned(), |d| table.display(&d).to_string());
+        assert_eq!(
+            (show(dim.greatest(&table)).as_str(), show(dim.least(&table)).as_str()),
+            (greatest, least),
+            "{text}"
+        );
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Reading and checking the dimensions of the inputs, and `plan`.
 
 use super::frame::{FLAGS, Table};
-use super::{Host, answer, compare, not_null, pass_on, require, upper_bound};
+use super::{Host, answer, compare, not_null, pass_on, require};
 use crate::cranelift::index;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -123,7 +123,7 @@ impl<M: Module> Host<'_, M> {
             b.ins().brif(is_wanted, fill, &[], done, &[]);
             b.switch_to_block(fill);
             for (at, dim) in program.outputs.iter().flat_map(|p| &p.shape).enumerate() {
-                let bound = upper_bound(dim, &program.dims);
+                let bound = output_bound(dim, &program.dims);
                 let value = index::value(b, &mut table, &bound);
                 b.ins().store(FLAGS, value, wanted, 8 * at as i32);
             }
@@ -140,13 +140,18 @@ fn sizes(program: &nnc_kernels::Program) -> Vec<Dim> {
     let of_inputs = |dim: &Dim| {
         dim.symbols().iter().all(|s| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Input))
     };
-    let outputs = program.outputs.iter().flat_map(|p| &p.shape).map(|d| upper_bound(d, &program.dims));
+    let outputs = program.outputs.iter().flat_map(|p| &p.shape).map(|d| output_bound(d, &program.dims));
     let mut seen = FxHashSet::default();
     std::iter::once(program.workspace_bytes.clone())
         .chain(outputs)
         .chain(program.buffers.iter().map(|b| b.bytes.clone()))
         .filter(|d| d.as_const().is_none() && of_inputs(d) && seen.insert(d.clone()))
         .collect()
+}
+
+/// The size to make room for; [`Dim::OVERFLOW`], which fails `plan`, when none is known.
+pub(super) fn output_bound(dim: &Dim, table: &DimTable) -> Dim {
+    dim.greatest(table).unwrap_or(Dim::OVERFLOW)
 }
 
 /// Whether no partial result can overflow, whatever the inputs are.
@@ -179,7 +184,7 @@ fn checked(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, dim: &Dim, overfl
             }
             let single: Dim = match atom {
                 Atom::Sym(s) => Dim::sym(*s),
-                Atom::Op(op, dims) => super::upper::apply(*op, dims),
+                Atom::Op(op, dims) => Dim::apply(*op, dims),
             };
             let factor = index::value(b, table, &single);
             let high = b.ins().smulhi(product, factor);

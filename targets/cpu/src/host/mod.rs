@@ -13,9 +13,6 @@ mod frame;
 mod parallel;
 mod run;
 mod steps;
-mod upper;
-
-pub(crate) use upper::upper_bound;
 
 use crate::check::Kind;
 use crate::emit::Listing;

@@ -47,7 +47,9 @@ impl<M: Module> Host<'_, M> {
             pass_on(b, status);
             let mut table = Table { dims: &program.dims, base: symbols };
             tensors(b, &mut table, args, run_args::INPUTS, &program.inputs, |d| d.clone());
-            tensors(b, &mut table, args, run_args::OUTPUTS, &program.outputs, |d| super::upper_bound(d, &program.dims));
+            tensors(b, &mut table, args, run_args::OUTPUTS, &program.outputs, |d| {
+                super::dims::output_bound(d, &program.dims)
+            });
             b.ins().store(FLAGS, args, frame, ARGS);
             workspace(b, &mut table, args, frame, &program.workspace_bytes);
             host.bind_weights(b, args, frame);

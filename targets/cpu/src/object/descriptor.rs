@@ -1,7 +1,7 @@
 //! The descriptor: one data object that holds the structures of `nnc-abi`, and the strings and tables they point to.
 
 use crate::error::CodegenError;
-use crate::host::{Entries, upper_bound};
+use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
 use nnc_abi::layout::{dim, model, symbol, tensor};
 use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
@@ -116,7 +116,7 @@ pub(crate) fn describe(program: &Program, size: &Dim) -> (DimKind, u32, i64) {
     }
     let of_data = |s: &nnc_ir::Symbol| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Node);
     if size.symbols().iter().any(of_data) {
-        let bound = upper_bound(size, &program.dims).as_const().filter(|b| *b != i64::MAX);
+        let bound = size.greatest(&program.dims).and_then(|b| b.as_const());
         return (DimKind::Data, 0, bound.unwrap_or(-1));
     }
     match size.as_symbol() {
