@@ -16,7 +16,8 @@ fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
     let shape = ctx.shape(x);
     let [batch, steps, hidden] = shape.as_slice() else { return Err(invalid("Q, K and V differ in rank")) };
     let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
-    let size = size.ok_or_else(|| unfit([hidden], format_args!("{} does not split into {heads} heads", ctx.show(x))))?;
+    let size =
+        size.ok_or_else(|| unfit([hidden], format_args!("{} does not split into {heads} heads", ctx.show(x))))?;
     let x = ctx.reshape(x, &[batch.clone(), steps.clone(), Dim::from(heads), size])?;
     ctx.transpose(x, &[0, 2, 1, 3])
 }

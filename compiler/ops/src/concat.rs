@@ -49,7 +49,8 @@ pub fn split(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let sum = sizes.iter().fold(Dim::ZERO, |sum, size| sum + size).simplify(ctx.dims());
     if (sum.as_const(), total.as_const()) != (None, None) && sum != total {
-        let text = format!("the sizes sum to {}, the axis has {}", ctx.dims().display(&sum), ctx.dims().display(&total));
+        let text =
+            format!("the sizes sum to {}, the axis has {}", ctx.dims().display(&sum), ctx.dims().display(&total));
         return Err(unfit([&sum, &total], text));
     }
     let mut start = Dim::ZERO;

@@ -50,12 +50,7 @@ type Sizes = (Vec<(usize, usize)>, Vec<Symbol>);
 
 /// The sizes in which two branches differ. Symbols from number `before` on
 /// are known inside the branches alone.
-fn varying(
-    ctx: &mut Context,
-    then: &nnc_ir::Graph,
-    otherwise: &nnc_ir::Graph,
-    before: usize,
-) -> Result<Sizes> {
+fn varying(ctx: &mut Context, then: &nnc_ir::Graph, otherwise: &nnc_ir::Graph, before: usize) -> Result<Sizes> {
     let (mut varying, mut sizes) = (vec![], vec![]);
     for (result, ((name, a), (_, b))) in then.outputs.iter().zip(&otherwise.outputs).enumerate() {
         let (a, b) = (then.ty(*a), otherwise.ty(*b));
@@ -164,8 +159,7 @@ fn rolled<'m>(
     let unconditional = ctx.constant_scalar(condition).is_some_and(|c| c != 0.0)
         && (again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0)));
     let count = ctx.symbolic(trip).and_then(|mut t| t.pop());
-    let count =
-        count.filter(|c| !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
+    let count = count.filter(|c| !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));
     let trips = match count {
         Some(count) if unconditional => Trips::Exactly(count),
         Some(count) => Trips::AtMost(count),
@@ -395,7 +389,8 @@ mod tests {
     fn only_the_branch_taken_runs() {
         for (condition, expected) in [(0u8, "f32[2] 1 2"), (1, "out of range")] {
             let then = sketch().node("Gather", "x i -> t").output("t");
-            let otherwise = sketch().ints("s", &[1], &[0]).ints("e", &[1], &[2]).node("Slice", "x s e -> f").output("f");
+            let otherwise =
+                sketch().ints("s", &[1], &[0]).ints("e", &[1], &[2]).node("Slice", "x s e -> f").output("f");
             let sketch = sketch().given("x", &[3], &[1.0f32, 2.0, 3.0]).given("i", &[3], &[7i64, 8, 9]);
             let sketch = sketch.given_bools("c", &[], &[condition]).node("If", "c -> y");
             let found = sketch.graph("then_branch", then).graph("else_branch", otherwise).output("y").run();

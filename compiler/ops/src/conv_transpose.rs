@@ -170,11 +170,11 @@ fn interleave(ctx: &mut Context, y: ValueId, strides: &[Dim], groups: usize) -> 
     }
     let shape = ctx.shape(y);
     let group = Dim::from(groups);
-    let channels =
-        shape[spatial + 1]
-            .div_exact(&phases)
-            .ok_or_else(|| unfit([&shape[spatial + 1]], "the channels do not fit the phases"))?;
-    let filters = channels.div_exact(&group).ok_or_else(|| unfit([&channels], "the channels do not split into the groups"))?;
+    let channels = shape[spatial + 1]
+        .div_exact(&phases)
+        .ok_or_else(|| unfit([&shape[spatial + 1]], "the channels do not fit the phases"))?;
+    let filters =
+        channels.div_exact(&group).ok_or_else(|| unfit([&channels], "the channels do not split into the groups"))?;
     let mut split = shape[..=spatial].to_vec();
     split.push(group);
     split.extend_from_slice(strides);

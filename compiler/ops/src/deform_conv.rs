@@ -88,7 +88,8 @@ pub fn deform_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let columns =
         ctx.reshape(columns, &[batch.clone(), places, taps_per_kernel.clone(), group.clone(), per_group.clone()])?;
     let filters = ctx.dim(w, 0);
-    let per_filter = filters.div_exact(&group).ok_or_else(|| unfit([&filters], "the filters do not split into the groups"))?;
+    let per_filter =
+        filters.div_exact(&group).ok_or_else(|| unfit([&filters], "the filters do not split into the groups"))?;
     let w = ctx.convert(w, work)?;
     let w = ctx.reshape(w, &[group, per_filter, per_group, taps_per_kernel])?;
     let op = Op::Contract { batch: vec![(3, 0)], contract: vec![(2, 3), (4, 2)], out: work };

@@ -103,8 +103,8 @@ fn steps_of(ctx: &mut Context, x: ValueId, heads: i64, what: &str) -> Result<Val
     let (batch, time) = (ctx.dim(x, 0), ctx.dim(x, 1));
     let hidden = ctx.dim(x, 2);
     let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
-    let size = size
-        .ok_or_else(|| unfit([&hidden], format_args!("{what} {} does not split into {heads} heads", ctx.show(x))))?;
+    let size =
+        size.ok_or_else(|| unfit([&hidden], format_args!("{what} {} does not split into {heads} heads", ctx.show(x))))?;
     let x = ctx.convert(x, DType::F32)?;
     let x = ctx.reshape(x, &[batch, time, Dim::from(heads), size])?;
     ctx.transpose(x, &[1, 0, 2, 3])

@@ -111,8 +111,8 @@ pub fn group_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let groups = Dim::from(groups);
     let per_group = shape[1].div_exact(&groups);
-    let per_group = per_group
-        .ok_or_else(|| unfit([&shape[1]], format_args!("the channels do not divide into {groups} groups")))?;
+    let per_group =
+        per_group.ok_or_else(|| unfit([&shape[1]], format_args!("the channels do not divide into {groups} groups")))?;
     let mut apart = shape.clone();
     apart.splice(1..2, [groups.clone(), per_group.clone()]);
     let inner = stashed(ctx, x)?;

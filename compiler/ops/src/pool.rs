@@ -56,7 +56,8 @@ pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
             // The border cuts elements off: where those that are left lay.
             let plane: Dim = sizes.iter().fold(Dim::ONE, |n, d| n * d);
             let all = ctx.iota(DType::I64, &[plane], 0)?;
-            let channels_last: Vec<Dim> = [Dim::ONE].into_iter().chain(sizes.iter().cloned()).chain([Dim::ONE]).collect();
+            let channels_last: Vec<Dim> =
+                [Dim::ONE].into_iter().chain(sizes.iter().cloned()).chain([Dim::ONE]).collect();
             let all = ctx.reshape(all, &channels_last)?;
             let left = ctx.with_borders(all, &borders, &mut attributes.window(), true, 0.0)?;
             let count = ctx.shape(left).iter().fold(Dim::ONE, |n, d| n * d);

@@ -14,8 +14,8 @@ pub fn rotary_embedding(ctx: &mut Context) -> Result<Vec<ValueId>> {
         [_, _, _, _] => (shape.clone(), 1),
         [batch, steps, hidden] => {
             let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
-            let size = size
-                .ok_or_else(|| unfit([hidden], format_args!("num_heads {heads} does not divide {}", ctx.show(x))))?;
+            let size =
+                size.ok_or_else(|| unfit([hidden], format_args!("num_heads {heads} does not divide {}", ctx.show(x))))?;
             (vec![batch.clone(), steps.clone(), Dim::from(heads), size], 2)
         }
         _ => return Err(invalid(format!("the input is {}, it must have three or four axes", ctx.show(x)))),
