@@ -2,12 +2,13 @@
 //!
 //! [`FAMILIES`] is the list of what can be fuzzed; a family turns a seed into an [`Outcome`], and the same seed gives the
 //! same case on every machine. Most are generators of cases ([`onnx`], [`graph`]) that [`Session::differential`] checks
-//! in a [`worker`] process, where a crash is a verdict. A failure is made small by [`shrink`] and written as a case
+//! in a [`worker`] process, where a crash is a verdict; [`import`] damages files and runs the command on them. A failure is made small by [`shrink`] and written as a case
 //! ([`mod@case`]) that fits into `testsuite/cases`.
 
 pub mod case;
 pub mod check;
 pub mod graph;
+pub mod import;
 pub mod onnx;
 pub mod oracle;
 pub mod random;
@@ -39,6 +40,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "rules", about: "graphs full of what rewrite rules match", run: graph::rules },
     Family { name: "lower", about: "graphs of every core operation, not rewritten", run: graph::lower },
     Family { name: "memory", about: "graphs with many values alive at once", run: graph::memory },
+    Family { name: "import", about: "damaged and hostile files, given to the command", run: import::run },
 ];
 
 /// Arguments of the fuzzer.
@@ -54,7 +56,7 @@ pub struct Arguments {
     /// Number of seeds, whatever the time
     #[arg(long)]
     pub count: Option<u64>,
-    /// Family to fuzz; by default all in turn: onnx, rules, lower, memory
+    /// Family to fuzz; by default all in turn: onnx, rules, lower, memory, import
     #[arg(long)]
     pub family: Option<String>,
     /// Folder for failing cases

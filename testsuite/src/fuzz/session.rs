@@ -78,6 +78,11 @@ impl Session {
         self.shrink
     }
 
+    /// The folder for failing cases.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
     /// A folder for temporary files.
     pub fn scratch(&self) -> &Path {
         self.scratch.path()
@@ -216,7 +221,7 @@ impl Session {
 }
 
 /// A message without what differs from case to case: names and numbers.
-fn class(message: &str) -> String {
+pub(super) fn class(message: &str) -> String {
     let mut text = String::new();
     let mut quoted = false;
     for c in message.chars().take(220) {
