@@ -2,8 +2,8 @@
 //!
 //! [`FAMILIES`] is the list of what can be fuzzed; a family turns a seed into an [`Outcome`], and the same seed gives the
 //! same case on every machine. Most are generators of cases ([`onnx`], [`graph`]) that [`Session::differential`] checks
-//! in a [`worker`] process, where a crash is a verdict; [`import`] damages files and runs the command on them. A failure is made small by [`shrink`] and written as a case
-//! ([`mod@case`]) that fits into `testsuite/cases`.
+//! in a [`worker`] process, where a crash is a verdict, and a failure is made small by [`shrink`] and written as a case
+//! ([`mod@case`]) that fits into `testsuite/cases`; [`import`] damages files and runs the command on them.
 
 pub mod case;
 pub mod check;

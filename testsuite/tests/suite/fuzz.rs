@@ -23,7 +23,7 @@ fn cases_on_all_targets() {
 fn random_cases() {
     let mut fuzz = Command::new(FUZZ);
     fuzz.current_dir(root())
-        .args(["--seed", "10000", "--count", "320", "--failures", "1", "--out"])
+        .args(["--seed", "10000", "--count", "400", "--failures", "1", "--out"])
         .arg(folder("fuzz"));
     println!("{}", run(&mut fuzz));
 }

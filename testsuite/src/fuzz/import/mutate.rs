@@ -33,9 +33,14 @@ const FLOATS: &[f32] = &[0.0, -0.0, 1.0, -1.0, 0.5, 1e-45, 1e30, f32::MAX, f32::
 /// The largest file that mutation makes.
 const MOST_BYTES: usize = 1 << 20;
 
+/// How many changes to make: mostly one, for of several one is usually refused before the others are seen.
+fn changes(random: &mut Random) -> usize {
+    if random.percent(60) { 1 } else { 1 + random.below(4) }
+}
+
 /// A few changes of bytes; `other` is a file to take pieces of.
 pub fn bytes(random: &mut Random, mut file: Vec<u8>, other: &[u8]) -> Vec<u8> {
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..changes(random) {
         let at = random.below(file.len());
         let length = if random.percent(70) { 8 } else { 200 };
         let end = (at + 1 + random.below(length)).min(file.len());
@@ -72,7 +77,7 @@ fn insert(random: &mut Random, file: &mut Vec<u8>, piece: &[u8]) {
 pub fn structure(random: &mut Random, file: &[u8], kind: Kind) -> Vec<u8> {
     let Some(mut fields) = wire::parse(file, kind) else { return file.to_vec() };
     let mut out = vec![];
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..changes(random) {
         one(random, &mut fields, kind);
         let mut now = vec![];
         wire::print(&fields, &mut now);
