@@ -1,6 +1,6 @@
 //! Families `rules`, `lower` and `memory`: random graphs in core operations, where shapes are richest.
 //!
-//! A graph grows by operations drawn from a family's mix ([`steps`]); what does not fit is refused by type inference and
+//! A graph grows by operations drawn from a family's mix (`steps`); what does not fit is refused by type inference and
 //! drawn again. Ranges are those of ONNX models ([`super::onnx::range`]).
 
 mod builder;
