@@ -94,11 +94,11 @@ pub(super) fn log1p(b: &mut Lets<'_>, x: X) -> X {
 /// log(1 + x) by a logarithm of its type.
 pub(super) fn log1p_by(b: &mut Lets<'_>, x: X, log: fn(&mut Lets<'_>, X) -> X) -> X {
     let x = b.share(x);
-    // What rounding took from 1 + x is put back by proportion (Kahan).
+    // What rounding took from 1 + x is put back by proportion (Kahan); the quotient first, for l * x may overflow.
     let w = b.share(&x + 1.0);
     let l = log(b, w.clone());
     let l = b.share(l);
-    let exact = w.clone().eq(w.like(1.0)).select(x.clone(), &l * x.clone() / (&w - 1.0));
+    let exact = w.clone().eq(w.like(1.0)).select(x.clone(), &l * (x.clone() / (&w - 1.0)));
     // Infinity would give infinity / infinity.
     w.clone().lt(w.like(f64::INFINITY)).select(exact, l)
 }
