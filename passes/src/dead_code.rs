@@ -77,7 +77,7 @@ fn live_nodes(graph: &Graph) -> Vec<bool> {
     for (_, output) in &graph.outputs {
         of_value(*output, &mut work);
     }
-    let effects = graph.nodes.iter().enumerate().filter(|(_, node)| matches!(node.op, Op::BindDims { .. }));
+    let effects = graph.nodes.iter().enumerate().filter(|(_, node)| node.op.has_effect());
     work.extend(effects.map(|(position, _)| position));
     while let Some(position) = work.pop() {
         if std::mem::replace(&mut live[position], true) {

@@ -76,7 +76,12 @@ pub fn known<'t>(
         // A product of constants costs time rather than memory; it is rare and left to run time when large.
         Op::Contract { .. } | Op::Conv { .. } if bytes > 1 << 20 => return Known::No,
         // Effects, randomness and loops without a bound on their work.
-        Op::BindDims { .. } | Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Recurrent(_) => {
+        Op::BindDims { .. }
+        | Op::Require { .. }
+        | Op::Random { .. }
+        | Op::If { .. }
+        | Op::Loop { .. }
+        | Op::Recurrent(_) => {
             return Known::No;
         }
         Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } => return Known::No,

@@ -32,11 +32,11 @@ pub fn live_ranges(program: &Program) -> Vec<Option<RangeInclusive<usize>>> {
 }
 
 /// Calls `f` on every buffer argument of a step.
-pub fn visit(step: &Step, f: &mut dyn FnMut(&Argument)) {
+fn visit(step: &Step, f: &mut dyn FnMut(&Argument)) {
     match step {
         Step::Run { arguments, .. } => arguments.iter().for_each(f),
         Step::Bind { source, .. } => f(source),
-        Step::Check { .. } => {}
+        Step::Check(_) => {}
         Step::If { condition, then, otherwise } => {
             f(condition);
             then.iter().chain(otherwise).for_each(|s| visit(s, f));
@@ -86,7 +86,7 @@ fn unite_in_place(
 }
 
 /// Argument positions (read, written) that a step could serve from one workspace buffer.
-pub(crate) fn in_place_pairs(program: &Program, kernel: &Kernel, arguments: &[Argument]) -> Vec<(usize, usize)> {
+fn in_place_pairs(program: &Program, kernel: &Kernel, arguments: &[Argument]) -> Vec<(usize, usize)> {
     let workspace = |a: &Argument| matches!(program.buffers[a.buffer.0 as usize].place, Place::Workspace { .. });
     let references: Vec<BufferRef> = (0..kernel.buffers.len() as u32)
         .map(BufferRef)

@@ -130,7 +130,7 @@ pub enum PassError {
 /// Runs the passes over a graph, subgraphs included.
 ///
 /// # Errors
-/// When an option names no pass, or (in debug builds) a pass leaves a graph that does not verify.
+/// When an option names no pass, or a pass leaves a graph that does not verify.
 pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Result<Graph, PassError> {
     for name in options.dump_after.iter().chain(&options.stop_after) {
         if !PASSES.iter().any(|pass| pass.name == name) {
@@ -143,9 +143,7 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
         let start = Instant::now();
         graph = nested(graph, &mut context, pass.run);
         let elapsed = start.elapsed();
-        if cfg!(debug_assertions) {
-            verify(&graph).map_err(|error| PassError::Broken { pass: pass.name, error })?;
-        }
+        verify(&graph).map_err(|error| PassError::Broken { pass: pass.name, error })?;
         let report = context.report.take();
         if let Some(observer) = options.observer {
             let dump = options.dump_after.as_deref() == Some(pass.name);

@@ -162,6 +162,11 @@ struct nnc_symbol_descriptor {
     int64_t max; /* INT64_MAX: unbounded */
 };
 
+/* Something that may stop a run: what must hold of sizes, or a node whose data may be unfit. */
+struct nnc_fault_descriptor {
+    const char *text; /* the node, and what must hold there */
+};
+
 /* The end of a weights side file, after exactly `weights_bytes` of weights. */
 struct nnc_weights_trailer {
     uint64_t magic;         /* NNC_WEIGHTS_MAGIC */
@@ -170,11 +175,19 @@ struct nnc_weights_trailer {
     uint8_t weights_hash[32]; /* as in the descriptor */
 };
 
+/* What stopped a run, or its plan. */
+struct nnc_fault {
+    int64_t number; /* in: -1; out: index in the descriptor's `faults` */
+    int64_t left;   /* out: the sizes compared; INT64_MIN: none are */
+    int64_t right;
+};
+
 struct nnc_plan_result {
     int64_t *out_dims;        /* in: room for `output_dims_len` numbers, or null; data-dependent ones: upper bounds */
     uint64_t workspace_bytes; /* out: workspace that a run with these dimensions needs */
     int64_t fault_dim;        /* in: -1; out: index in `input_dims` of a refused dimension, if known */
     int64_t fault_expected;   /* in: -1; out: the size expected there, if there is one */
+    struct nnc_fault fault;   /* out, on NNC_CHECK_FAILED: what does not hold */
 };
 
 /* Part of a loop: iterations begin <= i < end. Must not throw. Sets the floating-point environment that it needs and
@@ -208,7 +221,7 @@ struct nnc_run_args {
     const struct nnc_run_context *context; /* null: no threads */
     uint32_t n_inputs;                     /* pointers in `inputs`, at least the model's number */
     uint32_t n_outputs;                    /* pointers in `outputs`, at least the model's number */
-    uint64_t reserved;
+    struct nnc_fault *fault;               /* null, or filled when the run stops at one of the model's faults */
 };
 
 /* Checks input dimensions and computes sizes. Pure. Answers an enum nnc_status. */
@@ -247,7 +260,9 @@ struct nnc_model_descriptor {
     nnc_plan_fn plan;         /* null only when every input and output dimension is a constant */
     nnc_run_fn run;
     const char *weights_file; /* with NNC_FLAG_WEIGHTS_IN_FILE: name without folder, else null */
-    uint64_t reserved[3];
+    const struct nnc_fault_descriptor *faults; /* what may stop a run, by number */
+    uint64_t n_faults;
+    uint64_t reserved;
 };
 
 #ifdef __cplusplus

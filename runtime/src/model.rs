@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use libloading::os::unix::Library;
 use memmap2::Mmap;
-use nnc_abi::{ModelDescriptor, PlanResult, Status};
+use nnc_abi::{Fault, ModelDescriptor, PlanResult, Status};
 
 use crate::runner::{Buffers, Runner, Threads};
 use crate::signature::{Dim, Signature};
@@ -200,13 +200,34 @@ impl Inner {
             return Ok(signature.workspace_bytes.unwrap_or(0));
         };
         let out_dims = output_dims.as_mut_ptr();
-        let mut result = PlanResult { out_dims, workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
+        let mut result =
+            PlanResult { out_dims, workspace_bytes: 0, fault_dim: -1, fault_expected: -1, fault: Fault::NONE };
         // SAFETY: both arrays have the lengths that the descriptor asks for.
         let code = unsafe { plan(input_dims.as_ptr(), &mut result) };
         if code != Status::Ok as i32 {
+            if let Some(why) = self.fault_text(&result.fault) {
+                let status = Status::from_code(code).unwrap_or(Status::Internal);
+                return Err(Error::new(status, format!("model `{}`: {why}", signature.name)));
+            }
             return Err(check::plan_refused(signature, input_dims, code, &result));
         }
         Ok(result.workspace_bytes)
+    }
+
+    /// What stopped a run, in words, if the model says.
+    pub(crate) fn fault_text(&self, fault: &Fault) -> Option<String> {
+        let descriptor = self.descriptor();
+        let number = u64::try_from(fault.number).ok().filter(|&n| n < descriptor.n_faults)?;
+        if descriptor.faults.is_null() {
+            return None;
+        }
+        // SAFETY: a valid descriptor's array of that length, whose strings end in a NUL.
+        let text = unsafe { std::ffi::CStr::from_ptr((*descriptor.faults.add(number as usize)).text) };
+        let text = text.to_string_lossy();
+        Some(match (fault.left, fault.right) {
+            (i64::MIN, _) => text.into_owned(),
+            (left, right) => format!("{text} ({left} and {right})"),
+        })
     }
 
     /// Bytes of an output; an error if the model gave dimensions that cannot be.

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use nnc_abi::{RunArgs, RunContext, Status};
+use nnc_abi::{Fault, RunArgs, RunContext, Status};
 
 use crate::buffer::Buffer;
 use crate::model::Inner;
@@ -272,6 +272,7 @@ pub(crate) unsafe fn call(
         Threads::Shared => Pool::shared().context(),
         Threads::Pool(pool) => pool.context(),
     };
+    let mut fault = Fault::NONE;
     let args = RunArgs {
         inputs: inputs.as_ptr(),
         input_dims: input_dims.as_ptr(),
@@ -283,7 +284,7 @@ pub(crate) unsafe fn call(
         context: &context,
         n_inputs: inputs.len() as u32,
         n_outputs: outputs.len() as u32,
-        reserved: 0,
+        fault: &mut fault,
     };
     let Some(run) = model.descriptor().run else {
         return Err(Error::new(Status::NotAModel, "the model has no `run`"));
@@ -294,7 +295,8 @@ pub(crate) unsafe fn call(
         code => {
             let status = Status::from_code(code).unwrap_or(Status::Internal);
             let (name, text) = (&model.signature.name, status.text());
-            Err(Error::new(status, format!("model `{name}`: {text} (status {code})")))
+            let fault = model.fault_text(&fault).map_or_else(String::new, |fault| format!("{fault}: "));
+            Err(Error::new(status, format!("model `{name}`: {fault}{text} (status {code})")))
         }
     }
 }

@@ -4,7 +4,7 @@
 //! [`crate::print`] and [`crate::parse`] themselves; every other operation is a row of [`operations!`] below.
 
 use crate::graph::Graph;
-use crate::op::{Activation, CellKind, Distribution, Op, PadMode, Recurrent, ReduceOp, ScatterOp, Window};
+use crate::op::{Activation, CellKind, Distribution, Op, PadMode, Recurrent, ReduceOp, Relation, ScatterOp, Window};
 use crate::parse::{ParseError, Parser};
 use crate::print::Printer;
 use crate::{DType, Dim, Symbol};
@@ -75,6 +75,7 @@ operations! {
     "unique" => Unique { sorted, count };
     "non_max_suppression" => NonMaxSuppression { center, count };
     "bind_dims" => BindDims { symbols };
+    "require" => Require { left, relation, right, what };
     "recurrent" => Recurrent(cell);
     "random" => Random { distribution, dtype, shape, seed };
     "if" => If { varying, sizes, then, otherwise };
@@ -116,7 +117,8 @@ macro_rules! named {
         }
     )* };
 }
-named!(DType: "an element type", ReduceOp: "a reduction", PadMode: "a padding mode", ScatterOp: "a scatter function");
+named!(DType: "an element type", ReduceOp: "a reduction", PadMode: "a padding mode", ScatterOp: "a scatter function",
+    Relation: "a relation");
 
 macro_rules! numbers {
     ($($ty:ty: $what:literal),*) => { $(
@@ -170,6 +172,15 @@ impl Attribute for Dim {
     }
     fn read(p: &mut Parser<'_>) -> Result<Dim, ParseError> {
         p.dim()
+    }
+}
+
+impl Attribute for String {
+    fn write(&self, p: &mut Printer<'_>) {
+        p.text(&format!("{self:?}"));
+    }
+    fn read(p: &mut Parser<'_>) -> Result<String, ParseError> {
+        p.name()
     }
 }
 

@@ -13,6 +13,7 @@
 //! ONNX-like gathers; the text form follows Cranelift's conventions.
 
 mod attributes;
+pub mod demands;
 pub mod dim;
 pub mod dtype;
 pub mod graph;

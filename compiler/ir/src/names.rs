@@ -3,7 +3,7 @@
 //! Invariant: within one enum names are distinct, and no elementwise function is called like a core operation, for the
 //! text form spells both in the same place.
 
-use crate::op::{BinaryOp, Op, PadMode, ReduceOp, ScatterOp, UnaryOp};
+use crate::op::{BinaryOp, Op, PadMode, ReduceOp, Relation, ScatterOp, UnaryOp};
 
 macro_rules! names {
     ($ty:ident { $($variant:ident = $name:literal),* $(,)? }) => {
@@ -85,6 +85,7 @@ names!(BinaryOp {
 
 names!(ReduceOp { Sum = "sum", Prod = "prod", Max = "max", Min = "min" });
 names!(PadMode { Constant = "constant", Edge = "edge", Reflect = "reflect", Wrap = "wrap" });
+names!(Relation { Equal = "equal", AtMost = "at_most" });
 names!(ScatterOp { Replace = "replace", Add = "add", Mul = "mul", Max = "max", Min = "min" });
 
 impl Op {
@@ -122,6 +123,7 @@ impl Op {
             Op::Unique { .. } => "unique",
             Op::NonMaxSuppression { .. } => "non_max_suppression",
             Op::BindDims { .. } => "bind_dims",
+            Op::Require { .. } => "require",
             Op::Recurrent(_) => "recurrent",
             Op::Random { .. } => "random",
             Op::If { .. } => "if",

@@ -148,6 +148,25 @@ pub struct Window {
     pub pad_high: Vec<usize>,
 }
 
+/// What [`Op::Require`] demands of two sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// They are equal.
+    Equal,
+    /// The left one is not greater.
+    AtMost,
+}
+
+impl Relation {
+    /// Whether two numbers are so related.
+    pub fn holds(self, left: i64, right: i64) -> bool {
+        match self {
+            Relation::Equal => left == right,
+            Relation::AtMost => left <= right,
+        }
+    }
+}
+
 /// Kinds of recurrent cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CellKind {
@@ -429,6 +448,18 @@ pub enum Op {
     BindDims {
         /// The symbols defined, one per element.
         symbols: Vec<Symbol>,
+    },
+    /// `() -> ()`: what sizes must be for the nodes after it to make sense; where it does not hold, the run (or already
+    /// its plan, when only sizes of inputs are mentioned) stops with an error that says so.
+    Require {
+        /// One size.
+        left: Dim,
+        /// What it must be to the other.
+        relation: Relation,
+        /// The other size.
+        right: Dim,
+        /// What the left size is of, for the message, e.g. `the window on axis 2`.
+        what: String,
     },
     /// `(gates: [time, batch, G * hidden], r: [hidden, G * hidden], bias_r: [G * hidden], h0: [batch, hidden],
     /// (LSTM: c0: [batch, hidden]), (peepholes: [3 * hidden]), (lengths: i64[batch])) ->

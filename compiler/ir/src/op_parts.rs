@@ -28,6 +28,7 @@ impl Op {
             Op::Slice { starts, sizes, .. } => starts.iter().chain(sizes).collect(),
             Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
             Op::TopK { k, .. } => vec![k],
+            Op::Require { left, right, .. } => vec![left, right],
             _ => vec![],
         }
     }
@@ -42,8 +43,14 @@ impl Op {
             Op::Slice { starts, sizes, .. } => starts.iter_mut().chain(sizes).collect(),
             Op::Pad { low, high, .. } => low.iter_mut().chain(high).collect(),
             Op::TopK { k, .. } => vec![k],
+            Op::Require { left, right, .. } => vec![left, right],
             _ => vec![],
         }
+    }
+
+    /// Whether it is there for what it does rather than for results: it defines symbols or states what must hold.
+    pub fn has_effect(&self) -> bool {
+        matches!(self, Op::BindDims { .. } | Op::Require { .. })
     }
 
     /// The graphs it contains.

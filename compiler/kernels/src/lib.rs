@@ -23,5 +23,5 @@ pub mod verify;
 pub mod weights;
 
 pub use kernel::{BufferDecl, BufferRef, Expr, Gemm, Kernel, Lanes, Loop, Scalar, Stmt, Var, VarInfo};
-pub use plan::{Argument, Buffer, BufferId, KernelId, Place, Program, Step};
+pub use plan::{Argument, Buffer, BufferId, KernelId, Place, Program, SizeCheck, Step};
 pub use weights::{Pack, Weight, WeightId};

@@ -7,6 +7,7 @@
 
 use crate::kernel::Kernel;
 use crate::weights::{Weight, WeightId};
+use nnc_ir::op::Relation;
 use nnc_ir::{DType, Dim, DimTable, Symbol};
 
 /// An index of [`Program::buffers`].
@@ -83,16 +84,11 @@ pub enum Step {
         min: Dim,
         /// Highest value allowed.
         max: Dim,
-    },
-    /// Fails the run with a status of `nnc-abi` unless two dimension expressions are equal.
-    Check {
-        /// One side.
-        left: Dim,
-        /// Other side.
-        right: Dim,
         /// The node it came from.
         origin: String,
     },
+    /// Fails the run with a status of `nnc-abi` unless sizes are as they must be.
+    Check(SizeCheck),
     /// Runs one of two lists of steps.
     If {
         /// A `bool` element.
@@ -109,6 +105,21 @@ pub enum Step {
         /// Repeated.
         body: Vec<Step>,
     },
+}
+
+/// What sizes must be for the steps after it to stay inside their buffers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SizeCheck {
+    /// One side.
+    pub left: Dim,
+    /// What it must be to the other.
+    pub relation: Relation,
+    /// Other side.
+    pub right: Dim,
+    /// What the left side is the size of.
+    pub what: String,
+    /// The node it came from.
+    pub origin: String,
 }
 
 /// A parameter or result of the program.
@@ -139,6 +150,8 @@ pub struct Program {
     pub buffers: Vec<Buffer>,
     /// Kernels; equal ones appear once.
     pub kernels: Vec<Kernel>,
+    /// What `plan` checks of the sizes of the inputs, so before any step.
+    pub checks: Vec<SizeCheck>,
     /// The host plan.
     pub steps: Vec<Step>,
     /// Bytes of workspace needed, over symbols of origin `Input` alone.

@@ -16,7 +16,13 @@ pub fn affine_grid(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(dims) => dims.into_iter().skip(2).collect(),
         None => {
             let stated = ctx.stated_shape(0, "the size")?;
-            stated.get(1..stated.len().saturating_sub(1)).unwrap_or_default().to_vec()
+            let sizes = stated.get(1..stated.len().saturating_sub(1)).unwrap_or_default().to_vec();
+            let given = ctx.bound_elements(size, 0)?;
+            for (i, (given, stated)) in given.into_iter().skip(2).zip(&sizes).enumerate() {
+                let what = format!("element {} of the size", i + 2);
+                ctx.require(given, nnc_ir::op::Relation::Equal, stated.clone(), what)?;
+            }
+            sizes
         }
     };
     let spatial = sizes.len();

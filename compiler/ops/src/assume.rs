@@ -3,7 +3,9 @@
 //! `min(512, seq)` elements added to `seq` elements, as a sliced table of positions is to its tokens, are a valid sum
 //! only for `seq <= 512`. Rather than refuse the model, the bounds of `seq` are narrowed to that; a run with more stops
 //! with an error. Only bounds are assumed, and only where they make the two sizes equal. What a branch of an If assumes
-//! is checked when it runs ([`crate::subgraph`]).
+//! is checked when it runs ([`crate::subgraph`]). Likewise a window of 10 needs an axis that is not too short for it.
+//!
+//! What no bound says becomes an [`Op::Require`] before the node that relies on it: `plan` or the run checks it.
 
 use crate::scope::Frame;
 use nnc_ir::dim::{Atom, DimOp};
@@ -39,6 +41,51 @@ pub(crate) fn make_equal(a: &Dim, b: &Dim, table: &DimTable) -> Option<DimTable>
         }
     }
     None
+}
+
+/// The least value of the one input symbol in `size` at which that is not negative, where it is negative below and
+/// nowhere above.
+pub(crate) fn least_for(size: &Dim, table: &DimTable) -> Option<(Symbol, i64)> {
+    let [symbol] = size.symbols()[..] else { return None };
+    let info = table.lookup(symbol).filter(|i| i.origin == SymbolOrigin::Input)?;
+    let with = |min: i64| {
+        let mut narrowed = table.clone();
+        narrowed.set_bounds(symbol, min, info.max);
+        narrowed
+    };
+    let suffices = |min: i64| size.provably_ge(&Dim::ZERO, &with(min));
+    // The least bound that suffices lies in (low, high].
+    let (mut low, mut high) = (info.min, info.max.min(1 << 40));
+    if low >= high || !suffices(high) {
+        return None;
+    }
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if suffices(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    // Looked at closely, the values left out are wrong ones: the size grows with the symbol up to there.
+    let value = |at: i64| size.eval(&|_| Some(at));
+    let grows =
+        size.view().terms.iter().all(|(coefficient, atoms)| *coefficient > 0 && atoms.iter().all(|a| monotone(a)));
+    (grows && value(high - 1).is_some_and(|v| v < 0)).then_some((symbol, high))
+}
+
+/// Whether the atom does not fall where a symbol grows.
+fn monotone(atom: &Atom) -> bool {
+    let grows = |d: &Dim| d.view().terms.iter().all(|(c, atoms)| *c > 0 && atoms.len() == 1 && monotone(atoms[0]));
+    match atom {
+        Atom::Sym(_) => true,
+        Atom::Op(DimOp::Min | DimOp::Max, operands) => operands.iter().all(grows),
+        Atom::Op(DimOp::FloorDiv, operands) => match operands.as_slice() {
+            [a, b] => grows(a) && b.as_const().is_some_and(|b| b > 0),
+            _ => false,
+        },
+        Atom::Op(..) => false,
+    }
 }
 
 /// `symbol` and the number it must be when `a - b` is linear in it alone.
@@ -119,8 +166,27 @@ fn retype(graph: &mut Graph, table: &DimTable) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::make_equal;
+    use super::{least_for, make_equal};
     use nnc_ir::{DimTable, SymbolInfo};
+
+    #[test]
+    fn least_sizes() {
+        let mut table = DimTable::default();
+        let n = table.new_symbol(SymbolInfo::input("n"));
+        table.new_symbol(SymbolInfo::input("m"));
+        for (size, expected) in [
+            ("n - 3", Some(3)),
+            ("floor((n - 10)/2) + 1", Some(8)),
+            ("floor((floor((n - 10)/2) - 2)/2) + 1", Some(10)),
+            ("min(n, 2*n - 8)", Some(4)),
+            ("3 - n", None),
+            ("n - m", None),
+        ] {
+            let Ok(size) = table.parse(size) else { panic!("{size} is no dimension") };
+            let found = least_for(&size, &table).filter(|(s, _)| *s == n).map(|(_, min)| min);
+            assert_eq!(found, expected, "{size:?}");
+        }
+    }
 
     #[test]
     fn bounds() {

@@ -17,7 +17,9 @@ pub fn center_crop_pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(wanted) => wanted,
         None => {
             let stated = ctx.stated_shape(0, "the shape")?;
-            axes.iter().filter_map(|&a| stated.get(a).cloned()).collect()
+            let wanted: Vec<Dim> = axes.iter().filter_map(|&a| stated.get(a).cloned()).collect();
+            ctx.claim(shape, &wanted, "the shape")?;
+            wanted
         }
     };
     if wanted.len() != axes.len() {

@@ -27,7 +27,12 @@ pub fn col2im(ctx: &mut Context) -> Result<Vec<ValueId>> {
     ctx.require_rank(x, 3, "the columns")?;
     let sizes = match ctx.symbolic(image) {
         Some(sizes) => sizes,
-        None => ctx.stated_shape(0, "image_shape")?.split_off(2),
+        None => {
+            let stated = ctx.stated_shape(0, "image_shape")?;
+            let sizes = stated.get(2..).unwrap_or_default().to_vec();
+            ctx.claim(image, &sizes, "image_shape")?;
+            sizes
+        }
     };
     let spatial = sizes.len();
     let block = ctx.convert(block, DType::I64)?;
@@ -50,6 +55,8 @@ pub fn col2im(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (Some(channels), Some(count)) = (channels, count) else {
         return Err(unsupported("block_shape must be known at compile time; make it a constant"));
     };
+    let elements = ctx.reduce(nnc_ir::op::ReduceOp::Prod, block, &[0], false)?;
+    ctx.bind_dim(elements, Some(count.clone()), None)?;
     let columns = ctx.dim(x, 2);
     let (mut element_of, mut window_of) =
         (ctx.iota(DType::I64, &[count.clone(), Dim::ONE], 0)?, ctx.iota(DType::I64, &[Dim::ONE, columns.clone()], 1)?);
@@ -130,7 +137,11 @@ pub fn max_unpool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if let Some(wanted) = ctx.optional_input(2)? {
         let wanted = match ctx.symbolic(wanted) {
             Some(wanted) => wanted,
-            None => ctx.stated_shape(0, "output_shape")?,
+            None => {
+                let stated = ctx.stated_shape(0, "output_shape")?;
+                ctx.claim(wanted, &stated, "output_shape")?;
+                stated
+            }
         };
         if wanted.len() != rank {
             return Err(invalid("output_shape has another number of axes than the input"));

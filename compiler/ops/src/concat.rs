@@ -3,7 +3,8 @@
 //! `num_outputs` from 18 on).
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unfit, unsupported};
+use crate::error::{Result, invalid, unsupported};
+use nnc_ir::op::Relation;
 use nnc_ir::{Dim, ValueId};
 
 /// The inputs one after the other.
@@ -35,7 +36,9 @@ pub fn split(ctx: &mut Context) -> Result<Vec<ValueId>> {
                 None => {
                     let stated: Option<Vec<Dim>> = (0..outputs).map(|i| ctx.stated_dim(i, axis)).collect();
                     let help = "the sizes must be known at compile time; make them a constant";
-                    Some(stated.ok_or_else(|| unsupported(help))?)
+                    let stated = stated.ok_or_else(|| unsupported(help))?;
+                    ctx.claim(sizes, &stated, "the sizes")?;
+                    Some(stated)
                 }
             },
         }
@@ -48,11 +51,13 @@ pub fn split(ctx: &mut Context) -> Result<Vec<ValueId>> {
         return Err(invalid(format!("{} sizes for {outputs} outputs", sizes.len())));
     }
     let sum = sizes.iter().fold(Dim::ZERO, |sum, size| sum + size).simplify(ctx.dims());
-    if (sum.as_const(), total.as_const()) != (None, None) && sum != total {
-        let text =
-            format!("the sizes sum to {}, the axis has {}", ctx.dims().display(&sum), ctx.dims().display(&total));
-        return Err(unfit([&sum, &total], text));
+    if let (Some(a), Some(b)) = (sum.as_const(), total.as_const())
+        && a != b
+    {
+        let (sum, total) = (ctx.dims().display(&sum), ctx.dims().display(&total));
+        return Err(invalid(format!("the sizes sum to {sum}, the axis has {total}")));
     }
+    ctx.require(sum, Relation::Equal, total, "the sum of the sizes".to_owned())?;
     let mut start = Dim::ZERO;
     let mut results = vec![];
     for size in sizes {

@@ -8,9 +8,9 @@ use crate::error::{Result, invalid, unsupported};
 use crate::scope::{self, Compound, Frame};
 use crate::tensors;
 use crate::translate::Options;
-use nnc_ir::{DType, Dim, DimTable, Graph, Tensor, TensorType, ValueId};
+use nnc_ir::{DType, Dim, DimTable, Graph, Symbol, Tensor, TensorType, ValueId};
 use nnc_onnx::{Attribute, Node};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The state of a whole translation.
 pub(crate) struct Translator<'m> {
@@ -19,6 +19,9 @@ pub(crate) struct Translator<'m> {
     pub frames: Vec<Frame<'m>>,
     /// How many nodes may still be translated: unrolled loops and repeated branches, one inside the other, multiply.
     pub nodes_left: usize,
+    /// Sizes of inputs below which some node has a size below 0. They become bounds after the last node, so that
+    /// expressions are simplified by the same bounds all the time.
+    pub least: FxHashMap<Symbol, i64>,
 }
 
 /// A node being translated.

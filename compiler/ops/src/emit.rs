@@ -9,8 +9,9 @@ use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
 impl Context<'_, '_> {
-    /// Appends a core op; yields its results.
+    /// Appends a core op; yields its results. What it relies on of sizes is proven or required first.
     pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
+        self.demand_for(&op, inputs)?;
         let origin = self.origin.clone();
         self.frame_mut().push(op, inputs, &origin)
     }

@@ -5,6 +5,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
+use nnc_ir::op::Relation;
 use nnc_ir::{Dim, ValueId};
 
 /// The input broadcast together with a shape.
@@ -15,19 +16,24 @@ pub fn expand(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let to = ctx.broadcast_dims(&[from, dims])?;
         return Ok(vec![ctx.broadcast_to(x, &to)?]);
     }
-    if let Ok(stated) = ctx.stated_shape(0, "the shape") {
-        return Ok(vec![ctx.broadcast_to(x, &stated)?]);
-    }
-    let mut to = ctx.shape_operand(shape, "the shape")?;
-    // A size only the run knows must be 1 or the input's own where that is not 1.
-    let lead = to.len().saturating_sub(from.len());
-    if from.len() > to.len() {
-        to.splice(0..0, from[..from.len() - to.len()].iter().cloned());
-    }
-    for (own, target) in from.iter().zip(&mut to[lead..]) {
-        if !own.is_const(1) {
-            target.clone_from(own);
+    let given = ctx.bound_elements(shape, 0)?;
+    let rank = given.len().max(from.len());
+    let stated = ctx.stated_dims(0).filter(|s| s.len() == rank).unwrap_or_else(|| vec![None; rank]);
+    let mut to = vec![];
+    for (axis, stated) in stated.into_iter().enumerate() {
+        let own = (axis + from.len()).checked_sub(rank).and_then(|i| from.get(i).cloned()).unwrap_or(Dim::ONE);
+        let given = (axis + given.len()).checked_sub(rank).and_then(|i| given.get(i).cloned()).unwrap_or(Dim::ONE);
+        if own.is_const(1) {
+            if let Some(stated) = stated.clone() {
+                ctx.require(given.clone(), Relation::Equal, stated, format!("the size asked for on axis {axis}"))?;
+            }
+            to.push(stated.unwrap_or(given));
+            continue;
         }
+        // A size only the run knows must be 1 or the input's own where that is not 1.
+        let asked = given.eq01(&Dim::ONE).select(&own, &given);
+        ctx.require(asked, Relation::Equal, own.clone(), format!("the size asked for on axis {axis}"))?;
+        to.push(own);
     }
     Ok(vec![ctx.broadcast_to(x, &to)?])
 }
@@ -40,8 +46,12 @@ pub fn tile(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(repeats) => repeats,
         None => {
             let stated = ctx.stated_shape(0, "the repeats")?;
+            let operand = repeats;
             let divided = stated.iter().zip(&shape).map(|(to, from)| to.div_exact(from)).collect::<Option<Vec<Dim>>>();
-            divided.ok_or_else(|| unsupported("the repeats must be known at compile time; make them a constant"))?
+            let help = || unsupported("the repeats must be known at compile time; make them a constant");
+            let divided = divided.ok_or_else(help)?;
+            ctx.claim(operand, &divided, "the repeats")?;
+            divided
         }
     };
     if repeats.len() != shape.len() {
@@ -71,6 +81,17 @@ fn tiled(ctx: &mut Context, x: ValueId, repeats: &[Dim]) -> Result<ValueId> {
 #[cfg(test)]
 mod tests {
     use crate::testing::sketch;
+
+    #[test]
+    fn sizes_only_the_run_knows() {
+        let expand = |x: &[f32], shape: &[i64]| {
+            let sketch = sketch().given("x", &[x.len()], x).given("s", &[shape.len()], shape);
+            sketch.node("Expand", "x s -> y").output("y").run()
+        };
+        assert_eq!(expand(&[2.5], &[3]), "f32[3] 2.5 2.5 2.5");
+        assert_eq!(expand(&[1.0, 2.0], &[2, 1]), "f32[2, 2] 1 2 1 2");
+        assert!(expand(&[1.0, 2.0], &[3]).contains("the size asked for on axis 0"), "{}", expand(&[1.0, 2.0], &[3]));
+    }
     use nnc_onnx::ElemType::Float;
 
     #[test]

@@ -5,9 +5,12 @@ use crate::translate::declared_shape;
 use nnc_ir::{Dim, Graph, Op, SymbolOrigin};
 use nnc_onnx::TypeInfo;
 
-/// Takes constants from the stated output shapes for dimensions that only the run would know; a run that finds another
-/// size stops with an error.
-pub(crate) fn unify_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
+/// Takes constants from the stated output shapes as bounds of dimensions that have no other: sizes that data defines.
+///
+/// What a file states of an output is a claim. Where data yields another size, that size is what the model computes,
+/// and the caller's memory is planned by what the data can yield at most. Only where nothing bounds that is the stated
+/// size all there is to plan by; a run that finds more stops with an error.
+pub(crate) fn bound_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
     for (output, info) in graph.outputs.clone().iter().zip(&onnx.outputs) {
         let Some(stated) = info.ty.as_ref().and_then(|ty| declared_shape(ty, &graph.dims)) else { continue };
         let shape = graph.shape(output.1).to_vec();
@@ -19,8 +22,8 @@ pub(crate) fn unify_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
                 continue;
             };
             let Some(known) = graph.dims.lookup(symbol) else { continue };
-            if known.origin == SymbolOrigin::Node && known.min <= size && size <= known.max {
-                graph.dims.set_bounds(symbol, size, size);
+            if known.origin == SymbolOrigin::Node && known.min <= size && dim.greatest(&graph.dims).is_none() {
+                graph.dims.set_bounds(symbol, known.min, size);
             }
         }
     }
@@ -77,7 +80,8 @@ fn share_dims(graph: &mut Graph, dims: &nnc_ir::DimTable) {
     }
 }
 
-/// Removes nodes whose results nothing uses. A node that defines symbols stays.
+/// Removes nodes whose results nothing uses. A node that defines symbols or has an
+/// effect stays.
 pub(crate) fn prune(graph: &mut Graph) {
     let mut live = vec![false; graph.values.len()];
     for (_, output) in &graph.outputs {
@@ -86,7 +90,7 @@ pub(crate) fn prune(graph: &mut Graph) {
     let mut keep = vec![false; graph.nodes.len()];
     for (node, keep) in graph.nodes.iter().zip(&mut keep).rev() {
         let defines = !node.op.defined_symbols().is_empty();
-        *keep = defines || node.outputs.iter().any(|o| live[o.index()]);
+        *keep = defines || node.op.has_effect() || node.outputs.iter().any(|o| live[o.index()]);
         if *keep {
             node.inputs.iter().for_each(|i| live[i.index()] = true);
         }

@@ -47,6 +47,7 @@ mod hostile;
 pub mod interpret;
 mod names;
 mod ranges;
+mod require;
 mod scope;
 mod shapes;
 mod stated;

@@ -135,7 +135,7 @@ pub fn average_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
 }
 
 /// The border that counts as part of a window.
-fn counted(pooled: &Pooled, axis: usize, include: bool) -> (Dim, Dim) {
+fn counted(ctx: &Context, pooled: &Pooled, axis: usize, include: bool) -> (Dim, Dim) {
     match include {
         false => (Dim::ZERO, Dim::ZERO),
         // What rounding up adds behind the border stated does not count.
@@ -145,7 +145,7 @@ fn counted(pooled: &Pooled, axis: usize, include: bool) -> (Dim, Dim) {
                 crate::window::AutoPad::Explicit => Dim::from(pooled.attributes.pads[axis].1),
                 _ => border.high.clone(),
             };
-            (border.low.clone(), Dim::min(&stated, &border.high))
+            (border.low.clone(), Dim::min(&stated, &border.high).simplify(ctx.dims()))
         }
     }
 }
@@ -155,7 +155,7 @@ fn static_counts(ctx: &Context, pooled: &Pooled, sum: ValueId, include: bool) ->
     let attributes = &pooled.attributes;
     let dtype = ctx.dtype(sum);
     let none = |axis: usize| {
-        let (low, high) = counted(pooled, axis, include);
+        let (low, high) = counted(ctx, pooled, axis, include);
         low == pooled.borders[axis].low && high == pooled.borders[axis].high
     };
     if (0..pooled.sizes.len()).all(none) {
@@ -167,7 +167,7 @@ fn static_counts(ctx: &Context, pooled: &Pooled, sum: ValueId, include: bool) ->
     for (axis, size) in pooled.sizes.iter().enumerate() {
         let size = size.as_const()?;
         let windows = usize::try_from(ctx.dim(sum, axis + 1).as_const()?).ok()?;
-        let (low, high) = counted(pooled, axis, include);
+        let (low, high) = counted(ctx, pooled, axis, include);
         let (first, end) = (-low.as_const()?, size + high.as_const()?);
         let start = -pooled.borders[axis].low.as_const()?;
         let (stride, dilation) = (attributes.strides[axis] as i64, attributes.dilations[axis] as i64);
@@ -193,7 +193,7 @@ fn run_time_counts(ctx: &mut Context, pooled: &Pooled, include: bool) -> Result<
     let mut shape = vec![Dim::ONE];
     let mut rest = vec![];
     for (axis, (size, border)) in pooled.sizes.iter().zip(&pooled.borders).enumerate() {
-        let (low, high) = counted(pooled, axis, include);
+        let (low, high) = counted(ctx, pooled, axis, include);
         // What is counted is not more than the border.
         let sign = if include { Sign::NotNegative } else { border.sign };
         rest.push(Border { low: &border.low - &low, high: &border.high - &high, sign });

@@ -62,6 +62,7 @@ fn at_run_time(ctx: &mut Context, x: ValueId, keep: bool, reduction: Reduction) 
     }
     let index = ctx.normalize_index(axes, &Dim::from(shape.len()))?;
     let mut result: Option<ValueId> = None;
+    let mut choices = vec![];
     for choice in 1u32..1 << shape.len() {
         let chosen: Vec<usize> = (0..shape.len()).filter(|a| choice >> a & 1 == 1).collect();
         let reduced = shape.iter().enumerate().filter(|(a, _)| keep || !chosen.contains(a));
@@ -70,6 +71,7 @@ fn at_run_time(ctx: &mut Context, x: ValueId, keep: bool, reduction: Reduction) 
         {
             continue;
         }
+        choices.push(choice);
         let candidate = reduction(ctx, x, &chosen, keep)?;
         result = Some(match result {
             None => candidate,
@@ -79,7 +81,10 @@ fn at_run_time(ctx: &mut Context, x: ValueId, keep: bool, reduction: Reduction) 
             }
         });
     }
-    result.ok_or_else(|| unsupported("the stated shape of the output is that of no reduction; correct it"))
+    let help = || unsupported("the stated shape of the output is that of no reduction; correct it");
+    let result = result.ok_or_else(help)?;
+    ctx.claim_axes(axes, shape.len(), &choices)?;
+    Ok(result)
 }
 
 /// Whether an index vector of the same length holds these axes, in any order.

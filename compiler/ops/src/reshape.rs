@@ -7,7 +7,8 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unfit, unsupported};
-use nnc_ir::{Dim, ValueId};
+use nnc_ir::op::{BinaryOp, ReduceOp, Relation};
+use nnc_ir::{DType, Dim, ValueId};
 
 fn count(shape: &[Dim]) -> Dim {
     shape.iter().fold(Dim::ONE, |n, d| n * d)
@@ -20,7 +21,20 @@ pub fn reshape(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let from = ctx.shape(x);
     let Some(wanted) = ctx.symbolic(shape) else {
         let stated = ctx.stated_shape(0, "the shape")?;
-        return Ok(vec![ctx.reshape(x, &stated)?]);
+        let y = ctx.reshape(x, &stated)?;
+        let found = ctx.bound_elements(shape, -1)?;
+        if found.len() != stated.len() {
+            return Err(invalid(format!("the shape has {} elements, the stated one {}", found.len(), stated.len())));
+        }
+        for (i, (found, stated)) in found.into_iter().zip(stated).enumerate() {
+            // The number of elements is right, so -1 stands for the size stated.
+            let mut size = found.eq01(&Dim::from(-1)).select(&stated, &found);
+            if let (false, Some(kept)) = (allow_zero, from.get(i)) {
+                size = found.eq01(&Dim::ZERO).select(kept, &size);
+            }
+            ctx.require(size, Relation::Equal, stated, format!("element {i} of the shape"))?;
+        }
+        return Ok(vec![y]);
     };
     let mut to = vec![];
     let mut open = None;
@@ -97,7 +111,9 @@ pub fn squeeze(ctx: &mut Context) -> Result<Vec<ValueId>> {
         }
         Axes::RunTime => {
             let stated = ctx.stated_shape(0, "the axes")?;
-            return Ok(vec![ctx.reshape(x, &stated)?]);
+            let y = ctx.reshape(x, &stated)?;
+            ctx.claim_unit_axes(&shape, &stated)?;
+            return Ok(vec![y]);
         }
     };
     if let Some(&axis) = axes.iter().find(|&&a| !shape[a].is_const(1)) {
@@ -114,7 +130,9 @@ pub fn unsqueeze(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Axes::Absent => return Err(invalid("axes are missing")),
         Axes::RunTime => {
             let stated = ctx.stated_shape(0, "the axes")?;
-            return Ok(vec![ctx.reshape(x, &stated)?]);
+            let (shape, y) = (ctx.shape(x), ctx.reshape(x, &stated)?);
+            ctx.claim_unit_axes(&stated, &shape)?;
+            return Ok(vec![y]);
         }
     };
     let axes = ctx.axes(&axes, ctx.rank(x) + axes.len())?;
@@ -133,6 +151,40 @@ pub(crate) enum Axes {
 }
 
 impl Context<'_, '_> {
+    /// Requires the axes in input 1 to be such that `long` without them is `short`.
+    fn claim_unit_axes(&mut self, long: &[Dim], short: &[Dim]) -> Result<()> {
+        const MOST_RANK: usize = 8;
+        if long.len() > MOST_RANK {
+            return Err(unsupported("the axes must be known at compile time; make them a constant"));
+        }
+        let fits = |chosen: &u32| {
+            let named = |a: usize| chosen >> a & 1 == 1;
+            (0..long.len()).all(|a| !named(a) || long[a].is_const(1))
+                && (0..long.len()).filter(|&a| !named(a)).map(|a| &long[a]).eq(short)
+        };
+        let choices: Vec<u32> = (0..1 << long.len()).filter(fits).collect();
+        let axes = self.input(1)?;
+        self.claim_axes(axes, long.len(), &choices)
+    }
+
+    /// Requires a vector of axes that only the run knows to be one of some sets of axes, given as bits.
+    pub(crate) fn claim_axes(&mut self, axes: ValueId, rank: usize, choices: &[u32]) -> Result<()> {
+        let index = self.normalize_index(axes, &Dim::from(rank))?;
+        let one = self.int_scalar(1);
+        let bits = self.binary(BinaryOp::Shl, one, index)?;
+        let all: Vec<usize> = (0..self.rank(bits)).collect();
+        let set = self.reduce(ReduceOp::Sum, bits, &all, false)?;
+        let mut fits = self.scalar(DType::Bool, 0.0);
+        for &choice in choices {
+            let equal = self.binary_scalar(BinaryOp::Eq, set, f64::from(choice))?;
+            fits = self.binary(BinaryOp::Or, fits, equal)?;
+        }
+        let fits = self.convert(fits, DType::I64)?;
+        let found = self.bound_elements(fits, 0)?;
+        let what = "whether the axes give the stated shape";
+        found.into_iter().try_for_each(|f| self.require(f, Relation::Equal, Dim::ONE, what.to_owned()))
+    }
+
     /// The axes: attribute `axes` before opset `since`, input 1 from there on.
     pub(crate) fn axes_operand(&mut self, since: i64) -> Result<Axes> {
         if self.opset() < since {

@@ -116,6 +116,13 @@ fn plan(
                         .ok_or_else(|| unsupported("scales must be known at compile time; make them a constant"))?,
                 };
                 let scale = element(ctx, scales, i)?;
+                if known.is_none() {
+                    let size = ctx.dim_scalar(input.clone())?;
+                    let size = ctx.convert(size, DType::F64)?;
+                    let size = ctx.mul(size, scale)?;
+                    let size = ctx.convert(size, DType::I64)?;
+                    ctx.bind_dim(size, Some(output.clone()), None)?;
+                }
                 planned.push(Axis { axis, input, output, scale, region: None });
             }
         }
@@ -153,11 +160,15 @@ fn plan_sizes(ctx: &mut Context, x: ValueId, axes: &[usize], sizes: ValueId, pol
                 unsupported("sizes must be known at compile time; make them a constant, or fix --dim")
             })?,
         };
-        let exact = if stretch && input == output { Some(1.0) } else { None };
+        let exact = if wanted.is_some() && stretch && input == output { Some(1.0) } else { None };
         let scale = match exact {
             Some(one) => ctx.scalar(DType::F64, one),
             None => {
                 let size = element(ctx, sizes, i)?;
+                if wanted.is_none() && stretch {
+                    let size = ctx.convert(size, DType::I64)?;
+                    ctx.bind_dim(size, Some(output.clone()), None)?;
+                }
                 let input = ctx.dim_scalar(input.clone())?;
                 let input = ctx.convert(input, DType::F64)?;
                 ctx.div(size, input)?
@@ -184,6 +195,13 @@ fn plan_sizes(ctx: &mut Context, x: ValueId, axes: &[usize], sizes: ValueId, pol
                 return Err(unsupported(format!("{policy} needs fixed sizes; fix the dimensions with --dim")));
             };
             axis.output = Dim::from((scale * input as f64 + 0.5) as i64);
+        } else {
+            let size = ctx.dim_scalar(axis.input.clone())?;
+            let size = ctx.convert(size, DType::F64)?;
+            let size = ctx.mul(size, common)?;
+            let size = ctx.binary_scalar(BinaryOp::Add, size, 0.5)?;
+            let size = ctx.convert(size, DType::I64)?;
+            ctx.bind_dim(size, Some(axis.output.clone()), None)?;
         }
     }
     Ok(planned)

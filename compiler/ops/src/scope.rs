@@ -9,6 +9,7 @@ use crate::error::{Result, invalid, unfit_types, unsupported};
 use crate::interpret::{self, Env};
 use crate::names::Names;
 use crate::{stated, tensors};
+use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -44,6 +45,8 @@ pub(crate) struct Frame<'m> {
     pub spread: FxHashMap<ValueId, usize>,
     /// Integer values without negative elements.
     pub not_negative: FxHashSet<ValueId>,
+    /// What was required of sizes.
+    pub required: FxHashSet<(Dim, Relation, Dim)>,
     /// What is known of the elements of small values.
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
@@ -102,6 +105,7 @@ impl<'m> Frame<'m> {
             constant_nodes: FxHashMap::default(),
             spread: FxHashMap::default(),
             not_negative: FxHashSet::default(),
+            required: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
             may_not_run: false,
@@ -259,6 +263,7 @@ impl Frame<'_> {
                 | Op::If { .. }
                 | Op::Loop { .. }
                 | Op::BindDims { .. }
+                | Op::Require { .. }
         );
         let too_large = |&i: &ValueId| !self.graph.ty(i).static_shape().is_some_and(|s| small(&s));
         if lasting || inputs.iter().any(too_large) {

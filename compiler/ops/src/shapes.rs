@@ -4,10 +4,11 @@ use crate::assume;
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::translate::declared_shape;
-use nnc_ir::{DType, Dim, Op, SymbolInfo, SymbolOrigin, ValueId};
+use nnc_ir::op::Relation;
+use nnc_ir::{Dim, Op, SymbolOrigin, ValueId};
 
 /// No tensor has more axes.
-const MOST_AXES: usize = 64;
+pub(crate) const MOST_AXES: usize = 64;
 
 impl Context<'_, '_> {
     /// The shape these values broadcast to, numpy's way: aligned at the last axis, size 1 repeats.
@@ -103,9 +104,11 @@ impl Context<'_, '_> {
             )));
         };
         let stated = self.stated_dims(0).filter(|s| s.len() == count).unwrap_or_else(|| vec![None; count]);
-        let sizes = self.convert(sizes, DType::I64)?;
-        let (symbols, dims) = stated.into_iter().map(|known| self.run_time_dim(known, None)).unzip();
-        self.push(Op::BindDims { symbols }, &[sizes])?;
+        let found = self.bound_elements(sizes, 0)?;
+        let mut dims = vec![];
+        for (i, (found, stated)) in found.into_iter().zip(stated).enumerate() {
+            dims.push(self.stated_or_found(stated, found, || format!("element {i} of {what}"))?);
+        }
         Ok(dims)
     }
 
@@ -116,9 +119,11 @@ impl Context<'_, '_> {
         if let Some([dim]) = self.symbolic(size).as_deref() {
             return Ok(dim.clone());
         }
-        let (symbol, dim) = self.run_time_dim(stated, upper);
+        let most = upper.as_ref().and_then(Dim::as_const).unwrap_or(i64::MAX);
+        let symbol = self.fresh_dim("size", (0, most), upper);
         self.push(Op::BindDims { symbols: vec![symbol] }, &[size])?;
-        Ok(dim)
+        let found = self.found_dim(symbol);
+        self.stated_or_found(stated, found, || "the size computed".to_owned())
     }
 
     /// A symbol that the run defines, within the range that the user gives its name, if any.
@@ -134,16 +139,17 @@ impl Context<'_, '_> {
         symbol
     }
 
-    /// A symbol that the run defines, and the size to use for it.
-    fn run_time_dim(&mut self, stated: Option<Dim>, upper: Option<Dim>) -> (nnc_ir::Symbol, Dim) {
-        // A stated constant narrows the symbol, so that a run with another size stops.
-        let fixed = stated.as_ref().and_then(Dim::as_const);
-        let most = upper.as_ref().and_then(Dim::as_const).unwrap_or(i64::MAX);
-        let (min, max) = fixed.map_or((0, most), |n| (n, n));
-        let symbol = self.fresh_dim("size", (min, max), upper);
-        let &SymbolInfo { min, max, .. } = self.dims().get(symbol);
-        let found = if min == max { Dim::from(min) } else { Dim::sym(symbol) };
-        (symbol, stated.unwrap_or(found))
+    /// The size that a symbol of [`Context::fresh_dim`] stands for: its number where the user fixes it.
+    pub(crate) fn found_dim(&self, symbol: nnc_ir::Symbol) -> Dim {
+        let info = self.dims().get(symbol);
+        if info.min == info.max { Dim::from(info.min) } else { Dim::sym(symbol) }
+    }
+
+    /// The size the file states, which the run is to find, or what it finds where the file states none.
+    fn stated_or_found(&mut self, stated: Option<Dim>, found: Dim, what: impl FnOnce() -> String) -> Result<Dim> {
+        let Some(stated) = stated else { return Ok(found) };
+        self.require(found, Relation::Equal, stated.clone(), what())?;
+        Ok(stated)
     }
 
     /// What the file states of the shape of output `index`; `None` for a size it does not state.

@@ -145,11 +145,13 @@ pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     // An axis that only the run knows: the run picks among those that give the stated shape.
     let Some(axis) = axis_input else { return Err(invalid("the axis is missing")) };
+    let given = axis;
     let axis = ctx.reshape(axis, &[])?;
     let axis = ctx.normalize_index(axis, &Dim::from(rank))?;
     let stated = ctx.stated_shape(0, "the axis")?;
     let mut result: Option<ValueId> = None;
-    for candidate in 0..rank - 1 {
+    let mut choices = vec![];
+    for candidate in 0..(rank - 1).min(31) {
         let Ok(transform) = along(ctx, candidate) else { continue };
         let mut shape = ctx.shape(x);
         let (size, parts) = transform.result();
@@ -157,6 +159,7 @@ pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
         if shape != stated {
             continue;
         }
+        choices.push(1 << candidate);
         let y = transform.apply(ctx, x, candidate, None)?;
         result = Some(match result {
             None => y,
@@ -166,7 +169,10 @@ pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
             }
         });
     }
-    Ok(vec![result.ok_or_else(|| unsupported("the stated shape of the output is that of no axis; correct it"))?])
+    let help = || unsupported("the stated shape of the output is that of no axis; correct it");
+    let result = result.ok_or_else(help)?;
+    ctx.claim_axes(given, rank, &choices)?;
+    Ok(vec![result])
 }
 
 /// Fourier transforms of overlapping pieces of a signal.
@@ -200,9 +206,17 @@ pub fn stft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let frames = match ctx.constant_scalar(step) {
         Some(step) if step >= 1.0 => (ctx.dim(signal, 1) - &length).floor_div(&Dim::from(step as i64)) + 1,
         Some(step) => return Err(invalid(format!("frame_step is {step}, it must be positive"))),
-        None => ctx
-            .stated_dim(0, 1)
-            .ok_or_else(|| unsupported("frame_step must be known at compile time; make it a constant"))?,
+        None => {
+            let help = || unsupported("frame_step must be known at compile time; make it a constant");
+            let stated = ctx.stated_dim(0, 1).ok_or_else(help)?;
+            // Claimed by the file: the run computes it too.
+            let room = ctx.dim_scalar(ctx.dim(signal, 1) - &length)?;
+            let by = ctx.reshape(step, &[])?;
+            let by = ctx.convert(by, DType::I64)?;
+            let more = ctx.div(room, by)?;
+            let frames = ctx.binary_scalar(BinaryOp::Add, more, 1.0)?;
+            ctx.bind_dim(frames, Some(stated), None)?
+        }
     };
     let step = ctx.reshape(step, &[])?;
     let step = ctx.convert(step, DType::I64)?;

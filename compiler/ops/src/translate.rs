@@ -7,6 +7,7 @@ use crate::scope::{self, Frame};
 use crate::{finish, registry, tensors};
 use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
 use nnc_onnx::{DimInfo, Model, TypeInfo};
+use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 /// Most nodes that are translated, those of unrolled loops counted once for each iteration. The largest models in use
@@ -54,7 +55,8 @@ pub fn translate(model: &Model, options: &Options) -> std::result::Result<Graph,
         kind: error.kind,
     };
     missing_operators(model).map_err(fail)?;
-    let mut translator = Translator { options, frames: vec![], nodes_left: MOST_NODES };
+    let least = FxHashMap::default();
+    let mut translator = Translator { options, frames: vec![], nodes_left: MOST_NODES, least };
     translator.model(model).map_err(fail)
 }
 
@@ -99,7 +101,12 @@ impl<'m> Translator<'m> {
         let outputs = self.outputs(&model.graph)?;
         let Some(mut frame) = self.frames.pop() else { return Err(invalid("the model has no graph")) };
         frame.graph.outputs = outputs;
-        finish::unify_outputs(&mut frame.graph, &model.graph);
+        for (&symbol, &min) in &self.least {
+            let info = frame.graph.dims.get(symbol);
+            let (min, max) = (min.max(info.min), info.max);
+            frame.graph.dims.set_bounds(symbol, min, max);
+        }
+        finish::bound_outputs(&mut frame.graph, &model.graph);
         finish::check_outputs(&frame.graph, &model.graph)?;
         finish::finish(&mut frame.graph);
         Ok(frame.graph)
@@ -316,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn stated_output_sizes_narrow_what_the_run_finds() {
+    fn stated_output_sizes_do_not_bound_what_data_yields() {
         let mut sketch = sketch().given("x", &[3], &[1i64, 0, 2]).node("NonZero", "x -> y").output("y");
-        let shape = Some(vec![DimInfo::Size(1), DimInfo::Size(2)]);
+        let shape = Some(vec![DimInfo::Size(1), DimInfo::Size(1)]);
         sketch.model.graph.outputs[0].ty = Some(TypeInfo::Tensor { elem_type: Int64, shape });
         let bounds = sketch.translate().ok().map(|g| g.dims.iter().map(|(_, s)| (s.min, s.max)).collect::<Vec<_>>());
-        assert_eq!(bounds, Some(vec![(2, 2)]));
+        assert_eq!(bounds, Some(vec![(0, 3)]));
         assert_eq!(sketch.run(), "i64[1, 2] 0 2");
     }
 }

@@ -58,14 +58,24 @@ pub fn mel_weight_matrix(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let [bands, length, rate, low, high] = operands[..] else { return Ok(vec![]) };
     let dtype = ctx.dtype_attribute("output_datatype")?.unwrap_or(DType::F32);
     let mut shape = vec![];
-    for (axis, known) in [ctx.constant_scalar(length).map(|n| (n / 2.0).floor() + 1.0), ctx.constant_scalar(bands)]
-        .into_iter()
-        .enumerate()
-    {
-        let known = known.map(|n| Dim::from(n as i64)).or_else(|| ctx.stated_dim(0, axis));
-        shape.push(known.ok_or_else(|| {
-            unsupported("num_mel_bins and dft_length must be known at compile time; make them constants")
-        })?);
+    for (axis, size) in [length, bands].into_iter().enumerate() {
+        let known = ctx.constant_scalar(size).map(|n| if axis == 0 { (n / 2.0).floor() + 1.0 } else { n });
+        shape.push(match (known, ctx.stated_dim(0, axis)) {
+            (Some(known), _) => Dim::from(known as i64),
+            (None, None) => {
+                return Err(unsupported(
+                    "num_mel_bins and dft_length must be known at compile time; make them constants",
+                ));
+            }
+            (None, Some(stated)) => {
+                let mut size = ctx.convert(size, DType::I64)?;
+                if axis == 0 {
+                    let half = ctx.binary_scalar(BinaryOp::Div, size, 2.0)?;
+                    size = ctx.binary_scalar(BinaryOp::Add, half, 1.0)?;
+                }
+                ctx.bind_dim(size, Some(stated), None)?
+            }
+        });
     }
     let mel = |ctx: &mut Context, hertz: ValueId| -> Result<ValueId> {
         let ratio = ctx.binary_scalar(BinaryOp::Div, hertz, 700.0)?;

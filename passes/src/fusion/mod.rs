@@ -67,6 +67,7 @@ pub fn role(op: &Op) -> Role {
         | Op::Unique { .. }
         | Op::NonMaxSuppression { .. }
         | Op::BindDims { .. }
+        | Op::Require { .. }
         | Op::Recurrent(_)
         | Op::Random { .. }
         | Op::If { .. }

@@ -272,7 +272,11 @@ impl KernelBuilder<'_, '_> {
             let at = i - &self.import(&low[axis]);
             match mode {
                 PadMode::Constant => sizes.push(size.clone()),
-                _ => self.cx.require(nothing_to_repeat(&shape[axis], &(&padded[axis] - &shape[axis])), Dim::ZERO),
+                _ => self.cx.require(
+                    nothing_to_repeat(&shape[axis], &(&padded[axis] - &shape[axis])),
+                    Dim::ZERO,
+                    "the border of an axis without elements",
+                ),
             }
             operand.push(match mode {
                 PadMode::Constant => {

@@ -29,10 +29,10 @@ pub use storage::Storage;
 
 use crate::fusion::{Fusion, Role, fuse, role};
 use nnc_desc::Target;
-use nnc_ir::op::Op;
+use nnc_ir::op::{Op, Relation};
 use nnc_ir::{DType, Dim, Graph, Node, NodeId, Tensor, ValueId};
 use nnc_kernels::kernel::Kernel;
-use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
+use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use nnc_kernels::weights::{Pack, Weight, WeightId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -65,6 +65,8 @@ pub(crate) struct Lowering<'g> {
     checked: FxHashSet<(ValueId, Vec<Dim>)>,
     kernels: FxHashMap<Kernel, KernelId>,
     weights: FxHashMap<([u8; 32], Pack), BufferId>,
+    /// Whether this is the graph of the model, whose nodes all run.
+    outermost: bool,
     /// The node being lowered, for messages.
     origin: String,
     /// The first buffer beyond [`MOST_BUFFER_BYTES`].
@@ -90,6 +92,7 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
     program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
     program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
     let mut lowering = Lowering::new(graph, target, program);
+    lowering.outermost = true;
     lowering.place_parameters()?;
     lowering.check_sizes()?;
     lowering.lower_nodes()?;
@@ -107,6 +110,7 @@ fn empty_program(graph: &Graph) -> Program {
         weights: vec![],
         buffers: vec![],
         kernels: vec![],
+        checks: vec![],
         steps: vec![],
         workspace_bytes: Dim::from(0),
     }
@@ -128,6 +132,7 @@ impl<'g> Lowering<'g> {
             checked: FxHashSet::default(),
             kernels: FxHashMap::default(),
             weights: FxHashMap::default(),
+            outermost: false,
             origin: String::new(),
             too_large: None,
         }
@@ -204,11 +209,14 @@ impl Lowering<'_> {
     }
 
     /// Fails the run unless two sizes are equal, where that is not known.
-    fn require(&mut self, left: Dim, right: Dim) {
+    fn require(&mut self, left: Dim, right: Dim, what: &str) {
         let (left, right) = (left.simplify(&self.graph.dims), right.simplify(&self.graph.dims));
-        let check = Step::Check { left, right, origin: self.origin.clone() };
-        let known = matches!(&check, Step::Check { left, right, .. } if left == right);
-        if !known && self.program.steps.last() != Some(&check) {
+        if left == right {
+            return;
+        }
+        let (what, origin) = (what.to_owned(), self.origin.clone());
+        let check = Step::Check(SizeCheck { left, relation: Relation::Equal, right, what, origin });
+        if self.program.steps.last() != Some(&check) {
             self.program.steps.push(check);
         }
     }
@@ -229,7 +237,11 @@ impl Lowering<'_> {
     /// Adds a workspace buffer whose offset the memory planner will assign. `elements` may mention data-dependent
     /// symbols; their upper bounds are taken.
     fn add_workspace(&mut self, name: String, dtype: DType, elements: &Dim) -> Result<BufferId, LowerError> {
-        let elements = self.upper_bound(elements)?;
+        let mut elements = self.upper_bound(elements)?;
+        // A branch that is not taken may have sizes that make no sense; they take no memory either.
+        if !elements.provably_ge(&Dim::ZERO, &self.graph.dims) {
+            elements = elements.max(&Dim::ZERO);
+        }
         Ok(self.add_buffer(name, dtype, &elements, Place::Workspace { offset: Dim::from(0) }))
     }
 

@@ -55,7 +55,7 @@ pub fn role(op: &Op, operands: &[&TensorType], dims: &DimTable) -> Role {
         Op::Constant(_) | Op::Dims { .. } | Op::Iota { .. } => Role::Passes,
         Op::Bitcast(_) | Op::ArgReduce { .. } | Op::PoolIndex { .. } | Op::TopK { .. } => Role::Jumps,
         Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } | Op::BindDims { .. } => Role::Jumps,
-        Op::Random { .. } | Op::If { .. } | Op::Loop { .. } => Role::Jumps,
+        Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Require { .. } => Role::Jumps,
     }
 }
 

@@ -4,7 +4,7 @@
 //! whatever defines the symbols it mentions.
 
 use super::extract::Choice;
-use super::language::{Head, dims_of};
+use super::language::Head;
 use super::load::Loaded;
 use egg::Id;
 use nnc_ir::{Graph, Node, Op, Symbol, ValueId};
@@ -144,7 +144,7 @@ impl Emitter<'_> {
                 let mut symbols: Vec<Symbol> =
                     self.loaded.net.facts(id).ty.shape.iter().flat_map(|d| d.symbols()).collect();
                 match &**head {
-                    Head::Op(op) => symbols.extend(dims_of(op).into_iter().flat_map(|d| d.symbols())),
+                    Head::Op(op) => symbols.extend(op.dims().into_iter().flat_map(|d| d.symbols())),
                     Head::Value(value) => {
                         needs.extend(self.leaves.get(value).map(|&position| Item::Node(position)));
                         symbols.clear();
@@ -220,7 +220,7 @@ impl Emitter<'_> {
 
 /// The symbols that an operation mentions, subgraphs included.
 pub fn mentioned(op: &Op) -> Vec<Symbol> {
-    let mut found: Vec<Symbol> = dims_of(op).into_iter().flat_map(|d| d.symbols()).collect();
+    let mut found: Vec<Symbol> = op.dims().into_iter().flat_map(|d| d.symbols()).collect();
     let mut graphs: Vec<&Graph> = vec![];
     match op {
         Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
@@ -230,7 +230,7 @@ pub fn mentioned(op: &Op) -> Vec<Symbol> {
     while let Some(graph) = graphs.pop() {
         found.extend(graph.values.iter().flat_map(|v| &v.ty.shape).flat_map(|d| d.symbols()));
         for node in &graph.nodes {
-            found.extend(dims_of(&node.op).into_iter().flat_map(|d| d.symbols()));
+            found.extend(node.op.dims().into_iter().flat_map(|d| d.symbols()));
             match &node.op {
                 Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
                 Op::Loop { body, .. } => graphs.push(body),

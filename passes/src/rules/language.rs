@@ -6,8 +6,8 @@
 //! Invariants: every term has exactly one result; equal heads have equal numbers; no head holds a float or a graph.
 
 use egg::{Id, Language};
+use nnc_ir::ValueId;
 use nnc_ir::op::Op;
-use nnc_ir::{Dim, ValueId};
 use rustc_hash::FxHashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -168,19 +168,5 @@ impl Language for Term {
 
     fn children_mut(&mut self) -> &mut [Id] {
         &mut self.args
-    }
-}
-
-/// The dimensions an operation mentions beside its operands' types.
-pub fn dims_of(op: &Op) -> Vec<&Dim> {
-    match op {
-        Op::Dims { dims, .. } => dims.iter().collect(),
-        Op::Iota { shape, .. } | Op::Broadcast { shape, .. } | Op::Reshape { shape } | Op::Random { shape, .. } => {
-            shape.iter().collect()
-        }
-        Op::Slice { starts, sizes, .. } => starts.iter().chain(sizes).collect(),
-        Op::Pad { low, high, .. } => low.iter().chain(high).collect(),
-        Op::TopK { k, .. } => vec![k],
-        _ => vec![],
     }
 }

@@ -270,7 +270,7 @@ fn an_empty_axis_has_nothing_to_repeat() {
                %3 = pad %0, %2 low=[m] high=[0] mode={mode} : f32[n + m]
              }}"
         );
-        let program = super::data_dependent::lowered(&text);
+        let program = super::lowered(&text);
         for (n, m, sound) in [(0, 0, true), (3, 2, true), (3, 0, true), (0, 1, false)] {
             let zeros = |count: i64| (vec![count], vec![0; 4 * count as usize]);
             let run = nnc_kernels::interpret::run(&program, &[zeros(n), zeros(m)]);

@@ -1,6 +1,6 @@
 //! Scatters, scans, sorts, selections, random numbers and control flow.
 
-use super::check;
+use super::{check, lowered};
 
 #[test]
 fn scatter_elements_applies_updates_in_order() {
@@ -66,14 +66,6 @@ fn an_index_out_of_range_stops_the_run() {
         };
         assert_eq!(found, status, "index {index}");
     }
-}
-
-pub(super) fn lowered(text: &str) -> nnc_kernels::plan::Program {
-    let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
-    let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
-    nnc_passes::memory::plan(&mut program);
-    program
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod cases;
 mod data_dependent;
 mod limits;
+mod sizes;
 
 use nnc_ir::{DType, Tensor};
 
@@ -69,4 +70,13 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
             }
         }
     }
+}
+
+/// The program of a graph.
+fn lowered(text: &str) -> nnc_kernels::plan::Program {
+    let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
+    let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    nnc_passes::memory::plan(&mut program);
+    program
 }

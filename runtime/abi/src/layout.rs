@@ -71,7 +71,19 @@ layout! {
         PLAN = plan,
         RUN = run,
         WEIGHTS_FILE = weights_file,
+        FAULTS = faults,
+        N_FAULTS = n_faults,
         RESERVED = reserved,
+    }
+    /// Offsets in [`crate::FaultDescriptor`].
+    fault_descriptor: FaultDescriptor {
+        TEXT = text,
+    }
+    /// Offsets in [`crate::Fault`].
+    fault: Fault {
+        NUMBER = number,
+        LEFT = left,
+        RIGHT = right,
     }
     /// Offsets in [`crate::TensorDescriptor`].
     tensor: TensorDescriptor {
@@ -107,6 +119,7 @@ layout! {
         WORKSPACE_BYTES = workspace_bytes,
         FAULT_DIM = fault_dim,
         FAULT_EXPECTED = fault_expected,
+        FAULT = fault,
     }
     /// Offsets in [`crate::RunArgs`].
     run_args: RunArgs {
@@ -120,7 +133,7 @@ layout! {
         CONTEXT = context,
         N_INPUTS = n_inputs,
         N_OUTPUTS = n_outputs,
-        RESERVED = reserved,
+        FAULT = fault,
     }
     /// Offsets in [`crate::RunContext`].
     run_context: RunContext {
@@ -146,14 +159,16 @@ mod tests {
                 256,
                 &[
                     0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104, 112, 120, 128, 136,
-                    144, 176, 208, 216, 224, 232,
+                    144, 176, 208, 216, 224, 232, 240, 248,
                 ],
             ),
+            ("FaultDescriptor", 8, &[0]),
+            ("Fault", 24, &[0, 8, 16]),
             ("TensorDescriptor", 32, &[0, 8, 16, 20, 24]),
             ("DimDescriptor", 24, &[0, 4, 8, 16]),
             ("SymbolDescriptor", 24, &[0, 8, 16]),
             ("WeightsTrailer", 64, &[0, 8, 16, 32]),
-            ("PlanResult", 32, &[0, 8, 16, 24]),
+            ("PlanResult", 56, &[0, 8, 16, 24, 32]),
             ("RunArgs", 80, &[0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72]),
             ("RunContext", 48, &[0, 8, 16, 20, 24]),
         ];

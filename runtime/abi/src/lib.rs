@@ -30,9 +30,10 @@ mod status;
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
 pub use model::{
-    DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, ModelDescriptor, SymbolDescriptor, TensorDescriptor, WeightsTrailer,
+    DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, SymbolDescriptor, TensorDescriptor,
+    WeightsTrailer,
 };
-pub use run::{ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
+pub use run::{Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
 pub use status::Status;
 
 /// The first eight bytes of a descriptor: `NNCMODEL` in memory order.

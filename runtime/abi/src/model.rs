@@ -68,8 +68,20 @@ pub struct ModelDescriptor {
     pub run: Option<RunFn>,
     /// With [`FLAG_WEIGHTS_IN_FILE`], the side file's name without folder; it lies beside the artifact.
     pub weights_file: *const c_char,
+    /// What may stop a run, by number.
+    pub faults: *const FaultDescriptor,
+    /// Length of `faults`.
+    pub n_faults: u64,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: u64,
+}
+
+/// Something that may stop a run: what must hold of sizes, or a node whose data may be unfit.
+#[repr(C)]
+#[derive(Debug)]
+pub struct FaultDescriptor {
+    /// The node, and what must hold there. Never null.
+    pub text: *const c_char,
 }
 
 /// One input or output.
@@ -172,3 +184,7 @@ unsafe impl Send for DimDescriptor {}
 unsafe impl Sync for SymbolDescriptor {}
 // SAFETY: as above.
 unsafe impl Send for SymbolDescriptor {}
+// SAFETY: as above.
+unsafe impl Sync for FaultDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for FaultDescriptor {}

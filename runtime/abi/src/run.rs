@@ -24,6 +24,25 @@ pub struct PlanResult {
     pub fault_dim: i64,
     /// With `fault_dim`, the size that was expected, if there is one; the caller sets -1 before.
     pub fault_expected: i64,
+    /// On `CheckFailed`, what does not hold.
+    pub fault: Fault,
+}
+
+/// What stopped a run, or its plan.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The index in [`crate::ModelDescriptor::faults`]; the caller sets -1 before.
+    pub number: i64,
+    /// One of the sizes compared; `i64::MIN` when none are.
+    pub left: i64,
+    /// The other.
+    pub right: i64,
+}
+
+impl Fault {
+    /// What the caller sets before.
+    pub const NONE: Fault = Fault { number: -1, left: i64::MIN, right: i64::MIN };
 }
 
 /// Runs a model. Safe to call from any number of threads at once with different outputs and workspaces.
@@ -57,8 +76,8 @@ pub struct RunArgs {
     pub n_inputs: u32,
     /// Number of pointers in `outputs`, at least the model's `n_outputs`.
     pub n_outputs: u32,
-    /// Zero.
-    pub reserved: u64,
+    /// Null, or filled when the run stops at one of the model's faults.
+    pub fault: *mut Fault,
 }
 
 /// Part of a loop: iterations `begin..end`. Must not unwind. Sets the floating-point environment that it needs and

@@ -66,7 +66,9 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     plan: Some(plan),
     run: Some(run),
     weights_file: std::ptr::null(),
-    reserved: [0; 3],
+    faults: std::ptr::null(),
+    n_faults: 0,
+    reserved: 0,
 };
 
 unsafe extern "C" fn plan(input_dims: *const i64, out: *mut PlanResult) -> i32 {
@@ -107,8 +109,13 @@ unsafe extern "C" fn run(args: *const RunArgs) -> i32 {
     // SAFETY: the ABI's contract.
     unsafe {
         let a = &*args;
-        let mut sizes =
-            PlanResult { out_dims: std::ptr::null_mut(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
+        let mut sizes = PlanResult {
+            out_dims: std::ptr::null_mut(),
+            workspace_bytes: 0,
+            fault_dim: -1,
+            fault_expected: -1,
+            fault: Fault::NONE,
+        };
         let status = plan(a.input_dims, &mut sizes);
         if status != 0 {
             return status;

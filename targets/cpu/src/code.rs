@@ -8,7 +8,7 @@ use crate::cranelift::isa::Abilities;
 use crate::cranelift::{lower, signature};
 use crate::emit::Listing;
 use crate::error::CodegenError;
-use crate::host::Host;
+use crate::host::{Faults, Host};
 use crate::math;
 use crate::object::descriptor::{self, Facts};
 use crate::object::weights::Layout;
@@ -62,6 +62,7 @@ pub(crate) fn fill<M: Module>(
         fails.push(may_fail(&kernel.body));
         kernels.push(code);
     }
+    let faults = Faults::of(program, &fails);
     let entries = Host {
         module,
         program,
@@ -73,6 +74,8 @@ pub(crate) fn fill<M: Module>(
         listing,
         environment: None,
         trampoline: None,
+        faults: &faults,
+        report: None,
         functions: 0,
     }
     .entries()?;
@@ -85,6 +88,7 @@ pub(crate) fn fill<M: Module>(
         weights_bytes: layout.bytes,
         code_bytes: listing.code_bytes,
         entries,
+        faults: &faults.texts,
     };
     let descriptor = descriptor::define(module, program, &facts)?;
     Ok(Filled { descriptor, kernels })

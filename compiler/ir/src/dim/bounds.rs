@@ -4,6 +4,7 @@
 //! to start at 0, where every term with a positive coefficient is at least 0. The second proves `n*m - n >= 0` for
 //! `n >= 0`, `m >= 1`, which intervals cannot.
 
+use super::canonical::Term;
 use super::{Atom, Dim, DimOp, DimTable, Symbol};
 use std::collections::BTreeMap;
 
@@ -11,6 +12,10 @@ use std::collections::BTreeMap;
 const INF: i128 = 1 << 100;
 /// Nesting of symbols bounded by expressions over other symbols.
 const MAX_UPPER_DEPTH: u32 = 16;
+/// Minima, maxima, selections and divisions looked into, one after the other.
+const MOST_CASES: u32 = 3;
+/// Terms looked into at a time, and operands of one.
+const MOST_OPENED: usize = 4;
 
 type Interval = (i128, i128);
 
@@ -45,23 +50,11 @@ impl Dim {
 
     /// Whether `self >= other` for every value of the symbols. `false` when not known.
     pub fn provably_ge(&self, other: &Dim, table: &DimTable) -> bool {
-        let mut difference = self - other;
+        let difference = self - other;
         if *self == Dim::OVERFLOW || *other == Dim::OVERFLOW || difference == Dim::OVERFLOW {
             return matches!((self.as_const(), other.as_const()), (Some(a), Some(b)) if a >= b);
         }
-        for _ in 0..MAX_UPPER_DEPTH {
-            if interval(&difference, table, MAX_UPPER_DEPTH).0 >= 0 {
-                return true;
-            }
-            // -c * count >= -c * upper: replace a symbol by its symbolic bound and look again.
-            let bounded = difference.terms().iter().find_map(|term| match term.mono.0.as_slice() {
-                [Atom::Sym(s)] if term.coef < 0 => table.lookup(*s)?.upper.clone().map(|u| (term.coef, *s, u)),
-                _ => None,
-            });
-            let Some((coef, symbol, upper)) = bounded else { return false };
-            difference = &difference + &((upper - Dim::sym(symbol)) * coef);
-        }
-        false
+        not_negative(difference, table, MOST_CASES)
     }
 
     /// Whether `self > other` for every value of the symbols. `false` when not known.
@@ -89,6 +82,56 @@ impl Dim {
         }
         sum
     }
+}
+
+/// Whether an expression is at least 0, looking into minima, maxima, selections and divisions.
+fn not_negative(mut dim: Dim, table: &DimTable, cases: u32) -> bool {
+    for _ in 0..MAX_UPPER_DEPTH {
+        if dim == Dim::OVERFLOW {
+            return false;
+        }
+        if interval(&dim, table, MAX_UPPER_DEPTH).0 >= 0 {
+            return true;
+        }
+        // -c * count >= -c * upper: replace a symbol by its symbolic bound and look again.
+        let bounded = dim.terms().iter().find_map(|term| match term.mono.0.as_slice() {
+            [Atom::Sym(s)] if term.coef < 0 => table.lookup(*s)?.upper.clone().map(|u| (term.coef, *s, u)),
+            _ => None,
+        });
+        let Some((coef, symbol, upper)) = bounded else { break };
+        dim = &dim + &((upper - Dim::sym(symbol)) * coef);
+    }
+    let Some(cases) = cases.checked_sub(1) else { return false };
+    let opaque =
+        |term: &&Term| matches!(term.mono.0.as_slice(), [Atom::Op(_, operands)] if operands.len() <= MOST_OPENED);
+    dim.terms().iter().filter(opaque).take(MOST_OPENED).any(|term| {
+        let [Atom::Op(op, operands)] = term.mono.0.as_slice() else { return false };
+        let replaced = |by: &Dim| {
+            let atom = Dim::atom(Atom::Op(*op, operands.clone()));
+            not_negative(&dim + &((by - &atom) * term.coef), table, cases)
+        };
+        match (op, operands.as_slice()) {
+            // A minimum is at most each of its operands and equal to one.
+            (DimOp::Min, operands) if term.coef < 0 => operands.iter().any(replaced),
+            (DimOp::Max, operands) if term.coef > 0 => operands.iter().any(replaced),
+            (DimOp::Min | DimOp::Max, operands) => operands.iter().all(replaced),
+            (DimOp::Select, [_, a, b]) => replaced(a) && replaced(b),
+            // c * floor(a / b) with c = k * b lies between k * (a - b + 1) and k * a.
+            (DimOp::FloorDiv, [a, b]) => {
+                let (Some(divisor), Some(k)) = (b.as_const(), b.as_const().and_then(|b| term.coef.checked_div(b)))
+                else {
+                    return false;
+                };
+                if divisor <= 0 || k.checked_mul(divisor) != Some(term.coef) {
+                    return false;
+                }
+                let rest = &dim - &(Dim::atom(Atom::Op(*op, operands.clone())) * term.coef);
+                let end = if term.coef < 0 { a.clone() } else { a - divisor + 1 };
+                not_negative(rest + end * k, table, cases)
+            }
+            _ => false,
+        }
+    })
 }
 
 fn decide(op: DimOp, mut operands: Vec<Dim>, table: &DimTable) -> Dim {

@@ -100,6 +100,10 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::Unique { count, .. } => indexing::unique(inputs, *count),
         Op::NonMaxSuppression { count, .. } => indexing::non_max_suppression(inputs, *count),
         Op::BindDims { symbols } => indexing::bind_dims(inputs, symbols),
+        Op::Require { .. } => {
+            let [] = operands(inputs)?;
+            Ok(vec![])
+        }
         Op::Recurrent(cell) => nested::recurrent(inputs, cell),
         Op::Random { dtype, shape, .. } => nested::random(inputs, *dtype, shape),
         Op::If { varying, sizes, then, otherwise } => nested::if_(inputs, then, otherwise, varying, sizes),

@@ -95,6 +95,7 @@ fn accepted() {
         "%40, %41, %42, %43 = unique %16 sorted=true count=c : f32[c], i64[c], i64[20], i64[c]",
         "%40 = non_max_suppression %20, %21, %8, %9, %9 center=false count=c : i64[c, 3]",
         "bind_dims %8 symbols=[c]",
+        "require left=n relation=at_most right=n + 4 what=\"a \\\"size\\\"\"",
         &format!(
             "%40 y, %41, %42 = recurrent %14, %15, %16, %17, %17, %18, %19 {lstm} : f32[7, 2, 5], f32[2, 5], f32[2, 5]"
         ),

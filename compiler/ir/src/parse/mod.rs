@@ -135,7 +135,7 @@ impl<'a> Parser<'a> {
         if number.is_empty() { Err(self.expected("a value")) } else { Ok(number) }
     }
 
-    fn name(&mut self) -> Result<String, ParseError> {
+    pub fn name(&mut self) -> Result<String, ParseError> {
         self.skip_space();
         if !self.rest.starts_with('"') {
             return self.word("a name").map(str::to_owned);

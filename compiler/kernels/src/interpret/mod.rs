@@ -77,11 +77,15 @@ pub enum RunError {
         /// A code of `nnc-abi`.
         status: i32,
     },
-    /// A `Step::Check` does not hold.
-    #[error("{origin}: {left} is not {right}")]
+    /// A check of sizes does not hold.
+    #[error("{origin}: {what}: {left} is to be {relation} {right}")]
     Check {
         /// The node.
         origin: String,
+        /// What the left side is the size of.
+        what: String,
+        /// What it must be to the other.
+        relation: &'static str,
         /// Value of one side.
         left: i64,
         /// Value of the other.

@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::machine::{POISON, View, read};
 use super::{MAX_BYTES, RunError, execute, prepare};
-use crate::plan::{Argument, BufferId, Place, Program, Step};
+use crate::plan::{Argument, BufferId, Place, Program, SizeCheck, Step};
 use crate::verify;
 use nnc_ir::{DType, Dim, Symbol};
 
@@ -72,7 +72,7 @@ impl Host<'_> {
                 return Err(error(&parameter.name, format!("{} bytes do not fit {dims:?}", bytes.len())));
             }
         }
-        Ok(())
+        program.checks.iter().try_for_each(|check| self.check(check))
     }
 
     fn value(&self, dim: &Dim) -> Result<i64, RunError> {
@@ -186,7 +186,7 @@ impl Host<'_> {
                 }
                 execute(kernel, code, &mut self.regions, views, &params, (0, extent), origin)
             }
-            Step::Bind { symbol, source, min, max } => {
+            Step::Bind { symbol, source, min, max, origin: _ } => {
                 let value = self.element(source, DType::I64)? as i64;
                 let (min, max) = (self.value(min)?, self.value(max)?);
                 if !(min..=max).contains(&value) {
@@ -198,10 +198,7 @@ impl Host<'_> {
                 }
                 Ok(())
             }
-            Step::Check { left, right, origin } => {
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                if left == right { Ok(()) } else { Err(RunError::Check { origin: origin.clone(), left, right }) }
-            }
+            Step::Check(check) => self.check(check),
             Step::If { condition, then, otherwise } => {
                 let taken = self.element(condition, DType::Bool)? != 0;
                 self.steps(if taken { then } else { otherwise })
@@ -213,6 +210,15 @@ impl Host<'_> {
                 Ok(())
             }
         }
+    }
+
+    fn check(&self, check: &SizeCheck) -> Result<(), RunError> {
+        let (left, right) = (self.value(&check.left)?, self.value(&check.right)?);
+        if check.relation.holds(left, right) {
+            return Ok(());
+        }
+        let (origin, what) = (check.origin.clone(), check.what.clone());
+        Err(RunError::Check { origin, what, left, relation: check.relation.name(), right })
     }
 
     fn outputs(&mut self) -> Result<Vec<Value>, RunError> {

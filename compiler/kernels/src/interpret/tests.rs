@@ -1,9 +1,10 @@
 //! Kernels and programs with known answers.
 
 use super::{RunError, run, run_kernel};
-use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
+use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight, WeightId};
 use crate::{Kernel, parse};
+use nnc_ir::op::Relation;
 use nnc_ir::{DType, Dim, DimTable, SymbolInfo, SymbolOrigin, Tensor};
 
 fn kernel(text: &str) -> Kernel {
@@ -208,9 +209,16 @@ fn program() -> Program {
             step(0, &[0, 1], &n),
             step(1, &[1, 2, 3], &n),
             step(2, &[3, 4], &Dim::ONE),
-            Step::Bind { symbol: count, source: argument(4), min: Dim::ZERO, max: n.clone() },
-            Step::Check { left: n.clone(), right: n.clone(), origin: "node".to_owned() },
+            Step::Bind { symbol: count, source: argument(4), min: Dim::ZERO, max: n.clone(), origin: String::new() },
+            Step::Check(SizeCheck {
+                left: n.clone(),
+                relation: Relation::Equal,
+                right: n.clone(),
+                what: "a size".to_owned(),
+                origin: "node".to_owned(),
+            }),
         ],
+        checks: vec![],
         kernels,
         workspace_bytes: &n * 4 + 64,
         dims,

@@ -1,7 +1,7 @@
 //! The text form of programs. Weights appear as type, shape, content hash and layout.
 
 use super::name;
-use crate::plan::{Argument, Parameter, Place, Program, Step};
+use crate::plan::{Argument, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight};
 use nnc_ir::SymbolOrigin;
 use std::fmt::{self, Write};
@@ -71,6 +71,7 @@ impl<'a> Printer<'a> {
             let bytes = program.dims.display(&buffer.bytes);
             line!(self, 1, "buffer {}: {} bytes {bytes} at {place}", name(&buffer.name), buffer.dtype);
         }
+        program.checks.iter().for_each(|check| self.check(check, 1));
         line!(self, 1, "workspace {}", program.dims.display(&program.workspace_bytes));
         for kernel in &program.kernels {
             for text in super::kernel(kernel).lines() {
@@ -98,6 +99,12 @@ impl<'a> Printer<'a> {
         if argument.offset.is_const(0) { text } else { format!("{text}[{}]", self.dim(&argument.offset)) }
     }
 
+    fn check(&mut self, check: &SizeCheck, level: usize) {
+        let SizeCheck { left, relation, right, what, origin } = check;
+        let (left, right) = (self.dim(left), self.dim(right));
+        line!(self, level, "check {what:?}: {left} {} {right} from {origin:?}", relation.name());
+    }
+
     fn steps(&mut self, steps: &[Step], level: usize) {
         for step in steps {
             self.step(step, level);
@@ -116,14 +123,12 @@ impl<'a> Printer<'a> {
                 let (extent, work) = (self.dim(extent), self.dim(work));
                 line!(self, level, "run @{kernel}({all}) over 0..{extent} work {work} from {origin:?}");
             }
-            Step::Bind { symbol, source, min, max } => {
+            Step::Bind { symbol, source, min, max, origin: _ } => {
                 let symbol = self.dim(&nnc_ir::Dim::sym(*symbol));
                 let (source, min, max) = (self.argument(source), self.dim(min), self.dim(max));
                 line!(self, level, "bind {symbol} = {source} in {min}..={max}");
             }
-            Step::Check { left, right, origin } => {
-                line!(self, level, "check {} == {} from {origin:?}", self.dim(left), self.dim(right));
-            }
+            Step::Check(check) => self.check(check, level),
             Step::If { condition, then, otherwise } => {
                 line!(self, level, "if {} {{", self.argument(condition));
                 self.steps(then, level + 1);

@@ -2,7 +2,7 @@
 
 use super::{Check, Problem, VerifyError, ensure};
 use crate::kernel::{Access, Kernel};
-use crate::plan::{Argument, Buffer, BufferId, KernelId, Place, Program, Step};
+use crate::plan::{Argument, Buffer, BufferId, KernelId, Place, Program, SizeCheck, Step};
 use crate::weights::Weight;
 use nnc_ir::{DType, Dim, Symbol, SymbolOrigin};
 use rustc_hash::FxHashSet;
@@ -31,6 +31,7 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
             checker.bound.insert(symbol);
         }
     }
+    program.checks.iter().try_for_each(|check| checker.check(check))?;
     let workspace = "the workspace size".to_owned();
     checker.dim(&program.workspace_bytes).map_err(|p| error(workspace, p))?;
     for buffer in &program.buffers {
@@ -147,13 +148,18 @@ impl<'a> Checker<'a> {
         ensure(agree, 24, || format!("runs over {extent} instead of {own}"))
     }
 
+    fn check(&self, check: &SizeCheck) -> Result<(), VerifyError> {
+        let sides = self.dim(&check.left).and_then(|()| self.dim(&check.right));
+        sides.map_err(|p| error(format!("check {}", check.origin), p))
+    }
+
     fn steps(&mut self, steps: &[Step], nesting: u32) -> Result<(), VerifyError> {
         steps.iter().try_for_each(|step| self.step(step, nesting))
     }
 
     fn step(&mut self, step: &Step, nesting: u32) -> Result<(), VerifyError> {
         let place = match step {
-            Step::Run { origin, .. } | Step::Check { origin, .. } => format!("step {origin}"),
+            Step::Run { origin, .. } | Step::Check(SizeCheck { origin, .. }) => format!("step {origin}"),
             Step::Bind { .. } => "bind".to_owned(),
             Step::If { .. } => "if".to_owned(),
             Step::While { .. } => "while".to_owned(),
@@ -164,7 +170,7 @@ impl<'a> Checker<'a> {
             Step::Run { kernel, arguments, params, extent, work, origin: _ } => {
                 self.run(*kernel, arguments, params, extent).and_then(|()| self.dim(work)).map_err(at)
             }
-            Step::Bind { symbol, source, min, max } => {
+            Step::Bind { symbol, source, min, max, origin: _ } => {
                 self.argument(source, DType::I64, 26).map_err(at)?;
                 self.dim(min).and_then(|()| self.dim(max)).map_err(at)?;
                 let known = self.program.dims.lookup(*symbol).is_some_and(|i| i.origin == SymbolOrigin::Node);
@@ -172,7 +178,7 @@ impl<'a> Checker<'a> {
                 self.bound.insert(*symbol);
                 Ok(())
             }
-            Step::Check { left, right, .. } => self.dim(left).and_then(|()| self.dim(right)).map_err(at),
+            Step::Check(check) => self.check(check),
             Step::If { condition, then, otherwise } => {
                 self.argument(condition, DType::Bool, 26).map_err(at)?;
                 let before = self.bound.clone();

@@ -2,10 +2,10 @@
 
 use super::{kernel, program};
 use crate::kernel::{Access, BufferRef, Expr, Kernel, Lanes, Loop, Stmt, Var};
-use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
+use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight, WeightId};
 use crate::{parse, print};
-use nnc_ir::op::UnaryOp;
+use nnc_ir::op::{Relation, UnaryOp};
 use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo, Tensor};
 
 const HEAD: &str = "kernel @k(x: read f32 align 4, h: read f16 align 2, b: read i8 align 1, y: write f32 align 4; \
@@ -181,6 +181,7 @@ fn sound() -> Program {
             buffer("w", DType::F32, Place::Weight(WeightId(0))),
         ],
         kernels: parse::kernels(text).unwrap_or_else(|e| panic!("{e}")),
+        checks: vec![],
         steps: vec![Step::Run {
             kernel: KernelId(0),
             arguments: vec![argument(0), argument(1)],
@@ -232,7 +233,8 @@ fn programs() {
     breaks(25, &|p| p.outputs[0].shape[0] = Dim::sym(count));
     breaks(25, &|p| {
         // Bound in one branch alone.
-        let bind = Step::Bind { symbol: count, source: element(2), min: Dim::ZERO, max: Dim::ONE };
+        let bind =
+            Step::Bind { symbol: count, source: element(2), min: Dim::ZERO, max: Dim::ONE, origin: String::new() };
         p.buffers.push(Buffer {
             name: "b".to_owned(),
             dtype: DType::Bool,
@@ -241,10 +243,17 @@ fn programs() {
         });
         p.steps.push(Step::If { condition: element(4), then: vec![bind], otherwise: vec![] });
         let (left, right) = (Dim::sym(count), Dim::ONE);
-        p.steps.push(Step::Check { left, right, origin: String::new() });
+        let (what, origin) = (String::new(), String::new());
+        p.steps.push(Step::Check(SizeCheck { left, relation: Relation::Equal, right, what, origin }));
     });
     breaks(26, &|p| p.steps.push(Step::While { condition: element(0), body: vec![] }));
     breaks(26, &|p| {
-        p.steps.push(Step::Bind { symbol: count, source: element(0), min: Dim::ZERO, max: Dim::ONE });
+        p.steps.push(Step::Bind {
+            symbol: count,
+            source: element(0),
+            min: Dim::ZERO,
+            max: Dim::ONE,
+            origin: String::new(),
+        });
     });
 }

@@ -184,7 +184,7 @@ impl Variant {
             context: if self.threads > 1 { &context } else { std::ptr::null() },
             n_inputs: tensors.len() as u32,
             n_outputs: outputs.len() as u32,
-            reserved: 0,
+            fault: std::ptr::null_mut(),
         };
         let entry = model.descriptor().run.ok_or_else(|| Failure::internal("the model has no `run`"))?;
         let all = || tensors.iter().chain([&input_dims, &weights]).chain(&outputs).chain([&output_dims, &workspace]);

@@ -65,7 +65,9 @@ static MODEL: ModelDescriptor = ModelDescriptor {
     plan: None,
     run: Some(run),
     weights_file: std::ptr::null(),
-    reserved: [0; 3],
+    faults: std::ptr::null(),
+    n_faults: 0,
+    reserved: 0,
 };
 
 unsafe extern "C" fn run(args: *const RunArgs) -> i32 {

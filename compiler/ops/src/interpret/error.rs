@@ -1,6 +1,7 @@
 //! What an evaluation can fail with.
 
 use nnc_ir::Symbol;
+use nnc_ir::op::Relation;
 use std::fmt;
 
 /// A failed evaluation: which operation, where it came from, and why.
@@ -87,6 +88,18 @@ pub enum Cause {
         min: i64,
         /// Greatest value.
         max: i64,
+    },
+    /// An `Op::Require` does not hold.
+    #[error("{what}: {left} is to be {} {right}", relation.name())]
+    Required {
+        /// What the left size is of.
+        what: String,
+        /// What it must be to the other.
+        relation: Relation,
+        /// One size.
+        left: i64,
+        /// The other.
+        right: i64,
     },
     /// A tensor does not have the type its value is declared to have.
     #[error("`{value}` should be {declared}, but is {found}")]

@@ -204,6 +204,14 @@ fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> E
             select_indices::bind_dims(sizes, symbols, env)?;
             return Ok(vec![]);
         }
+        Op::Require { left, relation, right, what } => {
+            let [] = take(inputs)?;
+            let (l, r) = (env.dim(left)?, env.dim(right)?);
+            if relation.holds(l, r) {
+                return Ok(vec![]);
+            }
+            return Err(Cause::Required { what: what.clone(), relation: *relation, left: l, right: r });
+        }
         Op::Recurrent(layer) => return recurrent::recurrent(inputs, layer),
         Op::Random { distribution, dtype, shape, seed } => {
             let [counter] = take(inputs)?;

@@ -43,7 +43,7 @@ fn main() -> io::Result<()> {
             context: ptr::null(),
             n_inputs: 1,
             n_outputs: 1,
-            reserved: 0,
+            fault: ptr::null_mut(),
         };
         // SAFETY: one input of 64 floats, of any alignment, one output of 10, and as much workspace as the model asks for.
         let status = unsafe { run(&args) };

@@ -250,7 +250,8 @@ impl Lowering<'_> {
             slices.push(slice);
         }
         let source = Argument { buffer: progress.counter, offset: Dim::ZERO };
-        let bind = Step::Bind { symbol: iteration, source, min: Dim::ZERO, max: most - Dim::ONE };
+        let bind =
+            Step::Bind { symbol: iteration, source, min: Dim::ZERO, max: most - Dim::ONE, origin: self.origin.clone() };
         Ok((slices, Some(bind)))
     }
 

@@ -25,7 +25,7 @@ use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
 use nnc_kernels::kernel::{Expr, Index, Lanes, Stmt, Var};
-use nnc_kernels::plan::{Argument, BufferId, Step};
+use nnc_kernels::plan::{Argument, BufferId, SizeCheck, Step};
 
 /// The status of `nnc-abi` for a size that exceeds its bound.
 const BOUND_EXCEEDED: i32 = nnc_abi::Status::BoundExceeded as i32;
@@ -48,6 +48,12 @@ impl Lowering<'_> {
             Op::Unique { sorted, count } => self.lower_unique(node, *sorted, *count),
             Op::NonMaxSuppression { center, count } => self.lower_non_max_suppression(node, *center, *count),
             Op::BindDims { symbols } => self.lower_bind_dims(node, symbols),
+            Op::Require { left, relation, right, what } => {
+                let (left, right) = (left.clone(), right.clone());
+                let (what, origin) = (what.clone(), self.origin.clone());
+                self.add_check(SizeCheck { left, relation: *relation, right, what, origin });
+                Ok(())
+            }
             Op::Random { distribution, seed, .. } => self.lower_random(node, *distribution, *seed),
             Op::PoolIndex { window } => self.lower_pool_index(node, window),
             Op::If { varying, sizes, then, otherwise } => self.lower_if(node, [then, otherwise], varying, sizes),
@@ -96,7 +102,18 @@ impl Lowering<'_> {
             None => highest,
         };
         let min = Dim::from(info.min);
-        self.program.steps.push(Step::Bind { symbol, source, min, max });
+        let origin = self.origin.clone();
+        self.program.steps.push(Step::Bind { symbol, source, min, max, origin });
+    }
+
+    /// Has sizes checked: by `plan` where it knows them and every run relies on them, else by a step.
+    fn add_check(&mut self, check: SizeCheck) {
+        let table = &self.graph.dims;
+        if self.outermost && !check.left.depends_on_data(table) && !check.right.depends_on_data(table) {
+            self.program.checks.push(check);
+        } else {
+            self.program.steps.push(Step::Check(check));
+        }
     }
 
     /// How many elements there is memory for along an axis of size `symbol`, unless `most` provably fit.

@@ -1,5 +1,6 @@
 //! Reading and checking the dimensions of the inputs, and `plan`.
 
+use super::faults;
 use super::frame::{FLAGS, Table};
 use super::{Host, answer, compare, not_null, pass_on, require};
 use crate::cranelift::index;
@@ -10,7 +11,9 @@ use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{FuncId, Module};
 use nnc_abi::{Status, layout};
 use nnc_ir::dim::Atom;
+use nnc_ir::op::Relation;
 use nnc_ir::{Dim, DimTable, Symbol, SymbolOrigin};
+use nnc_kernels::SizeCheck;
 use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
@@ -94,6 +97,24 @@ impl<M: Module> Host<'_, M> {
             let one = b.ins().iconst(types::I8, 1);
             let fine = b.ins().bxor(overflow, one);
             require(b, fine, Status::SizeOverflow);
+            for (number, check) in host.program.checks.iter().enumerate() {
+                let (holds, [left, right]) = check_sizes(b, &mut table, check);
+                let [fine, bad, tell, leave] = [(); 4].map(|()| b.create_block());
+                b.ins().brif(holds, fine, &[], bad, &[]);
+                b.switch_to_block(bad);
+                b.set_cold_block(bad);
+                let asked = not_null(b, fault);
+                b.ins().brif(asked, tell, &[], leave, &[]);
+                b.switch_to_block(tell);
+                b.set_cold_block(tell);
+                let number = b.ins().iconst(types::I64, number as i64);
+                faults::store(b, fault, layout::plan_result::FAULT as i32, [number, left, right]);
+                b.ins().jump(leave, &[]);
+                b.switch_to_block(leave);
+                b.set_cold_block(leave);
+                answer(b, Status::CheckFailed);
+                b.switch_to_block(fine);
+            }
             answer(b, Status::Ok);
             Ok(())
         })
@@ -135,6 +156,20 @@ impl<M: Module> Host<'_, M> {
     }
 }
 
+/// Whether sizes are as they must be, and the two.
+pub(super) fn check_sizes(
+    b: &mut FunctionBuilder<'_>,
+    table: &mut Table<'_>,
+    check: &SizeCheck,
+) -> (Value, [Value; 2]) {
+    let (left, right) = (index::value(b, table, &check.left), index::value(b, table, &check.right));
+    let condition = match check.relation {
+        Relation::Equal => IntCC::Equal,
+        Relation::AtMost => IntCC::SignedLessThanOrEqual,
+    };
+    (b.ins().icmp(condition, left, right), [left, right])
+}
+
 /// Every size over input symbols that a run relies on: when none overflows, no index does.
 fn sizes(program: &nnc_kernels::Program) -> Vec<Dim> {
     let of_inputs = |dim: &Dim| {
@@ -144,6 +179,7 @@ fn sizes(program: &nnc_kernels::Program) -> Vec<Dim> {
     let mut seen = FxHashSet::default();
     std::iter::once(program.workspace_bytes.clone())
         .chain(outputs)
+        .chain(program.checks.iter().flat_map(|c| [c.left.clone(), c.right.clone()]))
         .chain(program.buffers.iter().map(|b| b.bytes.clone()))
         .filter(|d| d.as_const().is_none() && of_inputs(d) && seen.insert(d.clone()))
         .collect()

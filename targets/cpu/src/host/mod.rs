@@ -9,10 +9,13 @@
 
 mod dims;
 mod environment;
+mod faults;
 mod frame;
 mod parallel;
 mod run;
 mod steps;
+
+pub(crate) use faults::Faults;
 
 use crate::check::Kind;
 use crate::emit::Listing;
@@ -41,6 +44,9 @@ pub(crate) struct Host<'a, M: Module> {
     pub(crate) listing: &'a mut Listing,
     pub(crate) environment: Option<environment::Environment>,
     pub(crate) trampoline: Option<FuncId>,
+    /// What may stop a run.
+    pub(crate) faults: &'a Faults,
+    pub(crate) report: Option<FuncId>,
     pub(crate) functions: u32,
 }
 
@@ -58,6 +64,7 @@ impl<M: Module> Host<'_, M> {
         let plan = self.plan(dims)?;
         self.environment = Some(self.environment()?);
         self.trampoline = Some(self.trampoline()?);
+        self.report = Some(self.report()?);
         let program = self.program;
         let steps = self.steps(&program.steps)?;
         let run = self.run(dims, steps)?;

@@ -1,8 +1,9 @@
 //! The steps of the host plan as functions over the frame: `fn(frame) -> status`.
 
+use super::dims::check_sizes;
 use super::frame::{ARGS, CONTEXT, FAILURE, FLAGS, SYMBOLS, Table, WEIGHTS, WORKSPACE};
 use super::parallel::{BUFFERS, CELL, FUNCTION, LEAST_WORK, PARAMS, RANGE_WORK, TASK_BYTES};
-use super::{Host, answer, compare, pass_on, require};
+use super::{Host, answer, compare, pass_on};
 use crate::cranelift::index;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -10,8 +11,7 @@ use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, StackSlot, StackSl
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{FuncId, Module};
 use nnc_abi::{Status, layout};
-use nnc_ir::Dim;
-use nnc_kernels::{Argument, KernelId, Place, Step};
+use nnc_kernels::{Argument, Place, Step};
 
 /// Steps in one function: register allocation is not linear in a function's size.
 const STEPS_PER_FUNCTION: usize = 48;
@@ -46,7 +46,7 @@ impl<M: Module> Host<'_, M> {
             nested.push(match step {
                 Step::If { then, otherwise, .. } => vec![self.steps(then)?, self.steps(otherwise)?],
                 Step::While { body, .. } => vec![self.steps(body)?],
-                Step::Run { .. } | Step::Bind { .. } | Step::Check { .. } => vec![],
+                Step::Run { .. } | Step::Bind { .. } | Step::Check(_) => vec![],
             });
         }
         let (name, signature) = (self.next_name("steps"), self.signature(1));
@@ -106,10 +106,8 @@ impl<M: Module> Host<'_, M> {
         nested: &[FuncId],
     ) -> Result<(), CodegenError> {
         match (step, nested) {
-            (Step::Run { kernel, arguments, params, extent, work, .. }, _) => {
-                self.run_kernel(b, at, *kernel, arguments, params, extent, work)
-            }
-            (Step::Bind { symbol, source, min, max }, _) => {
+            (Step::Run { .. }, _) => self.run_kernel(b, at, step),
+            (Step::Bind { symbol, source, min, max, .. }, _) => {
                 let address = self.element(b, at, source)?;
                 let value = b.ins().load(types::I64, FLAGS, address, 0);
                 for (dim, cc, status) in [
@@ -118,15 +116,14 @@ impl<M: Module> Host<'_, M> {
                 ] {
                     let limit = index::value(b, &mut at.table, dim);
                     let within = b.ins().icmp(cc, value, limit);
-                    require(b, within, status);
+                    self.require_of(b, at.frame, step, (within, status), [value, limit]);
                 }
                 b.ins().store(FLAGS, value, at.table.base, 8 * symbol.0 as i32);
                 Ok(())
             }
-            (Step::Check { left, right, .. }, _) => {
-                let (x, y) = (index::value(b, &mut at.table, left), index::value(b, &mut at.table, right));
-                let equal = b.ins().icmp(IntCC::Equal, x, y);
-                require(b, equal, Status::CheckFailed);
+            (Step::Check(check), _) => {
+                let (holds, sizes) = check_sizes(b, &mut at.table, check);
+                self.require_of(b, at.frame, step, (holds, Status::CheckFailed), sizes);
                 Ok(())
             }
             (Step::If { condition, .. }, &[then, otherwise]) => {
@@ -207,17 +204,8 @@ impl<M: Module> Host<'_, M> {
         Ok(b.ins().iadd(base, offset))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the fields of a step")]
-    fn run_kernel(
-        &mut self,
-        b: &mut FunctionBuilder<'_>,
-        at: &mut At<'_>,
-        kernel: KernelId,
-        arguments: &[Argument],
-        params: &[Dim],
-        extent: &Dim,
-        work: &Dim,
-    ) -> Result<(), CodegenError> {
+    fn run_kernel(&mut self, b: &mut FunctionBuilder<'_>, at: &mut At<'_>, step: &Step) -> Result<(), CodegenError> {
+        let Step::Run { kernel, arguments, params, extent, work, .. } = step else { return Ok(()) };
         let (Some(&function), Some(&fails)) = (self.kernels.get(kernel.0 as usize), self.fails.get(kernel.0 as usize))
         else {
             return Err(CodegenError::Program(format!("kernel {} does not exist", kernel.0)));
@@ -254,7 +242,7 @@ impl<M: Module> Host<'_, M> {
             for (field, value) in [(FUNCTION, entry), (BUFFERS, buffers), (PARAMS, params)] {
                 b.ins().stack_store(types::I64, value, at.scratch.task, field);
             }
-            self.call_parallel(b, at, context, count, work, fails)?;
+            self.call_parallel(b, at, [context, count, work], fails.then_some(step))?;
             b.ins().jump(after, &[]);
             b.switch_to_block(serial);
         }
@@ -262,7 +250,13 @@ impl<M: Module> Host<'_, M> {
         let call = b.ins().call(callee, &[buffers, params, zero, count]);
         if fails {
             let status = b.inst_results(call)[0];
-            pass_on(b, status);
+            let (fine, fail) = (b.create_block(), b.create_block());
+            b.ins().brif(status, fail, &[], fine, &[]);
+            b.switch_to_block(fail);
+            b.set_cold_block(fail);
+            self.tell(b, at.frame, step, None);
+            b.ins().return_(&[status]);
+            b.switch_to_block(fine);
         }
         b.ins().jump(after, &[]);
         b.switch_to_block(after);
@@ -274,10 +268,8 @@ impl<M: Module> Host<'_, M> {
         &mut self,
         b: &mut FunctionBuilder<'_>,
         at: &mut At<'_>,
-        context: Value,
-        count: Value,
-        work: Value,
-        fails: bool,
+        [context, count, work]: [Value; 3],
+        may_fail: Option<&Step>,
     ) -> Result<(), CodegenError> {
         let cell = b.ins().iconst(types::I64, i64::from(FAILURE));
         let cell = b.ins().iadd(at.frame, cell);
@@ -301,7 +293,7 @@ impl<M: Module> Host<'_, M> {
         signature.params = vec![AbiParam::new(types::I64); 5];
         let signature = b.import_signature(signature);
         b.ins().call_indirect(signature, parallel_for, &[pool, count, grain, body, task]);
-        if fails {
+        if let Some(step) = may_fail {
             let failure = b.ins().load(types::I64, FLAGS, cell, 0);
             let fine = compare(b, IntCC::Equal, failure, -1);
             let (bad, good) = (b.create_block(), b.create_block());
@@ -310,6 +302,7 @@ impl<M: Module> Host<'_, M> {
             let status = b.ins().ireduce(types::I32, failure);
             let mask = b.ins().iconst(types::I32, 0xff);
             let status = b.ins().band(status, mask);
+            self.tell(b, at.frame, step, None);
             b.ins().return_(&[status]);
             b.switch_to_block(good);
         }

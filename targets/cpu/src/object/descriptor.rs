@@ -3,7 +3,7 @@
 use crate::error::CodegenError;
 use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
-use nnc_abi::layout::{dim, model, symbol, tensor};
+use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
 use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
 use nnc_desc::{Arch, Target};
 use nnc_ir::{Dim, SymbolOrigin};
@@ -20,6 +20,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) weights_bytes: u64,
     pub(crate) code_bytes: u64,
     pub(crate) entries: Entries,
+    /// What may stop a run.
+    pub(crate) faults: &'a [String],
 }
 
 /// The symbol of a program's descriptor.
@@ -182,6 +184,14 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         blob.text(at + symbol::NAME, &info.name);
         blob.put(at + symbol::MIN, &info.min.to_le_bytes());
         blob.put(at + symbol::MAX, &info.max.to_le_bytes());
+    }
+    if !facts.faults.is_empty() {
+        let table = blob.room(facts.faults.len() * fault_descriptor::SIZE);
+        blob.point(model::FAULTS, table);
+        blob.put(model::N_FAULTS, &(facts.faults.len() as u64).to_le_bytes());
+        for (i, text) in facts.faults.iter().enumerate() {
+            blob.text(table + i * fault_descriptor::SIZE + fault_descriptor::TEXT, text);
+        }
     }
     let mut data = DataDescription::new();
     data.set_align(64);

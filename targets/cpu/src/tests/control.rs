@@ -4,12 +4,13 @@ use super::empty_program;
 use crate::Jit;
 use nnc_abi::{PlanResult, RunArgs, Status};
 use nnc_desc::Target;
-use nnc_ir::op::BinaryOp;
+use nnc_ir::op::{BinaryOp, Relation};
 use nnc_ir::{DType, Dim, SymbolInfo};
 use nnc_kernels::kernel::Access;
 use nnc_kernels::plan::Parameter;
 use nnc_kernels::{
-    Argument, Buffer, BufferId, BufferRef, Expr, Kernel, KernelId, Lanes, Loop, Place, Program, Step, Stmt, interpret,
+    Argument, Buffer, BufferId, BufferRef, Expr, Kernel, KernelId, Lanes, Loop, Place, Program, SizeCheck, Step, Stmt,
+    interpret,
 };
 
 const I64: DType = DType::I64;
@@ -120,12 +121,18 @@ fn program() -> Program {
     let three = run(4, vec![at(2), at(5)], vec![]);
     p.steps = vec![
         run(0, vec![at(0), at(3)], vec![rows.clone()]),
-        Step::Bind { symbol: found, source: at(3), min: Dim::ZERO, max: rows.clone() },
+        Step::Bind { symbol: found, source: at(3), min: Dim::ZERO, max: rows.clone(), origin: String::new() },
         run(1, vec![at(1)], vec![found_dim.clone()]),
         run(2, vec![at(0), at(2), at(4)], vec![]),
         Step::If { condition: at(4), then: vec![hundred], otherwise: vec![three.clone()] },
         Step::While { condition: at(5), body: vec![three] },
-        Step::Check { left: found_dim.rem(&Dim::from(2)), right: Dim::ZERO, origin: String::new() },
+        Step::Check(SizeCheck {
+            left: found_dim.rem(&Dim::from(2)),
+            relation: Relation::Equal,
+            right: Dim::ZERO,
+            what: String::new(),
+            origin: String::new(),
+        }),
     ];
     // Enough of the same to be split into several functions.
     let filler = p.steps[0].clone();
@@ -144,8 +151,13 @@ fn control_flow_and_data_dependent_sizes() {
         let dims = [x.len() as i64];
         let (mut y, mut z) = (vec![0i64; x.len()], 0i64);
         let mut out_dims = [-1i64];
-        let mut plan =
-            PlanResult { out_dims: out_dims.as_mut_ptr(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
+        let mut plan = PlanResult {
+            out_dims: out_dims.as_mut_ptr(),
+            workspace_bytes: 0,
+            fault_dim: -1,
+            fault_expected: -1,
+            fault: nnc_abi::Fault::NONE,
+        };
         let mut workspace = [0u128; 16];
         let workspace = workspace.as_mut_ptr().cast::<u8>();
         // SAFETY: the arguments are what the program's signature asks for.
@@ -165,7 +177,7 @@ fn control_flow_and_data_dependent_sizes() {
                 context: std::ptr::null(),
                 n_inputs: 1,
                 n_outputs: 2,
-                reserved: 0,
+                fault: std::ptr::null_mut(),
             })
         };
         match expected {

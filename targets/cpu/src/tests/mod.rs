@@ -27,6 +27,7 @@ fn empty_program(name: &str) -> Program {
         weights: vec![],
         buffers: vec![],
         kernels: vec![],
+        checks: vec![],
         steps: vec![],
         workspace_bytes: nnc_ir::Dim::ZERO,
     }

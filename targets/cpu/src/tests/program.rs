@@ -96,8 +96,13 @@ pub(super) fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunConte
     let dims = [(x.len() / 4) as i64, 4];
     let mut y = vec![0f32; x.len()];
     let mut out_dims = [0i64; 2];
-    let mut plan =
-        PlanResult { out_dims: out_dims.as_mut_ptr(), workspace_bytes: 0, fault_dim: -1, fault_expected: -1 };
+    let mut plan = PlanResult {
+        out_dims: out_dims.as_mut_ptr(),
+        workspace_bytes: 0,
+        fault_dim: -1,
+        fault_expected: -1,
+        fault: nnc_abi::Fault::NONE,
+    };
     let mut workspace = vec![Line([0xa5; 64]); x.len() / 16 + 2];
     let inputs = [x.as_ptr().cast::<c_void>()];
     let outputs = [y.as_mut_ptr().cast::<c_void>()];
@@ -121,7 +126,7 @@ pub(super) fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunConte
             context: context.map_or(std::ptr::null(), |c| c),
             n_inputs: 1,
             n_outputs: 1,
-            reserved: 0,
+            fault: std::ptr::null_mut(),
         })
     };
     assert!(status != 0 || out_dims == dims);

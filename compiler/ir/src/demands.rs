@@ -1,0 +1,137 @@
+//! What an operation relies on of the sizes it is given, where their expressions do not tell.
+//!
+//! [`infer`](crate::infer) refuses operands whose sizes are known to be wrong; sizes that are equal are equal
+//! expressions. What is left are inequalities: no size is negative, a slice lies within its operand, an index is no
+//! larger than what it indexes. Whoever makes a graph proves them by the bounds of symbols, or states them as
+//! [`Op::Require`] before the node, so that a run never reads or writes outside a tensor.
+
+use crate::op::{Op, PadMode};
+use crate::{Dim, DimTable, TensorType};
+
+/// `left <= right` must hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// The lesser; 0 when the demand is that a size is not negative.
+    pub left: Dim,
+    /// The greater.
+    pub right: Dim,
+    /// What is compared, for messages.
+    pub what: String,
+}
+
+impl Demand {
+    /// Whether the bounds of symbols show that it holds.
+    pub fn is_proven(&self, table: &DimTable) -> bool {
+        self.right.provably_ge(&self.left, table)
+    }
+}
+
+/// Everything the operation relies on, given the types of its operands and results; constants that satisfy it aside.
+pub fn demands(op: &Op, operands: &[&TensorType], results: &[TensorType]) -> Vec<Demand> {
+    let mut list = List(vec![]);
+    for result in results {
+        for (axis, size) in result.shape.iter().enumerate() {
+            list.not_negative(size, || format!("the size of axis {axis}"));
+        }
+    }
+    match (op, operands) {
+        (Op::Slice { starts, sizes, steps }, [x]) => {
+            for axis in 0..x.rank().min(starts.len()).min(sizes.len()).min(steps.len()) {
+                let (start, size, step) = (&starts[axis], &sizes[axis], steps[axis]);
+                if size.is_const(0) {
+                    continue;
+                }
+                let last = start + (size - 1) * step;
+                let (low, high) = if step > 0 { (start, &last) } else { (&last, start) };
+                list.not_negative(low, || format!("the start on axis {axis}"));
+                list.at_most(high + 1, &x.shape[axis], || format!("the end on axis {axis}"));
+            }
+        }
+        (Op::Pad { low, high, mode }, [x, _]) => {
+            for (border, axis) in low.iter().zip(0..x.rank()).chain(high.iter().zip(0..x.rank())) {
+                list.not_negative(border, || format!("the border of axis {axis}"));
+                let size = &x.shape[axis];
+                let least = match mode {
+                    PadMode::Constant => Dim::ZERO,
+                    PadMode::Edge | PadMode::Wrap => border.min(&Dim::ONE),
+                    // A border of one needs two elements, and none needs none.
+                    PadMode::Reflect => border + border.min(&Dim::ONE),
+                };
+                list.at_most(least, size, || format!("what the border of axis {axis} needs"));
+            }
+        }
+        (Op::TopK { axis, k, .. }, [x]) => {
+            if let Some(size) = x.shape.get(*axis) {
+                list.at_most(k.clone(), size, || "k".to_owned());
+            }
+        }
+        (Op::GatherElements { axis }, [x, index]) | (Op::ScatterElements { axis, .. }, [x, index, _]) => {
+            for (i, (size, reach)) in x.shape.iter().zip(&index.shape).enumerate().filter(|(i, _)| i != axis) {
+                list.at_most(reach.clone(), size, || format!("the size of the indices on axis {i}"));
+            }
+        }
+        _ => {}
+    }
+    list.0
+}
+
+struct List(Vec<Demand>);
+
+impl List {
+    fn at_most(&mut self, left: Dim, right: &Dim, what: impl FnOnce() -> String) {
+        let known = matches!((left.as_const(), right.as_const()), (Some(left), Some(right)) if left <= right);
+        if !known && left != *right {
+            self.0.push(Demand { left, right: right.clone(), what: what() });
+        }
+    }
+
+    fn not_negative(&mut self, size: &Dim, what: impl FnOnce() -> String) {
+        self.at_most(Dim::ZERO, size, what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::infer::infer;
+    use crate::{ConstPool, DType, SymbolInfo};
+
+    #[test]
+    fn what_is_not_proven() {
+        let mut table = DimTable::default();
+        for name in ["n", "m"] {
+            table.new_symbol(SymbolInfo::input(name));
+        }
+        let dims = |text: &[&str]| -> Vec<Dim> { text.iter().map(|t| table.parse(t).unwrap()).collect() };
+        let slice = |start: &str, size: &str, step: i64| Op::Slice {
+            starts: dims(&[start]),
+            sizes: dims(&[size]),
+            steps: vec![step],
+        };
+        let pad = |low: &str, mode| Op::Pad { low: dims(&[low]), high: dims(&["0"]), mode };
+        let elements = Op::GatherElements { axis: 0 };
+        for (op, shapes, expected) in [
+            (slice("0", "m", 1), vec![vec!["n"]], vec!["the end on axis 0: m <= n"]),
+            (slice("max(0, min(2, n))", "n - max(0, min(2, n))", 1), vec![vec!["n"]], vec![]),
+            (slice("min(2, n)", "max(0, min(n, 5) - min(2, n))", 1), vec![vec!["n"]], vec![]),
+            (slice("0", "floor((n + 2)/3)", 3), vec![vec!["n"]], vec![]),
+            (slice("n - 1", "n", -1), vec![vec!["n"]], vec![]),
+            (slice("2", "n - 2", 1), vec![vec!["n"]], vec!["the size of axis 0: 0 <= n - 2"]),
+            (pad("1", PadMode::Edge), vec![vec!["n"], vec![]], vec!["what the border of axis 0 needs: 1 <= n"]),
+            (pad("m", PadMode::Constant), vec![vec!["n"], vec![]], vec![]),
+            (elements.clone(), vec![vec!["n", "4"], vec!["m", "2"]], vec![]),
+            (elements, vec![vec!["4", "n"], vec!["2", "m"]], vec!["the size of the indices on axis 1: m <= n"]),
+        ] {
+            let dtypes = if matches!(op, Op::Pad { .. }) { [DType::F32; 2] } else { [DType::F32, DType::I64] };
+            let types: Vec<TensorType> =
+                shapes.iter().zip(dtypes).map(|(shape, dtype)| TensorType::new(dtype, dims(shape))).collect();
+            let operands: Vec<&TensorType> = types.iter().collect();
+            let results = infer(&op, &operands, &ConstPool::default()).unwrap();
+            let open = demands(&op, &operands, &results).into_iter().filter(|d| !d.is_proven(&table));
+            let open: Vec<String> = open
+                .map(|d| format!("{}: {} <= {}", d.what, table.display(&d.left), table.display(&d.right)))
+                .collect();
+            assert_eq!(open, expected, "{op:?}");
+        }
+    }
+}
