@@ -72,6 +72,15 @@ int32_t nnc_model_from_descriptor(const struct nnc_model_descriptor *descriptor,
 /* Frees a handle and, with the last handle of a file, unmaps the file. Null is allowed. */
 void nnc_model_free(struct nnc_model *model);
 
+/* Compares code and weights with the hashes that the compiler left in the file; reads all of it. Of a model that is linked
+ * into the program, the weights only. That they agree shows that nothing was damaged, not who made it.
+ * Errors: NNC_DAMAGED, NNC_NULL_ARGUMENT. */
+int32_t nnc_model_verify(const struct nnc_model *model);
+
+/* Frees the workspaces that are kept for later runs of this model, and answers how many bytes they were. At most one per
+ * processor is kept anyway. Runs in progress keep theirs. 0 for null. */
+uint64_t nnc_model_trim(const struct nnc_model *model);
+
 /* The model's descriptor: names, types, dimensions, symbols, sizes, hashes. Valid as long as the handle; null for null. */
 const struct nnc_model_descriptor *nnc_model_get_descriptor(const struct nnc_model *model);
 

@@ -66,15 +66,16 @@ enum nnc_status {
     NNC_DIVIDE_BY_ZERO = 10, /* integer division by zero */
     NNC_SIZE_OVERFLOW = 11, /* a size computed from the input dimensions overflows */
     NNC_BOUND_EXCEEDED = 12, /* a data-dependent size exceeds its upper bound */
-    NNC_UNSUPPORTED_CPU = 13, /* the processor lacks a feature the model was compiled for */
-    NNC_ABI_MISMATCH = 14, /* the model was built for another version of the ABI */
     NNC_NOT_FOUND = 100, /* the file cannot be read */
     NNC_NOT_A_MODEL = 101, /* the file is not a compiled model */
     NNC_WRONG_ARCH = 102, /* the model was compiled for another kind of processor */
     NNC_OUT_OF_MEMORY = 103, /* out of memory */
     NNC_BAD_ARGUMENT = 104, /* an argument is out of range */
     NNC_BUFFER_TOO_SMALL = 105, /* a buffer is smaller than its tensor */
-    NNC_INTERNAL = 106 /* internal error */
+    NNC_INTERNAL = 106, /* internal error */
+    NNC_UNSUPPORTED_CPU = 107, /* the processor lacks a feature the model was compiled for */
+    NNC_ABI_MISMATCH = 108, /* the model was built for another version of the ABI */
+    NNC_DAMAGED = 109 /* the code or the weights differ from their hashes */
 };
 
 /* Processor architectures. */
@@ -262,7 +263,9 @@ struct nnc_model_descriptor {
     const char *weights_file; /* with NNC_FLAG_WEIGHTS_IN_FILE: name without folder, else null */
     const struct nnc_fault_descriptor *faults; /* what may stop a run, by number */
     uint64_t n_faults;
-    uint64_t reserved;
+    const char *workspace_text; /* the workspace in terms of the symbols, to print; null when workspace_bytes says it */
+    uint8_t artifact_hash[32];  /* BLAKE3 of the ELF file without the embedded weights, this field as zeros */
+    uint64_t reserved[4];
 };
 
 #ifdef __cplusplus

@@ -16,29 +16,32 @@
 //!
 //! # Invariants
 //!
-//! - No instruction of a model runs before its file, ABI version, processor and features have been checked.
+//! - No instruction of a model runs before its file, ABI version, processor and features have been checked, and none
+//!   runs while it is loaded, inspected or verified.
 //! - A model is immutable and shared: any number of threads may run one at once.
 //! - A [`Runner`] whose dimensions stay the same allocates nothing per run.
 //! - The number of threads never changes a result.
 //!
 //! Linux on 64-bit processors only.
 
+mod artifact;
 mod buffer;
 pub mod capi;
 mod check;
 mod cpu;
-mod elf;
 mod error;
 mod loader;
 mod model;
 pub mod pool;
 mod runner;
 mod signature;
+mod source;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod weights;
 
+pub use artifact::{Artifact, Kind};
 pub use cpu::host_features;
 pub use error::{Error, Result};
 pub use model::{Model, Plan};

@@ -3,16 +3,18 @@
 use std::any::Any;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use libloading::os::unix::Library;
 use memmap2::Mmap;
 use nnc_abi::{Fault, ModelDescriptor, PlanResult, Status};
 
+use crate::artifact::{Artifact, weights_differ};
+use crate::loader::{self, Segments};
 use crate::runner::{Buffers, Runner, Threads};
 use crate::signature::{Dim, Signature};
-use crate::{Error, Result, Tensor, TensorRef, check, loader};
+use crate::source::Memory;
+use crate::{Error, Result, Tensor, TensorRef, check};
 
 /// A model that has passed every check and can be run by any number of threads at once.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub struct Model {
 pub(crate) struct Inner {
     descriptor: *const ModelDescriptor,
     pub(crate) signature: Signature,
+    /// The file it was loaded from.
+    artifact: Option<Artifact>,
     weights: Option<Mmap>,
     load_time: Duration,
     /// Buffers of finished calls of [`Model::run`], for the next ones.
@@ -33,7 +37,7 @@ pub(crate) struct Inner {
 
 #[allow(dead_code)] // Held to be dropped.
 enum Owner {
-    Library(Library),
+    Segments(Segments),
     Caller(Box<dyn Any + Send + Sync>),
 }
 
@@ -56,7 +60,8 @@ pub struct Plan {
 impl Model {
     /// Loads a compiled model. Takes well under a millisecond whatever the size of the weights: they are mapped, not read.
     ///
-    /// Loading one path twice gives one copy in memory. A file must not be overwritten in place while it is loaded;
+    /// The file may come from anywhere: it is checked, and no code of it runs until the model is planned or run; from then
+    /// on the model can do whatever the process can. Code and weights loaded twice are in memory once. A file must not be overwritten in place while it is loaded;
     /// replace it by renaming, as the compiler does.
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         let start = Instant::now();
@@ -64,11 +69,12 @@ impl Model {
         Ok(Model {
             inner: Arc::new(Inner {
                 descriptor: loaded.descriptor,
-                signature: loaded.signature,
+                signature: loaded.artifact.signature().clone(),
+                artifact: Some(loaded.artifact),
                 weights: loaded.weights,
                 load_time: start.elapsed(),
                 idle: Mutex::new(Vec::new()),
-                _owner: Owner::Library(loaded.library),
+                _owner: Owner::Segments(loaded.segments),
             }),
         })
     }
@@ -96,7 +102,12 @@ impl Model {
     ) -> Result<Model> {
         let start = Instant::now();
         // SAFETY: the caller's promise.
-        let signature = unsafe { Signature::read(descriptor, "model") }?;
+        let memory = unsafe { Memory::new() };
+        if descriptor.is_null() || !descriptor.is_aligned() {
+            return Err(Error::new(Status::NotAModel, "the descriptor is null or misaligned"));
+        }
+        let signature = Signature::read(&memory, descriptor.cast(), "model")?;
+        signature.check_machine("model")?;
         if let Some(file) = &signature.weights_file {
             let message = format!("model `{}` keeps its weights in `{file}`: load it by path", signature.name);
             return Err(Error::new(Status::BadArgument, message));
@@ -105,6 +116,7 @@ impl Model {
             inner: Arc::new(Inner {
                 descriptor,
                 signature,
+                artifact: None,
                 weights: None,
                 load_time: start.elapsed(),
                 idle: Mutex::new(Vec::new()),
@@ -121,6 +133,21 @@ impl Model {
     /// The descriptor itself.
     pub fn descriptor(&self) -> &ModelDescriptor {
         self.inner.descriptor()
+    }
+
+    /// Frees the buffers that are kept for later calls of [`Self::run`]; answers their bytes. Those in use stay.
+    ///
+    /// At most as many are kept as the process may use processors, each as large as the largest run so far needed.
+    pub fn trim(&self) -> u64 {
+        let idle = std::mem::take(&mut *self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        idle.iter().map(Buffers::bytes).sum()
+    }
+
+    /// Compares code and weights with the hashes that the compiler left; reads all of them.
+    ///
+    /// Of a model that is linked into the program, the weights alone have a hash that still applies.
+    pub fn verify(&self) -> Result<()> {
+        self.inner.verify()
     }
 
     /// How long loading took.
@@ -179,13 +206,35 @@ impl Inner {
         let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffers = idle().pop().unwrap_or_default();
         let result = body(&mut buffers);
-        idle().push(buffers);
+        // More runs at once than processors are a burst, whose memory is not kept.
+        let mut idle = idle();
+        if idle.len() < most_idle() {
+            idle.push(buffers);
+        }
         result
     }
 
     /// The side file's weights, or null for embedded ones.
     pub(crate) fn weights(&self) -> *const std::ffi::c_void {
         self.weights.as_ref().map_or(std::ptr::null(), |map| map.as_ptr().cast())
+    }
+
+    fn verify(&self) -> Result<()> {
+        if let Some(artifact) = &self.artifact {
+            artifact.verify()?;
+        }
+        let bytes = self.signature.weights_bytes as usize;
+        let embedded = self.descriptor().weights.cast::<u8>();
+        let weights = match &self.weights {
+            Some(map) => &map[..bytes],
+            // Those of a file have been looked at there.
+            None if self.artifact.is_some() || bytes == 0 => return Ok(()),
+            // SAFETY: the ABI's promise about a descriptor.
+            None => unsafe { std::slice::from_raw_parts(embedded, bytes) },
+        };
+        let name = &self.signature.name;
+        weights_differ(weights, &self.signature.weights_hash)
+            .map_or(Ok(()), |why| Err(Error::new(Status::Damaged, format!("model `{name}`: {why}"))))
     }
 
     /// Checks the dimensions of all inputs, fills in those of all outputs, answers the workspace. `symbols` is scratch.
@@ -237,6 +286,12 @@ impl Inner {
             Error::new(Status::SizeOverflow, message)
         })
     }
+}
+
+/// How many buffers are kept for later runs.
+fn most_idle() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 impl fmt::Debug for Model {

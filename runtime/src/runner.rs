@@ -104,6 +104,12 @@ unsafe impl Send for Pointers {}
 unsafe impl Sync for Pointers {}
 
 impl Buffers {
+    /// Bytes of memory held.
+    pub(crate) fn bytes(&self) -> u64 {
+        let outputs: usize = self.outputs.iter().map(Buffer::capacity).sum();
+        (self.workspace.capacity() + outputs) as u64
+    }
+
     /// Runs into buffers of its own.
     pub(crate) fn run(&mut self, model: &Inner, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<()> {
         self.prepare(model, inputs)?;

@@ -1,16 +1,15 @@
 //! A descriptor, checked and copied into Rust types.
 //!
 //! Everything that later code relies on is established here: known version and types, no null where one is not allowed,
-//! lengths that agree. Nothing is read beyond the first fields before magic, version and size are known to fit.
+//! lengths that agree. Nothing is read beyond the first fields before magic, version and size are known to fit. The same
+//! code reads a descriptor in memory and one in a file that is not loaded; see [`Source`].
 
-use std::ffi::{CStr, c_char};
 use std::fmt;
 
-use nnc_abi::{
-    ABI_VERSION, ALIGNMENT, Arch, DType, DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, ModelDescriptor, Status,
-    TensorDescriptor,
-};
+use nnc_abi::layout::{dim, model, symbol, tensor};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, Status};
 
+use crate::source::Source;
 use crate::{Error, Result, cpu};
 
 /// What a model takes, gives and needs.
@@ -22,6 +21,8 @@ pub struct Signature {
     pub target: String,
     /// The compiler that made it.
     pub compiler: String,
+    /// The kind of processor it was compiled for.
+    pub arch: Arch,
     /// Processor features its code needs.
     pub features: u64,
     /// The inputs, in calling order.
@@ -32,6 +33,8 @@ pub struct Signature {
     pub symbols: Vec<Symbol>,
     /// Workspace of every run, unless it depends on symbols.
     pub workspace_bytes: Option<u64>,
+    /// The workspace in terms of the symbols, if it depends on them.
+    pub workspace_text: Option<String>,
     /// Bytes of weights.
     pub weights_bytes: u64,
     /// Bytes of machine code.
@@ -42,6 +45,8 @@ pub struct Signature {
     pub source_hash: [u8; 32],
     /// BLAKE3 of the weights.
     pub weights_hash: [u8; 32],
+    /// BLAKE3 of the rest of the file, or zeros for a model that is in none.
+    pub artifact_hash: [u8; 32],
     /// The side file that holds the weights, if they are not embedded.
     pub weights_file: Option<String>,
 }
@@ -104,169 +109,219 @@ impl Signature {
     }
 
     /// Reads a descriptor; `origin` names it in errors.
-    ///
-    /// # Safety
-    ///
-    /// If it begins with the magic number and this ABI's version, it is a descriptor as that version defines it.
-    pub(crate) unsafe fn read(descriptor: *const ModelDescriptor, origin: &str) -> Result<Signature> {
+    pub(crate) fn read<S: Source>(source: &S, at: S::Address, origin: &str) -> Result<Signature> {
         let refuse = |status, why: &str| Err(Error::new(status, format!("{origin}: {why}")));
-        if descriptor.is_null() || !descriptor.is_aligned() {
-            return refuse(Status::NotAModel, "the descriptor is null or misaligned");
-        }
-        // SAFETY: the first fields are the same in every version; the reference is made only once the size is known.
-        let (magic, version, bytes) =
-            unsafe { ((*descriptor).magic, (*descriptor).abi_version, (*descriptor).struct_bytes) };
+        let fields = Fields { source, at };
+        // The first fields are the same in every version.
+        let head = (fields.u64(model::MAGIC), fields.u32(model::ABI_VERSION), fields.u32(model::STRUCT_BYTES));
+        let (Some(magic), Some(version), Some(bytes)) = head else {
+            return refuse(Status::NotAModel, "not a compiled model: its descriptor is not in its data");
+        };
         if magic != MAGIC {
             return refuse(Status::NotAModel, "not a compiled model: the descriptor's magic number is wrong");
         }
-        if version != ABI_VERSION || (bytes as usize) < size_of::<ModelDescriptor>() {
+        if version != ABI_VERSION {
             let why = format!("built for ABI version {version}, this runtime has {ABI_VERSION}; recompile the model");
             return refuse(Status::AbiMismatch, &why);
         }
-        // SAFETY: magic and version say that it is a descriptor.
-        let d = unsafe { &*descriptor };
-        check_machine(d, origin)?;
-        if d.flags & !FLAG_WEIGHTS_IN_FILE != 0 {
-            return refuse(Status::AbiMismatch, &format!("has flags this runtime does not know: {:#x}", d.flags));
+        if (bytes as usize) < model::SIZE {
+            return refuse(Status::AbiMismatch, "built by an older nnc; recompile the model");
         }
-        // SAFETY: as above.
-        match unsafe { read_checked(d) } {
+        match read_checked(&fields) {
             Ok(signature) => Ok(signature),
-            Err(why) => refuse(Status::NotAModel, &format!("the descriptor is damaged: {why}")),
+            Err(Flaw::Flags(flags)) => {
+                refuse(Status::AbiMismatch, &format!("has flags this runtime does not know: {flags:#x}"))
+            }
+            Err(Flaw::Arch) => refuse(Status::WrongArch, "compiled for an unknown processor"),
+            Err(Flaw::Field(why)) => refuse(Status::NotAModel, &format!("the descriptor is damaged: {why}")),
         }
     }
+
+    /// Refuses a model for another processor, naming what is missing.
+    pub(crate) fn check_machine(&self, origin: &str) -> Result<()> {
+        if Some(self.arch) != Arch::HOST {
+            let (found, host) = (self.arch.name(), Arch::HOST.map_or("another", Arch::name));
+            let message = format!("{origin}: compiled for {found}, this machine is {host}");
+            return Err(Error::new(Status::WrongArch, message));
+        }
+        let missing = cpu::missing(self.features);
+        if missing != 0 {
+            let names = cpu::describe(self.arch, missing);
+            let message = format!("{origin}: compiled for {}, but this processor lacks {names}", self.target);
+            return Err(Error::new(Status::UnsupportedCpu, message));
+        }
+        Ok(())
+    }
 }
 
-/// Refuses a model for another processor, naming what is missing.
-fn check_machine(d: &ModelDescriptor, origin: &str) -> Result<()> {
-    let arch = Arch::from_code(d.arch);
-    if arch.is_none() || arch != Arch::HOST {
-        let (found, host) = (arch.map_or("an unknown processor", Arch::name), Arch::HOST.map_or("another", Arch::name));
-        let message = format!("{origin}: compiled for {found}, this machine is {host}");
-        return Err(Error::new(Status::WrongArch, message));
-    }
-    let missing = cpu::missing(d.features);
-    if let (Some(arch), 1..) = (arch, missing) {
-        // SAFETY: a valid descriptor's string.
-        let target = unsafe { text(d.target) }.unwrap_or_default();
-        let names = cpu::describe(arch, missing);
-        let message = format!("{origin}: compiled for {target}, but this processor lacks {names}");
-        return Err(Error::new(Status::UnsupportedCpu, message));
-    }
-    Ok(())
+/// What is wrong with a descriptor of this version.
+enum Flaw {
+    Flags(u32),
+    Arch,
+    /// The field's name.
+    Field(&'static str),
 }
 
-/// Reads a descriptor of this version. An error says which field is wrong.
-///
-/// # Safety
-///
-/// The descriptor's pointers are as the ABI says.
-unsafe fn read_checked(d: &ModelDescriptor) -> Result<Signature, &'static str> {
-    // SAFETY: for all calls here, pointers and lengths come from a valid descriptor.
-    unsafe {
-        let symbols = array(d.symbols, d.n_symbols).ok_or("symbols")?;
-        let symbols = symbols.iter().map(|s| Some(Symbol { name: text(s.name)?, min: s.min, max: s.max }));
-        let symbols: Vec<Symbol> = symbols.collect::<Option<_>>().ok_or("a symbol's name")?;
-        let signature = Signature {
-            name: text(d.name).ok_or("name")?,
-            target: text(d.target).ok_or("target")?,
-            compiler: text(d.compiler).ok_or("compiler")?,
-            features: d.features,
-            inputs: tensors(d.inputs, d.n_inputs, symbols.len()).ok_or("inputs")?,
-            outputs: tensors(d.outputs, d.n_outputs, symbols.len()).ok_or("outputs")?,
-            symbols,
-            workspace_bytes: u64::try_from(d.workspace_bytes).ok(),
-            weights_bytes: d.weights_bytes,
-            code_bytes: d.code_bytes,
-            kernels: d.n_kernels,
-            source_hash: d.source_hash,
-            weights_hash: d.weights_hash,
-            weights_file: if d.weights_file.is_null() {
-                None
-            } else {
-                Some(text(d.weights_file).ok_or("weights_file")?)
-            },
-        };
-        check_whole(d, &signature)?;
-        Ok(signature)
+/// A structure at an address.
+struct Fields<'a, S: Source> {
+    source: &'a S,
+    at: S::Address,
+}
+
+impl<'a, S: Source> Fields<'a, S> {
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.source.bytes(self.source.offset(self.at, offset), N)?.try_into().ok()
     }
+
+    fn u32(&self, offset: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(offset)?))
+    }
+
+    fn u64(&self, offset: usize) -> Option<u64> {
+        Some(u64::from_le_bytes(self.bytes(offset)?))
+    }
+
+    fn i64(&self, offset: usize) -> Option<i64> {
+        Some(i64::from_le_bytes(self.bytes(offset)?))
+    }
+
+    fn pointer(&self, offset: usize) -> Option<Option<S::Address>> {
+        self.source.pointer(self.source.offset(self.at, offset))
+    }
+
+    fn text(&self, offset: usize) -> Option<String> {
+        self.source.text(self.pointer(offset)??)
+    }
+
+    /// A string that may be absent.
+    fn optional_text(&self, offset: usize) -> Option<Option<String>> {
+        match self.pointer(offset)? {
+            None => Some(None),
+            Some(at) => self.source.text(at).map(Some),
+        }
+    }
+
+    /// Reads the `count` structures of `size` bytes that a pointer leads to.
+    fn each<T>(
+        &self,
+        offset: usize,
+        count: u32,
+        size: usize,
+        read: impl Fn(&Fields<'a, S>) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        if count == 0 {
+            return Some(vec![]);
+        }
+        let table = self.pointer(offset)?.filter(|at| self.source.is_aligned(*at, 8))?;
+        // No room is set aside: a count can be anything, and the first structure that is not there ends it.
+        let mut all = vec![];
+        for i in 0..count as usize {
+            all.push(read(&Fields { source: self.source, at: self.source.offset(table, i.checked_mul(size)?) })?);
+        }
+        Some(all)
+    }
+
+    /// Whether the pointer leads to code, or is null where that is allowed.
+    fn is_function(&self, offset: usize, or_null: bool) -> Option<bool> {
+        Some(self.pointer(offset)?.map_or(or_null, |at| self.source.is_code(at)))
+    }
+}
+
+/// Reads a descriptor of this version.
+fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
+    let field = |name: &'static str| move || Flaw::Field(name);
+    if !fields.source.is_aligned(fields.at, model::ALIGN) || fields.source.bytes(fields.at, model::SIZE).is_none() {
+        return Err(Flaw::Field("its place"));
+    }
+    let number = |offset, name| fields.u32(offset).ok_or_else(field(name));
+    let long = |offset, name| fields.u64(offset).ok_or_else(field(name));
+    let hash = |offset, name| fields.bytes::<32>(offset).ok_or_else(field(name));
+    let arch = Arch::from_code(number(model::ARCH, "arch")?).ok_or(Flaw::Arch)?;
+    let flags = number(model::FLAGS, "flags")?;
+    if flags & !FLAG_WEIGHTS_IN_FILE != 0 {
+        return Err(Flaw::Flags(flags));
+    }
+    let count = number(model::N_SYMBOLS, "n_symbols")?;
+    let symbols = fields.each(model::SYMBOLS, count, symbol::SIZE, |s| {
+        Some(Symbol { name: s.text(symbol::NAME)?, min: s.i64(symbol::MIN)?, max: s.i64(symbol::MAX)? })
+    });
+    let symbols = symbols.ok_or_else(field("symbols"))?;
+    let tensors = |table, count| fields.each(table, count, tensor::SIZE, |t| read_tensor(t, symbols.len()));
+    let inputs = tensors(model::INPUTS, number(model::N_INPUTS, "n_inputs")?).ok_or_else(field("inputs"))?;
+    let outputs = tensors(model::OUTPUTS, number(model::N_OUTPUTS, "n_outputs")?).ok_or_else(field("outputs"))?;
+    let signature = Signature {
+        name: fields.text(model::NAME).ok_or_else(field("name"))?,
+        target: fields.text(model::TARGET).ok_or_else(field("target"))?,
+        compiler: fields.text(model::COMPILER).ok_or_else(field("compiler"))?,
+        arch,
+        features: long(model::FEATURES, "features")?,
+        inputs,
+        outputs,
+        symbols,
+        workspace_bytes: u64::try_from(fields.i64(model::WORKSPACE_BYTES).ok_or_else(field("workspace_bytes"))?).ok(),
+        workspace_text: fields.optional_text(model::WORKSPACE_TEXT).ok_or_else(field("workspace_text"))?,
+        weights_bytes: long(model::WEIGHTS_BYTES, "weights_bytes")?,
+        code_bytes: long(model::CODE_BYTES, "code_bytes")?,
+        kernels: number(model::N_KERNELS, "n_kernels")?,
+        source_hash: hash(model::SOURCE_HASH, "source_hash")?,
+        weights_hash: hash(model::WEIGHTS_HASH, "weights_hash")?,
+        artifact_hash: hash(model::ARTIFACT_HASH, "artifact_hash")?,
+        weights_file: fields.optional_text(model::WEIGHTS_FILE).ok_or_else(field("weights_file"))?,
+    };
+    check_whole(fields, &signature, flags & FLAG_WEIGHTS_IN_FILE != 0)?;
+    Ok(signature)
 }
 
 /// What must hold between fields.
-fn check_whole(d: &ModelDescriptor, signature: &Signature) -> Result<(), &'static str> {
+fn check_whole<S: Source>(fields: &Fields<'_, S>, signature: &Signature, in_file: bool) -> Result<(), Flaw> {
     let constant = |t: &TensorInfo| t.dims.iter().all(|d| d.kind == DimKind::Constant);
     let all_constant = signature.inputs.iter().all(constant) && signature.outputs.iter().all(constant);
-    let in_file = d.flags & FLAG_WEIGHTS_IN_FILE != 0;
+    let plan_needed = !all_constant || signature.workspace_bytes.is_none();
+    let ranks = |offset, sum: usize| fields.u32(offset).is_some_and(|n| n as usize == sum);
+    let weights = match fields.pointer(model::WEIGHTS) {
+        Some(Some(at)) => in_file || fields.source.has_weights(at, signature.weights_bytes),
+        Some(None) => in_file || signature.weights_bytes == 0,
+        None => false,
+    };
     let rules = [
-        (d.run.is_some(), "run is null"),
-        (d.plan.is_some() || (all_constant && d.workspace_bytes >= 0), "plan is null though sizes are symbolic"),
-        (d.workspace_alignment == ALIGNMENT as u64, "workspace_alignment"),
-        (d.input_dims_len as usize == signature.input_dims_len(), "input_dims_len"),
-        (d.output_dims_len as usize == signature.output_dims_len(), "output_dims_len"),
+        (fields.is_function(model::RUN, false) == Some(true), "run is null or not code"),
+        (
+            fields.is_function(model::PLAN, !plan_needed) == Some(true),
+            "plan is null though sizes are symbolic, or not code",
+        ),
+        (fields.u64(model::WORKSPACE_ALIGNMENT) == Some(ALIGNMENT as u64), "workspace_alignment"),
+        (ranks(model::INPUT_DIMS_LEN, signature.input_dims_len()), "input_dims_len"),
+        (ranks(model::OUTPUT_DIMS_LEN, signature.output_dims_len()), "output_dims_len"),
         (!signature.inputs.iter().any(|t| t.dims.iter().any(|d| d.kind == DimKind::Data)), "an input's dimensions"),
         (in_file == signature.weights_file.is_some(), "weights_file"),
-        (signature.weights_file.as_ref().is_none_or(|f| !f.is_empty() && !f.contains('/')), "weights_file"),
-        (in_file || d.weights_bytes == 0 || !d.weights.is_null(), "weights"),
+        (signature.weights_file.as_ref().is_none_or(|f| is_file_name(f)), "weights_file"),
+        (weights, "weights"),
     ];
-    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(why))
+    rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Flaw::Field(why)))
 }
 
-/// # Safety
-///
-/// Null, or a valid array.
-unsafe fn tensors(at: *const TensorDescriptor, count: u32, symbols: usize) -> Option<Vec<TensorInfo>> {
-    // SAFETY: the caller's promise, and the tensors' own pointers are as the ABI says.
-    unsafe { array(at, count) }?.iter().map(|t| unsafe { tensor(t, symbols) }).collect()
+/// Whether a name leads to a file of the same folder.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('/') && name != "." && name != ".."
 }
 
-/// # Safety
-///
-/// The tensor's pointers are as the ABI says.
-unsafe fn tensor(t: &TensorDescriptor, symbols: usize) -> Option<TensorInfo> {
-    let dtype = DType::from_code(t.dtype).filter(|d| d.bits() > 0)?;
-    // SAFETY: the caller's promise.
-    let dims = unsafe { array(t.dims, t.rank) }?.iter().map(|d| {
-        let kind = DimKind::from_code(d.kind)?;
-        let symbol = (kind == DimKind::Symbol).then_some(d.symbol as usize);
-        let value = dim_value(d, kind)?;
-        // SAFETY: the caller's promise.
-        symbol.is_none_or(|s| s < symbols).then_some(Dim { kind, symbol, value, text: unsafe { text(d.text) }? })
-    });
-    let dims = dims.collect::<Option<Vec<Dim>>>()?;
-    // SAFETY: the caller's promise.
-    Some(TensorInfo { name: unsafe { text(t.name) }?, dtype, dims })
+fn read_tensor<S: Source>(t: &Fields<'_, S>, symbols: usize) -> Option<TensorInfo> {
+    let dtype = DType::from_code(t.u32(tensor::DTYPE)?).filter(|d| d.bits() > 0)?;
+    let dims = t.each(tensor::DIMS, t.u32(tensor::RANK)?, dim::SIZE, |d| {
+        let kind = DimKind::from_code(d.u32(dim::KIND)?)?;
+        let symbol = if kind == DimKind::Symbol { Some(d.u32(dim::SYMBOL)? as usize) } else { None };
+        let value = dim_value(d.i64(dim::VALUE)?, kind)?;
+        let text = d.text(dim::TEXT)?;
+        symbol.is_none_or(|s| s < symbols).then_some(Dim { kind, symbol, value, text })
+    })?;
+    Some(TensorInfo { name: t.text(tensor::NAME)?, dtype, dims })
 }
 
 /// The inner `None` is "not known", the outer "not allowed".
-fn dim_value(d: &DimDescriptor, kind: DimKind) -> Option<Option<i64>> {
+fn dim_value(value: i64, kind: DimKind) -> Option<Option<i64>> {
     match kind {
-        DimKind::Constant => (d.value >= 0).then_some(Some(d.value)),
-        DimKind::Data => Some((d.value >= 0).then_some(d.value)),
+        DimKind::Constant => (value >= 0).then_some(Some(value)),
+        DimKind::Data => Some((value >= 0).then_some(value)),
         DimKind::Symbol | DimKind::Expression => Some(None),
     }
-}
-
-/// # Safety
-///
-/// `at` is null or valid for `count` elements that are never written.
-unsafe fn array<'a, T>(at: *const T, count: u32) -> Option<&'a [T]> {
-    if count == 0 {
-        return Some(&[]);
-    }
-    if at.is_null() || !at.is_aligned() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    Some(unsafe { std::slice::from_raw_parts(at, count as usize) })
-}
-
-/// # Safety
-///
-/// `at` is null or a string that ends in a NUL.
-unsafe fn text(at: *const c_char) -> Option<String> {
-    if at.is_null() {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    unsafe { CStr::from_ptr(at) }.to_str().ok().map(str::to_owned)
 }

@@ -4,7 +4,7 @@ mod common;
 
 use std::process::Command;
 
-use nnc_runtime::{Model, Status, TensorRef};
+use nnc_runtime::{Artifact, Model, Status, TensorRef};
 
 #[test]
 fn loads_and_runs_a_shared_object() {
@@ -105,6 +105,80 @@ fn other_shared_objects_are_refused() {
             Ok(_) => assert!(cut > whole.len() / 2, "cut at {cut} of {}", whole.len()),
         }
     }
+}
+
+/// Whatever a dynamic loader would run is refused; what it would run ends the process.
+#[test]
+fn nothing_runs_on_loading() {
+    let folder = common::folder("hostile");
+    let path = folder.join("model.so");
+    let cases = [
+        ("-DCONSTRUCTOR", "runs code when it is loaded"),
+        ("-DDESTRUCTOR", "runs code when it is unloaded"),
+        ("-DUNDEFINED", "needs the symbol `boo`"),
+        ("-DIFUNC", "found by running code"),
+        ("-DHIDDEN_IFUNC", "other files or code decide"),
+        ("-DTHREAD_LOCAL", "thread-local"),
+        ("-DWRITABLE_CODE", "writable and executable"),
+        ("-DINTERPOSED", "other files or code decide"),
+        ("-Wl,-z,execstack", "executable stack"),
+        ("-Wl,--no-as-needed,-lc", "another library"),
+        ("-DFUNCTION -Wl,-init,boo", "runs code when it is loaded"),
+        ("-DFUNCTION -Wl,-fini,boo", "runs code when it is unloaded"),
+    ];
+    for (define, text) in cases {
+        let _ = std::fs::remove_file(&path);
+        let fixed = ["-shared", "-fPIC", "-nostdlib", "tests/c/hostile.c", "-o", path.to_str().unwrap()];
+        if !common::cc(&fixed.into_iter().chain(define.split(' ')).collect::<Vec<_>>()) {
+            return;
+        }
+        for error in [Model::load(&path).unwrap_err(), Artifact::open(&path).unwrap_err()] {
+            assert_eq!(error.status(), Status::NotAModel, "{define}: {error}");
+            assert!(error.to_string().contains(text), "{define}: {error}");
+        }
+    }
+}
+
+/// A step of the generator splitmix64 (Steele, Lea and Flood, 2014).
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Whatever a file says, reading and mapping it ends in an answer.
+#[test]
+fn damaged_files_have_an_answer() {
+    let folder = common::folder("damaged");
+    let path = folder.join("model.so");
+    if !common::model(&path, &[]) {
+        return;
+    }
+    let whole = std::fs::read(&path).unwrap();
+    let origin = "damaged";
+    let mut state = 1;
+    let (mut refused, mut loaded) = (0, 0);
+    for round in 0..6000 {
+        let mut file = whole.clone();
+        for _ in 0..1 + next(&mut state) % 4 {
+            // Half of the damage goes to the headers, where it matters most.
+            let within = if next(&mut state).is_multiple_of(2) { 1024.min(file.len()) } else { file.len() };
+            let at = next(&mut state) as usize % within;
+            let interesting = [0, 1, 7, 8, 0x7f, 0x80, 0xff, next(&mut state) as u8];
+            file[at] = interesting[next(&mut state) as usize % 8];
+        }
+        if next(&mut state).is_multiple_of(16) {
+            file.truncate(next(&mut state) as usize % file.len());
+        }
+        // Each tenth is mapped too; that runs nothing.
+        if round % 10 == 0 {
+            std::fs::write(&path, &file).unwrap();
+            loaded += usize::from(Model::load(&path).is_ok());
+        }
+        refused += usize::from(Artifact::from_bytes(file, origin).is_err());
+    }
+    assert!(refused > 500 && loaded > 10, "{refused} refused, {loaded} loaded");
 }
 
 #[test]

@@ -116,14 +116,14 @@ impl From<nnc_runtime::Error> for Failure {
 /// The most characters of a message that are printed: names and shapes in a model may be of any length.
 const MOST_CHARS: usize = 1000;
 
-/// A text with its control characters replaced, so that it is one line and cannot steer a terminal.
+/// A text with all replaced that is not plain, so that it is one line and can steer neither terminal nor reader.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.chars().take(MOST_CHARS).try_for_each(|c| match c {
             '\n' => f.write_str(" "),
-            c if c.is_control() => f.write_str("\u{fffd}"),
+            c if !nnc_abi::is_plain(c) => f.write_str("\u{fffd}"),
             c => write!(f, "{c}"),
         })?;
         if self.0.chars().nth(MOST_CHARS).is_some() { f.write_str("…") } else { Ok(()) }
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn one_line_whatever_the_names() {
-        let failure = Failure::user("a\nb\u{1b}[31m\r").in_file("m.onnx");
+        let failure = Failure::user("a\nb\u{1b}[31m\u{202e}").in_file("m.onnx");
         assert_eq!(failure.to_string(), "m.onnx: a b\u{fffd}[31m\u{fffd}");
         assert_eq!(failure.exit_code(), 1);
         assert_eq!(Failure::user("x".repeat(5000)).to_string().chars().count(), MOST_CHARS + 1);

@@ -43,7 +43,7 @@ fn fits(dims: &[i64], info: &TensorInfo) -> bool {
 }
 
 /// The symbols' values for made-up inputs: 1, or the least allowed.
-pub fn default_symbols(signature: &Signature) -> Vec<(String, i64)> {
+fn default_symbols(signature: &Signature) -> Vec<(String, i64)> {
     let symbols = signature.symbols.iter();
     symbols.map(|s| (s.name.clone(), s.min.max(1).min(s.max))).collect()
 }

@@ -6,11 +6,10 @@ use std::path::Path;
 
 use nnc_onnx::{DimInfo, Graph, TypeInfo, ValueInfo};
 use nnc_ops::registry;
-use nnc_runtime::{Model, Signature, TensorInfo};
+use nnc_runtime::{Artifact, Signature, TensorInfo};
 use serde_json::{Value, json};
 
 use crate::errors::Result;
-use crate::inputs;
 
 /// Facts, as JSON and as text.
 #[derive(Debug)]
@@ -21,16 +20,14 @@ pub struct Report {
     pub text: String,
 }
 
-/// Facts about a compiled model.
+/// Facts about a compiled model for any processor; no code of it runs.
 ///
 /// # Errors
-/// When it cannot be loaded.
+/// When it is none.
 pub fn compiled(path: &Path) -> Result<Report> {
-    let model = Model::load(path)?;
-    let signature = model.signature();
-    let (workspace, at) = workspace(&model);
-    let features: Vec<&str> = nnc_abi::Arch::HOST
-        .map_or_else(Vec::new, |arch| nnc_abi::names_of_features(arch, signature.features).collect());
+    let artifact = Artifact::open(path)?;
+    let signature = artifact.signature();
+    let features: Vec<&str> = nnc_abi::names_of_features(signature.arch, signature.features).collect();
     let symbols = signature.symbols.iter().map(|s| {
         let max = (s.max < i64::MAX).then_some(s.max);
         json!({"name": s.name, "min": s.min, "max": max})
@@ -47,12 +44,12 @@ pub fn compiled(path: &Path) -> Result<Report> {
         "code_bytes": signature.code_bytes,
         "weights_bytes": signature.weights_bytes,
         "weights_file": signature.weights_file,
-        "workspace_bytes": workspace,
-        "workspace_at": at.iter().map(|(n, v)| (n.clone(), json!(v))).collect::<serde_json::Map<_, _>>(),
+        "workspace_bytes": signature.workspace_bytes,
+        "workspace": signature.workspace_text,
         "source_hash": hex(&signature.source_hash),
         "weights_hash": hex(&signature.weights_hash),
     });
-    let text = compiled_text(signature, workspace, &at, &features);
+    let text = compiled_text(signature, &features);
     Ok(Report { json, text })
 }
 
@@ -61,18 +58,7 @@ fn tensor(info: &TensorInfo) -> Value {
     json!({"name": info.name, "dtype": info.dtype.name(), "dims": dims})
 }
 
-/// The workspace, and for which values of the symbols.
-fn workspace(model: &Model) -> (Option<u64>, Vec<(String, i64)>) {
-    if let Some(bytes) = model.signature().workspace_bytes {
-        return (Some(bytes), vec![]);
-    }
-    let dims = inputs::default_dims(model.signature()).unwrap_or_default();
-    let dims: Vec<&[i64]> = dims.iter().map(Vec::as_slice).collect();
-    let plan = model.plan(&dims).ok();
-    (plan.map(|p| p.workspace_bytes), inputs::default_symbols(model.signature()))
-}
-
-fn compiled_text(s: &Signature, workspace: Option<u64>, at: &[(String, i64)], features: &[&str]) -> String {
+fn compiled_text(s: &Signature, features: &[&str]) -> String {
     let mut out = Lines::default();
     out.line("model", &s.name);
     out.line("target", &s.target);
@@ -91,10 +77,8 @@ fn compiled_text(s: &Signature, workspace: Option<u64>, at: &[(String, i64)], fe
     out.line("code", format!("{} bytes", s.code_bytes));
     let file = s.weights_file.as_ref().map_or_else(String::new, |f| format!(" in {f}"));
     out.line("weights", format!("{} bytes{file}", s.weights_bytes));
-    let at: Vec<String> = at.iter().map(|(n, v)| format!("{n}={v}")).collect();
-    let at = if at.is_empty() { String::new() } else { format!(" at {}", at.join(", ")) };
-    let workspace = workspace.map_or_else(|| "depends on the dims".to_owned(), |b| format!("{b} bytes{at}"));
-    out.line("workspace", workspace);
+    let symbolic = s.workspace_text.as_deref().unwrap_or("an unknown number of");
+    out.line("workspace", s.workspace_bytes.map_or_else(|| format!("{symbolic} bytes"), |b| format!("{b} bytes")));
     out.line("source", hex(&s.source_hash));
     out.text
 }
@@ -214,7 +198,8 @@ struct Lines {
 impl Lines {
     fn line(&mut self, label: &str, text: impl std::fmt::Display) {
         // Names come from files: a line must stay one.
-        let text: String = text.to_string().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        let plain = |c| if nnc_abi::is_plain(c) { c } else { '\u{fffd}' };
+        let text: String = text.to_string().chars().map(plain).collect();
         let _ = writeln!(self.text, "{label:<10} {text}");
     }
 

@@ -83,17 +83,29 @@ impl Reader {
         accept: impl FnOnce(&Header) -> Result<()>,
     ) -> Result<Option<Array>> {
         let damaged = |e: io::Error| Failure::user(format!("{}: array `{name}`: {e}", self.path.display()));
+        guard(|| check_header_size(&self.path, name)).map_err(damaged)?;
         let archive = &mut self.archive;
         let Some(file) = guard(|| archive.by_name(name)).map_err(damaged)? else {
             return Ok(None);
         };
         let header = header(&file)?;
         accept(&header)?;
-        let mut array = Array::zeros(dtype, header.dims)
-            .map_err(|e| e.in_file(format!("{}: array `{name}`", self.path.display())))?;
-        read_elements(file, &mut array).map_err(damaged)?;
-        Ok(Some(array))
+        read_elements(file, dtype, header.dims).map(Some).map_err(damaged)
     }
+}
+
+/// The longest header of an array; what version 1 of the format allows, and far more than any needs.
+const LONGEST_HEADER: u64 = 1 << 16;
+
+/// Looks at how long an array's header says it is: the reader of npyz sets that much memory aside at once.
+fn check_header_size(path: &Path, name: &str) -> io::Result<()> {
+    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(path)?))?;
+    let Ok(mut member) = archive.by_name(&npyz::npz::file_name_from_array_name(name)) else { return Ok(()) };
+    let mut head = [0; 12];
+    member.read_exact(&mut head)?;
+    // Magic number, version; then, from version 2 on, a length of four bytes.
+    let length = if head[6] >= 2 { u32::from_le_bytes([head[8], head[9], head[10], head[11]]) } else { 0 };
+    if u64::from(length) > LONGEST_HEADER { Err(io::Error::other("its header is too long")) } else { Ok(()) }
 }
 
 /// Calls into the archive readers, which do unchecked arithmetic on sizes that a file states.
@@ -152,18 +164,16 @@ fn numpy_type(dtype: DType) -> Option<&'static str> {
     })
 }
 
-fn read_elements<R: Read>(file: NpyFile<R>, array: &mut Array) -> io::Result<()> {
-    let size = (array.dtype().bits() / 8).max(1) as usize;
+fn read_elements<R: Read>(file: NpyFile<R>, dtype: DType, dims: Vec<i64>) -> io::Result<Array> {
+    let size = (dtype.bits() / 8).max(1) as usize;
     let big = matches!(file.dtype(), npyz::DType::Plain(t) if t.endianness() == Endianness::Big);
-    let fortran = file.order() == Order::Fortran && array.dims().len() > 1;
+    let fortran = file.order() == Order::Fortran && dims.len() > 1;
     let mut reader = file.into_inner();
+    let mut array = Array::read(dtype, dims, &mut reader)?;
     if fortran {
-        let mut stored = vec![0; array.bytes().len()];
-        reader.read_exact(&mut stored)?;
-        let dims = array.dims().to_vec();
-        reorder(&stored, &dims, size, array.bytes_mut());
-    } else {
-        reader.read_exact(array.bytes_mut())?;
+        let stored = array;
+        array = Array::zeros(dtype, stored.dims().to_vec()).map_err(io::Error::other)?;
+        reorder(stored.bytes(), stored.dims(), size, array.bytes_mut());
     }
     // The checksum is looked at when the end is reached.
     if reader.read(&mut [0])? != 0 {
@@ -172,7 +182,7 @@ fn read_elements<R: Read>(file: NpyFile<R>, array: &mut Array) -> io::Result<()>
     if big {
         array.bytes_mut().chunks_exact_mut(size).for_each(<[u8]>::reverse);
     }
-    Ok(())
+    Ok(array)
 }
 
 /// Copies elements whose first index runs fastest to where the last one does.

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -19,6 +19,22 @@ use crate::memory;
 /// When it cannot.
 pub fn check_writable(path: &Path) -> Result<()> {
     temporary(path).map(drop)
+}
+
+/// Checks that a file about to be written is none of those that are read, whatever names and links lead to it.
+///
+/// # Errors
+/// When it is one of them.
+pub fn check_apart<'a>(path: &Path, read: impl IntoIterator<Item = &'a Path>) -> Result<()> {
+    let identity = |path: &Path| path.metadata().ok().map(|m| (m.dev(), m.ino()));
+    let Some(written) = identity(path) else { return Ok(()) };
+    match read.into_iter().find(|read| identity(read) == Some(written)) {
+        None => Ok(()),
+        Some(read) => {
+            let (path, read) = (path.display(), read.display());
+            Err(Failure::user(format!("{path}: writing it would replace {read}, which is read; choose another name")))
+        }
+    }
 }
 
 /// Writes a file with `body`, which is given the temporary file's path.
@@ -115,6 +131,21 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         check_writable(&path).unwrap();
         assert_eq!(listing(folder.path()), 1);
+    }
+
+    #[test]
+    fn inputs_are_known_by_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("model"), "m").unwrap();
+        std::fs::write(path("other"), "m").unwrap();
+        std::fs::hard_link(path("model"), path("hard")).unwrap();
+        std::os::unix::fs::symlink("model", path("soft")).unwrap();
+        let check = |written: &str| check_apart(&path(written), [path("other").as_path(), &path("model")]);
+        for same in ["model", "hard", "soft", "./model"] {
+            assert!(check(same).unwrap_err().to_string().contains("would replace"), "{same}");
+        }
+        check("new").unwrap();
     }
 
     #[test]

@@ -62,9 +62,10 @@ fn inspects() {
     let case = Case::new(&dense());
     case.compile(&["--dim", "batch=1..64"]).ok();
     let report = last_line(&nnc(["inspect", &text(&case.path("out.so")), "--json"]).ok());
-    for key in ["kernels", "code_bytes", "weights_bytes", "workspace_bytes"] {
+    for key in ["kernels", "code_bytes", "weights_bytes"] {
         assert!(report[key].is_u64(), "{key}: {report}");
     }
+    assert!(report["workspace"].as_str().is_some_and(|text| text.contains("batch")), "{report}");
     assert_eq!(report["name"], "out");
     assert_eq!(report["inputs"][0]["name"], "x");
     assert_eq!(report["inputs"][0]["dims"], serde_json::json!(["batch", "3"]));
@@ -152,6 +153,11 @@ fn libraries_that_cannot_run_here() {
     for (file, word) in [("out.so", other), ("text.so", ""), ("elf.so", ""), ("absent.so", "")] {
         let path = text(&case.path(file));
         for command in ["bench", "inspect"] {
+            // What an artifact for another processor takes can be shown here.
+            if (file, command) == ("out.so", "inspect") {
+                assert!(nnc([command, &path]).ok().contains(other));
+                continue;
+            }
             let line = nnc([command, &path]).refused(1);
             assert!(line.contains(&path) && line.contains(word), "{line}");
         }

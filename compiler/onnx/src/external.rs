@@ -1,7 +1,11 @@
 //! Weights in other files next to the model.
 //!
-//! Invariant: no file outside the model's folder is ever opened, whether named by an absolute
-//! path, by `..` or reached through a symbolic link.
+//! Names are looked up in the folder of the model's path as it was given. Invariant: no file is opened that lies neither
+//! in that folder or below it, nor, if the model's path is a symbolic link, directly beside the file that it leads to;
+//! whether it is named by an absolute path, by `..` or reached through a symbolic link. The second folder is for caches
+//! that keep all files in one place and give them names by links, as `huggingface_hub` does
+//! (`snapshots/REVISION/model.onnx` leads to `../../blobs/HASH`). A folder of links from elsewhere cannot use it to reach
+//! other files: its model would have to be a file that lies beside them.
 //!
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/ExternalData.md>. `checksum` is ignored.
 
@@ -21,13 +25,27 @@ use crate::{
 /// The files beside a model, each mapped once.
 pub(crate) struct ExternalFiles {
     folder: Option<PathBuf>,
+    /// The model's path, if there is one.
+    model: Option<PathBuf>,
     mapped: HashMap<PathBuf, Bytes>,
 }
 
 impl ExternalFiles {
     /// Files in `folder`; with none, external data is refused.
     pub(crate) fn new(folder: Option<&Path>) -> ExternalFiles {
-        ExternalFiles { folder: folder.map(Path::to_owned), mapped: HashMap::new() }
+        ExternalFiles { folder: folder.map(Path::to_owned), model: None, mapped: HashMap::new() }
+    }
+
+    /// Files for the model at `path`.
+    pub(crate) fn of_model(path: &Path) -> ExternalFiles {
+        ExternalFiles { model: Some(path.to_owned()), ..ExternalFiles::new(crate::load::folder_of(path)) }
+    }
+
+    /// The files that were used, in order of their paths.
+    pub(crate) fn used(&self) -> Vec<PathBuf> {
+        let mut used: Vec<PathBuf> = self.mapped.keys().cloned().collect();
+        used.sort();
+        used
     }
 
     /// The `expected` bytes that the entries of a tensor's `external_data` point to.
@@ -98,7 +116,9 @@ impl ExternalFiles {
         let folder = folder.canonicalize().map_err(unreadable)?;
         // Only the canonical path shows where symbolic links lead, so it is what is opened.
         let path = folder.join(relative).canonicalize().map_err(unreadable)?;
-        if !path.starts_with(&folder) {
+        let model = self.model.as_ref().and_then(|model| model.canonicalize().ok());
+        let beside_model = model.is_some_and(|model| path.parent() == model.parent());
+        if !path.starts_with(&folder) && !beside_model {
             return Err(outside());
         }
         if let Some(bytes) = self.mapped.get(&path) {

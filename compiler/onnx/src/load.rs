@@ -21,13 +21,17 @@ impl Model {
     pub fn load(path: impl AsRef<Path>) -> Result<Model> {
         let path = path.as_ref();
         let bytes = map(path)?;
-        Model::parse(bytes, &path.display().to_string(), folder_of(path))
+        Model::finish(bytes, &path.display().to_string(), ExternalFiles::of_model(path))
     }
 
     /// Loads a model from the bytes of a file. Messages call it `file`; external data is looked
     /// for in `folder`.
     pub fn parse(bytes: Bytes, file: &str, folder: Option<&Path>) -> Result<Model> {
-        let mut model = Model::decode(bytes, file, folder)?;
+        Model::finish(bytes, file, ExternalFiles::new(folder))
+    }
+
+    fn finish(bytes: Bytes, file: &str, external: ExternalFiles) -> Result<Model> {
+        let mut model = decode(bytes, file, external).map_err(|error| error.in_file(file))?;
         inline_functions(&mut model)?;
         check(&mut model)?;
         Ok(model)
@@ -36,30 +40,32 @@ impl Model {
     /// Only decodes: calls of functions stay, nodes stand as in the file, nothing is checked but
     /// the format and the tensors.
     pub fn decode(bytes: Bytes, file: &str, folder: Option<&Path>) -> Result<Model> {
-        decode(bytes, file, folder).map_err(|error| error.in_file(file))
+        decode(bytes, file, ExternalFiles::new(folder)).map_err(|error| error.in_file(file))
     }
 }
 
-fn decode(source: Bytes, file: &str, folder: Option<&Path>) -> Result<Model> {
+fn decode(source: Bytes, file: &str, external: ExternalFiles) -> Result<Model> {
     let stripped = Stripped::new(&source, 0..source.len(), Kind::Model)?;
     let proto: ModelProto = decode_message(&stripped.message)?;
     let imports = imports(&proto)?;
-    let external = ExternalFiles::new(folder);
     let constants = Constants::new(source.clone(), stripped.tensors, external);
     let mut converter = Converter { constants };
     let Some(graph) = proto.graph.as_ref() else {
         return Err(not_onnx("has no graph"));
     };
     let functions = proto.functions.iter();
-    Ok(Model {
+    let mut model = Model {
         file: file.to_owned(),
         ir_version: proto.ir_version,
         producer: format!("{} {}", proto.producer_name, proto.producer_version).trim().to_owned(),
         graph: converter.graph(graph, &imports)?,
         functions: functions.map(|f| converter.function(f, &imports)).collect::<Result<_>>()?,
         opset_imports: imports,
+        external: vec![],
         source,
-    })
+    };
+    model.external = converter.constants.external.used();
+    Ok(model)
 }
 
 fn imports(proto: &ModelProto) -> Result<Opsets> {

@@ -7,6 +7,7 @@
 //! graph around it defines too; the inner one then counts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use crate::{Attribute, Bytes, ElemType, NamedTensor};
 
@@ -25,6 +26,8 @@ pub struct Model {
     pub graph: Graph,
     /// The model-local functions, already expanded where they were called.
     pub functions: Vec<Function>,
+    /// The files that hold its external data.
+    pub external: Vec<PathBuf>,
     /// The file itself, to hash.
     pub source: Bytes,
 }

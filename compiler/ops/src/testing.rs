@@ -23,6 +23,7 @@ pub(crate) fn sketch() -> Sketch {
         producer: String::new(),
         graph: Graph::default(),
         functions: vec![],
+        external: vec![],
         source: nnc_onnx::Bytes::new(vec![]),
     };
     Sketch { model, values: vec![] }

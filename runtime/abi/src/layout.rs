@@ -73,6 +73,8 @@ layout! {
         WEIGHTS_FILE = weights_file,
         FAULTS = faults,
         N_FAULTS = n_faults,
+        WORKSPACE_TEXT = workspace_text,
+        ARTIFACT_HASH = artifact_hash,
         RESERVED = reserved,
     }
     /// Offsets in [`crate::FaultDescriptor`].
@@ -156,10 +158,10 @@ mod tests {
         let expected: &[(&str, usize, &[usize])] = &[
             (
                 "ModelDescriptor",
-                256,
+                320,
                 &[
                     0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104, 112, 120, 128, 136,
-                    144, 176, 208, 216, 224, 232, 240, 248,
+                    144, 176, 208, 216, 224, 232, 240, 248, 256, 288,
                 ],
             ),
             ("FaultDescriptor", 8, &[0]),

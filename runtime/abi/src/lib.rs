@@ -26,6 +26,7 @@ pub mod layout;
 mod model;
 mod run;
 mod status;
+mod text;
 
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
@@ -35,6 +36,7 @@ pub use model::{
 };
 pub use run::{Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
 pub use status::Status;
+pub use text::is_plain;
 
 /// The first eight bytes of a descriptor: `NNCMODEL` in memory order.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"NNCMODEL");
@@ -56,7 +58,7 @@ pub const MODEL_SYMBOL_PREFIX: &str = "nnc_model_";
 
 /// Names a model cannot have: with the prefix they are functions of the C API, which may be linked into the same program.
 pub const RESERVED_MODEL_NAMES: &[&str] =
-    &["load", "from_descriptor", "free", "get_descriptor", "input", "output", "descriptor"];
+    &["load", "from_descriptor", "free", "get_descriptor", "input", "output", "descriptor", "verify", "trim"];
 
 /// The C spelling of this crate: `include/nnc_abi.h`, self-contained but for `<stdint.h>`, with an include guard, for the
 /// compiler to paste into each `model.h`.

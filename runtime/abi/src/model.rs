@@ -8,7 +8,8 @@ use crate::{PlanFn, RunFn};
 /// needs [`crate::RunArgs::weights`].
 pub const FLAG_WEIGHTS_IN_FILE: u32 = 1;
 
-/// A compiled model: one read-only, 64-byte-aligned data symbol.
+/// A compiled model: one read-only, 64-byte-aligned data symbol of exactly this size, as programs may copy it (a linker
+/// does so for those that are not position-independent). What it points to belongs to symbols that nobody else sees.
 #[repr(C)]
 #[derive(Debug)]
 pub struct ModelDescriptor {
@@ -72,8 +73,13 @@ pub struct ModelDescriptor {
     pub faults: *const FaultDescriptor,
     /// Length of `faults`.
     pub n_faults: u64,
+    /// The workspace in terms of the symbols, e.g. `64*batch + 128`, to print; null when `workspace_bytes` says it.
+    pub workspace_text: *const c_char,
+    /// BLAKE3 of the ELF file this was written to (in a static library, of the member) without the embedded weights,
+    /// which have a hash of their own, and with zeros in place of this field. Zero in a model that is in no file.
+    pub artifact_hash: [u8; 32],
     /// Zero.
-    pub reserved: u64,
+    pub reserved: [u64; 4],
 }
 
 /// Something that may stop a run: what must hold of sizes, or a node whose data may be unfit.

@@ -67,10 +67,6 @@ statuses! {
     SizeOverflow = 11, "a size computed from the input dimensions overflows";
     /// A data-dependent size exceeds the upper bound that `plan` gave.
     BoundExceeded = 12, "a data-dependent size exceeds its upper bound";
-    /// The processor lacks an instruction set the model was compiled for.
-    UnsupportedCpu = 13, "the processor lacks a feature the model was compiled for";
-    /// Model and caller were built for different versions of the ABI.
-    AbiMismatch = 14, "the model was built for another version of the ABI";
 
     /// The file does not exist or cannot be read.
     NotFound = 100, "the file cannot be read";
@@ -86,6 +82,12 @@ statuses! {
     BufferTooSmall = 105, "a buffer is smaller than its tensor";
     /// A defect of nnc.
     Internal = 106, "internal error";
+    /// The processor lacks an instruction set the model was compiled for. Model code does not look: see `features`.
+    UnsupportedCpu = 107, "the processor lacks a feature the model was compiled for";
+    /// Model and runtime were built for different versions of the ABI.
+    AbiMismatch = 108, "the model was built for another version of the ABI";
+    /// Code or weights differ from their hashes.
+    Damaged = 109, "the code or the weights differ from their hashes";
 }
 
 impl core::fmt::Display for Status {

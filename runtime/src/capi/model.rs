@@ -58,6 +58,33 @@ pub unsafe extern "C" fn nnc_model_free(model: *mut Model) {
     });
 }
 
+/// Compares code and weights with their hashes.
+///
+/// # Safety
+///
+/// The handle is valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nnc_model_verify(model: *const Model) -> i32 {
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { borrow(model, "model") }?.verify())
+}
+
+/// Frees the memory that is kept for later runs; answers its bytes. 0 for null.
+///
+/// # Safety
+///
+/// The handle is valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nnc_model_trim(model: *const Model) -> u64 {
+    let mut freed = 0;
+    guard(|| {
+        // SAFETY: the caller's promise.
+        freed = unsafe { borrow(model, "model") }?.trim();
+        Ok(())
+    });
+    freed
+}
+
 /// The model's descriptor, valid as long as the handle; null for null.
 ///
 /// # Safety

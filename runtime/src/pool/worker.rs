@@ -103,8 +103,13 @@ impl Shared {
 
     /// The life of worker `index`.
     fn live(&self, index: usize) {
-        while !self.ending.load(Ordering::Acquire) {
+        loop {
+            // In this order: `ending` is set before the last publication, so that a worker either sees it here, or sees an
+            // earlier count and does not sleep.
             let seen = self.published.load(Ordering::SeqCst);
+            if self.ending.load(Ordering::SeqCst) {
+                return;
+            }
             while self.help(index) {}
             self.wait_beyond(seen);
         }

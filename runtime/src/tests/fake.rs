@@ -68,7 +68,9 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     weights_file: std::ptr::null(),
     faults: std::ptr::null(),
     n_faults: 0,
-    reserved: 0,
+    workspace_text: c"64*batch".as_ptr(),
+    artifact_hash: [0; 32],
+    reserved: [0; 4],
 };
 
 unsafe extern "C" fn plan(input_dims: *const i64, out: *mut PlanResult) -> i32 {

@@ -109,6 +109,31 @@ fn runs_into_the_callers_memory() {
     assert_eq!(&positive[8..16], 4i64.to_le_bytes());
 }
 
+/// The memory of a burst is not kept, and what is kept can be freed.
+#[test]
+fn idle_memory_is_bounded() {
+    let model = model();
+    assert_eq!(model.trim(), 0);
+    let processors = std::thread::available_parallelism().unwrap().get();
+    let burst = processors * 3 + 5;
+    // Calls that are all inside at once.
+    fn nest(model: &Model, depth: usize) {
+        model.inner.with_buffers(|buffers| {
+            with_inputs(10, |inputs| buffers.run(&model.inner, inputs, &Threads::Serial)).unwrap();
+            if depth > 1 {
+                nest(model, depth - 1);
+            }
+        });
+    }
+    nest(&model, burst);
+    let workspace = 640 + 120 + 240;
+    let freed = model.trim();
+    assert_eq!(freed, processors as u64 * workspace);
+    assert_eq!(model.trim(), 0);
+    with_inputs(10, |inputs| model.run(inputs)).unwrap();
+    assert_eq!(model.trim(), 640, "its outputs went to the caller");
+}
+
 #[test]
 fn sixteen_threads_run_one_model() {
     let model = model();

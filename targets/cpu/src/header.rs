@@ -1,10 +1,15 @@
 //! The C header of a model: constants, indices, and a typed function where shapes are known.
+//!
+//! Names of tensors come from the model's file and may be anything; `names` makes identifiers of them that differ, and
+//! comments hold only text that is what it looks like.
+
+mod names;
 
 use crate::object::descriptor::{describe, symbol_name};
+use names::Names;
 use nnc_ir::DType;
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::fmt::Write;
 
 /// The text; it needs only libc.
@@ -16,21 +21,24 @@ pub(crate) fn text(program: &Program) -> String {
 }
 
 fn write(out: &mut String, program: &Program) -> std::fmt::Result {
-    let name = identifier(&program.name);
+    let name = names::identifier(&program.name);
     let upper = name.to_uppercase();
+    let names = Names::new(program);
     writeln!(out, "/* The model {name}, compiled by nnc. Needs only libc. */")?;
     writeln!(out, "#ifndef NNC_MODEL_{upper}_H\n#define NNC_MODEL_{upper}_H\n")?;
     out.push_str(nnc_abi::C_HEADER);
     writeln!(out, "\n#ifdef __cplusplus\nextern \"C\" {{\n#endif\n")?;
     writeln!(out, "extern const struct nnc_model_descriptor {};\n", symbol_name(program))?;
-    for (kind, parameters) in [("input", &program.inputs), ("output", &program.outputs)] {
+    for (kind, parameters, names) in
+        [("input", &program.inputs, &names.inputs), ("output", &program.outputs, &names.outputs)]
+    {
+        let kind_upper = kind.to_uppercase();
         writeln!(out, "/* Positions of {kind}s. */\nenum {name}_{kind} {{")?;
-        let names = unique(parameters);
         for (i, name) in names.iter().enumerate() {
-            writeln!(out, "    {upper}_{}_{} = {i},", kind.to_uppercase(), name.to_uppercase())?;
+            writeln!(out, "    {upper}_{kind_upper}_{} = {i},", name.to_uppercase())?;
         }
-        writeln!(out, "    {upper}_{}S = {}\n}};\n", kind.to_uppercase(), parameters.len())?;
-        for (parameter, name) in parameters.iter().zip(&names) {
+        writeln!(out, "    {upper}_{kind_upper}S = {}\n}};\n", parameters.len())?;
+        for (name, parameter) in names.iter().zip(parameters) {
             shape(out, program, &format!("{upper}_{}", name.to_uppercase()), parameter)?;
         }
     }
@@ -39,7 +47,7 @@ fn write(out: &mut String, program: &Program) -> std::fmt::Result {
         None => writeln!(out, "/* The workspace depends on the input sizes: ask `plan`. */\n")?,
     }
     if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
-        function(out, program, &name, &upper)?;
+        function(out, program, &names, &name, &upper)?;
     }
     writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif /* NNC_MODEL_{upper}_H */")
 }
@@ -50,7 +58,8 @@ fn all(program: &Program) -> impl Iterator<Item = &Parameter> {
 
 fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Parameter) -> std::fmt::Result {
     let texts: Vec<String> = parameter.shape.iter().map(|d| program.dims.display(d).to_string()).collect();
-    writeln!(out, "/* {}: {}[{}] */", comment(&parameter.name), parameter.dtype, comment(&texts.join(", ")))?;
+    let shape = names::comment(&texts.join(", "));
+    writeln!(out, "/* {}: {}[{shape}] */", names::comment(&parameter.name), parameter.dtype)?;
     writeln!(out, "#define {prefix}_RANK {}", parameter.shape.len())?;
     let mut elements = Some(1i64);
     for (i, dim) in parameter.shape.iter().enumerate() {
@@ -68,35 +77,50 @@ fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Paramete
     writeln!(out)
 }
 
-fn function(out: &mut String, program: &Program, name: &str, upper: &str) -> std::fmt::Result {
+fn function(out: &mut String, program: &Program, names: &Names, name: &str, upper: &str) -> std::fmt::Result {
     writeln!(
         out,
         "/* Runs the model. `workspace`: {upper}_WORKSPACE_BYTES bytes aligned to 64, or null if that is 0."
     )?;
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
-    let arguments = |parameters: &[Parameter], constant: &str, prefix: &str| -> Vec<String> {
-        let one = |(p, name): (&Parameter, String)| format!("{constant}{} *{prefix}{name}", c_type(p.dtype));
-        parameters.iter().zip(unique(parameters)).map(one).collect()
-    };
-    let mut list = arguments(&program.inputs, "const ", "in_");
-    list.extend(arguments(&program.outputs, "", "out_"));
+    let mut list = vec![];
+    for (name, p) in names.inputs.iter().zip(&program.inputs) {
+        list.push(format!("const {} *in_{name}", c_type(p.dtype)));
+    }
+    for (name, p) in names.outputs.iter().zip(&program.outputs) {
+        list.push(format!("{} *out_{name}", c_type(p.dtype)));
+    }
     list.push("void *workspace".to_owned());
     list.push("const struct nnc_run_context *context".to_owned());
     writeln!(out, "{})\n{{", list.join(", "))?;
-    for (kind, parameters, element, prefix) in
-        [("inputs", &program.inputs, "const void *", "in_"), ("outputs", &program.outputs, "void *", "out_")]
+    for (kind, names, element, prefix) in
+        [("inputs", &names.inputs, "const void *", "in_"), ("outputs", &names.outputs, "void *", "out_")]
     {
-        let names: Vec<String> = unique(parameters).iter().map(|name| format!("{prefix}{name}")).collect();
+        let names: Vec<String> = names.iter().map(|name| format!("{prefix}{name}")).collect();
         // C has no empty arrays.
         let names = if names.is_empty() { "0".to_owned() } else { names.join(", ") };
         writeln!(out, "    {element}const {kind}[] = {{{names}}};")?;
     }
-    writeln!(out, "    struct nnc_run_args args = {{0}};")?;
-    writeln!(out, "    args.inputs = inputs;\n    args.outputs = outputs;\n    args.workspace = workspace;")?;
+    // Every field by name: C++ has no `{0}` without warnings, C none without braces.
+    writeln!(out, "    struct nnc_run_args args;")?;
     let workspace = program.workspace_bytes.as_const().unwrap_or(0);
-    writeln!(out, "    args.workspace_bytes = UINT64_C({workspace});\n    args.context = context;")?;
-    writeln!(out, "    args.n_inputs = {};\n    args.n_outputs = {};", program.inputs.len(), program.outputs.len())?;
+    let fields = [
+        ("inputs", "inputs".to_owned()),
+        ("input_dims", "0".to_owned()),
+        ("outputs", "outputs".to_owned()),
+        ("output_dims", "0".to_owned()),
+        ("workspace", "workspace".to_owned()),
+        ("workspace_bytes", format!("UINT64_C({workspace})")),
+        ("weights", "0".to_owned()),
+        ("context", "context".to_owned()),
+        ("n_inputs", program.inputs.len().to_string()),
+        ("n_outputs", program.outputs.len().to_string()),
+        ("reserved", "0".to_owned()),
+    ];
+    for (field, value) in fields {
+        writeln!(out, "    args.{field} = {value};")?;
+    }
     writeln!(out, "    return {}.run(&args);\n}}\n", symbol_name(program))
 }
 
@@ -116,43 +140,6 @@ fn c_type(dtype: DType) -> &'static str {
     }
 }
 
-/// The parameters' names as identifiers that differ, also in capitals.
-fn unique(parameters: &[Parameter]) -> Vec<String> {
-    let names: Vec<String> = parameters.iter().map(|p| identifier(&p.name)).collect();
-    let mut counts: FxHashMap<String, usize> = FxHashMap::default();
-    for name in &names {
-        *counts.entry(name.to_ascii_uppercase()).or_default() += 1;
-    }
-    let shared = |name: &str| counts.get(&name.to_ascii_uppercase()).is_some_and(|&n| n > 1);
-    let mut taken: FxHashSet<String> = counts.keys().filter(|name| !shared(name)).cloned().collect();
-    let one = |(i, name): (usize, &String)| {
-        if !shared(name) {
-            return name.clone();
-        }
-        // A number alone may make it the name of another: `a`, `A` and `a_0`.
-        let mut own = format!("{name}_{i}");
-        while !taken.insert(own.to_ascii_uppercase()) {
-            own.push('_');
-        }
-        own
-    };
-    names.iter().enumerate().map(one).collect()
-}
-
-/// Letters, digits and underscores, not beginning with a digit.
-fn identifier(text: &str) -> String {
-    let mut name: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
-    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
-        name.insert(0, '_');
-    }
-    name
-}
-
-/// Text that cannot end a comment.
-fn comment(text: &str) -> String {
-    text.replace("*/", "* /").replace(['\n', '\r'], " ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,23 +152,12 @@ mod tests {
         }
     }
 
+    /// A field that is added to the structure must be set here too.
     #[test]
-    fn names_differ() {
-        let parameter = |name: &str| Parameter { name: name.to_owned(), dtype: DType::F32, shape: vec![] };
-        let names = |list: &[&str]| unique(&list.iter().map(|name| parameter(name)).collect::<Vec<_>>());
-        assert_eq!(names(&["x", "y"]), ["x", "y"]);
-        assert_eq!(names(&["a.b", "A_B", "a_b_0"]), ["a_b_0_", "A_B_1", "a_b_0"]);
-        // A search for each of so many would take minutes.
-        let many: Vec<String> = (0..50_000).map(|i| format!("x.{}", i % 40_000)).collect();
-        let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        let found: FxHashSet<String> = names(&many).into_iter().collect();
-        assert_eq!(found.len(), many.len());
-    }
-
-    #[test]
-    fn names_become_identifiers() {
-        assert_eq!(identifier("input.1:0"), "input_1_0");
-        assert_eq!(identifier("3d"), "_3d");
-        assert_eq!(comment("a*/b"), "a* /b");
+    fn every_argument_of_a_run_is_set() {
+        let source = include_str!("header.rs");
+        for (field, _) in nnc_abi::layout::run_args::FIELDS {
+            assert!(source.contains(&format!("(\"{field}\", ")), "{field}");
+        }
     }
 }

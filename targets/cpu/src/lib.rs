@@ -97,12 +97,12 @@ pub fn compile(program: &Program, target: &Target, options: &Options) -> Result<
 }
 
 impl Artifact {
-    /// Writes a shared library.
+    /// Writes a shared library that programs linked with it will look for by the name `soname`.
     ///
     /// # Errors
     /// When the linker refuses or a file cannot be written; then there is no file.
-    pub fn write_so(&self, path: &Path) -> Result<(), CodegenError> {
-        link::write_so(&self.object, self.arch, &self.symbol(), path)
+    pub fn write_so(&self, path: &Path, soname: &str) -> Result<(), CodegenError> {
+        link::write_so(&self.object, self.arch, &self.symbol(), soname, path)
     }
 
     /// Writes a relocatable object.
@@ -119,6 +119,11 @@ impl Artifact {
     /// When the file cannot be written; then there is none.
     pub fn write_archive(&self, path: &Path) -> Result<(), CodegenError> {
         link::write_archive(&self.object, &[self.symbol()], &format!("{}.o", self.name), path)
+    }
+
+    /// The model's name, a C identifier.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The exported symbol of the descriptor.

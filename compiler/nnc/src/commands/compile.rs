@@ -160,9 +160,7 @@ fn check_outputs(arguments: &Arguments) -> Result<()> {
             _ => Ok(()),
         };
     };
-    if same_file(path, &arguments.model) {
-        return Err(Failure::user(format!("{}: the output would replace the model", path.display())));
-    }
+    check_apart(arguments, &[])?;
     output::check_writable(path)?;
     if arguments.emit.is_none() && arguments.stop_after.is_none() {
         if Format::of(path).is_none() {
@@ -174,13 +172,18 @@ fn check_outputs(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+/// Checks that neither output nor header is the model or its external data.
+fn check_apart(arguments: &Arguments, external: &[PathBuf]) -> Result<()> {
+    let Some(path) = &arguments.output else { return Ok(()) };
+    let read = || [arguments.model.as_path()].into_iter().chain(external.iter().map(PathBuf::as_path));
+    output::check_apart(path, read())?;
+    if arguments.emit.is_some() { Ok(()) } else { output::check_apart(&path.with_extension("h"), read()) }
 }
 
 fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<(), Halt> {
     let mut compilation = Compilation::new(options, watch)?;
     let model = compilation.import(&arguments.model)?;
+    check_apart(arguments, &model.external)?;
     let graph = compilation.graph(&model)?;
     if arguments.emit == Some(Emit::Graph) {
         return Ok(emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?);
@@ -216,7 +219,7 @@ fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
     let binary = output::stage(path, |file| {
         let to = file.path();
         Ok(match format {
-            Some(Format::Library) => artifact.write_so(to),
+            Some(Format::Library) => artifact.write_so(to, &soname(path, artifact)),
             Some(Format::Archive) => artifact.write_archive(to),
             Some(Format::Object) | None => artifact.write_object(to),
         }?)
@@ -231,6 +234,13 @@ fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
     })?;
     header.commit()?;
     binary.commit()
+}
+
+/// The name that programs linked with a library look for: its file's.
+fn soname(path: &Path, artifact: &Artifact) -> String {
+    let file = path.file_name().and_then(|name| name.to_str());
+    // A name that is no text, as far as a linker goes, gets that of the model.
+    file.map_or_else(|| format!("{}.so", artifact.name()), str::to_owned)
 }
 
 /// Writes what `--emit` asks for to the output, or to standard output if there is none.

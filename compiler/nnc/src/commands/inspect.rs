@@ -9,7 +9,7 @@ use crate::{inspect, progress};
 /// Arguments of `nnc inspect`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Compiled model (.so) or ONNX file
+    /// Compiled model (.so, .o, .a, for any processor) or ONNX file; no code of it runs
     model: PathBuf,
     /// Print one line of JSON instead
     #[arg(long)]

@@ -39,11 +39,13 @@ impl ThreadArguments {
 /// The name decides unless the content says otherwise.
 pub fn is_source(path: &Path) -> bool {
     let mut magic = [0; 4];
-    let read = File::open(path).and_then(|mut f| f.read_exact(&mut magic));
-    if read.is_ok() && magic == *b"\x7fELF" {
+    // Opening a pipe would wait for its writer.
+    let regular = path.metadata().is_ok_and(|m| m.is_file());
+    let read = regular && File::open(path).and_then(|mut f| f.read_exact(&mut magic)).is_ok();
+    if read && [*b"\x7fELF", *b"!<ar"].contains(&magic) {
         return false;
     }
-    path.extension().is_none_or(|e| e != "so")
+    path.extension().is_none_or(|e| !["so", "o", "a"].iter().any(|known| e == *known))
 }
 
 /// Loads a compiled model, or compiles an ONNX file into the memory of this process.

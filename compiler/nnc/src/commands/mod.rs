@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod load;
 pub mod run;
 pub mod test;
+pub mod verify;
 pub mod worker;
 
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ pub enum Command {
     Compile(compile::Arguments),
     /// Show what a compiled model or an ONNX file takes, gives and needs
     Inspect(inspect::Arguments),
+    /// Compare a compiled model's code and weights with the hashes it carries
+    Verify(verify::Arguments),
     /// Run a model once on arrays from an npz file
     Run(run::Arguments),
     /// Measure how long a model takes
@@ -54,6 +57,7 @@ pub fn run(command: Command) -> Result<u8> {
     match command {
         Command::Compile(arguments) => compile::run(&arguments).map(|()| 0),
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| 0),
+        Command::Verify(arguments) => verify::run(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments).map(|()| 0),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| 0),
         Command::Test(arguments) => test::run(&arguments),

@@ -28,6 +28,7 @@ pub struct Arguments {
 /// # Errors
 /// When the model cannot be loaded, an input does not fit, or the outputs cannot be written.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    output::check_apart(&arguments.outputs, [arguments.model.as_path(), &arguments.inputs])?;
     output::check_writable(&arguments.outputs)?;
     let model = load::load(&arguments.model)?;
     let arrays = inputs::from_npz(&arguments.inputs, model.signature())?;

@@ -84,6 +84,39 @@ fn data_outside_the_folder_is_refused() {
     }
 }
 
+/// The layout of the cache of `huggingface_hub`: names are links to files that are called by their hashes.
+#[cfg(unix)]
+#[test]
+fn links_into_the_folder_of_the_model_itself_are_followed() {
+    use std::os::unix::fs::symlink;
+    let cache = tempfile::tempdir().unwrap();
+    let (blobs, snapshot) = (cache.path().join("blobs"), cache.path().join("snapshots/1"));
+    fs::create_dir_all(&blobs).unwrap();
+    fs::create_dir_all(snapshot.join("onnx")).unwrap();
+    fs::write(blobs.join("b2"), [4, 3, 2, 1]).unwrap();
+    fs::write(cache.path().join("secret"), [0; 4]).unwrap();
+    let place = |location: &str, target: &str| {
+        let entries = [("location", location)];
+        load(&blobs, &entries).ok();
+        fs::rename(blobs.join("m.onnx"), blobs.join("a1")).unwrap();
+        for (name, target) in [("model.onnx", "../../../blobs/a1"), ("model.data", target)] {
+            let _ = fs::remove_file(snapshot.join("onnx").join(name));
+            symlink(target, snapshot.join("onnx").join(name)).unwrap();
+        }
+        Model::load(snapshot.join("onnx/model.onnx")).map_err(|error| error.to_string())
+    };
+    let model = place("model.data", "../../../blobs/b2").unwrap();
+    assert_eq!(model.graph.initializers[0].tensor.bytes(), [4, 3, 2, 1]);
+    assert_eq!(model.external, [blobs.canonicalize().unwrap().join("b2")]);
+    for (location, target) in [("model.data", "../../../secret"), ("b2", "../../../blobs/b2")] {
+        assert!(place(location, target).is_err(), "{location} {target}");
+    }
+    fs::create_dir(blobs.join("below")).unwrap();
+    fs::write(blobs.join("below/b2"), [0; 4]).unwrap();
+    let line = place("model.data", "../../../blobs/below/b2").unwrap_err();
+    assert!(line.contains("outside the model's folder"), "{line}");
+}
+
 #[test]
 fn missing_files_are_io_errors() {
     let error = Model::load("no-such-folder/m.onnx").unwrap_err();

@@ -12,7 +12,6 @@ use nnc_desc::Arch;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// The folder a file lies in.
 fn folder(path: &Path) -> PathBuf {
@@ -25,25 +24,25 @@ fn folder(path: &Path) -> PathBuf {
 /// Writes a file through a temporary one.
 fn replace(path: &Path, write: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>) -> Result<(), CodegenError> {
     let fail = |e| CodegenError::io(path, e);
-    let temporary = NamedTempFile::new_in(folder(path)).map_err(fail)?;
+    let mut builder = tempfile::Builder::new();
+    ordinary(&mut builder);
+    let temporary = builder.tempfile_in(folder(path)).map_err(fail)?;
     let mut out = BufWriter::with_capacity(1 << 20, temporary.as_file());
     write(&mut out).and_then(|()| out.flush()).map_err(fail)?;
     drop(out);
-    publish(temporary, path, false)
+    temporary.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
 }
 
-/// Gives a finished temporary file its name and the permissions of an ordinary file.
-fn publish(temporary: NamedTempFile, path: &Path, executable: bool) -> Result<(), CodegenError> {
-    let fail = |e| CodegenError::io(path, e);
+/// Gives temporary files the permissions of ordinary ones, from which the umask takes away what the user does not want.
+fn ordinary<'a, 'b>(builder: &mut tempfile::Builder<'a, 'b>) {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        let mode = if executable { 0o755 } else { 0o644 };
-        std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(mode)).map_err(fail)?;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    let _ = executable;
-    temporary.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    #[cfg(not(unix))]
+    let _ = builder;
 }
 
 /// `-o x.o`.
@@ -91,25 +90,46 @@ pub(crate) fn write_archive(
 }
 
 /// `-o x.so`.
-pub(crate) fn write_so(object: &Object, arch: Arch, symbol: &str, path: &Path) -> Result<(), CodegenError> {
+///
+/// `soname` is what programs linked with the library will ask for.
+pub(crate) fn write_so(
+    object: &Object,
+    arch: Arch,
+    symbol: &str,
+    soname: &str,
+    path: &Path,
+) -> Result<(), CodegenError> {
     let fail = |e| CodegenError::io(path, e);
     let folder = tempfile::Builder::new().prefix(".nnc-").tempdir_in(folder(path)).map_err(fail)?;
     let input = folder.path().join("model.o");
     let output = folder.path().join("model.so");
     std::fs::write(&input, object.with_room()).map_err(fail)?;
-    let linked = link(arch, &input, &output).and_then(|()| splice::splice(object, symbol, &output));
+    let linked = link(arch, soname, &input, &output).and_then(|()| splice::splice(object, symbol, &output));
     linked.map_err(|message| CodegenError::Link { path: path.to_owned(), message })?;
     std::fs::rename(&output, path).map_err(fail)
 }
 
-fn link(arch: Arch, input: &Path, output: &Path) -> Result<(), String> {
+fn link(arch: Arch, soname: &str, input: &Path, output: &Path) -> Result<(), String> {
     let emulation = match arch {
         Arch::X86_64 => "elf_x86_64",
         Arch::Aarch64 => "aarch64linux",
     };
     let text = |p: &Path| p.to_str().map(str::to_owned).ok_or_else(|| format!("{} is not UTF-8", p.display()));
     let (input, output) = (text(input)?, text(output)?);
-    let words = ["ld.wild", "-shared", "-m", emulation, "--build-id=none", "-z", "noexecstack", "-o", &output, &input];
+    let words = [
+        "ld.wild",
+        "-shared",
+        "-m",
+        emulation,
+        "-soname",
+        soname,
+        "--build-id=none",
+        "-z",
+        "noexecstack",
+        "-o",
+        &output,
+        &input,
+    ];
     let mut arguments = libwild::Args::new(|| words.iter()).map_err(|e| e.to_string())?;
     arguments.parse(|| words.iter()).map_err(|e| e.to_string())?;
     libwild::run(arguments).map_err(|e| e.to_string())

@@ -1,4 +1,8 @@
-//! The descriptor: one data object that holds the structures of `nnc-abi`, and the strings and tables they point to.
+//! The descriptor, and the tables and strings it points to.
+//!
+//! Two data objects: the exported descriptor, which has the fixed size of the binary interface, and a local one with
+//! everything else. No pointer goes through the exported symbol: another definition of it, or a program's copy of it,
+//! would otherwise be where the pointers of this artifact lead.
 
 use crate::error::CodegenError;
 use crate::host::Entries;
@@ -48,11 +52,27 @@ pub(crate) fn dtype_code(dtype: nnc_ir::DType) -> DType {
     }
 }
 
-/// Bytes under construction, with the places that hold addresses within them.
+/// The tables under construction, with the places in them that hold addresses within them.
 #[derive(Default)]
 struct Blob {
     bytes: Vec<u8>,
     pointers: Vec<(usize, usize)>,
+}
+
+/// The fixed structure under construction, with the places in it that hold addresses within the tables.
+struct Fixed {
+    bytes: Vec<u8>,
+    pointers: Vec<(usize, usize)>,
+}
+
+impl Fixed {
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn point(&mut self, at: usize, to: usize) {
+        self.pointers.push((at, to));
+    }
 }
 
 impl Blob {
@@ -132,13 +152,15 @@ fn number(program: &Program, symbol: nnc_ir::Symbol) -> u32 {
     program.dims.iter().filter(|(s, i)| i.origin == SymbolOrigin::Input && *s < symbol).count() as u32
 }
 
-/// Defines the descriptor, the only exported symbol.
+/// Defines the tables and the descriptor, the only exported symbol.
 pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts<'_>) -> Result<DataId, CodegenError> {
     let name = symbol_name(program);
     let fail = |e: cranelift_module::ModuleError| CodegenError::backend("descriptor", e);
     let id = module.declare_data(&name, Linkage::Export, false, false).map_err(fail)?;
+    let tables =
+        module.declare_data(&format!("{}.tables", program.name), Linkage::Local, false, false).map_err(fail)?;
     let mut blob = Blob::default();
-    blob.room(model::SIZE);
+    let mut fixed = Fixed { bytes: vec![0; model::SIZE], pointers: vec![] };
     let rank_sum = |p: &[Parameter]| p.iter().map(|p| p.shape.len() as u32).sum::<u32>();
     let symbols: Vec<_> = program.dims.iter().filter(|(_, i)| i.origin == SymbolOrigin::Input).collect();
     let (arch, features) = machine(facts.target);
@@ -152,7 +174,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         (model::CODE_BYTES, facts.code_bytes),
     ];
     for (at, value) in words {
-        blob.put(at, &value.to_le_bytes());
+        fixed.put(at, &value.to_le_bytes());
     }
     let halves: [(usize, u32); 9] = [
         (model::ABI_VERSION, ABI_VERSION),
@@ -166,19 +188,29 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         (model::OUTPUT_DIMS_LEN, rank_sum(&program.outputs)),
     ];
     for (at, value) in halves {
-        blob.put(at, &value.to_le_bytes());
+        fixed.put(at, &value.to_le_bytes());
     }
-    blob.put(model::SOURCE_HASH, &facts.source_hash);
-    blob.put(model::WEIGHTS_HASH, &facts.weights_hash);
-    blob.text(model::NAME, &program.name);
-    blob.text(model::TARGET, &facts.target.name);
-    blob.text(model::COMPILER, facts.compiler);
+    fixed.put(model::SOURCE_HASH, &facts.source_hash);
+    fixed.put(model::WEIGHTS_HASH, &facts.weights_hash);
+    let workspace = program.workspace_bytes.as_const().is_none();
+    let workspace = workspace.then(|| program.dims.display(&program.workspace_bytes).to_string());
+    let texts = [
+        (model::NAME, Some(program.name.as_str())),
+        (model::TARGET, Some(facts.target.name.as_str())),
+        (model::COMPILER, Some(facts.compiler)),
+        (model::WORKSPACE_TEXT, workspace.as_deref()),
+    ];
+    for (at, text) in texts {
+        if let Some(text) = text {
+            fixed.point(at, blob.string(text));
+        }
+    }
     let inputs = blob.parameters(program, &program.inputs);
-    blob.point(model::INPUTS, inputs);
+    fixed.point(model::INPUTS, inputs);
     let outputs = blob.parameters(program, &program.outputs);
-    blob.point(model::OUTPUTS, outputs);
+    fixed.point(model::OUTPUTS, outputs);
     let table = blob.room(symbols.len() * symbol::SIZE);
-    blob.point(model::SYMBOLS, table);
+    fixed.point(model::SYMBOLS, table);
     for (i, (_, info)) in symbols.iter().enumerate() {
         let at = table + i * symbol::SIZE;
         blob.text(at + symbol::NAME, &info.name);
@@ -194,10 +226,18 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         }
     }
     let mut data = DataDescription::new();
-    data.set_align(64);
-    let itself = module.declare_data_in_data(id, &mut data);
+    data.set_align(8);
+    let itself = module.declare_data_in_data(tables, &mut data);
     for (at, to) in &blob.pointers {
         data.write_data_addr(*at as u32, itself, *to as i64);
+    }
+    data.define(blob.bytes.into_boxed_slice());
+    module.define_data(tables, &data).map_err(fail)?;
+    let mut data = DataDescription::new();
+    data.set_align(ALIGNMENT as u64);
+    let tables = module.declare_data_in_data(tables, &mut data);
+    for (at, to) in &fixed.pointers {
+        data.write_data_addr(*at as u32, tables, *to as i64);
     }
     if let Some(weights) = facts.weights {
         let weights = module.declare_data_in_data(weights, &mut data);
@@ -207,7 +247,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         let function = module.declare_func_in_data(function, &mut data);
         data.write_function_addr(at as u32, function);
     }
-    data.define(blob.bytes.into_boxed_slice());
+    data.define(fixed.bytes.into_boxed_slice());
     module.define_data(id, &data).map_err(fail)?;
     Ok(id)
 }

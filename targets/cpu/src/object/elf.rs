@@ -1,8 +1,8 @@
 //! Adding a weights section to a finished ELF object: with the weights, or as room for them.
 //!
 //! The file becomes: the old contents up to its section table, the weights, the old section names with one more, and a
-//! new section table. Two places inside the old contents change: the symbol of the weights, undefined before, and the
-//! hash in the descriptor, known only when the weights have been written.
+//! new section table. Three places inside the old contents change: the symbol of the weights, undefined before, and the
+//! hashes in the descriptor: that of the weights, known only when they have been written, and that of all the rest.
 
 use nnc_abi::ALIGNMENT;
 use nnc_abi::layout::model;
@@ -24,8 +24,8 @@ pub(super) const ROOM_ALIGN: u64 = 64 << 10;
 /// A finished object and where to change it.
 pub(super) struct Template {
     bytes: Vec<u8>,
-    /// Where in the file the descriptor's hash of the weights goes.
-    hash_at: u64,
+    /// Where in the file the descriptor is.
+    descriptor: u64,
     /// With weights: the old section headers, and the old section names.
     tables: Option<Tables>,
 }
@@ -39,7 +39,12 @@ struct Tables {
 }
 
 impl Template {
-    pub(super) fn new(bytes: Vec<u8>, descriptor: &str, weights: Option<&str>) -> Result<Template, object::Error> {
+    /// The template of an object; `None` if it lacks the symbol of its descriptor.
+    pub(super) fn new(
+        bytes: Vec<u8>,
+        descriptor: &str,
+        weights: Option<&str>,
+    ) -> Result<Option<Template>, object::Error> {
         let header = FileHeader64::<Le>::parse(&*bytes)?;
         let endian = header.endian()?;
         let sections = header.sections(endian, &*bytes)?;
@@ -54,9 +59,9 @@ impl Template {
             }
             Ok::<_, object::Error>(found)
         };
-        let Some((_, described)) = find(descriptor)? else { return Ok(Template { bytes, hash_at: 0, tables: None }) };
+        let Some((_, described)) = find(descriptor)? else { return Ok(None) };
         let home = sections.section(object::SectionIndex(usize::from(described.st_shndx(endian).0)))?;
-        let hash_at = home.sh_offset(endian) + described.st_value(endian) + model::WEIGHTS_HASH as u64;
+        let place = home.sh_offset(endian) + described.st_value(endian);
         let mut tables = None;
         if let Some((i, symbol)) = weights.map(find).transpose()?.flatten() {
             let names_index = usize::from(header.e_shstrndx(endian).0);
@@ -69,7 +74,7 @@ impl Template {
                 symbol,
             });
         }
-        Ok(Template { bytes, hash_at, tables })
+        Ok(Some(Template { bytes, descriptor: place, tables }))
     }
 
     fn places(&self, weights_bytes: u64) -> Option<Places<'_>> {
@@ -107,18 +112,29 @@ impl Template {
         stream: impl FnOnce(&mut dyn Write) -> io::Result<[u8; 32]>,
     ) -> io::Result<()> {
         let start = out.stream_position()?;
-        let Some(places) = self.places(weights_bytes) else {
-            out.write_all(&self.bytes)?;
-            return Ok(());
-        };
-        let head = self.head(&places, weights_bytes);
-        out.write_all(&head)?;
-        out.write_all(&[0; ALIGNMENT][..(places.weights as usize - head.len()).min(ALIGNMENT)])?;
-        let hash = stream(out)?;
-        out.write_all(&self.tail(&places, self.section(&places, weights_bytes, false)))?;
+        let (mut head, tail);
+        match self.places(weights_bytes) {
+            None => {
+                (head, tail) = (self.bytes.clone(), vec![]);
+                out.write_all(&head)?;
+            }
+            Some(places) => {
+                head = self.head(&places, weights_bytes);
+                head.resize(places.weights as usize, 0);
+                tail = self.tail(&places, self.section(&places, weights_bytes, false));
+                out.write_all(&head)?;
+                let hash = stream(out)?;
+                patch(&mut head, self.descriptor as usize + model::WEIGHTS_HASH, &hash);
+                out.write_all(&tail)?;
+            }
+        }
         let end = out.stream_position()?;
-        out.seek(SeekFrom::Start(start + self.hash_at))?;
-        out.write_all(&hash)?;
+        // The field itself is zero so far, as the definition of the hash has it.
+        let hash = blake3::Hasher::new().update(&head).update(&tail).finalize();
+        patch(&mut head, self.descriptor as usize + model::ARTIFACT_HASH, hash.as_bytes());
+        let descriptor = head.get(self.descriptor as usize..).and_then(|d| d.get(..model::SIZE)).unwrap_or_default();
+        out.seek(SeekFrom::Start(start + self.descriptor))?;
+        out.write_all(descriptor)?;
         out.seek(SeekFrom::Start(end))?;
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! The relocatable object: code and descriptor from Cranelift, weights streamed behind them.
 //!
 //! Cranelift's object has an undefined symbol for the weights. [`elf::Template`] knows where that symbol, the section
-//! table and the descriptor's hash lie, and [`Object::write_to`] writes the object with one more section, packing each
+//! table and the descriptor's hashes lie, and [`Object::write_to`] writes the object with one more section, packing each
 //! weight on its way to the file, so that the packed copy of a model never lies in memory.
 
 pub(crate) mod descriptor;
@@ -71,7 +71,8 @@ impl Object {
             &descriptor::symbol_name(program),
             has_weights.then(|| weights_symbol(program)).as_deref(),
         )
-        .map_err(|e| fail(&e))?;
+        .map_err(|e| fail(&e))?
+        .ok_or_else(|| CodegenError::backend("object", "it has no descriptor"))?;
         Ok(Object { template, layout, weights: program.weights.clone(), kernels: filled.kernels })
     }
 

@@ -205,7 +205,7 @@ fn a_shared_library_runs_and_is_reproducible() {
     let mut files = vec![];
     for name in ["a.so", "b.so"] {
         let path = folder.path().join(name);
-        compile(&program(), &target, &Options::default()).unwrap().write_so(&path).unwrap();
+        compile(&program(), &target, &Options::default()).unwrap().write_so(&path, "model.so").unwrap();
         files.push(std::fs::read(&path).unwrap());
         // SAFETY: the library has no constructors.
         let library = unsafe { libloading::Library::new(&path) }.unwrap();
@@ -239,7 +239,7 @@ fn libraries_of_every_target_export_the_descriptor_alone() {
     for name in ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64"] {
         let target = Target::parse(name).unwrap();
         let path = folder.path().join(name);
-        compile(&program(), &target, &Options::default()).unwrap().write_so(&path).unwrap();
+        compile(&program(), &target, &Options::default()).unwrap().write_so(&path, "model.so").unwrap();
         let (undefined, defined) = dynamic_symbols(&path);
         assert_eq!(undefined, Vec::<String>::new(), "{name}");
         assert_eq!(defined, ["nnc_model", "nnc_model_tiny"], "{name}");
