@@ -1,7 +1,7 @@
 /* Classifies 8x8 images of digits with a model linked as a shared library; no runtime.
  *
  *     nnc compile digits_cnn.onnx -o digits_cnn.so --dim batch=1
- *     cc classify.c ./digits_cnn.so -o classify
+ *     cc classify.c digits_cnn.so -Wl,-rpath,'$ORIGIN' -o classify
  *     ./classify < images.f32
  *
  * Input: images of 64 floats each. Output: one digit per line. */

@@ -1,7 +1,7 @@
 /* A model of any batch size on the program's own threads, without the runtime.
  *
  *     nnc compile digits_cnn.onnx -o digits_cnn.so
- *     cc -pthread own_threads.c ./digits_cnn.so -o own_threads
+ *     cc -pthread own_threads.c digits_cnn.so -Wl,-rpath,'$ORIGIN' -o own_threads
  *     ./own_threads 4 < images.f32
  *
  * Argument: the number of threads. Input: images of 64 floats each, taken as one batch. Output: one digit per line.

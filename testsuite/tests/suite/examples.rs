@@ -8,10 +8,10 @@ use crate::common::{CNN_RIGHT, Digits, NNC, TRANSFORMER_RIGHT, cc, compile, exam
 fn c_program_with_a_shared_library() {
     let (digits, folder) = (Digits::read(), folder("example-classify"));
     compile("digits_cnn.onnx", &folder.join("digits_cnn.so"), &["--dim", "batch=1"]);
-    let program = cc(&folder, "classify.c", &["./digits_cnn.so"]);
-    // The library is found from the folder the program was linked in.
+    let program = cc(&folder, "classify.c", &["digits_cnn.so", "-Wl,-rpath,$ORIGIN"]);
+    // The library is found beside the program, from wherever it is started.
     let images = std::fs::File::open(digits.write(&folder)).expect("the images");
-    let printed = run(Command::new(program).current_dir(&folder).stdin(images));
+    let printed = run(Command::new(program).current_dir("/").stdin(images));
     assert_eq!(digits.right(printed.lines()), CNN_RIGHT);
 }
 

@@ -2,6 +2,7 @@
 //! are compiled, linked into programs and run, the cases of `testsuite/cases` and random ones among them.
 
 mod arrows;
+mod artifact;
 mod common;
 mod digits;
 mod emulated;

@@ -5,6 +5,7 @@
 
 mod demo;
 mod machine;
+mod sanitize;
 mod shell;
 mod test;
 
@@ -17,6 +18,8 @@ cargo xtask COMMAND
   bench    measures the benchmark models beside ONNX Runtime and OpenVINO
   machine  the tests and figures that depend on the processor, and one summary of them
   fuzz     compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
+  miri     undefined behaviour, in the crates that Miri can run
+  sanitize memory errors, by valgrind and AddressSanitizer, in the runtime's tests and the C examples
   tidy     formats every file";
 
 fn main() -> ExitCode {
@@ -28,6 +31,8 @@ fn main() -> ExitCode {
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
         ["machine"] => machine::machine(),
+        ["miri"] => sanitize::miri(),
+        ["sanitize"] => sanitize::sanitize(),
         ["tidy"] => test::format(false),
         _ => {
             eprintln!("{USAGE}");

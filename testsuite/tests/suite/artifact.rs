@@ -1,0 +1,129 @@
+//! What holds for the files that the compiler writes: their symbols keep to themselves, their hashes cover every bit, and
+//! every form of a model describes itself alike.
+
+use std::fs;
+use std::process::Command;
+
+use nnc_runtime::{Artifact, Kind, Model, Status};
+
+use crate::common::{compile, folder, root, run};
+
+/// Two models under one name, in one program: each keeps its own tables, whether the program copies the descriptor (as
+/// linkers do for programs that are not position-independent) or not, and also when the library is replaced later.
+#[test]
+fn equal_names_do_not_mix() {
+    let folder = folder("interpose");
+    for (place, model) in [("v1", "digits_cnn.onnx"), ("v2", "digits_transformer.onnx")] {
+        fs::create_dir(folder.join(place)).expect("a folder");
+        compile(model, &folder.join(place).join("digits.so"), &[]);
+    }
+    let said =
+        |linked, loaded| format!("linked: digits, {linked} dims of image\nloaded: digits, {loaded} dims of image\n");
+    for position in [&["-fPIE", "-pie"][..], &["-fno-pie", "-no-pie"]] {
+        let program = folder.join("program");
+        let mut cc = Command::new("cc");
+        cc.current_dir(&folder).args(["-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iv1"]).args(position);
+        cc.arg(root().join("testsuite/c/interpose.c")).args(["v1/digits.so", "-Wl,-rpath,$ORIGIN/v1", "-ldl"]);
+        run(cc.arg("-o").arg(&program));
+        // The path it was linked with is not recorded: it runs from any folder.
+        let printed = run(Command::new(&program).current_dir("/").arg(folder.join("v2/digits.so")));
+        assert_eq!(printed, said(4, 3));
+        // Another build in place of the one that was linked.
+        fs::rename(folder.join("v1/digits.so"), folder.join("kept.so")).expect("it is there");
+        fs::copy(folder.join("v2/digits.so"), folder.join("v1/digits.so")).expect("it is there");
+        let printed = run(Command::new(&program).current_dir("/").arg(folder.join("kept.so")));
+        assert_eq!(printed, said(3, 4));
+        fs::rename(folder.join("kept.so"), folder.join("v1/digits.so")).expect("it is there");
+    }
+}
+
+#[test]
+fn every_form_describes_itself_alike() {
+    let folder = folder("forms");
+    for target in ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64"] {
+        let mut said = vec![];
+        for (extension, kind) in [("so", Kind::Library), ("o", Kind::Object), ("a", Kind::Archive)] {
+            let path = folder.join(format!("digits.{extension}"));
+            compile("digits_cnn.onnx", &path, &["--target", target, "--dim", "batch=1..9"]);
+            let artifact = Artifact::open(&path).expect("an artifact");
+            assert_eq!(artifact.kind(), kind);
+            artifact.verify().expect("it is as it was written");
+            let signature = artifact.signature();
+            assert!(signature.workspace_text.as_ref().is_some_and(|text| text.contains("batch")));
+            let hash = signature.artifact_hash;
+            assert_ne!(hash, [0; 32]);
+            let mut signature = signature.clone();
+            signature.artifact_hash = [0; 32];
+            said.push(format!("{signature:?}"));
+        }
+        assert!(said.iter().all(|s| *s == said[0]), "{target}: {said:?}");
+    }
+}
+
+/// No bit of an artifact changes unnoticed.
+#[test]
+fn every_bit_is_verified() {
+    let folder = folder("bits");
+    for extension in ["so", "o", "a"] {
+        let path = folder.join(format!("digits.{extension}"));
+        compile("digits_cnn.onnx", &path, &["--dim", "batch=1"]);
+        let whole = fs::read(&path).expect("an artifact");
+        // An archive's own headers are no part of the model.
+        let start = whole.windows(4).position(|w| w == b"\x7fELF").expect("an ELF file");
+        let places = (start..whole.len()).enumerate().filter(|(i, _)| *i < 600 || i % 61 == 0);
+        for (i, at) in places {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (i % 8);
+            let verdict = Artifact::from_bytes(bytes, "changed").and_then(|artifact| artifact.verify());
+            assert!(verdict.is_err(), ".{extension}: byte {at} of {}", whole.len());
+        }
+    }
+    let path = folder.join("digits.so");
+    let model = Model::load(&path).expect("it loads");
+    model.verify().expect("it is as it was written");
+    let mut bytes = fs::read(&path).expect("an artifact");
+    *bytes.last_mut().expect("weights") ^= 1;
+    fs::write(folder.join("changed.so"), bytes).expect("a file");
+    // Loading reads no weights; verifying does.
+    let changed = Model::load(folder.join("changed.so")).expect("it loads");
+    let error = changed.verify().unwrap_err();
+    assert_eq!(error.status(), Status::Damaged);
+    assert!(error.to_string().contains("weights are damaged"), "{error}");
+}
+
+/// Artifacts of nnc, changed at random, are refused or described, in bounded time and memory; nothing of them runs.
+#[test]
+fn changed_artifacts_have_an_answer() {
+    let folder = folder("changed");
+    let mut state = 7u64;
+    let mut next = move || {
+        // Marsaglia, "Xorshift RNGs", 2003.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as usize
+    };
+    for (extension, target) in [("so", "x86_64-avx2"), ("so", "aarch64"), ("o", "x86_64"), ("a", "aarch64")] {
+        let path = folder.join(format!("digits.{extension}"));
+        compile("digits_cnn.onnx", &path, &["--target", target]);
+        let whole = fs::read(&path).expect("an artifact");
+        for round in 0..1500 {
+            let mut bytes = whole.clone();
+            for _ in 0..1 + next() % 6 {
+                let within = if next() % 3 == 0 { bytes.len() } else { 2048 };
+                let (at, width) = (next() % within, 1 << (next() % 4));
+                let value = [0, 1, u64::MAX, 1 << 31, 0x7fff_ffff_ffff_ffff, next() as u64][next() % 6].to_le_bytes();
+                for (byte, value) in bytes[at..].iter_mut().zip(&value[..width]) {
+                    *byte = *value;
+                }
+            }
+            if let Ok(artifact) = Artifact::from_bytes(bytes.clone(), "changed") {
+                let _ = artifact.verify();
+            }
+            if extension == "so" && round % 10 == 0 {
+                fs::write(folder.join("changed.so"), &bytes).expect("a file");
+                let _ = Model::load(folder.join("changed.so"));
+            }
+        }
+    }
+}
