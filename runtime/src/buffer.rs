@@ -40,7 +40,7 @@ impl Buffer {
         let layout = layout(capacity).ok_or_else(refuse)?;
         // SAFETY: the layout's size is not zero.
         let memory = NonNull::new(unsafe { alloc(layout) }).ok_or_else(refuse)?;
-        if capacity >= HUGE {
+        if capacity >= HUGE && !cfg!(miri) {
             // SAFETY: the range was just allocated; the advice changes no contents, and a refusal does not matter.
             unsafe { libc::madvise(memory.as_ptr().cast(), capacity & !(HUGE_PAGE - 1), libc::MADV_HUGEPAGE) };
         }
