@@ -3,8 +3,10 @@
 //! [`FAMILIES`] is the list of what can be fuzzed; a family turns a seed into an [`Outcome`], and the same seed gives the
 //! same case on every machine. Most are generators of cases ([`onnx`], [`graph`]) that [`Session::differential`] checks
 //! in a [`worker`] process, where a crash is a verdict, and a failure is made small by [`shrink`] and written as a case
-//! ([`mod@case`]) that fits into `testsuite/cases`; [`import`] damages files and runs the command on them.
+//! ([`mod@case`]) that fits into `testsuite/cases`; [`import`] damages models and runs the command on them, [`artifact`]
+//! damages compiled models and loads them.
 
+pub mod artifact;
 pub mod case;
 pub mod check;
 pub mod graph;
@@ -41,6 +43,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "lower", about: "graphs of every core operation, not rewritten", run: graph::lower },
     Family { name: "memory", about: "graphs with many values alive at once", run: graph::memory },
     Family { name: "import", about: "damaged and hostile files, given to the command", run: import::run },
+    Family { name: "artifact", about: "compiled models with changed bytes", run: artifact::run },
 ];
 
 /// Arguments of the fuzzer.
@@ -56,7 +59,7 @@ pub struct Arguments {
     /// Number of seeds, whatever the time
     #[arg(long)]
     pub count: Option<u64>,
-    /// Family to fuzz; by default all in turn: onnx, rules, lower, memory, import
+    /// Family to fuzz; by default all in turn: onnx, rules, lower, memory, import, artifact
     #[arg(long)]
     pub family: Option<String>,
     /// Folder for failing cases
