@@ -14,13 +14,8 @@ use super::random::Random;
 use super::session::{Outcome, Session};
 
 /// What is changed: targets and forms.
-const FORMS: &[(&str, &str)] = &[
-    ("x86_64-avx2", "so"),
-    ("aarch64", "so"),
-    ("x86_64", "o"),
-    ("aarch64", "o"),
-    ("x86_64-avx2", "a"),
-];
+const FORMS: &[(&str, &str)] =
+    &[("x86_64-avx2", "so"), ("aarch64", "so"), ("x86_64", "o"), ("aarch64", "o"), ("x86_64-avx2", "a")];
 
 /// Changes an artifact by a seed and looks at what becomes of it.
 ///

@@ -67,7 +67,9 @@ static MODEL: ModelDescriptor = ModelDescriptor {
     weights_file: std::ptr::null(),
     faults: std::ptr::null(),
     n_faults: 0,
-    reserved: 0,
+    workspace_text: std::ptr::null(),
+    artifact_hash: [0; 32],
+    reserved: [0; 4],
 };
 
 unsafe extern "C" fn run(args: *const RunArgs) -> i32 {
