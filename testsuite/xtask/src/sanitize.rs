@@ -14,8 +14,13 @@ use anyhow::{Context, Result};
 use crate::shell::{cargo, command, nnc, output, root, run, target};
 
 /// Tests of the runtime that Miri leaves out: a million loops, and thousands of runs on threads.
-const TOO_LONG: &[&str] =
-    &["many_short_loops", "many_callers_at_once", "sixteen_threads_run_one_model", "each_iteration"];
+const TOO_LONG: &[&str] = &[
+    "many_short_loops",
+    "many_callers_at_once",
+    "sixteen_threads_run_one_model",
+    "each_iteration",
+    "loops_inside_loops",
+];
 
 /// Schedules that Miri tries on the pool's beginning and end.
 const SCHEDULES: &str = "-Zmiri-many-seeds=0..32";
