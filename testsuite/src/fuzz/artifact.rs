@@ -84,9 +84,10 @@ fn compile(path: &Path, target: &str, extension: &str) -> Result<()> {
     let graph = compilation.graph(&model).map_err(Halt::into_failure)?;
     let program = compilation.program(graph, &model.file).map_err(Halt::into_failure)?;
     let artifact = compilation.artifact(&program, &model)?;
-    Ok(match extension {
+    match extension {
         "so" => artifact.write_so(path, "digits.so")?,
         "a" => artifact.write_archive(path)?,
         _ => artifact.write_object(path)?,
-    })
+    }
+    Ok(())
 }
