@@ -265,16 +265,9 @@ impl Inner {
 
     /// What stopped a run, in words, if the model says.
     pub(crate) fn fault_text(&self, fault: &Fault) -> Option<String> {
-        let descriptor = self.descriptor();
-        let number = u64::try_from(fault.number).ok().filter(|&n| n < descriptor.n_faults)?;
-        if descriptor.faults.is_null() {
-            return None;
-        }
-        // SAFETY: a valid descriptor's array of that length, whose strings end in a NUL.
-        let text = unsafe { std::ffi::CStr::from_ptr((*descriptor.faults.add(number as usize)).text) };
-        let text = text.to_string_lossy();
+        let text = self.signature.faults.get(usize::try_from(fault.number).ok()?)?;
         Some(match (fault.left, fault.right) {
-            (i64::MIN, _) => text.into_owned(),
+            (i64::MIN, _) => text.clone(),
             (left, right) => format!("{text} ({left} and {right})"),
         })
     }

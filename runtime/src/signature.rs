@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use nnc_abi::layout::{dim, model, symbol, tensor};
+use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
 use nnc_abi::{ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, Status};
 
 use crate::source::Source;
@@ -49,6 +49,8 @@ pub struct Signature {
     pub artifact_hash: [u8; 32],
     /// The side file that holds the weights, if they are not embedded.
     pub weights_file: Option<String>,
+    /// What may stop a run, by number: the node, and what must hold there.
+    pub faults: Vec<String>,
 }
 
 /// An input or output.
@@ -249,6 +251,8 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
     let tensors = |table, count| fields.each(table, count, tensor::SIZE, |t| read_tensor(t, symbols.len()));
     let inputs = tensors(model::INPUTS, number(model::N_INPUTS, "n_inputs")?).ok_or_else(field("inputs"))?;
     let outputs = tensors(model::OUTPUTS, number(model::N_OUTPUTS, "n_outputs")?).ok_or_else(field("outputs"))?;
+    let count = u32::try_from(long(model::N_FAULTS, "n_faults")?).map_err(|_| Flaw::Field("n_faults"))?;
+    let faults = fields.each(model::FAULTS, count, fault_descriptor::SIZE, |f| f.text(fault_descriptor::TEXT));
     let signature = Signature {
         name: fields.text(model::NAME).ok_or_else(field("name"))?,
         target: fields.text(model::TARGET).ok_or_else(field("target"))?,
@@ -267,6 +271,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         weights_hash: hash(model::WEIGHTS_HASH, "weights_hash")?,
         artifact_hash: hash(model::ARTIFACT_HASH, "artifact_hash")?,
         weights_file: fields.optional_text(model::WEIGHTS_FILE).ok_or_else(field("weights_file"))?,
+        faults: faults.ok_or_else(field("faults"))?,
     };
     check_whole(fields, &signature, flags & FLAG_WEIGHTS_IN_FILE != 0)?;
     Ok(signature)

@@ -219,8 +219,8 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     }
     if !facts.faults.is_empty() {
         let table = blob.room(facts.faults.len() * fault_descriptor::SIZE);
-        blob.point(model::FAULTS, table);
-        blob.put(model::N_FAULTS, &(facts.faults.len() as u64).to_le_bytes());
+        fixed.point(model::FAULTS, table);
+        fixed.put(model::N_FAULTS, &(facts.faults.len() as u64).to_le_bytes());
         for (i, text) in facts.faults.iter().enumerate() {
             blob.text(table + i * fault_descriptor::SIZE + fault_descriptor::TEXT, text);
         }
