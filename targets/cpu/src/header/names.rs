@@ -120,6 +120,7 @@ mod tests {
             weights: vec![],
             buffers: vec![],
             kernels: vec![],
+            checks: vec![],
             steps: vec![],
             workspace_bytes: Dim::from(0),
         });
