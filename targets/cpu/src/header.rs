@@ -116,7 +116,7 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
         ("context", "context".to_owned()),
         ("n_inputs", program.inputs.len().to_string()),
         ("n_outputs", program.outputs.len().to_string()),
-        ("reserved", "0".to_owned()),
+        ("fault", "0".to_owned()),
     ];
     for (field, value) in fields {
         writeln!(out, "    args.{field} = {value};")?;
