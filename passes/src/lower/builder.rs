@@ -256,7 +256,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
             // Scratch memory changes while the kernel runs: a load from it stays where it is.
             Expr::Load(b, i) => match self.kernel.buffers[b.0 as usize].access {
                 Access::Scratch { .. } => self.level(),
-                _ => self.index_level(i),
+                _ => self.load_level(*b, i),
             },
             Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr_level(x),
             Expr::Binary(_, x, y) => self.expr_level(x).max(self.expr_level(y)),
@@ -267,6 +267,34 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
                 self.expr_level(condition).max(self.index_level(index)).max(self.expr_level(otherwise))
             }
         }
+    }
+
+    /// The outermost scope in which the element is known to exist. A loop that may not run at all shields what it
+    /// reads: where a tensor is empty, an index of it need not mention the loop over its elements.
+    fn load_level(&self, buffer: BufferRef, index: &Index) -> usize {
+        let level = self.index_level(index);
+        let shields =
+            self.loops.iter().rev().find(|(var, extent, _)| {
+                self.depth[var.0 as usize] > level && !extent.provably_ge(&Dim::ONE, &self.table)
+            });
+        match shields {
+            Some((var, ..)) if !self.is_element(buffer, index) => self.depth[var.0 as usize],
+            _ => level,
+        }
+    }
+
+    /// Whether the buffer has this element for every value of the variables in the index.
+    fn is_element(&self, buffer: BufferRef, index: &Index) -> bool {
+        let before = &self.kernel.buffers[..buffer.0 as usize];
+        let is_argument = |b: &&nnc_kernels::kernel::BufferDecl| !matches!(b.access, Access::Scratch { .. });
+        let argument = &self.arguments[before.iter().filter(is_argument).count()];
+        let whole = &self.cx.program.buffers[argument.buffer.0 as usize];
+        let bytes = &whole.bytes - &argument.offset * whole.dtype.size() as i64;
+        if !bytes.symbols().iter().all(|s| self.param_vars.contains_key(s)) {
+            return false;
+        }
+        let bytes = bytes.substitute(&|s| self.param_vars.get(&s).map(|v| v.index()));
+        bytes.provably_ge(&((index + 1) * whole.dtype.size() as i64), &self.table)
     }
 
     /// Names an expression in the outermost scope that can hold it.

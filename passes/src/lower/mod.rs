@@ -31,7 +31,7 @@ use crate::fusion::{Fusion, Role, fuse, role};
 use nnc_desc::Target;
 use nnc_ir::op::{Op, Relation};
 use nnc_ir::{DType, Dim, Graph, Node, NodeId, Tensor, ValueId};
-use nnc_kernels::kernel::Kernel;
+use nnc_kernels::kernel::{Access, Kernel};
 use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use nnc_kernels::weights::{Pack, Weight, WeightId};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -275,8 +275,13 @@ impl Lowering<'_> {
         buffer
     }
 
-    /// Adds a kernel (or finds an equal one) and the step that runs it.
+    /// Adds a kernel (or finds an equal one) and the step that runs it; none where all that it writes is empty. In such
+    /// a kernel a loop that never runs may be the only thing between a load and a tensor without elements.
     fn add_step(&mut self, mut kernel: Kernel, arguments: Vec<Argument>, params: Vec<Dim>, extent: Dim, work: Dim) {
+        let mut written = kernel.buffers.iter().zip(&arguments).filter(|(decl, _)| decl.access == Access::Write);
+        if written.all(|(_, to)| self.program.buffers[to.buffer.0 as usize].bytes.is_const(0)) {
+            return;
+        }
         let name = std::mem::take(&mut kernel.name);
         let id = match self.kernels.get(&kernel) {
             Some(&id) => id,

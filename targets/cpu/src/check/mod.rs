@@ -84,7 +84,7 @@ impl Defect {
 
 impl std::fmt::Display for Defect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the emitted code is wrong at byte {:#x}: {}; this is a defect of nnc", self.offset, self.what)
+        write!(f, "the emitted code is wrong at byte {:#x}: {}", self.offset, self.what)
     }
 }
 

@@ -5,8 +5,7 @@
 //! fill a tile get smaller ones. Panels hold zeros past their last column and may be read there; `Rows` operands may not,
 //! so their last columns are summed one by one.
 
-use super::kernel::{Binding, Lower, MEMORY, scalar_type};
-use super::vector::lane_type;
+use super::kernel::{Binding, Lower};
 use crate::error::CodegenError;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 use nnc_ir::{DType, Dim};
@@ -270,8 +269,7 @@ impl Lower<'_, '_> {
             let size = l.i64(size);
             let skipped = l.b.ins().imul(c, size);
             let address = l.b.ins().iadd(sums, skipped);
-            let ty = if lanes == 1 { scalar_type(g.acc_dtype) } else { lane_type(g.acc_dtype, lanes) };
-            let acc = l.b.ins().load(ty, MEMORY, address, 0);
+            let acc = l.load(g.acc_dtype, address, 0, lanes);
             let acc = if lanes == 1 { Binding::Uniform(acc) } else { Binding::Lanes(acc) };
             l.env.bind(g.acc, acc);
             g.epilogue.iter().try_for_each(|s| l.stmt(s, lanes))

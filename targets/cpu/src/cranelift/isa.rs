@@ -15,6 +15,9 @@ pub(crate) struct Abilities {
     pub(crate) fma: bool,
     /// Rows of a GEMM tile of two vectors, by the size of the register file.
     pub(crate) tile_rows: usize,
+    /// Whether Cranelift may make a load part of a vector comparison that faults unless memory is aligned: it does
+    /// not ask when it selects `cmpps` and `cmppd`, as it does for all other instructions without AVX.
+    pub(crate) comparison_faults: bool,
 }
 
 impl Abilities {
@@ -24,8 +27,9 @@ impl Abilities {
                 round: target.features.has(Feature::Sse41),
                 fma: target.features.has(Feature::Fma),
                 tile_rows: 4,
+                comparison_faults: !target.features.has(Feature::Avx),
             },
-            Arch::Aarch64 => Abilities { round: true, fma: true, tile_rows: 8 },
+            Arch::Aarch64 => Abilities { round: true, fma: true, tile_rows: 8, comparison_faults: false },
         }
     }
 }

@@ -100,6 +100,12 @@ impl Lower<'_, '_> {
             return self.b.ins().load(scalar_type(dtype), MEMORY, address, offset);
         }
         match (dtype.size(), lanes) {
+            // What a comparison takes is then a conversion, which stays an instruction of its own.
+            (4, 4) | (8, 2) if dtype.is_float() && self.abilities.comparison_faults => {
+                let bits = if lanes == 4 { types::I32X4 } else { types::I64X2 };
+                let bits = self.b.ins().load(bits, MEMORY, address, offset);
+                self.b.ins().bitcast(lane_type(dtype, lanes), LITTLE, bits)
+            }
             (4, 4) | (8, 2) => self.b.ins().load(lane_type(dtype, lanes), MEMORY, address, offset),
             (2, 4) => {
                 let packed = self.b.ins().load(types::I64, MEMORY, address, offset);

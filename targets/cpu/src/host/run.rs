@@ -120,13 +120,15 @@ fn tensors(
     }
     let array = b.ins().load(types::I64, FLAGS, args, field as i32);
     for (i, parameter) in parameters.iter().enumerate() {
-        if parameter.shape.iter().any(|d| d.is_const(0)) {
+        // A size that the data decides may have the bound 0, as that of the positions in an empty tensor.
+        let shape: Vec<Dim> = parameter.shape.iter().map(&bound).collect();
+        if shape.iter().any(|d| d.is_const(0)) {
             continue;
         }
         let pointer = b.ins().load(types::I64, FLAGS, array, 8 * i as i32);
         let mut fine = not_null(b, pointer);
-        for dim in parameter.shape.iter().map(&bound).filter(|d| d.as_const().is_none()) {
-            let size = index::value(b, table, &dim);
+        for dim in shape.iter().filter(|d| d.as_const().is_none()) {
+            let size = index::value(b, table, dim);
             let empty = compare(b, IntCC::Equal, size, 0);
             fine = b.ins().bor(fine, empty);
         }
