@@ -9,15 +9,17 @@ use nnc_ir::{ConstId, DType, Dim, Tensor};
 
 /// Operations looked through.
 const DEPTH: u32 = 12;
+/// Terms looked at for one answer: classes may hold many, and all their operands are looked at.
+const TERMS: u32 = 1000;
 /// Constants with more elements have no bounds where every element would be looked at each time.
 const MOST: usize = 1 << 16;
 
 /// A lower bound of every element.
 pub fn at_least(net: &Net, id: Id) -> f64 {
-    lower(net, id, DEPTH)
+    lower(net, id, DEPTH, &mut { TERMS })
 }
 
-fn lower(net: &Net, id: Id, depth: u32) -> f64 {
+fn lower(net: &Net, id: Id, depth: u32, left: &mut u32) -> f64 {
     const NOTHING: f64 = f64::NEG_INFINITY;
     if let Some(value) = net.splat(id) {
         return if value.is_nan() { NOTHING } else { value };
@@ -28,12 +30,14 @@ fn lower(net: &Net, id: Id, depth: u32) -> f64 {
     }
     let Some(depth) = depth.checked_sub(1) else { return NOTHING };
     let terms = net.pick(id, |op, args| Some((op.clone(), args.to_vec())));
-    terms.iter().map(|(op, args)| lower_of(net, op, args, depth)).fold(NOTHING, f64::max)
+    terms.iter().map(|(op, args)| lower_of(net, op, args, depth, left)).fold(NOTHING, f64::max)
 }
 
-fn lower_of(net: &Net, op: &Op, args: &[Id], depth: u32) -> f64 {
+fn lower_of(net: &Net, op: &Op, args: &[Id], depth: u32, left: &mut u32) -> f64 {
     const NOTHING: f64 = f64::NEG_INFINITY;
-    let of = |i: usize| args.get(i).map_or(NOTHING, |&id| lower(net, id, depth));
+    let Some(fewer) = left.checked_sub(1) else { return NOTHING };
+    *left = fewer;
+    let mut of = |i: usize| args.get(i).map_or(NOTHING, |&id| lower(net, id, depth, left));
     let if_positive = |bound: f64| if bound >= 0.0 { bound } else { NOTHING };
     match op {
         Op::Unary(UnaryOp::Abs) => of(0).max(0.0),
@@ -117,10 +121,10 @@ impl Magnitudes {
 
 /// The magnitudes of a known class; `None` when they are not known or not finite.
 pub fn magnitudes(net: &mut Net, id: Id) -> Option<Magnitudes> {
-    magnitudes_within(net, id, DEPTH)
+    magnitudes_within(net, id, DEPTH, &mut { TERMS })
 }
 
-fn magnitudes_within(net: &mut Net, id: Id, depth: u32) -> Option<Magnitudes> {
+fn magnitudes_within(net: &mut Net, id: Id, depth: u32, left: &mut u32) -> Option<Magnitudes> {
     if let Some(constant) = net.facts(id).constant {
         return of_constant(net, constant);
     }
@@ -134,11 +138,12 @@ fn magnitudes_within(net: &mut Net, id: Id, depth: u32) -> Option<Magnitudes> {
         _ => None,
     });
     for (product, args) in terms {
-        let Some(first) = magnitudes_within(net, args[0], depth) else { continue };
+        *left = left.checked_sub(1)?;
+        let Some(first) = magnitudes_within(net, args[0], depth, left) else { continue };
         if !product {
             return Some(first);
         }
-        if let Some(second) = magnitudes_within(net, args[1], depth) {
+        if let Some(second) = magnitudes_within(net, args[1], depth, left) {
             return Some(Magnitudes { least: first.least * second.least, most: first.most * second.most });
         }
     }

@@ -97,12 +97,8 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Optio
     for round in 0..limits.rounds {
         report.rounds = round + 1;
         for id in work {
-            if let Some(stop) = visit(net, id, rules, fuel, &mut report) {
+            if let Some(stop) = visit(net, id, rules, most, fuel, &mut report) {
                 report.stop = stop;
-                break;
-            }
-            if net.egraph.total_size() > most {
-                report.stop = Stop::Terms;
                 break;
             }
         }
@@ -122,8 +118,16 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Optio
     report
 }
 
-/// Applies every rule to every term of a class.
-fn visit(net: &mut Net, id: Id, rules: &[&Rule], fuel: &mut Option<usize>, report: &mut Report) -> Option<Stop> {
+/// Applies every rule to every term of a class, until there are more than `most` terms. One class may make very many:
+/// that of the products of a constant of zeros holds a term for every constant.
+fn visit(
+    net: &mut Net,
+    id: Id,
+    rules: &[&Rule],
+    most: usize,
+    fuel: &mut Option<usize>,
+    report: &mut Report,
+) -> Option<Stop> {
     let class = net.egraph.find(id);
     let heads = &net.egraph.analysis.heads;
     let terms: Vec<(Arc<Head>, Box<[Id]>)> =
@@ -138,6 +142,9 @@ fn visit(net: &mut Net, id: Id, rules: &[&Rule], fuel: &mut Option<usize>, repor
         for rule in rules {
             if *fuel == Some(0) {
                 return Some(Stop::Fuel);
+            }
+            if net.egraph.total_size() > most {
+                return Some(Stop::Terms);
             }
             let rounds = rule.changes == Changes::Rounding;
             if rounds && net.facts(class).discrete {
