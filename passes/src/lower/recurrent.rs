@@ -162,7 +162,8 @@ impl Lowering<'_> {
                 let o = gates_of(&mut b, 1, Some((1, &c)))?;
                 let o = act(0, o);
                 new_c = Some((c_buffer, c_at, c.clone(), old_c));
-                Expr::binary(BinaryOp::Mul, o, act(2, c))
+                // The clip is that of gates; the cell state has none.
+                Expr::binary(BinaryOp::Mul, o, activate(cell.activations.get(2), c))
             }
         };
         let new_h = Expr::Var(b.define_here("h", new_h));

@@ -159,7 +159,7 @@ fn recurrent_layers() {
             "rnn" => "[tanh]",
             _ => "[sigmoid, tanh]",
         };
-        for reverse in [false, true] {
+        for (reverse, clip) in [(false, "none"), (true, "none"), (false, "0.25")] {
             let last = if kind == "lstm" { "%7, %8, %9" } else { "%7, %8" };
             let (c0, c0_input) = if kind == "lstm" { (", %4", ", %4: f32[n, 8]") } else { ("", "") };
             check(
@@ -168,7 +168,7 @@ fn recurrent_layers() {
                      graph @t(%0: f32[5, n, {gates}], %3: f32[n, 8]{c0_input}) -> (y: %7, h: %8) {{
                        %1 = constant f32[8, {gates}] random=1
                        %2 = constant f32[{gates}] random=2
-                       {last} = recurrent %0, %1, %2, %3{c0} cell={{kind={kind} reverse={reverse} activations={activations} clip=none input_forget=false peepholes=false sequence_lengths=false}} {results}
+                       {last} = recurrent %0, %1, %2, %3{c0} cell={{kind={kind} reverse={reverse} activations={activations} clip={clip} input_forget=false peepholes=false sequence_lengths=false}} {results}
                      }}"
                 ),
                 &[1, 3],

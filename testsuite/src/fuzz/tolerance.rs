@@ -112,7 +112,8 @@ fn differences(got: &Tensor, want: &Tensor, mut wrong: impl Iterator<Item = usiz
 
 /// The coarsest float type among a graph's values; `F64` when it has none.
 pub fn coarsest(graph: &Graph) -> DType {
-    let floats = graph.values.iter().map(|v| v.ty.dtype).filter(|d| d.is_float());
+    let inside = graph.nodes.iter().flat_map(|n| n.op.subgraphs()).map(coarsest);
+    let floats = graph.values.iter().map(|v| v.ty.dtype).filter(|d| d.is_float()).chain(inside);
     floats.max_by(|a, b| epsilon(*a).total_cmp(&epsilon(*b))).unwrap_or(DType::F64)
 }
 

@@ -1,6 +1,6 @@
 //! The state of a graph generator.
 
-use nnc_ir::{DType, Dim, Graph, Op, Symbol, SymbolInfo, Tensor, TensorType, ValueId};
+use nnc_ir::{DType, Dim, Graph, Op, Symbol, SymbolInfo, SymbolOrigin, Tensor, TensorType, ValueId};
 
 use crate::fuzz::onnx::range::Range;
 use crate::fuzz::random::Random;
@@ -14,8 +14,10 @@ pub(super) struct Builder {
     pub graph: Graph,
     /// The range of each value.
     pub ranges: Vec<Range>,
-    /// The size of each symbol that the graph is thought with.
+    /// The size of each symbol that the graph is thought with; of those that nodes define, the greatest.
     pub sizes: Vec<i64>,
+    /// How many graphs this one is inside of.
+    pub depth: usize,
 }
 
 impl Builder {
@@ -28,7 +30,7 @@ impl Builder {
             graph.dims.new_symbol(SymbolInfo { min, max, ..SymbolInfo::input(name) });
             sizes.push(min.max(*random.of(&[1, 2, 3, 4, 5, 7])));
         }
-        let mut builder = Builder { random, graph, ranges: vec![], sizes };
+        let mut builder = Builder { random, graph, ranges: vec![], sizes, depth: 0 };
         // Symbols take their values from inputs.
         for symbol in 0..builder.sizes.len() as u32 {
             builder.input(DType::F32, vec![Dim::sym(Symbol(symbol))], Range::exact(-4.0, 4.0, 3));
@@ -44,9 +46,16 @@ impl Builder {
         dim.provably_ge(&Dim::from(least), &self.graph.dims).then_some(())
     }
 
+    /// The symbols whose sizes are of one origin.
+    fn symbols(&self, origin: SymbolOrigin) -> Vec<Symbol> {
+        self.graph.dims.iter().filter(|(_, info)| info.origin == origin).map(|(symbol, _)| symbol).collect()
+    }
+
+    /// A dimension that an input may have.
     pub fn dim(&mut self) -> Dim {
-        if !self.sizes.is_empty() && self.random.percent(45) {
-            return Dim::sym(Symbol(self.random.below(self.sizes.len()) as u32));
+        let symbols = self.symbols(SymbolOrigin::Input);
+        if !symbols.is_empty() && self.random.percent(45) {
+            return Dim::sym(*self.random.of(&symbols));
         }
         if self.random.percent(1) {
             return Dim::ZERO;
@@ -54,6 +63,7 @@ impl Builder {
         Dim::from(*self.random.of(&[1, 2, 3, 4, 5, 6, 8, 9, 16, 17, 2, 3, 1]))
     }
 
+    /// A shape that an input may have.
     pub fn shape(&mut self, rank: usize) -> Vec<Dim> {
         loop {
             let dims: Vec<Dim> = (0..rank).map(|_| self.dim()).collect();
@@ -61,6 +71,37 @@ impl Builder {
                 return dims;
             }
         }
+    }
+
+    /// A dimension of a node: a size found in data, now and then.
+    pub fn any_dim(&mut self) -> Dim {
+        let used: Vec<Dim> = self.graph.values.iter().flat_map(|v| v.ty.shape.iter().cloned()).collect();
+        let found: Vec<Dim> = used.into_iter().filter(|d| !self.nameable(std::slice::from_ref(d))).collect();
+        match found.is_empty() || self.random.percent(70) {
+            true => self.dim(),
+            false => self.random.of(&found).clone(),
+        }
+    }
+
+    /// Whether an input may have these dimensions: constants and the symbols of inputs.
+    pub fn nameable(&self, dims: &[Dim]) -> bool {
+        dims.iter().all(|dim| match dim.as_symbol() {
+            Some(symbol) => self.graph.dims.get(symbol).origin == SymbolOrigin::Input,
+            None => dim.as_const().is_some(),
+        })
+    }
+
+    /// A symbol that the next node defines, of this range and at most `upper` where that is known; the graph is thought
+    /// with the greatest.
+    pub fn unknown(&mut self, prefix: &str, (min, max): (i64, i64), upper: Option<Dim>, thought: i64) -> Symbol {
+        self.sizes.push(upper.as_ref().map_or(thought, |upper| self.size(upper)));
+        self.graph.dims.fresh(prefix, min, max, upper)
+    }
+
+    /// What [`Self::unknown`] gives for a number of elements.
+    pub fn count(&mut self, of: &Dim) -> Symbol {
+        let most = of.bounds(&self.graph.dims).1;
+        self.unknown("count", (0, most), Some(of.clone()), 0)
     }
 
     pub fn range(&mut self, dtype: DType) -> Range {
@@ -145,18 +186,24 @@ impl Builder {
 
     /// Appends a node whose results have this range; `None` when it does not fit, is too large or may overflow.
     pub fn push(&mut self, op: Op, args: &[ValueId], range: Range) -> Option<ValueId> {
+        self.push_all(op, args, &[range])?.first().copied()
+    }
+
+    /// As [`Self::push`], with a range for each result; the last one is that of those left over. The symbols that the
+    /// node defines are those that were made for it.
+    pub fn push_all(&mut self, op: Op, args: &[ValueId], ranges: &[Range]) -> Option<Vec<ValueId>> {
         let before = self.graph.values.len();
-        let symbols = self.graph.dims.len();
         let results = self.graph.push(op, args, "").ok()?;
         let small = results.iter().all(|&v| {
             let dims = self.graph.shape(v);
             dims.len() <= 6 && dims.iter().map(|d| self.size(d)).product::<i64>() <= MOST_ELEMENTS
         });
-        let ranges: Option<Vec<Range>> = results.iter().map(|&v| range.fit(self.dtype(v))).collect();
-        match ranges.filter(|_| small && symbols == self.graph.dims.len()) {
+        let range = |(i, &v): (usize, &ValueId)| ranges.get(i).or(ranges.last())?.fit(self.dtype(v));
+        let fitted: Option<Vec<Range>> = results.iter().enumerate().map(range).collect();
+        match fitted.filter(|_| small) {
             Some(ranges) => {
                 self.ranges.extend(ranges);
-                results.first().copied()
+                Some(results)
             }
             None => {
                 self.graph.nodes.pop();

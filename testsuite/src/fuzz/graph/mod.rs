@@ -3,12 +3,16 @@
 //! A graph grows by operations drawn from a family's mix (`steps`); what does not fit is refused by type inference and
 //! drawn again. Ranges are those of ONNX models ([`super::onnx::range`]).
 
+mod body;
 mod builder;
+mod cells;
+mod nested;
 mod reduction;
+mod sizes;
 mod steps;
 
 use nnc::errors::Result;
-use nnc_ir::{Dim, Graph, Symbol, Tensor};
+use nnc_ir::{Dim, Graph, Symbol, SymbolOrigin, Tensor};
 
 use self::builder::Builder;
 use self::steps::Step;
@@ -116,9 +120,10 @@ fn specimen(mut random: Random, mix: &[Step], most: usize) -> Specimen {
     let first = specimen.runs[0].clone();
     for _ in 0..12 {
         let mut sizes = first.clone();
-        for (symbol, info) in specimen.graph.dims.iter() {
+        for (symbol, info) in specimen.graph.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Input) {
             sizes[symbol.0 as usize] = (*random.of(SIZES)).clamp(info.min, info.max);
         }
+        specimen.greatest(&mut sizes);
         if specimen.runs.len() < 4 && !specimen.runs.contains(&sizes) && specimen.small(&sizes) {
             specimen.runs.push(sizes);
         }
@@ -127,6 +132,16 @@ fn specimen(mut random: Random, mix: &[Step], most: usize) -> Specimen {
 }
 
 impl Specimen {
+    /// Sets the sizes that nodes define to the greatest that they can be; those without a bound stay.
+    fn greatest(&self, sizes: &mut [i64]) {
+        for (symbol, info) in self.graph.dims.iter() {
+            let size = |s: Symbol| sizes.get(s.0 as usize).copied();
+            if let Some(most) = info.upper.as_ref().and_then(|upper| upper.eval(&size)) {
+                sizes[symbol.0 as usize] = most;
+            }
+        }
+    }
+
     fn small(&self, sizes: &[i64]) -> bool {
         let size = |d: &Dim| d.eval(&|s: Symbol| sizes.get(s.0 as usize).copied());
         let count = |dims: &[Dim]| dims.iter().try_fold(1i64, |n, d| n.checked_mul(size(d)?.max(0)));
@@ -149,5 +164,36 @@ impl Specimen {
             fill(&mut random, info.ty.dtype, &shape, *range)
         };
         self.graph.inputs.iter().zip(&self.ranges).map(input).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn count(graph: &Graph, counts: &mut BTreeMap<&'static str, usize>) {
+        for node in &graph.nodes {
+            *counts.entry(node.op.name()).or_default() += 1;
+            node.op.subgraphs().into_iter().for_each(|inner| count(inner, counts));
+        }
+    }
+
+    /// What is hard to draw is drawn, and the text of every graph reads back.
+    #[test]
+    fn operations_that_are_drawn() {
+        let mut counts = BTreeMap::new();
+        for seed in 0..200 {
+            let specimen = specimen(Random::new(seed), steps::LOWER, 8);
+            count(&specimen.graph, &mut counts);
+            let text = nnc_ir::print::graph(&specimen.graph);
+            let graph = nnc_ir::parse::graph(&text).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+        }
+        for name in ["if", "loop", "recurrent", "non_zero", "unique", "non_max_suppression", "bind_dims", "scatter_nd"]
+        {
+            assert!(counts.contains_key(name), "{name}: {counts:?}");
+        }
     }
 }

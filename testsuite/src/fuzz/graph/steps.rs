@@ -4,6 +4,7 @@ use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, ScatterOp, UnaryOp, Window};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
 use super::builder::Builder;
+use super::{cells, nested, sizes};
 use crate::fuzz::onnx::range::Range;
 
 /// Appends an operation.
@@ -36,6 +37,9 @@ pub(super) const RULES: &[Step] = &[
     select,
     convert,
     shared,
+    sizes::compress,
+    nested::branches,
+    nested::repeated,
 ];
 
 /// Every core operation that a graph without symbols of its own may have.
@@ -69,6 +73,40 @@ pub(super) const LOWER: &[Step] = &[
     dims,
     compare,
     bits,
+    sizes::non_zero,
+    sizes::compress,
+    sizes::unique,
+    sizes::non_max_suppression,
+    sizes::bind,
+    sizes::scatter_found,
+    cells::recurrent,
+    nested::branches,
+    nested::repeated,
+];
+
+/// What bodies of branches and loops are made of.
+pub(super) const BODY: &[Step] = &[
+    unary,
+    exact_unary,
+    binary,
+    binary,
+    with_scalar,
+    transpose,
+    reshape,
+    slice,
+    concat,
+    reduce,
+    contract,
+    select,
+    convert,
+    gather,
+    scatter_elements,
+    cumulative,
+    sizes::non_zero,
+    sizes::compress,
+    sizes::bind,
+    nested::branches,
+    nested::repeated,
 ];
 
 /// Many values alive, views of one another.
@@ -93,6 +131,11 @@ pub(super) const MEMORY: &[Step] = &[
     cumulative,
     top_k,
     softmax,
+    sizes::compress,
+    sizes::unique,
+    cells::recurrent,
+    nested::branches,
+    nested::repeated,
 ];
 
 fn unary(b: &mut Builder) -> Option<ValueId> {
@@ -145,7 +188,7 @@ fn binary(b: &mut Builder) -> Option<ValueId> {
         Some(y) if b.random.percent(85) => y,
         _ => {
             let range = b.range(dtype);
-            if dims.iter().any(|d| d.as_const().is_none() && d.as_symbol().is_none()) {
+            if !b.nameable(&dims) {
                 return None;
             }
             b.input(dtype, dims, range)
@@ -231,13 +274,13 @@ fn broadcast(b: &mut Builder) -> Option<ValueId> {
     let (mut shape, mut axes) = (vec![], vec![]);
     for dim in &dims {
         if b.random.percent(20) {
-            shape.push(b.dim());
+            shape.push(b.any_dim());
         }
         axes.push(shape.len());
-        shape.push(if dim.is_const(1) && b.random.percent(60) { b.dim() } else { dim.clone() });
+        shape.push(if dim.is_const(1) && b.random.percent(60) { b.any_dim() } else { dim.clone() });
     }
     if b.random.percent(20) {
-        shape.push(b.dim());
+        shape.push(b.any_dim());
     }
     let range = b.range_of(x);
     b.push(Op::Broadcast { shape, axes }, &[x], range)
@@ -360,7 +403,7 @@ fn contract(b: &mut Builder) -> Option<ValueId> {
         Some(y) if b.random.percent(60) => y,
         _ => {
             let axis = b.random.below(left.len());
-            if left[axis].as_const().is_none() && left[axis].as_symbol().is_none() {
+            if !b.nameable(&left[axis..=axis]) {
                 return None;
             }
             let rank = b.random.below(2);
@@ -391,12 +434,12 @@ fn contract(b: &mut Builder) -> Option<ValueId> {
     b.push(Op::Contract { batch: pairs, contract, out: dtype }, &[x, y], range)
 }
 
-fn condition(b: &mut Builder, dims: &[Dim]) -> Option<ValueId> {
+pub(super) fn condition(b: &mut Builder, dims: &[Dim]) -> Option<ValueId> {
     let wanted = dims.to_vec();
     if let Some(found) = b.pick(|b, v| b.dtype(v) == DType::Bool && b.graph.shape(v) == wanted) {
         return Some(found);
     }
-    if dims.iter().any(|d| d.as_const().is_none() && d.as_symbol().is_none()) {
+    if !b.nameable(dims) {
         return None;
     }
     Some(b.input(DType::Bool, dims.to_vec(), Range::exact(0.0, 1.0, 0)))
@@ -585,15 +628,13 @@ fn arg_reduce(b: &mut Builder) -> Option<ValueId> {
 }
 
 fn iota(b: &mut Builder) -> Option<ValueId> {
-    let rank = 1 + b.random.below(3);
-    let shape = b.shape(rank);
+    let shape: Vec<Dim> = (0..1 + b.random.below(3)).map(|_| b.any_dim()).collect();
     let dtype = *b.random.of(&[DType::F32, DType::I64, DType::I32]);
-    let axis = b.random.below(rank);
-    b.push(Op::Iota { dtype, shape, axis }, &[], Range::exact(0.0, 100.0, 0))
+    let axis = b.random.below(shape.len());
+    b.push(Op::Iota { dtype, shape, axis }, &[], Range::exact(0.0, 5000.0, 0))
 }
 
 fn dims(b: &mut Builder) -> Option<ValueId> {
-    let rank = 1 + b.random.below(3);
-    let dims = b.shape(rank);
+    let dims = (0..1 + b.random.below(3)).map(|_| b.any_dim()).collect();
     b.push(Op::Dims { dims, scalar: false }, &[], Range::exact(0.0, 5000.0, 0))
 }
