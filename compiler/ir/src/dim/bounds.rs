@@ -102,6 +102,9 @@ fn not_negative(mut dim: Dim, table: &DimTable, cases: u32) -> bool {
         dim = &dim + &((upper - Dim::sym(symbol)) * coef);
     }
     let Some(cases) = cases.checked_sub(1) else { return false };
+    if is_negative_somewhere(&dim, table) {
+        return false;
+    }
     let opaque =
         |term: &&Term| matches!(term.mono.0.as_slice(), [Atom::Op(_, operands)] if operands.len() <= MOST_OPENED);
     dim.terms().iter().filter(opaque).take(MOST_OPENED).any(|term| {
@@ -132,6 +135,17 @@ fn not_negative(mut dim: Dim, table: &DimTable, cases: u32) -> bool {
             _ => false,
         }
     })
+}
+
+/// Whether an expression is below 0 where all symbols have their least values: what nothing can prove not to be. Most
+/// questions end here.
+fn is_negative_somewhere(dim: &Dim, table: &DimTable) -> bool {
+    let least = |symbol: Symbol| table.lookup(symbol).map(|info| info.min);
+    let possible = |symbol: Symbol| {
+        let Some(info) = table.lookup(symbol) else { return false };
+        info.min <= info.max && info.upper.as_ref().is_none_or(|u| u.eval(&least).is_some_and(|u| info.min <= u))
+    };
+    dim.eval(&least).is_some_and(|value| value < 0) && dim.symbols().into_iter().all(possible)
 }
 
 fn decide(op: DimOp, mut operands: Vec<Dim>, table: &DimTable) -> Dim {
@@ -184,6 +198,10 @@ fn interval(dim: &Dim, table: &DimTable, depth: u32) -> Interval {
         let coef = i128::from(term.coef);
         let (l, h) = snap(mul_intervals((coef, coef), product(&term.mono.0, &atoms)));
         (low, high) = (clamp(low + l), clamp(high + h));
+    }
+    // Of a sum in which every variable occurs once, intervals are exact.
+    if dim.terms().iter().all(|term| term.mono.0.len() == 1) {
+        return snap((low, high));
     }
     let shifted = |sign| shifted_low(dim, &atoms, sign).unwrap_or(-INF);
     snap((low.max(shifted(1)), high.min(-shifted(-1))))
