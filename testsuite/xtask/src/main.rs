@@ -1,10 +1,11 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
-//! `cargo xtask machine`, `cargo xtask tidy`.
+//! `cargo xtask machine`, `cargo xtask mutants`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
 mod demo;
 mod machine;
+mod mutants;
 mod sanitize;
 mod shell;
 mod test;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   bench    measures the benchmark models beside ONNX Runtime and OpenVINO
   machine  the tests and figures that depend on the processor, and one summary of them
   fuzz     compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
+  mutants  defects planted in every stage, and whether the tests find them; by name, some of them
   miri     undefined behaviour, in the crates that Miri can run
   sanitize memory errors, by valgrind and AddressSanitizer, in the runtime's tests and the C examples
   tidy     formats every file";
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
         ["machine"] => machine::machine(),
+        ["mutants", names @ ..] => mutants::mutants(names),
         ["miri"] => sanitize::miri(),
         ["sanitize"] => sanitize::sanitize(),
         ["tidy"] => test::format(false),
