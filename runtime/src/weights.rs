@@ -38,6 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "maps a file")]
     fn only_the_right_file_is_taken() {
         let path = std::env::temp_dir().join(format!("nnc-weights-{}", std::process::id()));
         let hash = [7; 32];

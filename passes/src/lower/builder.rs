@@ -273,10 +273,11 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     /// reads: where a tensor is empty, an index of it need not mention the loop over its elements.
     fn load_level(&self, buffer: BufferRef, index: &Index) -> usize {
         let level = self.index_level(index);
-        let shields =
-            self.loops.iter().rev().find(|(var, extent, _)| {
-                self.depth[var.0 as usize] > level && !extent.provably_ge(&Dim::ONE, &self.table)
-            });
+        // Loops that are set aside are not around what is emitted now.
+        let around = level + 1..self.scopes.len();
+        let shields = self.loops.iter().rev().find(|(var, extent, _)| {
+            around.contains(&self.depth[var.0 as usize]) && !extent.provably_ge(&Dim::ONE, &self.table)
+        });
         match shields {
             Some((var, ..)) if !self.is_element(buffer, index) => self.depth[var.0 as usize],
             _ => level,

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_void};
 use std::ptr::{null, null_mut};
 
-use nnc_abi::Status;
+use nnc_abi::{ModelDescriptor, Status};
 
 use super::fake::FAKE;
 use super::inputs;
@@ -16,9 +16,10 @@ fn last_error() -> String {
 }
 
 fn model() -> *mut Model {
+    static DESCRIPTOR: ModelDescriptor = FAKE;
     let mut model = null_mut();
     // SAFETY: a valid descriptor.
-    assert_eq!(unsafe { nnc_model_from_descriptor(Box::leak(Box::new(FAKE)), &mut model) }, 0);
+    assert_eq!(unsafe { nnc_model_from_descriptor(&DESCRIPTOR, &mut model) }, 0);
     model
 }
 

@@ -12,8 +12,10 @@ use nnc_abi::{DimKind, ModelDescriptor, Status};
 use crate::{DType, Model, Pool, Result, TensorRef, Threads};
 
 fn load(descriptor: ModelDescriptor) -> Result<Model> {
-    // SAFETY: a descriptor as the ABI defines it, or one that is refused for a field that is read safely.
-    unsafe { Model::from_descriptor(Box::leak(Box::new(descriptor))) }
+    let descriptor = Arc::new(descriptor);
+    // SAFETY: a descriptor as the ABI defines it, or one that is refused for a field that is read safely; its owner
+    // is the model.
+    unsafe { Model::from_descriptor_owned(Arc::as_ptr(&descriptor), Box::new(descriptor)) }
 }
 
 fn model() -> Model {
@@ -286,15 +288,16 @@ fn a_missing_feature_is_named() {
 
 #[test]
 fn an_owner_lives_as_long_as_the_model() {
-    struct Owner(Arc<AtomicBool>, #[allow(dead_code, reason = "held for the model")] Box<ModelDescriptor>);
+    struct Owner(Arc<AtomicBool>, #[allow(dead_code, reason = "held for the model")] Arc<ModelDescriptor>);
     impl Drop for Owner {
         fn drop(&mut self) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
     let dropped = Arc::new(AtomicBool::new(false));
-    let descriptor = Box::new(FAKE);
-    let pointer: *const ModelDescriptor = &*descriptor;
+    // Not a box: moving one ends what borrows from it.
+    let descriptor = Arc::new(FAKE);
+    let pointer = Arc::as_ptr(&descriptor);
     let owner = Box::new(Owner(dropped.clone(), descriptor));
     // SAFETY: the owner keeps the descriptor.
     let model = unsafe { Model::from_descriptor_owned(pointer, owner) }.unwrap();
