@@ -1,7 +1,7 @@
 //! `cargo xtask machine`: what nnc does on this processor, in one summary.
 //!
-//! The checks that depend on the processor run here, in release builds: kernels of both code generators, compiled
-//! programs, models beside ONNX Runtime for every target that the processor runs. Then the figures: the GEMM tiles beside
+//! The tests run here, in release builds: kernels of both code generators, compiled programs and all others; and models
+//! beside ONNX Runtime for every target that the processor runs. Then the figures: the GEMM tiles beside
 //! a loop of register multiply-adds, and the times of the models. docs/src/machines.md says what a new machine must show.
 
 use std::fs;
@@ -14,10 +14,8 @@ use crate::shell::{cargo, command, nnc, output, run, target};
 use crate::test::{SMALL_MODELS, Step, perform, python, script, targets};
 
 const STEPS: &[Step] = &[
-    ("build", || run(&mut cargo(["build", "--release", "--package", "nnc"]))),
-    ("kernels", || run(&mut cargo(["test", "--release", "--quiet", "--package", "nnc-cpu"]))),
-    ("runtime", || run(&mut cargo(["test", "--release", "--quiet", "--package", "nnc-runtime"]))),
-    ("programs", || run(&mut cargo(["test", "--release", "--quiet", "--package", "nnc-testsuite"]))),
+    // The whole workspace at once: its parts would be built with other features each.
+    ("tests", || run(&mut cargo(["test", "--release", "--quiet", "--workspace", "--no-fail-fast"]))),
     ("python", python),
     ("models against ONNX Runtime", models),
 ];
@@ -73,7 +71,7 @@ fn models() -> Result<()> {
 
 /// Per target: the rate of register multiply-adds, and what share of it the GEMM tiles reach.
 fn tiles() -> Result<Vec<String>> {
-    let mut rates = cargo(["test", "--release", "--quiet", "--package", "nnc-cpu", "--lib", "rates"]);
+    let mut rates = cargo(["test", "--release", "--quiet", "--workspace", "--lib", "rates"]);
     let text = output(rates.args(["--", "--ignored", "--nocapture", "--test-threads", "1"]))?;
     let mut lines: Vec<(String, Vec<f64>)> = vec![];
     for line in text.lines() {

@@ -1,9 +1,10 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
-//! `cargo xtask machine`, `cargo xtask mutants`, `cargo xtask tidy`.
+//! `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
 mod demo;
+mod emulate;
 mod machine;
 mod mutants;
 mod sanitize;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   test     the whole test suite, the comparisons with ONNX Runtime included
   bench    measures the benchmark models beside ONNX Runtime and OpenVINO
   machine  the tests and figures that depend on the processor, and one summary of them
+  emulate  the test cases on processors that are not here, by qemu
   fuzz     compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
   mutants  defects planted in every stage, and whether the tests find them; by name, some of them
   miri     undefined behaviour, in the crates that Miri can run
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
         ["machine"] => machine::machine(),
+        ["emulate"] => emulate::emulate(),
         ["mutants", names @ ..] => mutants::mutants(names),
         ["miri"] => sanitize::miri(),
         ["sanitize"] => sanitize::sanitize(),

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::shell::{cargo, command, nnc, output, root, run, target};
+use crate::shell::{cargo, command, is_there, nnc, output, root, run, target};
 
 /// Tests of the runtime that Miri leaves out: a million loops, and thousands of runs on threads.
 const TOO_LONG: &[&str] = &[
@@ -130,8 +130,4 @@ fn runtime_tests() -> Result<Vec<String>> {
         executables.extend(message["executable"].as_str().filter(|_| of_runtime).map(str::to_owned));
     }
     Ok(executables)
-}
-
-fn is_there(program: &str) -> bool {
-    command(program).arg("--version").output().is_ok_and(|o| o.status.success())
 }

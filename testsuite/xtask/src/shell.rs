@@ -88,3 +88,8 @@ pub fn quiet(command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether a program is installed.
+pub fn is_there(program: &str) -> bool {
+    command(program).arg("--version").output().is_ok_and(|o| o.status.success())
+}

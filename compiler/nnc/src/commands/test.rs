@@ -29,6 +29,9 @@ pub struct Arguments {
     /// also at further sizes
     #[arg(long)]
     guard: bool,
+    /// Command that runs the cases: an emulator and the nnc that it runs; by default this nnc
+    #[arg(long)]
+    worker: Option<String>,
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
@@ -57,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         for _ in 0..workers {
             let (sender, cases, next) = (sender.clone(), &cases, &next);
             scope.spawn(move || {
-                let mut child = Child::new(&arguments.target, arguments.guard);
+                let mut child = Child::new(arguments.worker.as_deref(), &arguments.target, arguments.guard);
                 while let Some((i, case)) = take(next, cases) {
                     let verdict = child.as_mut().map_err(|e| e.clone()).and_then(|child| child.run(case));
                     let sent = sender.send((i, verdict));

@@ -16,13 +16,21 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Child(Helper);
 
 impl Child {
-    /// A worker for a target; with `guard` it runs cases between fences.
+    /// A worker for a target: this program, or what `worker` says, words between blanks. With `guard` it runs cases
+    /// between fences.
     ///
     /// # Errors
     /// When this program does not know where it lies.
-    pub(super) fn new(target: &str, guard: bool) -> Result<Child> {
-        let program = std::env::current_exe().map_err(|e| Failure::user(format!("starting a worker: {e}")))?;
-        let mut command = Command::new(program);
+    pub(super) fn new(worker: Option<&str>, target: &str, guard: bool) -> Result<Child> {
+        let mut words = worker.unwrap_or_default().split_whitespace();
+        let mut command = match words.next() {
+            Some(program) => Command::new(program),
+            None => {
+                let program = std::env::current_exe();
+                Command::new(program.map_err(|e| Failure::user(format!("starting a worker: {e}")))?)
+            }
+        };
+        command.args(words);
         command.args(["test-worker", "--target", target]).args(guard.then_some("--guard"));
         Ok(Child(Helper::new(command, TIME_LIMIT)))
     }
