@@ -1,9 +1,9 @@
 //! What an operation relies on of the sizes it is given, where their expressions do not tell.
 //!
-//! [`infer`](crate::infer) refuses operands whose sizes are known to be wrong; sizes that are equal are equal
-//! expressions. What is left are inequalities: no size is negative, a slice lies within its operand, an index is no
-//! larger than what it indexes. Whoever makes a graph proves them by the bounds of symbols, or states them as
-//! [`Op::Require`] before the node, so that a run never reads or writes outside a tensor.
+//! [`infer`](crate::infer) refuses operands whose sizes are known to be wrong, and such as might be: sizes that must be
+//! equal ([`same_sizes`]) are equal expressions. What is left are inequalities: no size is negative, a slice lies within
+//! its operand, an index is no larger than what it indexes. Whoever makes a graph proves them by the bounds of symbols,
+//! or states them as [`Op::Require`] before the node, so that a run never reads or writes outside a tensor.
 
 use crate::op::{Op, PadMode};
 use crate::{Dim, DimTable, TensorType};
@@ -73,6 +73,71 @@ pub fn demands(op: &Op, operands: &[&TensorType], results: &[TensorType]) -> Vec
         _ => {}
     }
     list.0
+}
+
+/// Axes of operands whose sizes must be one and the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Same {
+    /// Operand and axis, of operands that have it.
+    pub places: Vec<(usize, usize)>,
+    /// The size they must have, where that is none of theirs.
+    pub size: Option<Dim>,
+    /// What is compared, for messages.
+    pub what: String,
+}
+
+/// The axes of operands that [`infer`](crate::infer) compares.
+pub fn same_sizes(op: &Op, operands: &[&TensorType]) -> Vec<Same> {
+    let mut list = vec![];
+    let mut same = |places: Vec<(usize, usize)>, size: Option<Dim>, what: String| {
+        let exist = places.iter().all(|&(operand, axis)| operands.get(operand).is_some_and(|ty| axis < ty.rank()));
+        if exist {
+            list.push(Same { places, size, what });
+        }
+    };
+    let axis_of_all = |axis: usize| (0..operands.len()).map(|operand| (operand, axis)).collect();
+    let rank = operands.first().map_or(0, |ty| ty.rank());
+    match op {
+        Op::Binary(_) | Op::Select => {
+            (0..rank).for_each(|axis| same(axis_of_all(axis), None, format!("the size of axis {axis}")));
+        }
+        Op::Concat { axis: along } => (0..rank).filter(|axis| axis != along).for_each(|axis| {
+            same(axis_of_all(axis), None, format!("the size of axis {axis}"));
+        }),
+        Op::Contract { batch, contract, .. } => batch.iter().chain(contract).for_each(|&(left, right)| {
+            same(vec![(0, left), (1, right)], None, format!("the size of axes ({left}, {right})"));
+        }),
+        Op::Conv { groups, .. } => {
+            let per_group = operands.get(1).and_then(|w| w.shape.get(rank.checked_sub(2)?));
+            if let Some(per_group) = per_group {
+                same(vec![(0, rank - 1)], Some(per_group * Dim::from(*groups)), "the number of channels".to_owned());
+            }
+        }
+        Op::Gather { batch, .. } | Op::GatherNd { batch } => (0..*batch).for_each(|axis| {
+            same(axis_of_all(axis), None, format!("the size of batch axis {axis}"));
+        }),
+        Op::ScatterElements { .. } => {
+            (0..rank)
+                .for_each(|axis| same(vec![(1, axis), (2, axis)], None, format!("the updates' size of axis {axis}")));
+        }
+        Op::ScatterNd(_) => {
+            let Some(index) = operands.get(1) else { return list };
+            let Some(outer) = index.rank().checked_sub(1) else { return list };
+            let depth = index.shape[outer].as_const().and_then(|n| usize::try_from(n).ok());
+            let from = |axis: usize| if axis < outer { Some((1, axis)) } else { Some((0, axis - outer + depth?)) };
+            for axis in 0..operands.get(2).map_or(0, |ty| ty.rank()) {
+                if let Some(place) = from(axis) {
+                    same(vec![place, (2, axis)], None, format!("the updates' size of axis {axis}"));
+                }
+            }
+        }
+        Op::NonMaxSuppression { .. } => {
+            same(vec![(0, 0), (1, 0)], None, "the batch of boxes and scores".to_owned());
+            same(vec![(0, 1), (1, 2)], None, "the number of boxes and scores".to_owned());
+        }
+        _ => {}
+    }
+    list
 }
 
 struct List(Vec<Demand>);

@@ -104,7 +104,8 @@ fn distinct_labels(ctx: &mut Context, mut term: Term) -> Result<Term> {
         });
         let Some((i, j)) = repeated else { return Ok(term) };
         let shape = ctx.shape(term.value);
-        ctx.broadcast_dims(&[vec![shape[i].clone()], vec![shape[j].clone()]])?;
+        term.value = ctx.with_size(term.value, j, &shape[i], || "the size of axes of one label".to_owned())?;
+        let shape = ctx.shape(term.value);
         let row = ctx.iota(DType::I64, &shape, i)?;
         let column = ctx.iota(DType::I64, &shape, j)?;
         let diagonal = ctx.binary(BinaryOp::Eq, row, column)?;
@@ -132,7 +133,11 @@ fn contract(ctx: &mut Context, mut a: Term, mut b: Term, later: &[Label]) -> Res
         if size_a == size_b {
             continue;
         }
-        ctx.broadcast_dims(&[vec![size_a.clone()], vec![size_b.clone()]])?;
+        if !size_a.is_const(1) && !size_b.is_const(1) {
+            let wide = ctx.wider(&size_a, &size_b)?;
+            (a.value, b.value) = (ctx.widen(a.value, i, &wide)?, ctx.widen(b.value, j, &wide)?);
+            continue;
+        }
         let (narrow, axis) = if size_a.is_const(1) { (&mut a, i) } else { (&mut b, j) };
         narrow.value = ctx.squeeze(narrow.value, &[axis])?;
         narrow.labels.remove(axis);

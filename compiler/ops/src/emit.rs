@@ -11,9 +11,10 @@ use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 impl Context<'_, '_> {
     /// Appends a core op; yields its results. What it relies on of sizes is proven or required first.
     pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
-        self.demand_for(&op, inputs)?;
+        let (op, inputs) = self.agree(op, inputs)?;
+        self.demand_for(&op, &inputs)?;
         let origin = self.origin.clone();
-        self.frame_mut().push(op, inputs, &origin)
+        self.frame_mut().push(op, &inputs, &origin)
     }
 
     /// Appends a core op with one result.

@@ -30,9 +30,17 @@ pub fn expand(ctx: &mut Context) -> Result<Vec<ValueId>> {
             to.push(stated.unwrap_or(given));
             continue;
         }
+        // An own size that turns out to be 1 repeats where there is a bound to how often.
+        if own.as_const().is_none() && given.greatest(ctx.dims()).is_some() {
+            to.push(ctx.wider(&own, &given)?);
+            continue;
+        }
         // A size only the run knows must be 1 or the input's own where that is not 1.
         let asked = given.eq01(&Dim::ONE).select(&own, &given);
-        ctx.require(asked, Relation::Equal, own.clone(), format!("the size asked for on axis {axis}"))?;
+        let bound = given.symbols().first().map(|&s| ctx.dims().get(s).name.clone());
+        let bound = bound.filter(|_| own.as_const().is_none());
+        let remedy = bound.map_or(String::new(), |name| format!(" (for others bound it: --dim {name}=0..N)"));
+        ctx.require(asked, Relation::Equal, own.clone(), format!("the size asked for on axis {axis}{remedy}"))?;
         to.push(own);
     }
     Ok(vec![ctx.broadcast_to(x, &to)?])

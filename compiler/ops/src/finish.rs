@@ -80,8 +80,7 @@ fn share_dims(graph: &mut Graph, dims: &nnc_ir::DimTable) {
     }
 }
 
-/// Removes nodes whose results nothing uses. A node that defines symbols or has an
-/// effect stays.
+/// Removes nodes whose results nothing uses. A node that defines symbols or has an effect stays.
 pub(crate) fn prune(graph: &mut Graph) {
     let mut live = vec![false; graph.values.len()];
     for (_, output) in &graph.outputs {

@@ -24,20 +24,24 @@
 //! What it must do: read every attribute it supports through the accessors (one that nobody read is an error naming
 //! it; `ctx.no_effect(name)` is for those documented as meaningless at inference), never index or unwrap on model data,
 //! and refuse with [`error::invalid`] (the model breaks ONNX's rules) or [`error::unsupported`] (nnc cannot do it),
-//! saying what to do. Helpers that emit core ops are in `emit.rs`, those about shapes in `shapes.rs`.
+//! saying what to do. Helpers that emit core ops are in `emit.rs`, those about shapes in `broadcast.rs` and
+//! `shapes.rs`.
 //!
 //! # What import does besides
 //!
 //! - small results whose operands are known are computed (`scope.rs`, by the reference interpreter);
 //! - integer tensors made of dimensions are followed as expressions, so that shapes computed by the model are exact;
-//! - sizes that must be equal are made equal by narrowing the bounds of a dimension (`assume.rs`);
+//! - sizes that must be equal are made equal by narrowing the bounds of a dimension (`assume.rs`), or required to be
+//!   (`agree.rs`);
 //! - where the run alone knows a shape operand, the shape the file states stands in (`stated.rs`), else `bind_dims`;
 //! - sequences and optionals are taken apart (`sequence.rs`), an `If` of known condition is its branch (`control.rs`).
 
 #[macro_use]
 mod registry_table;
 
+mod agree;
 mod assume;
+mod broadcast;
 pub mod context;
 mod emit;
 pub mod error;

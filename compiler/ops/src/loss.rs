@@ -25,12 +25,17 @@ pub fn softmax_cross_entropy_loss(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// The loss for log-probabilities `[N, C, d..]` and the classes `[N, d..]` of input 1.
 fn loss(ctx: &mut Context, log: ValueId) -> Result<ValueId> {
-    let target = ctx.input(1)?;
+    let mut target = ctx.input(1)?;
     let rank = ctx.rank(log);
     if rank < 2 {
         return Err(invalid("the scores must have a batch and classes"));
     }
     ctx.require_rank(target, rank - 1, "the target")?;
+    for axis in 0..rank - 1 {
+        // The axes but that of the classes.
+        let size = ctx.dim(log, if axis == 0 { 0 } else { axis + 1 });
+        target = ctx.with_size(target, axis, &size, || format!("the target's size of axis {axis}"))?;
+    }
     let dtype = ctx.dtype(log);
     let target = ctx.convert(target, DType::I64)?;
     let ignored = match ctx.optional_int("ignore_index")? {

@@ -14,7 +14,7 @@ pub fn matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
 }
 
 /// numpy's `matmul` with results of type `out`: leading axes are batches and broadcast, vectors lack an axis.
-pub(crate) fn matmul_of(ctx: &mut Context, a: ValueId, b: ValueId, out: DType) -> Result<ValueId> {
+pub(crate) fn matmul_of(ctx: &mut Context, mut a: ValueId, mut b: ValueId, out: DType) -> Result<ValueId> {
     let (rank_a, rank_b) = (ctx.rank(a), ctx.rank(b));
     if rank_a == 0 || rank_b == 0 {
         return Err(invalid("an operand is a scalar"));
@@ -32,7 +32,8 @@ pub(crate) fn matmul_of(ctx: &mut Context, a: ValueId, b: ValueId, out: DType) -
             } else if r_size.is_const(1) && !l_size.is_const(1) {
                 drop_b.push(r);
             } else if l_size != r_size {
-                ctx.broadcast_dims(&[vec![l_size], vec![r_size]])?;
+                let wide = ctx.wider(&l_size, &r_size)?;
+                (a, b) = (ctx.widen(a, l, &wide)?, ctx.widen(b, r, &wide)?);
             }
         }
     }

@@ -78,6 +78,7 @@ macro_rules! for_each_family {
             }
             reshape { Flatten 1 flatten, Reshape 5 reshape, Squeeze 1 squeeze, Unsqueeze 1 unsqueeze }
             resize { Resize 10 resize, Upsample 7 upsample }
+            resize_size { }
             resize_taps { }
             reverse_sequence { ReverseSequence 10 reverse_sequence }
             roi_align { RoiAlign 10 roi_align }

@@ -52,7 +52,10 @@ impl Context<'_, '_> {
             let must = if relation == Relation::Equal { "must be" } else { "must be at most" };
             return Err(invalid(format!("{what} is {l}, it {must} {r}")));
         }
-        if self.translator.frames.iter_mut().any(|f| f.required.contains(&(left.clone(), relation, right.clone()))) {
+        // What is equal is no greater either.
+        let stated = [(&left, relation, &right), (&left, Relation::Equal, &right), (&right, Relation::Equal, &left)];
+        let stated = stated.map(|(left, relation, right)| (left.clone(), relation, right.clone()));
+        if self.translator.frames.iter().any(|frame| stated.iter().any(|s| frame.required.contains(s))) {
             return Ok(());
         }
         self.frame_mut().required.insert((left.clone(), relation, right.clone()));

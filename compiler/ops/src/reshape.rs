@@ -6,7 +6,7 @@
 //! opset 12 and as an input from 13 on.
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unfit, unsupported};
+use crate::error::{Result, invalid, unsupported};
 use nnc_ir::op::{BinaryOp, ReduceOp, Relation};
 use nnc_ir::{DType, Dim, ValueId};
 
@@ -60,6 +60,8 @@ pub fn reshape(ctx: &mut Context) -> Result<Vec<ValueId>> {
 }
 
 /// The size that makes `to` (1 in its place) hold the elements of `from`.
+///
+/// Where products of dimensions do not tell, the run must find that it divides: the shape given then has as many elements.
 fn rest(ctx: &Context, x: ValueId, from: &[Dim], to: &[Dim]) -> Result<Dim> {
     // Sizes on both sides cancel first: with a size that may be 0 the quotient of products would not be exact.
     let mut over = to.to_vec();
@@ -76,11 +78,15 @@ fn rest(ctx: &Context, x: ValueId, from: &[Dim], to: &[Dim]) -> Result<Dim> {
     if over.is_const(0) {
         return if left.is_const(0) { Ok(Dim::ZERO) } else { Err(invalid("the size for -1 is undefined beside a 0")) };
     }
-    left.div_exact(&over).ok_or_else(|| {
+    if let Some(quotient) = left.div_exact(&over) {
+        return Ok(quotient);
+    }
+    if left.as_const().is_some() && over.as_const().is_some() {
         let shape = ctx.show_shape(to);
         let text = format!("the elements of {} do not divide into {shape} times the size for -1", ctx.show(x));
-        unfit([&left, &over], text)
-    })
+        return Err(invalid(text));
+    }
+    Ok(left.floor_div(&over.max(&Dim::ONE)).simplify(ctx.dims()))
 }
 
 /// A matrix: the axes before `axis` together, and the others.
@@ -116,8 +122,12 @@ pub fn squeeze(ctx: &mut Context) -> Result<Vec<ValueId>> {
             return Ok(vec![y]);
         }
     };
-    if let Some(&axis) = axes.iter().find(|&&a| !shape[a].is_const(1)) {
+    if let Some(&axis) = axes.iter().find(|&&a| shape[a].as_const().is_some_and(|size| size != 1)) {
         return Err(invalid(format!("axis {axis} of {} is removed, but its size is not 1", ctx.show(x))));
+    }
+    let mut x = x;
+    for &axis in &axes {
+        x = ctx.with_size(x, axis, &Dim::ONE, || format!("the size of axis {axis}, which is removed,"))?;
     }
     Ok(vec![ctx.squeeze(x, &axes)?])
 }
@@ -213,6 +223,7 @@ mod tests {
             ("batch seq 768", &[0, 0, 12, 64], "f32[batch, seq, 12, 64]"),
             ("batch seq 768", &[0, 0, 12, -1], "f32[batch, seq, 12, 64]"),
             ("batch seq 768", &[-1, 768], "f32[batch*seq, 768]"),
+            ("n 3", &[-1, 4], "f32[floor((3*n)/4), 4]"),
             ("2 3", &[4, -1], "do not divide into [4, 1]"),
             ("2 3", &[-1, -1], "more than one -1"),
         ] {
@@ -227,6 +238,7 @@ mod tests {
         for (op, x, axes, result) in [
             ("Squeeze", "1 3 1", &[0, -1][..], "f32[3]"),
             ("Squeeze", "1 3 1", &[1], "its size is not 1"),
+            ("Squeeze", "n 3 1", &[0], "f32[3, 1]"),
             ("Unsqueeze", "3", &[0, -1], "f32[1, 3, 1]"),
             ("Unsqueeze", "3", &[0, 0], "named twice"),
             ("Unsqueeze", "n", &[5], "axis 5 is out of range for a tensor of rank 2"),

@@ -47,6 +47,8 @@ pub(crate) struct Frame<'m> {
     pub not_negative: FxHashSet<ValueId>,
     /// What was required of sizes.
     pub required: FxHashSet<(Dim, Relation, Dim)>,
+    /// Sizes that are 1 or another size.
+    pub repeats: FxHashSet<(Dim, Dim)>,
     /// What is known of the elements of small values.
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
@@ -106,6 +108,7 @@ impl<'m> Frame<'m> {
             spread: FxHashMap::default(),
             not_negative: FxHashSet::default(),
             required: FxHashSet::default(),
+            repeats: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
             may_not_run: false,

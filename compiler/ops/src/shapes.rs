@@ -1,92 +1,15 @@
-//! Broadcasting, and shapes that arrive as data.
+//! Shapes that arrive as data.
 
-use crate::assume;
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::translate::declared_shape;
 use nnc_ir::op::Relation;
-use nnc_ir::{Dim, Op, SymbolOrigin, ValueId};
+use nnc_ir::{Dim, Op, ValueId};
 
 /// No tensor has more axes.
 pub(crate) const MOST_AXES: usize = 64;
 
 impl Context<'_, '_> {
-    /// The shape these values broadcast to, numpy's way: aligned at the last axis, size 1 repeats.
-    pub fn broadcast_shape(&mut self, values: &[ValueId]) -> Result<Vec<Dim>> {
-        let shapes: Vec<Vec<Dim>> = values.iter().map(|&v| self.shape(v)).collect();
-        self.broadcast_dims(&shapes)
-    }
-
-    /// As [`Context::broadcast_shape`], for shapes.
-    pub fn broadcast_dims(&mut self, shapes: &[Vec<Dim>]) -> Result<Vec<Dim>> {
-        let rank = shapes.iter().map(Vec::len).max().unwrap_or(0);
-        let mut result = vec![Dim::ONE; rank];
-        for shape in shapes {
-            let offset = rank - shape.len();
-            for (i, dim) in shape.iter().enumerate() {
-                let target = &result[offset + i];
-                if dim.is_const(1) || target == dim {
-                    continue;
-                }
-                result[offset + i] = if target.is_const(1) { dim.clone() } else { self.unify(target, dim)? };
-            }
-        }
-        // Agreeing on one axis may have changed what is known of another.
-        Ok(result.iter().map(|d| assume::settle(d, self.dims())).collect())
-    }
-
-    /// The one size two different sizes, neither of them the constant 1, must be. May narrow the bounds of a symbol.
-    pub fn unify(&mut self, a: &Dim, b: &Dim) -> Result<Dim> {
-        let (a, b) = (a.simplify(self.dims()), b.simplify(self.dims()));
-        if a == b || b.is_const(1) {
-            return Ok(a);
-        }
-        if a.is_const(1) {
-            return Ok(b);
-        }
-        let names = format!("`{}` and `{}`", self.dims().display(&a), self.dims().display(&b));
-        if a.as_const().is_some() && b.as_const().is_some() {
-            return Err(invalid(format!("sizes {names} cannot be broadcast together")));
-        }
-        let symbols: Vec<nnc_ir::Symbol> = [&a, &b].iter().flat_map(|size| size.symbols()).collect();
-        let given = |s: &nnc_ir::Symbol| self.dims().get(*s).origin == SymbolOrigin::Input;
-        // A size that depends on data stays what the run finds, whatever range it is given.
-        let what_to_do = match symbols.first() {
-            Some(&first) if symbols.iter().all(given) => {
-                format!("; fix one, such as --dim {}=N", self.dims().get(first).name)
-            }
-            _ => ", as one depends on data; state the size in the model".to_owned(),
-        };
-        let help = || unsupported(format!("sizes {names} may differ at run time{what_to_do}"));
-        let table = assume::make_equal(&a, &b, self.dims()).ok_or_else(help)?;
-        let size = assume::settle(&a, &table);
-        if assume::apply(&mut self.translator.frames, table) { Ok(size) } else { Err(help()) }
-    }
-
-    /// `x` repeated to `shape`, numpy's way.
-    pub fn broadcast_to(&mut self, x: ValueId, shape: &[Dim]) -> Result<ValueId> {
-        if self.ty(x).shape == shape {
-            return Ok(x);
-        }
-        let rank = self.rank(x);
-        let Some(offset) = shape.len().checked_sub(rank) else {
-            return Err(invalid(format!("{} cannot be broadcast to {}", self.show(x), self.show_shape(shape))));
-        };
-        let axes = (offset..shape.len()).collect();
-        self.one(Op::Broadcast { shape: shape.to_vec(), axes }, &[x])
-    }
-
-    /// Two values in their common shape.
-    pub fn broadcast2(&mut self, x: ValueId, y: ValueId) -> Result<(ValueId, ValueId)> {
-        let shape = self.broadcast_shape(&[x, y])?;
-        Ok((self.broadcast_to(x, &shape)?, self.broadcast_to(y, &shape)?))
-    }
-
-    /// `x` (one axis, e.g. a bias) repeated to `shape`, lying along `axis`.
-    pub fn broadcast_axis(&mut self, x: ValueId, shape: &[Dim], axis: usize) -> Result<ValueId> {
-        self.one(Op::Broadcast { shape: shape.to_vec(), axes: vec![axis] }, &[x])
-    }
-
     /// The sizes an integer vector holds: expressions over the model's dimensions where these are known, else the
     /// shape the file states for the node's first output, else fresh symbols bound at run time.
     pub fn shape_operand(&mut self, sizes: ValueId, what: &str) -> Result<Vec<Dim>> {

@@ -61,11 +61,12 @@ fn choose(condition: Dim, a: &Dim, b: &Dim, table: &DimTable) -> Dim {
     condition.select(a, b).simplify(table)
 }
 
-/// A start or end of an axis of `size`, counted from its beginning and clamped to `low..=high`.
+/// A start or end of an axis of `size`, counted from its beginning and clamped to `low..=high`. Backward, a start before
+/// the first element is the first element, by ONNX's text; numpy has nothing to start from there.
 fn resolve(position: &Dim, size: &Dim, low: &Dim, high: &Dim, table: &DimTable) -> Dim {
     match position.as_const() {
         Some(p) if p >= HUGE => return high.clone(),
-        Some(p) if p <= -HUGE => return low.clone(),
+        Some(p) if p <= -HUGE => return low.min(high).simplify(table),
         _ => {}
     }
     let from_start = choose(position.lt01(&Dim::ZERO), &(position + size), position, table);
@@ -88,7 +89,7 @@ fn known(ctx: &mut Context, x: ValueId, starts: &[Dim], ends: &[Dim], axes: &[i6
             return Err(invalid(format!("the step of axis {axis} is 0")));
         }
         let (low, high) = if step > 0 { (Dim::ZERO, size.clone()) } else { (Dim::from(-1), size - 1) };
-        let start = resolve(&starts[i], size, &low, &high, table);
+        let start = resolve(&starts[i], size, &Dim::ZERO, &high, table);
         let end = resolve(&ends[i], size, &low, &high, table);
         let (span, stride) = if step > 0 { (&end - &start, step) } else { (&start - &end, step.saturating_neg()) };
         let count = (span + (stride.saturating_sub(1))).floor_div(&Dim::from(stride));
@@ -156,14 +157,14 @@ fn gather_range(ctx: &mut Context, x: ValueId, axis: usize, [start, end, step]: 
     let low = ctx.select(backward, minus_one, zero)?;
     let before = ctx.sub(size, one)?;
     let high = ctx.select(backward, before, size)?;
-    let clamp = |ctx: &mut Context, position: ValueId| {
+    let clamp = |ctx: &mut Context, position: ValueId, low: ValueId| {
         let wrapped = ctx.add(position, size)?;
         let negative = ctx.binary_scalar(BinaryOp::Lt, position, 0.0)?;
         let position = ctx.select(negative, wrapped, position)?;
         let position = ctx.binary(BinaryOp::Max, position, low)?;
         ctx.binary(BinaryOp::Min, position, high)
     };
-    let (start, end) = (clamp(ctx, start)?, clamp(ctx, end)?);
+    let (start, end) = (clamp(ctx, start, zero)?, clamp(ctx, end, low)?);
     let span = ctx.sub(end, start)?;
     // Division truncates: one step less one, in the step's direction, rounds it away from zero.
     let toward = ctx.select(backward, minus_one, one)?;
@@ -222,6 +223,9 @@ mod tests {
             (-1, i64::MIN, -3, "i64[4] 9 6 3 0"),
             (5, 2, 1, "i64[0]"),
             (1, 9, 4, "i64[2] 1 5"),
+            (-100, -200, -1, "i64[1] 0"),
+            (-100, 3, -1, "i64[0]"),
+            (100, 7, -1, "i64[2] 9 8"),
         ] {
             let known = sketch().given("x", &[10], &x).ints("s", &[1], &[start]).ints("e", &[1], &[end]);
             let known = known.ints("a", &[1], &[0]).ints("t", &[1], &[step]).node("Slice", "x s e a t -> y");

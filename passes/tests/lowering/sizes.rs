@@ -44,6 +44,28 @@ fn windows_over_symbolic_axes() {
     }
 }
 
+/// Nothing is read of a tensor without elements, though what was read would not depend on the loops that never run.
+#[test]
+fn empty_tensors_are_not_read() {
+    for (from, to) in [("3, 0, 7", "3, 1, 0, 7"), ("2, 0", "0, 5"), ("4, 0, 0, 3", "0, 3")] {
+        let axes = |shape: &str| (0..shape.split(',').count()).map(|a| a.to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!(
+            "graph @t(%0: f32[{from}], %1: i64[{from}]) -> (y: %5, z: %8) {{
+               %2 = reshape %0 shape=[{to}] : f32[{to}]
+               %3 = exp %2 : f32[{to}]
+               %4 = reshape %3 shape=[{from}] : f32[{from}]
+               %5 = reduce %4 op=sum axes=[{all}] : f32[]
+               %6 = reshape %1 shape=[{to}] : i64[{to}]
+               %7 = gather_elements %3, %6 axis=0 : f32[{to}]
+               %8 = reduce %7 op=sum axes=[{others}] : f32[]
+             }}",
+            all = axes(from),
+            others = axes(to),
+        );
+        check(&text, &[1], 1e-6);
+    }
+}
+
 #[test]
 fn what_is_required_is_checked() {
     // Of inputs, before anything runs; of data, by a step; in a branch, only when it is taken.

@@ -25,21 +25,19 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
         check_weight(weight).map_err(|p| error(format!("weight {i}"), p))?;
     }
     let mut checker = Checker { program, bound: FxHashSet::default() };
-    for (symbol, info) in program.dims.iter() {
-        let mentioned = || program.inputs.iter().flat_map(|p| &p.shape).any(|d| d.symbols().contains(&symbol));
-        if info.origin == SymbolOrigin::Input && mentioned() {
-            checker.bound.insert(symbol);
-        }
-    }
+    let mentioned = program.inputs.iter().flat_map(|p| &p.shape).flat_map(Dim::symbols);
+    let of_inputs = |s: &Symbol| program.dims.lookup(*s).is_some_and(|info| info.origin == SymbolOrigin::Input);
+    checker.bound.extend(mentioned.filter(of_inputs));
     program.checks.iter().try_for_each(|check| checker.check(check))?;
     let workspace = "the workspace size".to_owned();
     checker.dim(&program.workspace_bytes).map_err(|p| error(workspace, p))?;
     for buffer in &program.buffers {
         checker.buffer(buffer).map_err(|p| error(format!("buffer `{}`", buffer.name), p))?;
     }
+    let places = program.buffers.iter().filter_map(|b| if let Place::Output(i) = b.place { Some(i) } else { None });
+    let places: FxHashSet<usize> = places.collect();
     for (i, output) in program.outputs.iter().enumerate() {
-        let has_buffer = program.buffers.iter().any(|b| b.place == Place::Output(i));
-        let check = ensure(has_buffer, 21, || "no buffer lies there".to_owned());
+        let check = ensure(places.contains(&i), 21, || "no buffer lies there".to_owned());
         check.map_err(|p| error(format!("output `{}`", output.name), p))?;
     }
     checker.steps(&program.steps, 0)?;

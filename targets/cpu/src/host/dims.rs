@@ -2,7 +2,7 @@
 
 use super::faults;
 use super::frame::{FLAGS, Table};
-use super::{Host, answer, compare, not_null, pass_on, require};
+use super::{Host, answer, compare, not_null, pass_on, require, require_or};
 use crate::cranelift::index;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -76,7 +76,7 @@ impl<M: Module> Host<'_, M> {
                 let low = compare(b, IntCC::SignedGreaterThanOrEqual, value, min);
                 let high = compare(b, IntCC::SignedLessThanOrEqual, value, max);
                 let within = b.ins().band(low, high);
-                refuse_unless(b, within, Status::DimOutOfBounds, fault, *at, None);
+                refuse_unless(b, within, Status::DimOutOfBounds, fault, |b| tell_dim(b, fault, *at, None));
                 b.ins().store(FLAGS, value, symbols, 8 * symbol.0 as i32);
             }
             for (at, dim) in dims.iter().enumerate() {
@@ -86,7 +86,7 @@ impl<M: Module> Host<'_, M> {
                 let value = load(b, at);
                 let expected = index::value(b, &mut table, dim);
                 let equal = b.ins().icmp(IntCC::Equal, value, expected);
-                refuse_unless(b, equal, Status::BadShape, fault, at, Some(expected));
+                refuse_unless(b, equal, Status::BadShape, fault, |b| tell_dim(b, fault, at, Some(expected)));
             }
             let mut overflow = b.ins().iconst(types::I8, 0);
             for size in &sizes {
@@ -99,21 +99,10 @@ impl<M: Module> Host<'_, M> {
             require(b, fine, Status::SizeOverflow);
             for (number, check) in host.program.checks.iter().enumerate() {
                 let (holds, [left, right]) = check_sizes(b, &mut table, check);
-                let [fine, bad, tell, leave] = [(); 4].map(|()| b.create_block());
-                b.ins().brif(holds, fine, &[], bad, &[]);
-                b.switch_to_block(bad);
-                b.set_cold_block(bad);
-                let asked = not_null(b, fault);
-                b.ins().brif(asked, tell, &[], leave, &[]);
-                b.switch_to_block(tell);
-                b.set_cold_block(tell);
-                let number = b.ins().iconst(types::I64, number as i64);
-                faults::store(b, fault, layout::plan_result::FAULT as i32, [number, left, right]);
-                b.ins().jump(leave, &[]);
-                b.switch_to_block(leave);
-                b.set_cold_block(leave);
-                answer(b, Status::CheckFailed);
-                b.switch_to_block(fine);
+                refuse_unless(b, holds, Status::CheckFailed, fault, |b| {
+                    let number = b.ins().iconst(types::I64, number as i64);
+                    faults::store(b, fault, layout::plan_result::FAULT as i32, [number, left, right]);
+                });
             }
             answer(b, Status::Ok);
             Ok(())
@@ -240,31 +229,32 @@ fn checked(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, dim: &Dim, overfl
     sum
 }
 
-/// Returns `status` unless the condition holds, after saying which dimension is at fault.
+/// Returns `status` unless the condition holds, after `tell` has told a caller that gave room for it what is at fault.
 fn refuse_unless(
     b: &mut FunctionBuilder<'_>,
     condition: Value,
     status: Status,
     fault: Value,
-    at: usize,
-    expected: Option<Value>,
+    tell: impl FnOnce(&mut FunctionBuilder<'_>),
 ) {
-    let [fine, bad, tell, leave] = [(); 4].map(|()| b.create_block());
-    b.ins().brif(condition, fine, &[], bad, &[]);
-    b.switch_to_block(bad);
-    b.set_cold_block(bad);
-    let asked = not_null(b, fault);
-    b.ins().brif(asked, tell, &[], leave, &[]);
-    b.switch_to_block(tell);
-    b.set_cold_block(tell);
+    require_or(b, condition, status, |b| {
+        let (asked, leave) = (b.create_block(), b.create_block());
+        let room = not_null(b, fault);
+        b.ins().brif(room, asked, &[], leave, &[]);
+        b.switch_to_block(asked);
+        b.set_cold_block(asked);
+        tell(b);
+        b.ins().jump(leave, &[]);
+        b.switch_to_block(leave);
+        b.set_cold_block(leave);
+    });
+}
+
+/// Tells which dimension of the inputs is at fault, and what it should be.
+fn tell_dim(b: &mut FunctionBuilder<'_>, fault: Value, at: usize, expected: Option<Value>) {
     let at = b.ins().iconst(types::I64, at as i64);
     b.ins().store(FLAGS, at, fault, layout::plan_result::FAULT_DIM as i32);
     if let Some(expected) = expected {
         b.ins().store(FLAGS, expected, fault, layout::plan_result::FAULT_EXPECTED as i32);
     }
-    b.ins().jump(leave, &[]);
-    b.switch_to_block(leave);
-    b.set_cold_block(leave);
-    answer(b, status);
-    b.switch_to_block(fine);
 }

@@ -1,7 +1,7 @@
 //! What may stop a run: the table of texts in the descriptor, and the code that tells the caller which one did.
 
 use super::frame::{ARGS, FLAGS};
-use super::{Host, answer, not_null};
+use super::{Host, answer, not_null, require_or};
 use crate::error::CodegenError;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
@@ -119,12 +119,6 @@ impl<M: Module> Host<'_, M> {
         (condition, status): (Value, Status),
         sizes: [Value; 2],
     ) {
-        let (fine, fail) = (b.create_block(), b.create_block());
-        b.ins().brif(condition, fine, &[], fail, &[]);
-        b.switch_to_block(fail);
-        b.set_cold_block(fail);
-        self.tell(b, frame, step, Some(sizes));
-        answer(b, status);
-        b.switch_to_block(fine);
+        require_or(b, condition, status, |b| self.tell(b, frame, step, Some(sizes)));
     }
 }

@@ -116,10 +116,21 @@ impl<M: Module> Host<'_, M> {
 
 /// Returns `status` unless the condition holds.
 fn require(b: &mut FunctionBuilder<'_>, condition: Value, status: Status) {
+    require_or(b, condition, status, |_| {});
+}
+
+/// Does what `before` does and returns `status` unless the condition holds.
+fn require_or(
+    b: &mut FunctionBuilder<'_>,
+    condition: Value,
+    status: Status,
+    before: impl FnOnce(&mut FunctionBuilder<'_>),
+) {
     let (fine, fail) = (b.create_block(), b.create_block());
     b.ins().brif(condition, fine, &[], fail, &[]);
     b.switch_to_block(fail);
     b.set_cold_block(fail);
+    before(b);
     answer(b, status);
     b.switch_to_block(fine);
 }

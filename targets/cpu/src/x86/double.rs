@@ -13,6 +13,7 @@ use super::machine::{Operand, Size};
 use super::reason::Reason;
 use super::select::{Lower, Lowered, Stop, Value};
 use super::shape;
+use super::vector_ops::rounding;
 
 fn x(v: VReg) -> Operand {
     Operand::Reg(v, Size::X)
@@ -135,14 +136,8 @@ impl Lower<'_> {
                 self.double_op(M::Vdivsd, one, root)
             }
             UnaryOp::Round | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Trunc => {
-                let mode = match op {
-                    UnaryOp::Round => 0,
-                    UnaryOp::Floor => 1,
-                    UnaryOp::Ceil => 2,
-                    _ => 3,
-                };
-                let op = if self.f.evex { M::Vrndscalesd } else { M::Vroundsd };
-                self.vec_def(op, Size::X, vec![x(value), x(value), Operand::Imm(8 | mode)])
+                let round = if self.f.evex { M::Vrndscalesd } else { M::Vroundsd };
+                self.vec_def(round, Size::X, vec![x(value), x(value), Operand::Imm(rounding(op))])
             }
             UnaryOp::IsNan => {
                 self.effect(M::Vucomisd, vec![x(value), x(value)]);

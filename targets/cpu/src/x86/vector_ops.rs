@@ -44,6 +44,17 @@ const fn int_predicate(op: BinaryOp) -> i64 {
 const UNORDERED: i64 = 3;
 const ORDERED: i64 = 7;
 
+/// What the rounding instructions take for a function: how to round, and that being inexact is no exception.
+pub(super) fn rounding(op: UnaryOp) -> i64 {
+    let how = match op {
+        UnaryOp::Round => 0,
+        UnaryOp::Floor => 1,
+        UnaryOp::Ceil => 2,
+        _ => 3,
+    };
+    8 | how
+}
+
 impl Lower<'_> {
     /// A value as the last source operand of an instruction: memory where the encoding allows it; `true` when the
     /// memory holds one element for all lanes.
@@ -384,7 +395,6 @@ impl Lower<'_> {
             };
             return Ok(Value::Vec(self.wrap(value, dtype, context)?));
         }
-        let round = |mode: i64| (if self.f.evex { M::Vrndscaleps } else { M::Vroundps }, Some(8 | mode));
         let value = match op {
             UnaryOp::Neg => self.commutative(M::Vxorps, x, Value::Bits(1 << 31), context)?,
             UnaryOp::Abs => self.commutative(M::Vandps, x, Value::Bits(u32::MAX >> 1), context)?,
@@ -399,14 +409,8 @@ impl Lower<'_> {
                 self.lanes_op(M::Vdivps, one, x, context)?
             }
             UnaryOp::Round | UnaryOp::Floor | UnaryOp::Ceil | UnaryOp::Trunc => {
-                let mode = match op {
-                    UnaryOp::Round => 0,
-                    UnaryOp::Floor => 1,
-                    UnaryOp::Ceil => 2,
-                    _ => 3,
-                };
-                let (op, imm) = round(mode);
-                self.unary_op(op, x, imm, context)?
+                let round = if self.f.evex { M::Vrndscaleps } else { M::Vroundps };
+                self.unary_op(round, x, Some(rounding(op)), context)?
             }
             UnaryOp::IsNan => {
                 let x = self.vec_reg(x, context)?;
