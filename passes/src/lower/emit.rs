@@ -45,12 +45,6 @@ impl KernelBuilder<'_, '_> {
         if let Some(bound) = self.bound.get(&value) {
             return Ok(bound.clone());
         }
-        // Of a tensor without elements nothing may be loaded, wherever the load would end up: its index need not mention
-        // the loop that never runs.
-        let ty = self.cx.graph.ty(value);
-        if ty.shape.iter().any(|size| size.is_const(0)) {
-            return Ok(Expr::constant(compute_type(ty.dtype), 0.0));
-        }
         let key = Key { value, index: index.to_vec(), guards: self.guards.clone() };
         if let Some(known) = self.recall(&key) {
             return Ok(known);

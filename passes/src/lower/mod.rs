@@ -116,6 +116,12 @@ fn empty_program(graph: &Graph) -> Program {
     }
 }
 
+/// Whether a buffer exceeds [`MOST_BUFFER_BYTES`] for every size, or for every size but 0 of one that it is a multiple of.
+fn is_too_large(bytes: &Dim, dims: &nnc_ir::DimTable) -> bool {
+    let steep = || bytes.view().terms.iter().any(|(coefficient, _)| *coefficient > MOST_BUFFER_BYTES);
+    bytes.bounds(dims).0 > MOST_BUFFER_BYTES || steep()
+}
+
 impl<'g> Lowering<'g> {
     /// A lowering of `graph` that adds to `program`.
     fn new(graph: &'g Graph, target: &'g Target, program: Program) -> Self {
@@ -224,7 +230,7 @@ impl Lowering<'_> {
     /// Adds a buffer.
     fn add_buffer(&mut self, name: String, dtype: DType, elements: &Dim, place: Place) -> BufferId {
         let bytes = elements * &Dim::from(dtype.size() as i64);
-        if self.too_large.is_none() && bytes.as_const().is_some_and(|bytes| bytes > MOST_BUFFER_BYTES) {
+        if self.too_large.is_none() && is_too_large(&bytes, &self.graph.dims) {
             let problem = format!(
                 "`{name}` would take more than {MOST_BUFFER_BYTES} bytes, the most for one tensor; make it smaller"
             );
@@ -276,10 +282,12 @@ impl Lowering<'_> {
     }
 
     /// Adds a kernel (or finds an equal one) and the step that runs it; none where all that it writes is empty. In such
-    /// a kernel a loop that never runs may be the only thing between a load and a tensor without elements.
+    /// a kernel a loop that never runs may be the only thing between a load and a tensor without elements. A kernel that
+    /// writes nothing is a check and runs.
     fn add_step(&mut self, mut kernel: Kernel, arguments: Vec<Argument>, params: Vec<Dim>, extent: Dim, work: Dim) {
-        let mut written = kernel.buffers.iter().zip(&arguments).filter(|(decl, _)| decl.access == Access::Write);
-        if written.all(|(_, to)| self.program.buffers[to.buffer.0 as usize].bytes.is_const(0)) {
+        let written = || kernel.buffers.iter().zip(&arguments).filter(|(decl, _)| decl.access == Access::Write);
+        let empty = |to: &Argument| self.program.buffers[to.buffer.0 as usize].bytes.is_const(0);
+        if written().next().is_some() && written().all(|(_, to)| empty(to)) {
             return;
         }
         let name = std::mem::take(&mut kernel.name);

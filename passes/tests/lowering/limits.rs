@@ -80,3 +80,22 @@ fn a_buffer_beyond_all_memory_is_refused() {
     let error = nnc_passes::lower::lower(&graph, &target).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("1099511627776 bytes"), "{error}");
 }
+
+/// Their sums could not be represented.
+#[test]
+fn tensors_too_large_for_any_size() {
+    for size in ["n + 288230376151711744", "288230376151711744*n", "288230376151711744"] {
+        let text = format!(
+            "dim n in 0..
+             graph @t(%0: f32[], %1: f32[n]) -> (y: %4) {{
+               %2 = broadcast %0 shape=[{size}] axes=[] : f32[{size}]
+               %3 = cumulative %2 op=sum axis=0 exclusive=false reverse=false : f32[{size}]
+               %4 = reduce %3 op=sum axes=[0] : f32[]
+             }}"
+        );
+        let graph = nnc_ir::parse::graph(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let target = nnc_desc::Target::parse("x86_64").unwrap();
+        let error = nnc_passes::lower::lower(&graph, &target).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("would take more than"), "{error}");
+    }
+}

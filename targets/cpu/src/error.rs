@@ -25,7 +25,7 @@ pub enum CodegenError {
     #[error("{0}")]
     Program(String),
     /// Weights or code do not fit the artifact.
-    #[error("{what} has {bytes} bytes, more than the {limit} that one artifact can hold")]
+    #[error("{what} has {bytes} bytes, more than the {limit} that one artifact can hold; compile the model in parts")]
     TooLarge {
         /// What is too large.
         what: &'static str,

@@ -42,7 +42,8 @@ impl Object {
     ) -> Result<Object, CodegenError> {
         let layout = Layout::new(&program.weights);
         if layout.bytes > MOST_BYTES {
-            return Err(CodegenError::TooLarge { what: "the weights section", bytes: layout.bytes, limit: MOST_BYTES });
+            let what = "the weights section, what the model repeats of constants included,";
+            return Err(CodegenError::TooLarge { what, bytes: layout.bytes, limit: MOST_BYTES });
         }
         let fail = |e: &dyn std::fmt::Display| CodegenError::backend("object", e);
         let names = cranelift_module::default_libcall_names();
