@@ -72,7 +72,7 @@ fn pieces(scale: f64, low: i64, high: i64) -> Option<Vec<(i64, Form)>> {
     }
     let (factor, divisor) = (factor as i64, 1i64 << k);
     // Half a unit in the last place of products from 2^e on.
-    let halves = (0..24).filter_map(|e| (k + e >= 24).then(|| 1i64 << (k + e - 24)));
+    let halves = (0..24).filter(|e| k + e >= 24).map(|e| 1i64 << (k + e - 24));
     let forms: Vec<Form> = std::iter::once(0).chain(halves).map(|add| Form { factor, add, divisor }).collect();
     let mut found = vec![];
     let mut from = low;
