@@ -108,10 +108,7 @@ mod tests {
     use super::*;
 
     fn shares(body: &str) -> bool {
-        let text =
-            format!("kernel @k(x0: read f32 align 4, y1: write f32 align 4) parallel p in 0..8 {{\n{body}\n}}\n");
-        let kernel = nnc_kernels::parse::kernel(&text).unwrap();
-        may_share(&kernel, BufferRef(0), BufferRef(1))
+        may_share(&crate::testing::kernel_of(body), BufferRef(0), BufferRef(1))
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Random numbers for tests: the same on every machine.
+//! What tests share: kernels from the statements of their loop, and random numbers, the same on every machine.
 //!
 //! Source: Sebastiano Vigna, "SplitMix64" (2015), prng.di.unimi.it/splitmix64.c.
 
@@ -22,4 +22,10 @@ impl Random {
         }
         perm
     }
+}
+
+/// A kernel of eight rows that reads one buffer and writes another.
+pub(crate) fn kernel_of(body: &str) -> nnc_kernels::Kernel {
+    let text = format!("kernel @k(x0: read f32 align 4, y1: write f32 align 4) parallel p in 0..8 {{\n{body}\n}}\n");
+    nnc_kernels::parse::kernel(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }

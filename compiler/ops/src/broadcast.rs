@@ -195,6 +195,32 @@ mod tests {
     }
 
     #[test]
+    fn sizes_that_the_run_compares() {
+        let sum = |n: usize, m: usize| {
+            let sketch = sketch().input("x", Float, "n").input("y", Float, "m").node("Add", "x y -> z").output("z");
+            let ones = |size: usize| nnc_ir::Tensor::from_slice(&[size], &vec![1.0f32; size]);
+            let graph = sketch.translate().map_err(|e| e.to_string())?;
+            let found = crate::interpret::run(&graph, &[ones(n), ones(m)]).map_err(|e| e.to_string())?;
+            Ok(found[0].shape.clone())
+        };
+        let fine: [(usize, usize, Result<Vec<usize>, String>); 6] = [
+            (3, 3, Ok(vec![3])),
+            (1, 3, Ok(vec![3])),
+            (3, 1, Ok(vec![3])),
+            (1, 0, Ok(vec![0])),
+            (0, 1, Ok(vec![0])),
+            (1, 1, Ok(vec![1])),
+        ];
+        for (n, m, expected) in fine {
+            assert_eq!(sum(n, m), expected, "{n} {m}");
+        }
+        for (n, m) in [(3, 4), (0, 3), (3, 0)] {
+            let error = sum(n, m).expect_err("sizes that do not broadcast");
+            assert!(error.contains("a size broadcast to another"), "{n} {m}: {error}");
+        }
+    }
+
+    #[test]
     fn a_size_found_once() {
         // However often the two meet again, their sum has the one size.
         let sketch = sketch().input("x", Float, "n").input("y", Float, "m").node("Add", "x y -> a");

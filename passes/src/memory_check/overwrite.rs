@@ -139,10 +139,7 @@ mod tests {
     use super::is_element_for_element;
 
     fn shares(body: &str) -> bool {
-        let text =
-            format!("kernel @k(x0: read f32 align 4, y1: write f32 align 4) parallel p in 0..8 {{\n{body}\n}}\n");
-        let kernel = nnc_kernels::parse::kernel(&text).unwrap();
-        is_element_for_element(&kernel, 0, 1)
+        is_element_for_element(&crate::testing::kernel_of(body), 0, 1)
     }
 
     #[test]

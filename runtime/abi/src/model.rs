@@ -82,6 +82,45 @@ pub struct ModelDescriptor {
     pub reserved: [u64; 4],
 }
 
+impl ModelDescriptor {
+    /// A model of this version that has nothing: what one written by hand fills in.
+    pub const NOTHING: ModelDescriptor = ModelDescriptor {
+        magic: crate::MAGIC,
+        abi_version: crate::ABI_VERSION,
+        struct_bytes: size_of::<ModelDescriptor>() as u32,
+        name: c"nothing".as_ptr(),
+        target: c"host".as_ptr(),
+        compiler: c"by hand".as_ptr(),
+        arch: if cfg!(target_arch = "x86_64") { crate::Arch::X86_64 as u32 } else { crate::Arch::Aarch64 as u32 },
+        flags: 0,
+        features: 0,
+        n_inputs: 0,
+        n_outputs: 0,
+        inputs: core::ptr::null(),
+        outputs: core::ptr::null(),
+        n_symbols: 0,
+        n_kernels: 0,
+        symbols: core::ptr::null(),
+        input_dims_len: 0,
+        output_dims_len: 0,
+        workspace_bytes: 0,
+        workspace_alignment: crate::ALIGNMENT as u64,
+        weights: core::ptr::null(),
+        weights_bytes: 0,
+        code_bytes: 0,
+        source_hash: [0; 32],
+        weights_hash: [0; 32],
+        plan: None,
+        run: None,
+        weights_file: core::ptr::null(),
+        faults: core::ptr::null(),
+        n_faults: 0,
+        workspace_text: core::ptr::null(),
+        artifact_hash: [0; 32],
+        reserved: [0; 4],
+    };
+}
+
 /// Something that may stop a run: what must hold of sizes, or a node whose data may be unfit.
 #[repr(C)]
 #[derive(Debug)]

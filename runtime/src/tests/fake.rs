@@ -38,15 +38,7 @@ static WEIGHTS: Weights = Weights(0.5);
 
 /// The model; tests copy and damage it.
 pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
-    magic: MAGIC,
-    abi_version: ABI_VERSION,
-    struct_bytes: size_of::<ModelDescriptor>() as u32,
     name: c"fake".as_ptr(),
-    target: c"host".as_ptr(),
-    compiler: c"by hand".as_ptr(),
-    arch: if cfg!(target_arch = "x86_64") { Arch::X86_64 as u32 } else { Arch::Aarch64 as u32 },
-    flags: 0,
-    features: 0,
     n_inputs: 3,
     n_outputs: 2,
     inputs: (&raw const INPUTS).cast(),
@@ -57,7 +49,6 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     input_dims_len: 5,
     output_dims_len: 3,
     workspace_bytes: -1,
-    workspace_alignment: 64,
     weights: (&raw const WEIGHTS).cast(),
     weights_bytes: 4,
     code_bytes: 100,
@@ -65,12 +56,8 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     weights_hash: [2; 32],
     plan: Some(plan),
     run: Some(run),
-    weights_file: std::ptr::null(),
-    faults: std::ptr::null(),
-    n_faults: 0,
     workspace_text: c"64*batch".as_ptr(),
-    artifact_hash: [0; 32],
-    reserved: [0; 4],
+    ..ModelDescriptor::NOTHING
 };
 
 unsafe extern "C" fn plan(input_dims: *const i64, out: *mut PlanResult) -> i32 {

@@ -37,39 +37,20 @@ const fn tensor(name: &'static std::ffi::CStr) -> TensorDescriptor {
 }
 
 static MODEL: ModelDescriptor = ModelDescriptor {
-    magic: MAGIC,
-    abi_version: ABI_VERSION,
-    struct_bytes: size_of::<ModelDescriptor>() as u32,
     name: c"wayward".as_ptr(),
-    target: c"host".as_ptr(),
-    compiler: c"by hand".as_ptr(),
-    arch: if cfg!(target_arch = "x86_64") { Arch::X86_64 as u32 } else { Arch::Aarch64 as u32 },
-    flags: 0,
-    features: 0,
     n_inputs: 1,
     n_outputs: 1,
     inputs: (&raw const X).cast(),
     outputs: (&raw const Y).cast(),
-    n_symbols: 0,
     n_kernels: 1,
-    symbols: std::ptr::null(),
     input_dims_len: 1,
     output_dims_len: 1,
     workspace_bytes: 68,
-    workspace_alignment: 64,
     weights: (&raw const WEIGHTS).cast(),
     weights_bytes: 4,
     code_bytes: 100,
-    source_hash: [0; 32],
-    weights_hash: [0; 32],
-    plan: None,
     run: Some(run),
-    weights_file: std::ptr::null(),
-    faults: std::ptr::null(),
-    n_faults: 0,
-    workspace_text: std::ptr::null(),
-    artifact_hash: [0; 32],
-    reserved: [0; 4],
+    ..ModelDescriptor::NOTHING
 };
 
 unsafe extern "C" fn run(args: *const RunArgs) -> i32 {

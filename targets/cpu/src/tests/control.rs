@@ -1,8 +1,8 @@
 //! Control flow in kernels and in the host plan, and sizes that depend on data, against the interpreter.
 
-use super::empty_program;
+use super::{call_model, empty_program};
 use crate::Jit;
-use nnc_abi::{PlanResult, RunArgs, Status};
+use nnc_abi::Status;
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, Relation};
 use nnc_ir::{DType, Dim, SymbolInfo};
@@ -150,40 +150,15 @@ fn control_flow_and_data_dependent_sizes() {
         let expected = interpret::run(&program, &[(vec![x.len() as i64], bytes)]);
         let dims = [x.len() as i64];
         let (mut y, mut z) = (vec![0i64; x.len()], 0i64);
-        let mut out_dims = [-1i64];
-        let mut plan = PlanResult {
-            out_dims: out_dims.as_mut_ptr(),
-            workspace_bytes: 0,
-            fault_dim: -1,
-            fault_expected: -1,
-            fault: nnc_abi::Fault::NONE,
-        };
-        let mut workspace = [0u128; 16];
-        let workspace = workspace.as_mut_ptr().cast::<u8>();
+        let (inputs, outputs) = ([x.as_ptr().cast()], [y.as_mut_ptr().cast(), std::ptr::from_mut(&mut z).cast()]);
         // SAFETY: the arguments are what the program's signature asks for.
-        let status = unsafe {
-            assert_eq!((model.plan.unwrap())(dims.as_ptr(), &mut plan), 0);
-            assert_eq!((out_dims, plan.workspace_bytes), ([x.len() as i64], 192));
-            let inputs = [x.as_ptr().cast()];
-            let outputs = [y.as_mut_ptr().cast(), std::ptr::from_mut(&mut z).cast()];
-            (model.run.unwrap())(&RunArgs {
-                inputs: inputs.as_ptr(),
-                input_dims: dims.as_ptr(),
-                outputs: outputs.as_ptr(),
-                output_dims: out_dims.as_mut_ptr(),
-                workspace: workspace.add(workspace.align_offset(64)).cast(),
-                workspace_bytes: 192,
-                weights: std::ptr::null(),
-                context: std::ptr::null(),
-                n_inputs: 1,
-                n_outputs: 2,
-                fault: std::ptr::null_mut(),
-            })
-        };
+        let called = unsafe { call_model(model, &dims, &inputs, &outputs, None) };
+        assert_eq!((called.planned, called.workspace_bytes), (dims.to_vec(), 192));
+        let (status, out_dims) = (called.status, called.found);
         match expected {
             Err(e) => assert_eq!(status, Status::CheckFailed as i32, "{x:?}: {e}"),
             Ok(values) => {
-                assert_eq!((status, out_dims.to_vec()), (0, values[0].0.clone()), "{x:?}");
+                assert_eq!((status, out_dims.clone()), (0, values[0].0.clone()), "{x:?}");
                 let found: Vec<u8> = y[..out_dims[0] as usize].iter().flat_map(|v| v.to_le_bytes()).collect();
                 assert_eq!((found, z.to_le_bytes().to_vec()), (values[0].1.clone(), values[1].1.clone()), "{x:?}");
             }

@@ -1,8 +1,8 @@
 //! Whole programs, through the file system and in memory.
 
-use super::empty_program;
+use super::{call_model, empty_program};
 use crate::{Jit, Options, compile, emit_asm, emit_clif};
-use nnc_abi::{ModelDescriptor, PlanResult, RunArgs, RunContext, Status};
+use nnc_abi::{ModelDescriptor, RunContext, Status};
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim, SymbolInfo, Tensor};
@@ -87,51 +87,21 @@ pub(super) fn program() -> Program {
     program
 }
 
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Line([u8; 64]);
-
 /// Calls a model on `n` rows; answers the status and the output.
 pub(super) fn call(model: &ModelDescriptor, x: &[f32], context: Option<&RunContext>) -> (i32, Vec<f32>) {
     let dims = [(x.len() / 4) as i64, 4];
     let mut y = vec![0f32; x.len()];
-    let mut out_dims = [0i64; 2];
-    let mut plan = PlanResult {
-        out_dims: out_dims.as_mut_ptr(),
-        workspace_bytes: 0,
-        fault_dim: -1,
-        fault_expected: -1,
-        fault: nnc_abi::Fault::NONE,
-    };
-    let mut workspace = vec![Line([0xa5; 64]); x.len() / 16 + 2];
-    let inputs = [x.as_ptr().cast::<c_void>()];
-    let outputs = [y.as_mut_ptr().cast::<c_void>()];
+    let (inputs, outputs) = ([x.as_ptr().cast::<c_void>()], [y.as_mut_ptr().cast::<c_void>()]);
     // SAFETY: the model was made from `program()` and the arguments are what its signature asks for.
-    let status = unsafe {
-        let status = (model.plan.unwrap())(dims.as_ptr(), &mut plan);
-        if status != 0 {
-            return (status, vec![]);
-        }
-        assert_eq!(plan.workspace_bytes, 16 * dims[0] as u64 + 64);
-        assert_eq!(out_dims, dims);
-        out_dims = [0; 2];
-        (model.run.unwrap())(&RunArgs {
-            inputs: inputs.as_ptr(),
-            input_dims: dims.as_ptr(),
-            outputs: outputs.as_ptr(),
-            output_dims: out_dims.as_mut_ptr(),
-            workspace: workspace.as_mut_ptr().cast(),
-            workspace_bytes: plan.workspace_bytes,
-            weights: std::ptr::null(),
-            context: context.map_or(std::ptr::null(), |c| c),
-            n_inputs: 1,
-            n_outputs: 1,
-            fault: std::ptr::null_mut(),
-        })
-    };
-    assert!(status != 0 || out_dims == dims);
-    assert_eq!(workspace[workspace.len() - 1].0[63], 0xa5, "stray store");
-    (status, y)
+    let called = unsafe { call_model(model, &dims, &inputs, &outputs, context) };
+    if called.planned != dims {
+        // The plan refused them.
+        assert_ne!(called.status, 0);
+        return (called.status, vec![]);
+    }
+    assert_eq!(called.workspace_bytes, 16 * dims[0] as u64 + 64);
+    assert!(called.status != 0 || called.found == dims);
+    (called.status, y)
 }
 
 /// A pool that runs the ranges last to first on this thread.
