@@ -7,8 +7,7 @@
 //!
 //! A loop keeps its state (the iteration's number, whether to go on, the carried values) in buffers that are filled
 //! before the loop; carried values use the memory of the results. At the end of an iteration what it yields is copied
-//! there; what it yields is never state itself, except for a carried value handed on as another one, which goes by
-//! way of a copy. Element `i` of a scanned result is written in iteration `i`, whose number is bound to a symbol for
+//! there, whether to go on like a carried value; state handed on as other state goes by way of a copy. Element `i` of a scanned result is written in iteration `i`, whose number is bound to a symbol for
 //! that purpose: the bound of that symbol keeps it inside the result's memory.
 //!
 //! Invariant: buffers made in a nested graph are written before they are read in each iteration, so that they need
@@ -129,15 +128,16 @@ impl Lowering<'_> {
         given.extend(graph.inputs[2..2 + carried].iter().copied().zip(states.iter().cloned()));
         given.extend(captured);
         let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
-        let (again, yielded) = (results[0], &results[1..]);
-        let (handed_on, scanned) = yielded.split_at(carried);
+        // Whether to go on is handed on as the carried values are.
+        let (handed_on, scanned) = results.split_at(1 + carried);
+        states.insert(0, Storage::dense(progress.go, &[]));
         let body = self.nested(&graph, &given, |inner| {
             inner.program.steps.extend(bind);
             let placed = inner.place_results(scanned, &slices);
             inner.lower_nodes()?;
             inner.copy_results(scanned, &slices, &placed)?;
-            inner.hand_on(handed_on, &graph.inputs[..2 + carried], &states)?;
-            inner.advance_loop(again, &progress)
+            inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &states, progress.counter)?;
+            inner.advance_loop(&progress)
         })?;
         let condition = Argument { buffer: progress.go, offset: Dim::ZERO };
         self.program.steps.push(Step::While { condition, body });
@@ -265,32 +265,35 @@ impl Lowering<'_> {
         b.finish_serial(Dim::ONE)
     }
 
-    fn advance_loop(&mut self, again: ValueId, progress: &Progress) -> Lowered {
+    /// The end of an iteration whose `go` is what it yields.
+    fn advance_loop(&mut self, progress: &Progress) -> Lowered {
         let mut b = KernelBuilder::new(self, "loop_end");
         let limit = b.buffer(progress.limit.buffer, &progress.limit.offset, false);
         let counter = b.buffer(progress.counter, &Dim::ZERO, true);
-        // Read before anything is stored: the condition may be the loop's own.
-        let again = b.emit(again, &[])?;
-        let again = Expr::Var(b.define_here("again", again));
+        let go = b.buffer(progress.go, &Dim::ZERO, true);
+        let again = Expr::Var(b.define_here("again", Expr::Load(go, Dim::ZERO)));
         let limit = Expr::Var(b.define_here("limit", Expr::Load(limit, Dim::ZERO)));
         let done = binary(BinaryOp::Add, Expr::Load(counter, Dim::ZERO), Expr::Index(Dim::ONE));
         let done = Expr::Var(b.define_here("done", done));
         b.push(Stmt::Store(counter, Dim::ZERO, done.clone()));
-        b.store_cell(progress.go, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit)));
+        b.push(Stmt::Store(go, Dim::ZERO, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit))));
         b.finish_serial(Dim::ONE)
     }
 
-    /// Copies what an iteration yields to the states. `inputs` are the values that are state.
-    fn hand_on(&mut self, results: &[ValueId], inputs: &[ValueId], states: &[Storage]) -> Lowered {
+    /// Copies what an iteration yields to the states, of which `inputs` are the values; `counter` is state as well.
+    fn hand_on(&mut self, results: &[ValueId], inputs: &[ValueId], states: &[Storage], counter: BufferId) -> Lowered {
         let mut copies = vec![];
-        for (i, (&value, state)) in results.iter().zip(states).enumerate() {
-            if inputs[2 + i] == value {
+        for ((&value, &input), state) in results.iter().zip(inputs).zip(states) {
+            if input == value {
                 continue;
             }
             let ty = self.graph.ty(value).clone();
-            let source = match inputs.contains(&value) {
+            // Another state, or a part of one, may be overwritten before it is copied.
+            let in_state = self.storage[value.index()]
+                .as_ref()
+                .is_some_and(|s| s.buffer == counter || states.iter().any(|state| state.buffer == s.buffer));
+            let source = match in_state {
                 false => None,
-                // Another state, which may be overwritten before it is copied.
                 true => {
                     let buffer = self.add_workspace(format!("{value}_handed"), ty.dtype, &ty.count())?;
                     let copy = Storage::dense(buffer, &ty.shape);
