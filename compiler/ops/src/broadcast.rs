@@ -6,9 +6,12 @@
 
 use crate::assume;
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unsupported};
 use nnc_ir::op::{PadMode, Relation};
 use nnc_ir::{Dim, Op, ValueId};
+
+/// Dimensions of which each may be 1 beside the others; the expression for their common size doubles with each.
+const MOST_SIZES: usize = 6;
 
 impl Context<'_, '_> {
     /// The shape these values broadcast to, numpy's way: aligned at the last axis, size 1 repeats.
@@ -59,6 +62,19 @@ impl Context<'_, '_> {
             (false, true) => self.require_repeat(b, a),
             (true, true) => {
                 let wide = a.eq01(&Dim::ONE).select(&b, &a);
+                if wide == Dim::OVERFLOW || wide.symbols().len() > MOST_SIZES {
+                    let mut names: Vec<String> = vec![];
+                    for symbol in [a.symbols(), b.symbols()].concat() {
+                        let name = format!("`{}`", self.dims().get(symbol).name);
+                        if !names.contains(&name) {
+                            names.push(name);
+                        }
+                    }
+                    let names = names.join(", ");
+                    return Err(unsupported(format!(
+                        "sizes made of {names} may differ at run time or be 1; fix some, such as --dim NAME=N"
+                    )));
+                }
                 self.frame_mut().repeats.insert((a, wide.clone()));
                 self.require_repeat(b, wide)
             }
@@ -218,6 +234,14 @@ mod tests {
             let error = sum(n, m).expect_err("sizes that do not broadcast");
             assert!(error.contains("a size broadcast to another"), "{n} {m}: {error}");
         }
+    }
+
+    #[test]
+    fn more_sizes_than_an_expression_holds() {
+        let names: Vec<String> = (0..40).map(|i| format!("x{i}")).collect();
+        let inputs = names.iter().fold(sketch(), |s, name| s.input(name, Float, &format!("{name}_size")));
+        let found = inputs.node("Sum", &format!("{} -> y", names.join(" "))).output("y").result_type();
+        assert!(found.contains("may differ at run time") && found.contains("--dim"), "{found}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::assume;
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unsupported};
 use nnc_ir::demands::demands;
 use nnc_ir::op::Relation;
 use nnc_ir::{DType, Dim, Op, TensorType, ValueId};
@@ -45,6 +45,11 @@ impl Context<'_, '_> {
     pub(crate) fn require(&mut self, left: Dim, relation: Relation, right: Dim, what: String) -> Result<()> {
         let table = self.dims();
         let (left, right) = (assume::settle(&left, table), assume::settle(&right, table));
+        if left == Dim::OVERFLOW || right == Dim::OVERFLOW {
+            return Err(unsupported(format!(
+                "{what} is too large or too complex to check; fix a dimension with --dim"
+            )));
+        }
         if left == right || (relation == Relation::AtMost && right.provably_ge(&left, table)) {
             return Ok(());
         }

@@ -69,7 +69,7 @@ pub(crate) struct Lowering<'g> {
     outermost: bool,
     /// The node being lowered, for messages.
     origin: String,
-    /// The first buffer beyond [`MOST_BUFFER_BYTES`].
+    /// The first buffer beyond [`MOST_BUFFER_BYTES`], or size that cannot be represented.
     too_large: Option<LowerError>,
 }
 
@@ -218,6 +218,11 @@ impl Lowering<'_> {
     fn require(&mut self, left: Dim, right: Dim, what: &str) {
         let (left, right) = (left.simplify(&self.graph.dims), right.simplify(&self.graph.dims));
         if left == right {
+            return;
+        }
+        if left == Dim::OVERFLOW || right == Dim::OVERFLOW {
+            let problem = format!("{what} depends on too many dimensions; fix some with --dim");
+            self.too_large = self.too_large.take().or_else(|| Some(self.error(problem)));
             return;
         }
         let (what, origin) = (what.to_owned(), self.origin.clone());
