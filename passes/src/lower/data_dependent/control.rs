@@ -7,8 +7,9 @@
 //!
 //! A loop keeps its state (the iteration's number, whether to go on, the carried values) in buffers that are filled
 //! before the loop; carried values use the memory of the results. At the end of an iteration what it yields is copied
-//! there, whether to go on like a carried value; state handed on as other state goes by way of a copy. Element `i` of a scanned result is written in iteration `i`, whose number is bound to a symbol for
-//! that purpose: the bound of that symbol keeps it inside the result's memory.
+//! there, whether to go on like a carried value; state handed on as other state goes by way of a copy. Element `i` of a
+//! scanned result is written in iteration `i`, whose number is bound to a symbol for that purpose: the bound of that
+//! symbol keeps it inside the result's memory.
 //!
 //! Invariant: buffers made in a nested graph are written before they are read in each iteration, so that they need
 //! memory within the step alone that the graph belongs to.
