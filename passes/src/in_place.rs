@@ -119,6 +119,8 @@ mod tests {
     #[test]
     fn another_elements_load_forbids() {
         assert!(!shares("for vector i in 0..16 {\n store y1[16*p + i] = add(load x0[16*p - i + 15], 1.0f32)\n}"));
+        let both = "add(load x0[16*p + i], load x0[16*p - i + 15])";
+        assert!(!shares(&format!("for vector i in 0..16 {{\n store y1[16*p + i] = {both}\n}}")));
     }
 
     #[test]

@@ -139,6 +139,51 @@ fn nothing_runs_on_loading() {
     }
 }
 
+/// A number of an ELF file.
+fn number(file: &[u8], at: usize) -> usize {
+    u64::from_le_bytes(file[at..at + 8].try_into().unwrap()) as usize
+}
+
+/// Where in an ELF file the headers of segments of a type are.
+fn segments(file: &[u8], kind: u8) -> Vec<usize> {
+    let count = usize::from(u16::from_le_bytes([file[56], file[57]]));
+    (0..count).map(|i| number(file, 32) + 56 * i).filter(|&at| file[at..at + 4] == [kind, 0, 0, 0]).collect()
+}
+
+/// What a file says of its memory must be so that nothing outside of it is read or mapped over.
+#[test]
+fn impossible_memory_is_refused() {
+    let path = common::folder("memory").join("model.so");
+    if !common::model(&path, &[]) {
+        return;
+    }
+    let whole = std::fs::read(&path).unwrap();
+    Artifact::from_bytes(whole.clone(), "whole").unwrap();
+    let refused = |changes: &[(usize, usize)], text: &str| {
+        let mut file = whole.clone();
+        for &(at, value) in changes {
+            file[at..at + 8].copy_from_slice(&(value as u64).to_le_bytes());
+        }
+        let error = Artifact::from_bytes(file, "changed").unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+    };
+    let loads = segments(&whole, 1);
+    // On a system with larger pages the second segment would begin in a page of the first; those behind it go.
+    let mut changes = vec![(loads[1] + 48, number(&whole, loads[1] + 48) * 16)];
+    changes.extend(loads[2..].iter().map(|&at| (at, 0)));
+    refused(&changes, "overlap or are out of order");
+    // The descriptor would lie behind what the file has of its segment.
+    let written = loads.iter().find(|&&at| whole[at + 4] & 2 != 0).unwrap();
+    refused(&[(written + 32, 8)], "not a compiled model");
+    // The word that the first relocation sets would hold an address far outside.
+    let dynamic = number(&whole, segments(&whole, 2)[0] + 8);
+    let rela = (dynamic..).step_by(16).find(|&at| number(&whole, at) == 7).map(|at| number(&whole, at + 8)).unwrap();
+    let within = |at: &&usize| (number(&whole, **at + 16)..).take(number(&whole, **at + 32)).any(|a| a == rela);
+    let home = loads.iter().find(within).unwrap();
+    let table = rela - number(&whole, home + 16) + number(&whole, home + 8);
+    refused(&[(table + 16, 1 << 40)], "a relocation leads out of it");
+}
+
 /// A step of the generator splitmix64 (Steele, Lea and Flood, 2014).
 fn next(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -183,6 +183,7 @@ mod tests {
             (slice("n - 1", "n", -1), vec![vec!["n"]], vec![]),
             (slice("2", "n - 2", 1), vec![vec!["n"]], vec!["the size of axis 0: 0 <= n - 2"]),
             (pad("1", PadMode::Edge), vec![vec!["n"], vec![]], vec!["what the border of axis 0 needs: 1 <= n"]),
+            (pad("1", PadMode::Reflect), vec![vec!["n"], vec![]], vec!["what the border of axis 0 needs: 2 <= n"]),
             (pad("m", PadMode::Constant), vec![vec!["n"], vec![]], vec![]),
             (elements.clone(), vec![vec!["n", "4"], vec!["m", "2"]], vec![]),
             (elements, vec![vec!["4", "n"], vec!["2", "m"]], vec!["the size of the indices on axis 1: m <= n"]),

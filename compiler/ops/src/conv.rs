@@ -92,6 +92,17 @@ mod tests {
         assert_eq!(sketch.run(), "f32[1, 2, 4] 10.5 20.5 31.5 42.5 99.5 119.5 149.5 171.5");
     }
 
+    /// The odd element of a border.
+    #[test]
+    fn same_borders() {
+        for (auto_pad, expected) in [("SAME_UPPER", "21 32 43 4"), ("SAME_LOWER", "10 21 32 43")] {
+            let sketch =
+                sketch().given("x", &[1, 1, 4], &[1.0f32, 2.0, 3.0, 4.0]).floats("w", &[1, 1, 2], &[1.0, 10.0]);
+            let sketch = sketch.node("Conv", "x w -> y").string("auto_pad", auto_pad).output("y");
+            assert_eq!(sketch.run(), format!("f32[1, 1, 4] {expected}"));
+        }
+    }
+
     #[test]
     fn negative_border_cuts() {
         let sketch = sketch().given("x", &[1, 1, 4], &[1.0f32, 2.0, 3.0, 4.0]).floats("w", &[1, 1, 1], &[1.0]);

@@ -85,6 +85,8 @@ mod tests {
         assert_eq!(narrow.output("y").run(), "f32[2, 1] 2 10");
         let points = x().given("i", &[2, 2], &[-1i64, -1, 0, 1]).node("GatherND", "x i -> y").output("y");
         assert_eq!(points.run(), "f32[2] 12 1");
+        let batched = x().given("i", &[2, 1], &[-1i64, 0]).node("GatherND", "x i -> y").int("batch_dims", 1);
+        assert_eq!(batched.output("y").run(), "f32[2] 2 10");
         let outside = x().given("i", &[1], &[2i64]).node("Gather", "x i -> y").output("y");
         assert!(outside.run().contains("Gather \"n0\""), "{}", outside.run());
     }

@@ -58,6 +58,17 @@ fn symbolic_buffers_share_slots_and_stay_apart() {
     assert!(p.workspace_bytes.symbols().len() == 1);
 }
 
+/// A buffer lives to its last use, whatever comes between.
+#[test]
+fn a_buffer_read_again_is_alive() {
+    let sizes = vec![Dim::from(100); 2];
+    for (steps, fits) in [(&[&[0][..], &[1], &[0]][..], false), (&[&[0], &[0], &[1]], true)] {
+        let mut p = program(&sizes, steps, DimTable::default());
+        p.workspace_bytes = Dim::from(128);
+        assert_eq!(check(&p).is_ok(), fits, "{steps:?}");
+    }
+}
+
 #[test]
 fn overlapping_live_buffers_are_found() {
     let sizes = vec![Dim::from(100); 2];

@@ -146,6 +146,67 @@ fn arg_max_and_padding() {
     );
 }
 
+/// A result that is read in another order is not written by the product's kernel in its own.
+#[test]
+fn transposed_products() {
+    check(
+        "graph @t(%0: f32[4, 3]) -> (y: %4) {
+           %1 = constant f32[3, 4] random=1
+           %2 = contract %0, %1 batch=[] contract=[(1, 0)] out=f32 : f32[4, 4]
+           %3 = transpose %2 perm=[1, 0] : f32[4, 4]
+           %4 = exp %3 : f32[4, 4]
+         }",
+        &[1],
+        1e-5,
+    );
+}
+
+/// Columns of a right operand that lie apart, and do not fill a panel.
+#[test]
+fn products_with_packed_columns() {
+    check(
+        "dim n in 1..
+         graph @t(%0: f32[n, 3], %1: f32[5, 3]) -> (y: %2) {
+           %2 = contract %0, %1 batch=[] contract=[(1, 1)] out=f32 : f32[n, 5]
+         }",
+        &[1, 4],
+        1e-5,
+    );
+}
+
+#[test]
+fn borders_that_repeat() {
+    for mode in ["edge", "reflect", "wrap"] {
+        check(
+            &format!(
+                "dim n in 4..
+                 graph @t(%0: f32[5, n]) -> (y: %2) {{
+                   %1 = constant f32[] [0.0]
+                   %2 = pad %0, %1 low=[2, 3] high=[4, 1] mode={mode} : f32[11, n + 4]
+                 }}"
+            ),
+            &[4, 7],
+            0.0,
+        );
+    }
+}
+
+/// Extremes of integers on one side of 0, where a wrong start of the reduction shows.
+#[test]
+fn extremes_of_integers() {
+    check(
+        "graph @t(%0: i32[4, 9], %1: i8[1, 6, 2]) -> (a: %3, b: %4, c: %6) {
+           %2 = bit_not %0 : i32[4, 9]
+           %3 = reduce %2 op=max axes=[1] : i32[4]
+           %4 = reduce %0 op=min axes=[0] : i32[9]
+           %5 = bit_not %1 : i8[1, 6, 2]
+           %6 = pool %5 op=max window={size=[3] strides=[2] dilations=[1] pad_low=[1] pad_high=[1]} : i8[1, 3, 2]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
 #[test]
 fn recurrent_layers() {
     for (kind, gates, results) in [
@@ -159,16 +220,23 @@ fn recurrent_layers() {
             "rnn" => "[tanh]",
             _ => "[sigmoid, tanh]",
         };
-        for (reverse, clip) in [(false, "none"), (true, "none"), (false, "0.25")] {
+        for (reverse, clip, lengths) in [
+            (false, "none", false),
+            (true, "none", false),
+            (false, "0.25", false),
+            (false, "none", true),
+            (true, "none", true),
+        ] {
+            let (length, length_input) = if lengths { (", %5", ", %5: i64[n]") } else { ("", "") };
             let last = if kind == "lstm" { "%7, %8, %9" } else { "%7, %8" };
             let (c0, c0_input) = if kind == "lstm" { (", %4", ", %4: f32[n, 8]") } else { ("", "") };
             check(
                 &format!(
                     "dim n in 1..
-                     graph @t(%0: f32[5, n, {gates}], %3: f32[n, 8]{c0_input}) -> (y: %7, h: %8) {{
+                     graph @t(%0: f32[5, n, {gates}], %3: f32[n, 8]{c0_input}{length_input}) -> (y: %7, h: %8) {{
                        %1 = constant f32[8, {gates}] random=1
                        %2 = constant f32[{gates}] random=2
-                       {last} = recurrent %0, %1, %2, %3{c0} cell={{kind={kind} reverse={reverse} activations={activations} clip={clip} input_forget=false peepholes=false sequence_lengths=false}} {results}
+                       {last} = recurrent %0, %1, %2, %3{c0}{length} cell={{kind={kind} reverse={reverse} activations={activations} clip={clip} input_forget=false peepholes=false sequence_lengths={lengths}}} {results}
                      }}"
                 ),
                 &[1, 3],

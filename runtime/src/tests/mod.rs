@@ -259,6 +259,7 @@ fn bad_descriptors_are_refused() {
     };
     refused(|d| d.magic += 1, Status::NotAModel, "magic");
     refused(|d| d.abi_version = 7, Status::AbiMismatch, "built for ABI version 7, this runtime has 1");
+    refused(|d| d.abi_version = 0, Status::AbiMismatch, "built for ABI version 0, this runtime has 1");
     refused(|d| d.struct_bytes = 8, Status::AbiMismatch, "recompile");
     refused(|d| d.arch = 3 - d.arch, Status::WrongArch, "this machine is");
     refused(|d| d.features = 1 << 63, Status::UnsupportedCpu, "lacks unknown bits");

@@ -80,6 +80,8 @@ fn accepted() {
         "%40 = contract %12, %13 batch=[] contract=[(1, 0)] out=i32 : i32[2, 6]",
         &format!("%40 = conv %5, %6 {window} groups=1 out=f32 : f32[2, 4, 4, 16]"),
         &format!("%40 = conv %26, %23 {window} groups=3 out=f32 : f32[n, floor((h + 1)/2), floor((w + 1)/2), 6]"),
+        "%40 = conv %5, %6 window={size=[3, 3] strides=[1, 1] dilations=[2, 2] pad_low=[0, 1] pad_high=[0, 0]} groups=1 \
+         out=f32 : f32[2, 4, 5, 16]",
         &format!("%40 = pool %5 op=max {window} : f32[2, 4, 4, 3]"),
         &format!("%40 = pool_index %5 {window} : i64[2, 4, 4, 3]"),
         "%40 = gather %24, %7 axis=1 batch=0 : f32[2, 5, 4]",

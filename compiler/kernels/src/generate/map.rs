@@ -95,7 +95,7 @@ fn input(b: &mut Builder, nest: &Nest, body: &mut Vec<Stmt>, leaves: &mut Leaves
     let fill = if tame { Fill::Tame } else { Fill::Wild };
     let (rows, columns) = (nest.rows, nest.columns);
     let j = nest.j.index();
-    let (size, index) = match b.rng.below(11) {
+    let (size, index) = match b.rng.below(12) {
         0 | 1 => (rows * columns, nest.element.clone()),
         2 => (rows, nest.row.clone()),
         3 => (columns, j),
@@ -107,7 +107,9 @@ fn input(b: &mut Builder, nest: &Nest, body: &mut Vec<Stmt>, leaves: &mut Leaves
         7 => (columns, j.floor_div(&Dim::from(2))),
         // Divisors that may be 0 or negative as far as their range tells, and one that is.
         8 => (rows * columns, nest.element.floor_div(&(&nest.columns_dim * 2 - 1))),
-        9 => (rows * columns, Dim::ZERO - (Dim::ZERO - &nest.element).rem(&(Dim::ZERO - &nest.columns_dim))),
+        // A dividend below 0, divided by a constant.
+        9 => (rows * columns, Dim::ZERO - (Dim::ZERO - &nest.element).floor_div(&Dim::from(3))),
+        10 => (rows * columns, Dim::ZERO - (Dim::ZERO - &nest.element).rem(&(Dim::ZERO - &nest.columns_dim))),
         _ => {
             let size = b.rng.between(1, 50);
             let positions = b.buffer(DType::I64, rows * columns, Fill::Below(size));

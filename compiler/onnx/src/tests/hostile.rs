@@ -51,6 +51,14 @@ fn cut_files_are_refused() {
 }
 
 #[test]
+fn numbers_beyond_64_bits_are_refused() {
+    // `ir_version` in ten bytes: the last one may hold one bit.
+    let number = |last: u8| load_bytes([vec![8], vec![0x80; 9], vec![last]].concat()).unwrap_err().to_string();
+    assert!(number(2).contains("more than 64 bits"), "{}", number(2));
+    assert!(!number(1).contains("more than 64 bits"), "{}", number(1));
+}
+
+#[test]
 fn deep_nesting_is_refused() {
     // Graphs in attributes of nodes of graphs, a hundred thousand deep, built from the inside.
     let mut lengths = vec![0usize];

@@ -80,6 +80,29 @@ fn divisors_are_known_to_be_normal() {
     }
 }
 
+/// Zeros have signs: the reciprocal root of `-0` is `-inf`, its power of -0.5 is `inf`.
+#[test]
+fn powers_of_zero_stay() {
+    let applies = |base: &str| {
+        let power = "%8 = constant f32[4] splat=-0.5\n%9 = pow %3, %8 : f32[4]";
+        applied(&parse(&text("f32[4]", &format!("{base}\n{power}")))).contains(&"power-half")
+    };
+    assert!(!applies("%3 = sqrt %0 : f32[4]"));
+    assert!(applies("%1 = abs %0 : f32[4]\n%2 = constant f32[4] splat=1\n%3 = add %1, %2 : f32[4]"));
+}
+
+/// A size that is not known may be 1, and one term is no sum.
+#[test]
+fn sums_of_unknown_sizes() {
+    let mut dims = nnc_ir::DimTable::default();
+    let op = nnc_ir::Op::Reduce { op: nnc_ir::op::ReduceOp::Sum, axes: vec![0] };
+    for (min, expected) in [(0, false), (1, false), (2, true)] {
+        let n = dims.new_symbol(nnc_ir::SymbolInfo { min, ..nnc_ir::SymbolInfo::input("n") });
+        let ty = nnc_ir::TensorType::new(DType::F32, vec![nnc_ir::Dim::sym(n)]);
+        assert_eq!(crate::rules::discrete::sums(&op, &[&ty], &dims), expected, "{min}");
+    }
+}
+
 /// The results of the whole pipeline and of the graph as it is, for given inputs.
 fn both(signature: &str, body: &str, inputs: &[Tensor]) -> (Vec<f64>, Vec<f64>) {
     let graph = parse(&text(signature, body));

@@ -176,6 +176,11 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     (
         "contract-transpose",
+        "f32[3, 2, 4, 5], f32[3, 5, 6]",
+        "%9 = transpose %0 perm=[0, 2, 1, 3] : f32[3, 4, 2, 5]\n%10 = contract %9, %1 batch=[(0, 0)] contract=[(3, 1)] out=f32 : f32[3, 4, 2, 6]",
+    ),
+    (
+        "contract-transpose",
         "f32[2, 3, 4, 5], f32[2, 4, 6, 5]",
         "%9 = transpose %0 perm=[1, 0, 2, 3] : f32[3, 2, 4, 5]\n%10 = contract %9, %1 batch=[(1, 0)] contract=[(3, 3)] out=f32 : f32[2, 3, 4, 4, 6]",
     ),
@@ -353,4 +358,16 @@ fn evaluates_what_becomes_constant() {
     let body = "%7 = constant bool[3] splat=true\n%8 = constant f32[3] random=1\n%9 = select %7, %8, %0 : f32[3]\n%10 = exp %9 : f32[3]";
     let applied = check(&parse(&text("f32[3]", body)), &all_rules(), 1).unwrap();
     assert!(applied.contains_key("evaluate"), "{applied:?}");
+}
+
+/// A border of anything but zeros is no border of a convolution; the judge would see that a rule took it for one.
+#[test]
+fn borders_of_other_values_stay() {
+    for value in ["0.5", "0"] {
+        let body = format!(
+            "%5 = constant f32[] [{value}]\n%6 = pad %0, %5 low=[0, 1, 0] high=[0, 1, 0] mode=constant : f32[1, 6, 2]\n%7 = constant f32[3, 2, 1] random=1\n%8 = conv %6, %7 window={{size=[3] strides=[1] dilations=[1] pad_low=[0] pad_high=[0]}} groups=1 out=f32 : f32[1, 4, 1]"
+        );
+        let applied = check(&parse(&text("f32[1, 4, 2]", &body)), &all_rules(), 1).unwrap();
+        assert_eq!(applied.contains_key("conv-pad"), value == "0");
+    }
 }

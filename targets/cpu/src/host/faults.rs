@@ -122,3 +122,27 @@ impl<M: Module> Host<'_, M> {
         require_or(b, condition, status, |b| self.tell(b, frame, step, Some(sizes)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nnc_kernels::{Argument, BufferId, KernelId};
+
+    #[test]
+    fn steps_within_steps_are_numbered_in_their_order() {
+        let condition = || Argument { buffer: BufferId(0), offset: Dim::ZERO };
+        let run = |origin: &str| Step::Run {
+            kernel: KernelId(0),
+            arguments: vec![],
+            params: vec![],
+            extent: Dim::ONE,
+            work: Dim::ONE,
+            origin: origin.to_owned(),
+        };
+        let branches = Step::If { condition: condition(), then: vec![run("b")], otherwise: vec![run("c"), run("d")] };
+        let looped = Step::While { condition: condition(), body: vec![run("e"), run("f")] };
+        let program = Program { steps: vec![run("a"), branches, looped, run("g")], ..crate::tests::empty_program("m") };
+        assert_eq!(Faults::of(&program, &[true]).texts, ["a", "b", "c", "d", "e", "f", "g"]);
+        assert!(Faults::of(&program, &[false]).texts.is_empty());
+    }
+}

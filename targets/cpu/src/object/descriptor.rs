@@ -262,3 +262,28 @@ fn machine(target: &Target) -> (nnc_abi::Arch, u64) {
     let bits = target.features.iter().filter_map(|f| named.iter().find(|(name, _)| *name == f.name()));
     (arch, bits.fold(0, |set, (_, bit)| set | bit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nnc_ir::SymbolInfo;
+
+    #[test]
+    fn kinds_of_dimensions() {
+        let mut program = crate::tests::empty_program("m");
+        let count = SymbolInfo { max: 9, origin: SymbolOrigin::Node, ..SymbolInfo::input("count") };
+        let count = Dim::sym(program.dims.new_symbol(count));
+        let n = Dim::sym(program.dims.new_symbol(SymbolInfo::input("n")));
+        for (size, expected) in [
+            (Dim::from(5), (DimKind::Constant, 0, 5)),
+            // The first of those that a descriptor lists.
+            (n.clone(), (DimKind::Symbol, 0, -1)),
+            (&n + 1, (DimKind::Expression, 0, -1)),
+            (count.clone(), (DimKind::Data, 0, 9)),
+            (&count + 1, (DimKind::Data, 0, 10)),
+            (&count + &n, (DimKind::Data, 0, -1)),
+        ] {
+            assert_eq!(describe(&program, &size), expected, "{size}");
+        }
+    }
+}

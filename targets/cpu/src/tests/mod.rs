@@ -20,7 +20,7 @@ use std::ffi::c_void;
 type KernelFn = unsafe extern "C" fn(*const *mut u8, *const i64, i64, i64) -> i32;
 
 /// A program without anything.
-fn empty_program(name: &str) -> Program {
+pub(crate) fn empty_program(name: &str) -> Program {
     Program {
         name: name.to_owned(),
         dims: Default::default(),

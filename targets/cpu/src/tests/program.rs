@@ -1,8 +1,8 @@
 //! Whole programs, through the file system and in memory.
 
-use super::{call_model, empty_program};
+use super::{Line, call_model, empty_program};
 use crate::{Jit, Options, compile, emit_asm, emit_clif};
-use nnc_abi::{ModelDescriptor, RunContext, Status};
+use nnc_abi::{ModelDescriptor, PlanResult, RunArgs, RunContext, Status};
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim, SymbolInfo, Tensor};
@@ -159,6 +159,7 @@ fn call_and_check(model: &ModelDescriptor) {
         assert_eq!(call(model, &bad, context).0, Status::CheckFailed as i32);
     }
     assert_eq!(call(model, &[], None).0, 0);
+    assert_eq!(call(model, &vec![0.0; 4 * 1000], None).0, 0);
     assert_eq!(call(model, &vec![0.0; 4 * 1001], None).0, Status::DimOutOfBounds as i32);
 }
 
@@ -166,6 +167,53 @@ fn call_and_check(model: &ModelDescriptor) {
 fn a_program_runs_in_memory() {
     let model = Jit::compile(&program(), &Target::parse("native").unwrap()).unwrap();
     call_and_check(model.descriptor());
+}
+
+#[test]
+fn a_workspace_too_small_is_refused() {
+    let model = Jit::compile(&program(), &Target::parse("native").unwrap()).unwrap();
+    let (dims, x, mut y) = ([2i64, 4], [1f32; 8], [0f32; 8]);
+    let mut workspace = [Line([0; 64]); 2];
+    let inputs = [x.as_ptr().cast::<c_void>()];
+    let outputs = [y.as_mut_ptr().cast::<c_void>()];
+    for (bytes, expected) in [(0, Status::WorkspaceTooSmall), (95, Status::WorkspaceTooSmall), (96, Status::Ok)] {
+        let args = RunArgs {
+            inputs: inputs.as_ptr(),
+            input_dims: dims.as_ptr(),
+            outputs: outputs.as_ptr(),
+            output_dims: std::ptr::null_mut(),
+            workspace: workspace.as_mut_ptr().cast(),
+            workspace_bytes: bytes,
+            weights: std::ptr::null(),
+            context: std::ptr::null(),
+            n_inputs: 1,
+            n_outputs: 1,
+            fault: std::ptr::null_mut(),
+        };
+        // SAFETY: the memory is what two rows need; a run told of less must not touch it.
+        let status = unsafe { (model.descriptor().run.unwrap())(&args) };
+        assert_eq!(status, expected as i32, "{bytes}");
+    }
+}
+
+#[test]
+fn sizes_that_overflow_are_refused() {
+    let mut program = program();
+    program.dims = Default::default();
+    program.dims.new_symbol(SymbolInfo::input("n"));
+    let model = Jit::compile(&program, &Target::parse("native").unwrap()).unwrap();
+    for (n, expected) in [(1 << 40, Status::Ok), (1 << 60, Status::SizeOverflow), (i64::MAX, Status::SizeOverflow)] {
+        let mut plan = PlanResult {
+            out_dims: std::ptr::null_mut(),
+            workspace_bytes: 0,
+            fault_dim: -1,
+            fault_expected: -1,
+            fault: nnc_abi::Fault::NONE,
+        };
+        // SAFETY: the program has one input of two dimensions.
+        let status = unsafe { (model.descriptor().plan.unwrap())([n, 4].as_ptr(), &mut plan) };
+        assert_eq!(status, expected as i32, "{n}");
+    }
 }
 
 #[test]

@@ -132,6 +132,8 @@ mod tests {
         assert!(errors.is_empty(), "stale, see {PATH}:\n{}", errors.join("\n"));
         for (i, mutant) in mutants.iter().enumerate() {
             assert!(mutants[..i].iter().all(|m| m.name != mutant.name), "two are called {}", mutant.name);
+            let texts = [&mutant.original, &mutant.replacement];
+            assert!(!texts.iter().any(|text| text.ends_with(';')), "{}: an expression, without `;`", mutant.name);
         }
     }
 

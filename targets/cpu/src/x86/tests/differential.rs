@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nnc_kernels::{generate, interpret};
+use nnc_ir::op::ReduceOp;
+use nnc_ir::{DType, Dim};
+use nnc_kernels::kernel::{Access, Accumulator, Lanes};
+use nnc_kernels::{Expr, Kernel, Loop, Stmt, generate, interpret};
 
 use super::host::{Function, targets};
 use crate::x86::{Reason, compile};
@@ -51,5 +54,41 @@ fn random_kernels_match_the_interpreter() {
         assert!(failures.is_empty(), "{}: {} failures:\n{}", target.name, failures.len(), failures.join("\n"));
         // The generator draws types and statements that are Cranelift's; a drop below this means lost coverage.
         assert!(compiled * 5 > cases(), "{}: only {compiled} kernels compiled", target.name);
+    }
+}
+
+/// The sum of `count` elements of a type.
+fn sum(dtype: DType, count: i64) -> Kernel {
+    let mut kernel = Kernel::new("sum");
+    let x = kernel.add_buffer("x", dtype, Access::Read);
+    let y = kernel.add_buffer("y", DType::I32, Access::Write);
+    let i = kernel.add_var("i", DType::I64, 0, count - 1);
+    let total = kernel.add_var("total", DType::I32, i64::MIN, i64::MAX);
+    let value = Expr::convert(DType::I32, dtype, Expr::Load(x, i.index()));
+    let header = Loop { var: i, extent: Dim::from(count), lanes: Lanes::Vector };
+    let init = Expr::constant(DType::I32, 100.0);
+    kernel.body = vec![
+        Stmt::Reduce(header, vec![], vec![Accumulator { var: total, op: ReduceOp::Sum, init, value }]),
+        Stmt::Store(y, kernel.parallel.0.index(), Expr::Var(total)),
+    ];
+    kernel
+}
+
+/// AVX2 has no masks for elements of less than 32 bits: what is left of them is added one by one.
+#[test]
+fn narrow_sums_of_every_length() {
+    for target in targets() {
+        for (dtype, count) in
+            [DType::I8, DType::U8, DType::I16, DType::U16].iter().flat_map(|t| (1..70).map(move |n| (*t, n)))
+        {
+            let kernel = sum(dtype, count);
+            let code = compile(&crate::math::expand(&kernel), &target).unwrap().unwrap();
+            let x = (0..count as usize * dtype.size()).map(|i| (i * 37 % 251) as u8).collect();
+            let mut expected = vec![x, vec![0; 4]];
+            let mut actual = expected.clone();
+            interpret::run_kernel(&kernel, &mut expected, &[], 0, 1).unwrap();
+            assert_eq!(Function::new(&code).run(&kernel, &mut actual, &[], 0, 1), 0);
+            assert_eq!(actual, expected, "{}: {count} of {dtype}", target.name);
+        }
     }
 }
