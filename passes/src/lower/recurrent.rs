@@ -130,9 +130,10 @@ impl Lowering<'_> {
                     b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(2), &columns_dim)?
                 };
                 let n = Expr::Var(b.define_here("n", act(1, n)));
-                // (1 - z) * n + z * h
-                let kept = Expr::binary(BinaryOp::Sub, old_h.clone(), n.clone());
-                Expr::binary(BinaryOp::Add, n, Expr::binary(BinaryOp::Mul, z, kept))
+                // As it stands: `n + z * (h - n)` is NaN where `n` is infinite.
+                let new = Expr::binary(BinaryOp::Sub, Expr::constant(DType::F32, 1.0), z.clone());
+                let new = Expr::binary(BinaryOp::Mul, new, n);
+                Expr::MulAdd(Box::new(z), Box::new(old_h.clone()), Box::new(new))
             }
             CellKind::Lstm => {
                 let Some((_, c_storage)) = &state_c else { return Err(b.cx.error("an LSTM without a cell state")) };

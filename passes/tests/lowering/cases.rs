@@ -246,6 +246,20 @@ fn recurrent_layers() {
     }
 }
 
+/// A state takes its share of an infinite candidate, and is not the difference of two infinities.
+#[test]
+fn recurrent_layers_of_infinite_candidates() {
+    check(
+        "graph @t(%0: f32[2, 3, 3], %3: f32[3, 1]) -> (y: %4) {
+           %1 = constant f32[1, 3] [0.5, 0.25, 0.0]
+           %2 = constant f32[3] [0.0, 0.0, inf]
+           %4, %5 = recurrent %0, %1, %2, %3 cell={ kind=gru_linear_before_reset reverse=false activations=[sigmoid, elu(0.5)] clip=none input_forget=false peepholes=false sequence_lengths=false } : f32[2, 3, 1], f32[3, 1]
+         }",
+        &[1],
+        1e-5,
+    );
+}
+
 #[test]
 fn convolutions_of_a_single_pixel() {
     check(

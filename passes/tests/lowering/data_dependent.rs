@@ -465,6 +465,31 @@ fn loops_stop_and_scan() {
 }
 
 #[test]
+fn loops_end_by_what_they_carry() {
+    // The condition is a carried value that is overwritten before, and one that looks at such a value.
+    for again in ["%2", "%5"] {
+        check(
+            &format!(
+                "dim trips in 0..9 from node
+                 graph @t(%0: f32[2, 2]) -> (a: %5, b: %6, s: %7) {{
+                   %1 = constant i64[] [7]
+                   %2 = constant bool[] [true]
+                   %3 = constant bool[] [false]
+                   %5, %8, %6, %7 = loop %1, %2, %2, %3, %0 carried=3 trips=trips body=graph @body(%0: i64[], %1: bool[],
+                       %2: bool[], %3: bool[], %4: f32[2, 2]) -> (go: {again}, a: %3, b: %6, c: %7, s: %0) {{
+                     %5 = not %3 : bool[]
+                     %6 = not %2 : bool[]
+                     %7 = transpose %4 perm=[1, 0] : f32[2, 2]
+                   }} : bool[], bool[], f32[2, 2], i64[trips]
+                 }}"
+            ),
+            &[1],
+            1e-5,
+        );
+    }
+}
+
+#[test]
 fn loops_within_loops() {
     check(
         "dim n in 0..

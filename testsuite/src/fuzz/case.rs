@@ -31,6 +31,8 @@ pub struct Case {
     pub source: Source,
     /// The inputs of each run.
     pub sets: Vec<Vec<Tensor>>,
+    /// The interpreter alone knows what is right.
+    pub lone: bool,
 }
 
 /// One run as read from files.

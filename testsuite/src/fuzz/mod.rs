@@ -16,6 +16,7 @@ pub mod oracle;
 pub mod random;
 mod session;
 pub mod shrink;
+pub mod special;
 pub mod tolerance;
 pub mod worker;
 

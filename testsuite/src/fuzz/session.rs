@@ -102,6 +102,7 @@ impl Session {
         let folder = self.scratch.path().join("case");
         case.write(&folder)?;
         if let super::case::Source::Model(_) = case.source
+            && !case.lone
             && let Opinion::Refused(why) = self.oracle.ask(&folder)?
         {
             notes.push(format!("ONNX Runtime: {}", class(&why)));
@@ -139,7 +140,7 @@ impl Session {
                 let folder = self.out.join(name);
                 small.write(&folder)?;
                 // The expected values, where ONNX Runtime has some.
-                if matches!(small.source, super::case::Source::Model(_)) {
+                if matches!(small.source, super::case::Source::Model(_)) && !small.lone {
                     self.oracle.ask(&std::path::absolute(&folder).unwrap_or(folder.clone()))?;
                 }
                 let note = folder.join("found.txt");

@@ -76,14 +76,15 @@ impl Cell<'_> {
             CellKind::Lstm => {
                 for j in 0..n {
                     let (o, f, g) = (n + j, 2 * n + j, 3 * n + j);
-                    let [pi, po, pf] = [j, o, f].map(|p| self.peepholes[p]);
-                    let input = self.gate(0, x[j] + sums[j] + pi * c[j]);
+                    // None is not a weight of 0, which an infinite state would make NaN.
+                    let peep = |p: usize, c: f64| if self.layer.peepholes { self.peepholes[p] * c } else { 0.0 };
+                    let input = self.gate(0, x[j] + sums[j] + peep(j, c[j]));
                     let forget = match self.layer.input_forget {
                         true => 1.0 - input,
-                        false => self.gate(0, x[f] + sums[f] + pf * c[j]),
+                        false => self.gate(0, x[f] + sums[f] + peep(f, c[j])),
                     };
                     c[j] = forget * c[j] + input * self.gate(1, x[g] + sums[g]);
-                    let output = self.gate(0, x[o] + sums[o] + po * c[j]);
+                    let output = self.gate(0, x[o] + sums[o] + peep(o, c[j]));
                     h[j] = output * activate(self.activations[2], c[j]);
                 }
             }

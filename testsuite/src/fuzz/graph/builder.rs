@@ -18,6 +18,8 @@ pub(super) struct Builder {
     pub sizes: Vec<i64>,
     /// How many graphs this one is inside of.
     pub depth: usize,
+    /// The float type that steps get for `f32`.
+    pub float: DType,
 }
 
 impl Builder {
@@ -30,7 +32,8 @@ impl Builder {
             graph.dims.new_symbol(SymbolInfo { min, max, ..SymbolInfo::input(name) });
             sizes.push(min.max(*random.of(&[1, 2, 3, 4, 5, 7])));
         }
-        let mut builder = Builder { random, graph, ranges: vec![], sizes, depth: 0 };
+        let float = *random.of(&[&[DType::F32; 17][..], &[DType::F16, DType::BF16, DType::F64]].concat());
+        let mut builder = Builder { random, graph, ranges: vec![], sizes, depth: 0, float };
         // Symbols take their values from inputs.
         for symbol in 0..builder.sizes.len() as u32 {
             builder.input(DType::F32, vec![Dim::sym(Symbol(symbol))], Range::exact(-4.0, 4.0, 3));
@@ -154,8 +157,9 @@ impl Builder {
         Some(all[all.len() - 1 - back])
     }
 
-    /// A value of one of these types and ranks: of the graph, or a new input.
+    /// A value of one of these types and ranks: of the graph, or a new input. For `f32` stands the graph's float type.
     pub fn get(&mut self, dtypes: &[DType], ranks: (usize, usize)) -> ValueId {
+        let dtypes: Vec<DType> = dtypes.iter().map(|&d| if d == DType::F32 { self.float } else { d }).collect();
         let fits = |b: &Builder, v| {
             dtypes.contains(&b.dtype(v))
                 && (ranks.0..=ranks.1).contains(&b.dims(v).len())
@@ -166,7 +170,7 @@ impl Builder {
         {
             return value;
         }
-        let dtype = *self.random.of(dtypes);
+        let dtype = *self.random.of(&dtypes);
         let rank = ranks.0 + self.random.below(ranks.1 - ranks.0 + 1);
         let shape = self.shape(rank);
         let range = self.range(dtype);

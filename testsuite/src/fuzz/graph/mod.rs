@@ -23,6 +23,7 @@ use super::onnx::range::Range;
 use super::random::Random;
 use super::session::{Outcome, Session, some_configs};
 use super::shrink::shrink;
+use super::special::{self, Special};
 
 /// Sizes that symbols take in runs, as far as their bounds allow.
 const SIZES: &[i64] = &[0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33];
@@ -37,6 +38,8 @@ struct Specimen {
     ranges: Vec<Range>,
     runs: Vec<Vec<i64>>,
     data: u64,
+    /// What else is among the inputs' elements.
+    special: &'static [Special],
 }
 
 /// Graphs full of what rewrite rules match, rewritten with and without limits.
@@ -114,6 +117,7 @@ fn specimen(mut random: Random, mix: &[Step], most: usize) -> Specimen {
         ranges: graph.inputs.iter().map(|v| ranges[v.index()]).collect(),
         runs: vec![sizes],
         data: random.bits(),
+        special: special::draw(&mut random),
         graph,
     };
     reduction::prune(&mut specimen);
@@ -150,7 +154,7 @@ impl Specimen {
 
     fn case(&self) -> Case {
         let sets = self.runs.iter().enumerate().map(|(i, sizes)| self.inputs(i as u64, sizes)).collect();
-        Case { source: Source::Graph(nnc_ir::print::graph(&self.graph)), sets }
+        Case { source: Source::Graph(nnc_ir::print::graph(&self.graph)), sets, lone: true }
     }
 
     /// The inputs of a run; an input's elements depend on its name alone.
@@ -161,7 +165,8 @@ impl Specimen {
             let name = info.name.bytes().fold(7u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
             let mut random = Random::new(self.data ^ name.rotate_left(20) ^ run);
             let shape: Vec<usize> = info.ty.shape.iter().map(size).collect();
-            fill(&mut random, info.ty.dtype, &shape, *range)
+            let tensor = fill(&mut random, info.ty.dtype, &shape, *range);
+            special::sprinkle(tensor, self.special, &mut random)
         };
         self.graph.inputs.iter().zip(&self.ranges).map(input).collect()
     }

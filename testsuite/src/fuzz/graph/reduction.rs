@@ -76,6 +76,10 @@ impl Shrink for Specimen {
         if self.runs.len() > 1 {
             all.extend(self.runs.iter().map(|run| Specimen { runs: vec![run.clone()], ..self.clone() }));
         }
+        if !self.special.is_empty() {
+            all.push(Specimen { special: &[], ..self.clone() });
+            all.extend((0..self.special.len()).filter(|_| self.special.len() > 1).map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }));
+        }
         let ending = |outputs: Vec<(String, ValueId)>| {
             let mut copy = self.clone();
             copy.graph.outputs = outputs;

@@ -87,7 +87,7 @@ pub(super) fn bind(b: &mut Builder) -> Option<ValueId> {
 pub(super) fn scatter_found(b: &mut Builder) -> Option<ValueId> {
     let c = exact(b, &[DType::F32, DType::I64, DType::Bool], (1, 3))?;
     let dims = b.dims(c);
-    let like = |b: &Builder, v: ValueId| b.dtype(v) == DType::F32 && b.graph.shape(v) == dims;
+    let like = |b: &Builder, v: ValueId| b.dtype(v) == b.float && b.graph.shape(v) == dims;
     let (x, y) = (b.pick(like)?, b.pick(like)?);
     let index = found(b, c)?;
     let range = b.range_of(y);

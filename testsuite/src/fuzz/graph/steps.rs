@@ -508,7 +508,7 @@ fn window(b: &mut Builder, dims: &[Dim], pads: bool) -> Option<Window> {
 
 fn conv(b: &mut Builder) -> Option<ValueId> {
     let x = b.float(3, 5);
-    let dims = b.dims(x);
+    let (dtype, dims) = (b.dtype(x), b.dims(x));
     let channels = dims[dims.len() - 1].as_const().filter(|&c| c > 0)?;
     let window = window(b, &dims[1..dims.len() - 1], true)?;
     let divisors: Vec<i64> = (1..=channels).filter(|d| channels % d == 0).collect();
@@ -519,13 +519,13 @@ fn conv(b: &mut Builder) -> Option<ValueId> {
     let count: usize = shape.iter().product();
     let w = if count <= 16 {
         let values: Vec<f64> = (0..count).map(|_| b.random.within(-4, 4) as f64 / 2.0).collect();
-        b.constant(Tensor::from_f64s(DType::F32, &shape, &values))
+        b.constant(Tensor::from_f64s(dtype, &shape, &values))
     } else {
         // Larger constants are text only if they are one value.
-        b.constant(Tensor::from_f64s(DType::F32, &shape, &vec![0.5; count]))
+        b.constant(Tensor::from_f64s(dtype, &shape, &vec![0.5; count]))
     };
     let range = b.range_of(x).times(b.range_of(w)).or_number(0.0).sum(count as f64);
-    b.push(Op::Conv { window, groups: groups as usize, out: DType::F32 }, &[x, w], range)
+    b.push(Op::Conv { window, groups: groups as usize, out: dtype }, &[x, w], range)
 }
 
 fn pool(b: &mut Builder) -> Option<ValueId> {
@@ -579,6 +579,7 @@ fn gather_elements(b: &mut Builder) -> Option<ValueId> {
 fn scatter_elements(b: &mut Builder) -> Option<ValueId> {
     let x = b.float(1, 2);
     let shape: Vec<usize> = b.graph.ty(x).static_shape()?;
+    let dtype = b.dtype(x);
     let axis = b.random.below(shape.len());
     if shape.contains(&0) {
         return None;
@@ -586,8 +587,8 @@ fn scatter_elements(b: &mut Builder) -> Option<ValueId> {
     let small: Vec<usize> = shape.iter().map(|&d| d.min(4)).collect();
     let index = indices(b, &small, shape[axis] as i64);
     let dims: Vec<Dim> = small.iter().map(|&d| Dim::from(d)).collect();
-    let range = b.range(DType::F32);
-    let updates = b.input(DType::F32, dims, range);
+    let range = b.range(dtype);
+    let updates = b.input(dtype, dims, range);
     let op = *b.random.of(&[ScatterOp::Add, ScatterOp::Max, ScatterOp::Min]);
     let range = b.range_of(x).or(range).sum(8.0);
     b.push(Op::ScatterElements { axis, op }, &[x, index, updates], range)

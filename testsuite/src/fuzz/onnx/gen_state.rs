@@ -47,7 +47,8 @@ impl Gen {
         };
         let float = match random.below(20) {
             0..=1 => DType::F64,
-            2..=3 => DType::F16,
+            2 => DType::F16,
+            3 => DType::BF16,
             _ => DType::F32,
         };
         Gen { random, net, pool: vec![], sizes, float, symbolic: 40, inputs: count }

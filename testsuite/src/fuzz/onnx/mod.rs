@@ -20,6 +20,7 @@ use super::check::Verdict;
 use super::random::Random;
 use super::session::{Outcome, Session, some_configs};
 use super::shrink::shrink;
+use super::special::{self, Special};
 
 /// Sizes that symbols take in runs.
 const SIZES: &[i64] = &[0, 1, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 31, 33];
@@ -35,6 +36,8 @@ pub struct Specimen {
     pub runs: Vec<Vec<i64>>,
     /// Seed of the inputs' elements.
     pub data: u64,
+    /// What else is among them.
+    pub special: &'static [Special],
 }
 
 /// Makes and checks the case of a seed.
@@ -88,7 +91,7 @@ pub fn specimen(mut random: Random) -> Specimen {
             runs.push(sizes);
         }
     }
-    Specimen { net, runs, data: random.bits() }
+    Specimen { net, runs, data: random.bits(), special: special::draw(&mut random) }
 }
 
 /// Values that no node reads, and some others.
@@ -117,7 +120,7 @@ impl Specimen {
     /// The case: the model's bytes and the elements of its inputs.
     pub fn case(&self) -> Case {
         let sets = self.runs.iter().enumerate().map(|(i, sizes)| self.inputs(i as u64, sizes)).collect();
-        Case { source: Source::Model(self.net.bytes()), sets }
+        Case { source: Source::Model(self.net.bytes()), sets, lone: !self.special.is_empty() }
     }
 
     /// The inputs of a run. An input's elements depend on its name alone, so that they stay when others go.
@@ -134,7 +137,10 @@ impl Specimen {
             };
             match how {
                 Fill::Range if var.dtype == DType::Bool => integers(0, 1, &mut random),
-                Fill::Range => fill(&mut random, var.dtype, &shape, var.range),
+                Fill::Range => {
+                    let tensor = fill(&mut random, var.dtype, &shape, var.range);
+                    special::sprinkle(tensor, self.special, &mut random)
+                }
                 Fill::Indices(axis, negative) => {
                     let n = size(axis);
                     integers(if *negative { -n } else { 0 }, n - 1, &mut random)

@@ -16,6 +16,10 @@ impl Shrink for Specimen {
         if self.runs.len() > 1 {
             all.extend(self.runs.iter().map(|run| Specimen { runs: vec![run.clone()], ..self.clone() }));
         }
+        if !self.special.is_empty() {
+            all.push(Specimen { special: &[], ..self.clone() });
+            all.extend((0..self.special.len()).filter(|_| self.special.len() > 1).map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }));
+        }
         // One output instead of several.
         if self.net.outputs.len() > 1 {
             for i in 0..self.net.outputs.len() {

@@ -48,6 +48,16 @@ fn rnn_steps() {
     check(&found[0], &[3, 1, 1], &[4.0f32, 4.0, 4.0]);
 }
 
+/// Without peepholes an infinite state reaches no gate.
+#[test]
+fn infinite_state() {
+    let activations = [Activation::Sigmoid, LINEAR, Activation::Softplus];
+    let (gates, r, bias) = (tensor(&[1, 1, 4], &[0.0f32; 4]), tensor(&[1, 4], &[0.0f32; 4]), row(&[0.0f32; 4]));
+    let (h0, c0) = (tensor(&[1, 1], &[0.0f32]), tensor(&[1, 1], &[f32::NEG_INFINITY]));
+    let found = eval(&Op::Recurrent(layer(CellKind::Lstm, &activations)), &[&gates, &r, &bias, &h0, &c0]);
+    check(&found[0], &[1, 1, 1], &[0.0f32]);
+}
+
 #[test]
 fn lengths_differ_within_a_batch() {
     let layer = Recurrent { sequence_lengths: true, ..layer(CellKind::Rnn, &[LINEAR]) };
