@@ -99,6 +99,10 @@ impl Lowering<'_> {
             left = self.copy_operand(lhs, &left_roles, acc)?;
         }
         let mut summed = merge(&left.summed);
+        if let Some(empty) = summed.iter().position(|axis| axis.size.is_const(0)) {
+            // A sum of nothing, whatever the other axes.
+            summed = vec![summed.swap_remove(empty)];
+        }
         let k = match summed.pop() {
             Some(last) => last.size,
             None => Dim::from(1),

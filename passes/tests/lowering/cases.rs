@@ -261,6 +261,37 @@ fn recurrent_layers_of_infinite_candidates() {
 }
 
 #[test]
+fn sums_of_nothing_over_several_axes() {
+    check(
+        "graph @t(%0: f64[8, 9, 0, 3], %1: f64[8, 9, 0, 3], %2: f32[2, 0, 3], %3: f32[3, 2, 0, 5]) -> (y: %4, z: %5) {
+           %4 = contract %0, %1 batch=[] contract=[(2, 2), (1, 1), (0, 0), (3, 3)] out=f64 : f64[]
+           %5 = contract %2, %3 batch=[(2, 0)] contract=[(0, 1), (1, 2)] out=f32 : f32[3, 5]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+/// Reductions that are emitted outside of loops that may not run.
+#[test]
+fn softmax_of_nothing() {
+    check(
+        "graph @t(%0: f32[1, 0, 0, 1]) -> (y: %8) {
+           %1 = reduce %0 op=max axes=[3] : f32[1, 0, 0]
+           %2 = reshape %1 shape=[1, 0, 0, 1] : f32[1, 0, 0, 1]
+           %3 = sub %0, %2 : f32[1, 0, 0, 1]
+           %4 = exp %3 : f32[1, 0, 0, 1]
+           %5 = reduce %4 op=sum axes=[3] : f32[1, 0, 0]
+           %6 = reshape %5 shape=[1, 0, 0, 1] : f32[1, 0, 0, 1]
+           %7 = log %6 : f32[1, 0, 0, 1]
+           %8 = sub %3, %7 : f32[1, 0, 0, 1]
+         }",
+        &[1],
+        0.0,
+    );
+}
+
+#[test]
 fn convolutions_of_a_single_pixel() {
     check(
         "graph @t(%0: f32[1, 1, 1, 3]) -> (y: %5) {

@@ -19,7 +19,8 @@ impl Body {
     pub fn new(b: &mut Builder, parameters: Vec<(TensorType, Range)>, captures: &[ValueId]) -> Body {
         let graph = Graph { name: "body".to_owned(), dims: b.graph.dims.clone(), ..Graph::default() };
         let random = b.random.fork();
-        let mut inner = Builder { random, graph, ranges: vec![], sizes: b.sizes.clone(), depth: b.depth + 1, float: b.float };
+        let mut inner =
+            Builder { random, graph, ranges: vec![], sizes: b.sizes.clone(), depth: b.depth + 1, float: b.float };
         let count = parameters.len();
         let captured = captures.iter().map(|&v| (b.graph.ty(v).clone(), b.range_of(v)));
         for (ty, range) in parameters.into_iter().chain(captured) {

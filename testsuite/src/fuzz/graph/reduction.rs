@@ -78,7 +78,11 @@ impl Shrink for Specimen {
         }
         if !self.special.is_empty() {
             all.push(Specimen { special: &[], ..self.clone() });
-            all.extend((0..self.special.len()).filter(|_| self.special.len() > 1).map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }));
+            all.extend(
+                (0..self.special.len())
+                    .filter(|_| self.special.len() > 1)
+                    .map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }),
+            );
         }
         let ending = |outputs: Vec<(String, ValueId)>| {
             let mut copy = self.clone();

@@ -59,7 +59,7 @@ pub fn run(session: &mut Session, seed: u64) -> Result<Outcome> {
 
 /// A random model with the sizes of its runs.
 pub fn specimen(mut random: Random) -> Specimen {
-    let opset = *random.of(&[17, 18, 19, 20, 21, 21, 22, 23]);
+    let opset = *random.of(&[17, 18, 19, 20, 21, 21, 22, 23, 23, 26]);
     let mut g = Gen::new(random.fork(), opset);
     let rows: Vec<(&str, ops::Make)> = ops::rows()
         .filter(|row| row.since <= opset)

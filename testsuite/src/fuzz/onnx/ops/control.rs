@@ -1,4 +1,4 @@
-//! If and Loop, with bodies of a few nodes that also read values from outside.
+//! If, Loop and Scan, with bodies of a few nodes that also read values from outside.
 
 use nnc_ir::{DType, Dim, Tensor};
 
@@ -7,7 +7,7 @@ use crate::fuzz::onnx::gen_state::Gen;
 use crate::fuzz::onnx::net::{Attr, Body, Node, Var};
 use crate::fuzz::onnx::range::Range;
 
-pub(super) const ROWS: &[Row] = &[row(&["If"], 13, if_), row(&["Loop"], 13, loop_)];
+pub(super) const ROWS: &[Row] = &[row(&["If"], 13, if_), row(&["Loop"], 13, loop_), row(&["Scan"], 11, scan)];
 
 fn node(op: &str, inputs: &[&str], output: &str) -> Node {
     Node {
@@ -88,4 +88,39 @@ fn loop_(g: &mut Gen, op: &str) -> Option<()> {
     let names = vec![count.name, truth.name, x.name.clone()];
     let results = vec![(x.dtype, x.dims.clone(), range), (x.dtype, stacked, range)];
     g.emit_named(op, names, vec![("body", Attr::Graph(Box::new(body)))], results).map(drop)
+}
+
+/// One state and one scanned value, along either axis and in either direction.
+fn scan(g: &mut Gen, op: &str) -> Option<()> {
+    let x = g.get(&[g.float], (1, 3), |v| v.range.magnitude() < 1e3);
+    let axis = g.random.below(x.rank());
+    let mut dims = x.dims.clone();
+    let length = dims.remove(axis);
+    if g.depends_on_data(&length) || dims.iter().any(|d| g.depends_on_data(d)) {
+        return None;
+    }
+    let range = g.range(x.dtype);
+    let state = g.fresh(x.dtype, dims.clone(), range);
+    let prefix = format!("b{}", g.net.values.len());
+    let m = x.range.magnitude().max(state.range.magnitude()).max(1.0);
+    let range = Range::rounded(-m, m);
+    let carried = Var { name: format!("{prefix}s"), range, ..state.clone() };
+    let slice = Var { name: format!("{prefix}x"), dims: dims.clone(), ..x.clone() };
+    let (mut nodes, output) = chain(g, &carried, &slice, &format!("{prefix}n"));
+    let scanned = Var { name: format!("{prefix}y"), ..output.clone() };
+    nodes.push(node("Min", &[&output.name, &slice.name], &scanned.name));
+    let body = Body { inputs: vec![carried, slice], nodes, outputs: vec![output, scanned] };
+    let out_axis = g.random.below(x.rank());
+    let mut stacked = dims.clone();
+    stacked.insert(out_axis, length);
+    let ints = |value: usize| Attr::Ints(vec![value as i64]);
+    let attributes = vec![
+        ("body", Attr::Graph(Box::new(body))),
+        ("num_scan_inputs", Attr::Int(1)),
+        ("scan_input_axes", ints(axis)),
+        ("scan_output_axes", ints(out_axis)),
+        ("scan_input_directions", ints(g.random.below(2))),
+        ("scan_output_directions", ints(g.random.below(2))),
+    ];
+    g.emit(op, &[&state, &x], attributes, vec![(x.dtype, dims, range), (x.dtype, stacked, range)]).map(drop)
 }

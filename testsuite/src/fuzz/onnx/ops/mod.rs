@@ -3,6 +3,8 @@
 //! A generator picks operands from the pool or makes new ones, draws attributes, and says what shape and range the result
 //! has. It answers `None` when nothing it drew fits; the caller tries another.
 
+mod attention;
+mod boxes;
 mod control;
 mod elementwise;
 mod index;
@@ -11,7 +13,10 @@ mod norms;
 mod products;
 mod quantize;
 mod reduce;
+mod sampling;
+mod sequences;
 mod shapes;
+mod spectra;
 mod windows;
 
 use super::gen_state::Gen;
@@ -46,6 +51,11 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         norms::ROWS,
         quantize::ROWS,
         control::ROWS,
+        attention::ROWS,
+        boxes::ROWS,
+        sampling::ROWS,
+        sequences::ROWS,
+        spectra::ROWS,
     ]
     .into_iter()
     .flatten()

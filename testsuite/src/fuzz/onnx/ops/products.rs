@@ -12,6 +12,7 @@ pub(super) const ROWS: &[Row] = &[
     row(&["Gemm", "Gemm"], 13, gemm),
     row(&["Einsum"], 12, einsum),
     row(&["MatMulInteger"], 10, matmul_integer),
+    row(&["Det"], 11, det),
 ];
 
 /// The range of sums of `n` products, with room for larger sizes later.
@@ -157,4 +158,16 @@ fn matmul_integer(g: &mut Gen, op: &str) -> Option<()> {
         return g.one(op, &[&a, &b, &za, &zb], vec![], DType::I32, dims, all);
     }
     g.one(op, &[&a, &b], vec![], DType::I32, dims, all)
+}
+
+/// Of small matrices, whose determinants stay small.
+fn det(g: &mut Gen, op: &str) -> Option<()> {
+    let n = g.random.within(1, 4);
+    let rank = g.rank(0, 2);
+    let mut dims = g.shape(rank);
+    let results = dims.clone();
+    dims.extend([Dim::from(n), Dim::from(n)]);
+    let range = *g.random.of(&[Range::exact(-2.0, 2.0, 1), Range::rounded(-2.0, 2.0)]);
+    let x = g.fresh(DType::F32, dims, range);
+    g.one(op, &[&x], vec![], DType::F32, results, Range::rounded(-400.0, 400.0))
 }

@@ -30,7 +30,8 @@ pub(super) const ROWS: &[Row] = &[
     ),
     row(&["ArgMax", "ArgMin"], 13, arg),
     row(&["TopK"], 11, top_k),
-    row(&["CumSum"], 14, cum_sum),
+    row(&["CumSum"], 14, cumulative),
+    row(&["CumProd"], 26, cumulative),
     row(&["Softmax", "LogSoftmax", "Hardmax"], 13, softmax),
 ];
 
@@ -47,7 +48,8 @@ fn reduce(g: &mut Gen, op: &str) -> Option<()> {
         "ReduceProd" | "ReduceLogSumExp" | "ReduceLogSum" | "ReduceL2" => g.bounded(&dtypes, low, high, false),
         _ => g.get(&dtypes, (1, 5), |v| v.range.within(low, high)),
     };
-    if x.rank() == 0 {
+    // Sums that overflow do so in other ways elsewhere.
+    if x.rank() == 0 || (!x.dtype.is_float() && !x.range.within(low, high)) {
         return None;
     }
     let mut axes = g.random.permutation(x.rank());
@@ -137,14 +139,18 @@ fn top_k(g: &mut Gen, op: &str) -> Option<()> {
     g.emit(op, &[&x, &k], attributes, results).map(drop)
 }
 
-fn cum_sum(g: &mut Gen, op: &str) -> Option<()> {
-    let x = g.get(&[DType::F32, DType::I64, DType::I32], (1, 4), |v| v.range.magnitude() < 1e3);
+fn cumulative(g: &mut Gen, op: &str) -> Option<()> {
+    let x = match op {
+        "CumProd" => g.bounded(&[DType::F32], -1.0, 1.0, false),
+        _ => g.get(&[DType::F32, DType::I64, DType::I32], (1, 4), |v| v.range.magnitude() < 1e3),
+    };
     let (at, written) = axis(g, x.rank())?;
     let axis = g.scalar(DType::I64, written as f64);
     let attributes =
         vec![("exclusive", Attr::Int(g.random.below(2) as i64)), ("reverse", Attr::Int(g.random.below(2) as i64))];
     let n = g.size(&x.dims[at]).max(1) as f64 * 8.0;
-    g.one(op, &[&x, &axis], attributes, x.dtype, x.dims.clone(), x.range.sum(n))
+    let range = if op == "CumProd" { Range::rounded(-1.0, 1.0) } else { x.range.sum(n) };
+    g.one(op, &[&x, &axis], attributes, x.dtype, x.dims.clone(), range)
 }
 
 fn softmax(g: &mut Gen, op: &str) -> Option<()> {

@@ -17,12 +17,17 @@ pub(super) const ROWS: &[Row] = &[
 ];
 
 /// An image `[n, c, spatial..]` of floats whose channels are a constant number.
-fn image(g: &mut Gen, spatial: (usize, usize)) -> Option<(Var, i64)> {
+pub(super) fn image(g: &mut Gen, spatial: (usize, usize)) -> Option<(Var, i64)> {
+    image_of(g, DType::F32, spatial)
+}
+
+/// As [`image`], of a type.
+pub(super) fn image_of(g: &mut Gen, dtype: DType, spatial: (usize, usize)) -> Option<(Var, i64)> {
     let fits = |v: &Var| {
-        v.dtype == DType::F32
+        v.dtype == dtype
             && (2 + spatial.0..=2 + spatial.1).contains(&v.rank())
             && v.dims[1].as_const().is_some_and(|c| (1..=17).contains(&c))
-            && v.range.magnitude() < 100.0
+            && v.range.magnitude() < 256.0
     };
     let x = match g.pick(fits).filter(|_| g.random.percent(80)) {
         Some(x) => x,
@@ -36,8 +41,8 @@ fn image(g: &mut Gen, spatial: (usize, usize)) -> Option<(Var, i64)> {
             if !g.small(&dims) {
                 return None;
             }
-            let range = g.range(DType::F32);
-            g.input(DType::F32, dims, range)
+            let range = g.range(dtype);
+            g.input(dtype, dims, range)
         }
     };
     let channels = x.dims[1].as_const()?;
@@ -45,17 +50,17 @@ fn image(g: &mut Gen, spatial: (usize, usize)) -> Option<(Var, i64)> {
 }
 
 /// The geometry of a window, drawn for a rank.
-struct Window {
-    size: Vec<i64>,
+pub(super) struct Window {
+    pub size: Vec<i64>,
     strides: Vec<i64>,
     dilations: Vec<i64>,
     pads: Vec<i64>,
-    auto: Option<&'static str>,
+    pub auto: Option<&'static str>,
     ceil: bool,
 }
 
 impl Window {
-    fn draw(g: &mut Gen, rank: usize, pads: bool) -> Window {
+    pub fn draw(g: &mut Gen, rank: usize, pads: bool) -> Window {
         let list = |g: &mut Gen, of: &[i64]| (0..rank).map(|_| *g.random.of(of)).collect::<Vec<i64>>();
         let size = list(g, &[1, 2, 3, 3, 3, 5]);
         let strides = list(g, &[1, 1, 1, 2, 3]);
@@ -75,7 +80,7 @@ impl Window {
     }
 
     /// The size of an axis after the window.
-    fn result(&self, g: &mut Gen, axis: usize, dim: &Dim) -> Option<Dim> {
+    pub fn result(&self, g: &mut Gen, axis: usize, dim: &Dim) -> Option<Dim> {
         let span = (self.size[axis] - 1) * self.dilations[axis] + 1;
         match self.auto {
             Some("SAME_UPPER" | "SAME_LOWER") => {
@@ -100,7 +105,7 @@ impl Window {
         }
     }
 
-    fn attributes(&self) -> Vec<(&'static str, Attr)> {
+    pub fn attributes(&self) -> Vec<(&'static str, Attr)> {
         let mut list =
             vec![("kernel_shape", Attr::Ints(self.size.clone())), ("strides", Attr::Ints(self.strides.clone()))];
         match self.auto {
