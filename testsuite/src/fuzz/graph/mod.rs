@@ -8,6 +8,7 @@ mod builder;
 mod cells;
 mod nested;
 mod reduction;
+mod simplify;
 mod sizes;
 mod steps;
 

@@ -104,6 +104,11 @@ impl Shrink for Specimen {
             }
         }
         all.extend((0..self.graph.nodes.len()).rev().filter_map(|i| self.begin_after(i)));
+        all.extend(super::simplify::simpler(&self.graph).into_iter().map(|graph| {
+            let mut copy = Specimen { graph, ..self.clone() };
+            prune(&mut copy);
+            copy
+        }));
         if let [run] = self.runs.as_slice() {
             all.extend(
                 self.graph

@@ -4,6 +4,7 @@
 //! bytes of it or its structure. The command has to take or refuse it: one line, exit code 0, 1 or 2, in bounded time
 //! and memory, and no file left behind. Whether the result computes the right thing is the other families' concern.
 
+mod archive;
 mod judge;
 mod mutate;
 mod wire;
@@ -101,6 +102,7 @@ fn specimen(random: &mut Random, subject: Subject, model: &Path, models: &[PathB
                 false => mutate::bytes(random, bytes, &other),
             }
         }
+        Subject::Arrays if random.percent(70) => archive::change(random, &arrays(model)?),
         Subject::Arrays => mutate::bytes(random, arrays(model)?, &other),
     })
 }

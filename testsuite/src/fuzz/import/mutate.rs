@@ -4,7 +4,7 @@ use super::wire::{self, Field, Kind, Value};
 use crate::fuzz::random::Random;
 
 /// Numbers at which something usually changes.
-const NUMBERS: &[u64] = &[
+pub const NUMBERS: &[u64] = &[
     0,
     1,
     2,

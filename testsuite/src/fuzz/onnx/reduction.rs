@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use nnc_ir::{Dim, Symbol, Tensor};
 
 use super::Specimen;
-use super::net::{Fill, Net};
+use super::net::{Attr, Body, Fill, Net, Node};
 use crate::fuzz::shrink::Shrink;
 
 impl Shrink for Specimen {
@@ -43,6 +43,11 @@ impl Shrink for Specimen {
         all.extend(self.fixed());
         all.extend(self.fewer_elements());
         all.extend(simpler_constants(&self.net).into_iter().map(with_net));
+        all.extend(simpler_nodes(&self.net.nodes).into_iter().map(|nodes| {
+            let mut net = Net { nodes, ..self.net.clone() };
+            net.prune();
+            with_net(net)
+        }));
         all
     }
 }
@@ -160,5 +165,46 @@ fn simpler_constants(net: &Net) -> Vec<Net> {
             all.push(simpler);
         }
     }
+    all
+}
+
+/// Versions of a list of nodes in which one of them says less: an attribute is left out, or a body is simpler. What is
+/// then no valid model any more shows no fault.
+fn simpler_nodes(nodes: &[Node]) -> Vec<Vec<Node>> {
+    let mut all = vec![];
+    for (i, node) in nodes.iter().enumerate() {
+        let mut push = |change: &dyn Fn(&mut Node)| {
+            let mut copy = nodes.to_vec();
+            change(&mut copy[i]);
+            all.push(copy);
+        };
+        for (j, (_, attribute)) in node.attributes.iter().enumerate() {
+            match attribute {
+                Attr::Graph(body) => {
+                    for simpler in simpler_bodies(body) {
+                        push(&|node| node.attributes[j].1 = Attr::Graph(Box::new(simpler.clone())));
+                    }
+                }
+                _ => push(&|node| drop(node.attributes.remove(j))),
+            }
+        }
+    }
+    all
+}
+
+/// Versions of a body without one of its nodes, whose first operand stands for its result, and with simpler nodes.
+fn simpler_bodies(body: &Body) -> Vec<Body> {
+    let mut all = vec![];
+    for (i, node) in body.nodes.iter().enumerate().rev() {
+        let (Some(from), [to]) = (node.inputs.first(), node.outputs.as_slice()) else { continue };
+        let mut copy = body.clone();
+        copy.nodes.remove(i);
+        let read = copy.nodes.iter_mut().flat_map(|n| &mut n.inputs);
+        for name in read.chain(copy.outputs.iter_mut().map(|o| &mut o.name)).filter(|name| *name == to) {
+            name.clone_from(from);
+        }
+        all.push(copy);
+    }
+    all.extend(simpler_nodes(&body.nodes).into_iter().map(|nodes| Body { nodes, ..body.clone() }));
     all
 }

@@ -42,8 +42,9 @@ fn roi_align(g: &mut Gen, op: &str) -> Option<()> {
     let rois = g.input(DType::F32, vec![count.clone(), Dim::from(4)], Range::exact(0.0, 8.0, 1));
     let images = g.indices(DType::I64, vec![count.clone()], &x.dims[0], false)?;
     let size = [*g.random.of(&[1, 2, 4]), *g.random.of(&[1, 2, 4])];
+    let transform = *g.random.of(&["half_pixel", "output_half_pixel"]);
     let attributes = vec![
-        ("coordinate_transformation_mode", Attr::Text(*g.random.of(&["half_pixel", "output_half_pixel"]))),
+        ("coordinate_transformation_mode", Attr::Text(transform)),
         ("output_height", Attr::Int(size[0])),
         ("output_width", Attr::Int(size[1])),
         ("sampling_ratio", Attr::Int(*g.random.of(&[0, 1, 2]))),

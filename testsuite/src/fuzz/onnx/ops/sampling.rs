@@ -32,9 +32,10 @@ fn grid_sample(g: &mut Gen, op: &str) -> Option<()> {
     let grid = g.fresh(DType::F32, dims, Range::exact(-1.25, 1.25, 3));
     let modes = if g.net.opset < 20 { ["bilinear", "nearest", "bicubic"] } else { ["linear", "nearest", "cubic"] };
     let mode = g.random.below(3);
+    let padding = *g.random.of(&["zeros", "border", "reflection"]);
     let attributes = vec![
         ("mode", Attr::Text(modes[mode])),
-        ("padding_mode", Attr::Text(*g.random.of(&["zeros", "border", "reflection"]))),
+        ("padding_mode", Attr::Text(padding)),
         ("align_corners", Attr::Int(g.random.below(2) as i64)),
     ];
     let mut dims = x.dims[..2].to_vec();
