@@ -62,6 +62,8 @@ pub(crate) fn check_outputs(graph: &Graph, onnx: &nnc_onnx::Graph) -> Result<()>
 /// Removes nodes whose results nothing uses and gives the subgraphs the final table of dimensions.
 pub(crate) fn finish(graph: &mut Graph) {
     prune(graph);
+    // A size that turned out to be one number after what it bounds was made.
+    graph.dims.settle_bounds();
     let dims = graph.dims.clone();
     share_dims(graph, &dims);
 }

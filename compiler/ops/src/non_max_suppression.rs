@@ -53,9 +53,13 @@ mod tests {
 
     #[test]
     fn the_count_is_bounded() {
-        let sketch = sketch().input("b", Float, "2 10 4").input("s", Float, "2 3 10").ints("k", &[], &[4]);
-        let graph = sketch.node("NonMaxSuppression", "b s k -> y").output("y").translate().unwrap();
+        let boxes = sketch().input("b", Float, "2 10 4").input("s", Float, "2 3 10").ints("k", &[], &[4]);
+        let graph = boxes.node("NonMaxSuppression", "b s k -> y").output("y").translate().unwrap();
         let bound = graph.dims.iter().map(|(_, info)| info.max).max();
         assert_eq!(bound, Some(24));
+        // As many boxes as scores: the size is 1, and nothing mentions its symbol, the bound neither.
+        let sketch = sketch().input("b", Float, "n 1 4").input("s", Float, "n n n").ints("k", &[], &[4]);
+        let graph = sketch.node("NonMaxSuppression", "b s k -> y").output("y").translate().unwrap();
+        assert!(graph.dims.iter().all(|(_, info)| info.upper.as_ref().is_none_or(|u| u.symbols().is_empty())));
     }
 }

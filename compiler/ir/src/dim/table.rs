@@ -94,6 +94,20 @@ impl DimTable {
         }
     }
 
+    /// Puts the size of each input symbol that has one only into the bounds of others: nothing else mentions it any more.
+    pub fn settle_bounds(&mut self) {
+        let fixed: Vec<Option<Dim>> = self
+            .symbols
+            .iter()
+            .map(|i| (i.min == i.max && i.origin == SymbolOrigin::Input).then(|| i.min.into()))
+            .collect();
+        for info in &mut self.symbols {
+            if let Some(upper) = &mut info.upper {
+                *upper = upper.substitute(&|s: Symbol| fixed.get(s.0 as usize)?.clone());
+            }
+        }
+    }
+
     /// The symbol called `name`.
     pub fn find(&self, name: &str) -> Option<Symbol> {
         self.by_name.get(name).copied()
