@@ -38,7 +38,9 @@ impl Target {
             let multiplies = tail * v;
             panels * loads.max(multiplies).max(blocks * 8)
         };
-        let best = shapes.iter().min_by_key(|s| cost(s)).copied().unwrap_or((4, 2));
+        // Of equals, the first; where the number of rows is not known, the one that leaves the fewest over.
+        let left_over = |&(r, _): &(usize, usize)| if rows.is_none() { r } else { 0 };
+        let best = shapes.iter().min_by_key(|s| (cost(s), left_over(s))).copied().unwrap_or((4, 2));
         Tile { rows: best.0, width: best.1 * lanes }
     }
 }
