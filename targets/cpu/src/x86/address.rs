@@ -12,6 +12,7 @@ use nnc_kernels::{BufferRef, Var, affine};
 use regalloc2::VReg;
 
 use super::machine::{Base, Body, Mem, Operand, Size};
+use super::reason::Reason;
 use super::select::{Lower, Lowered, Stop, Value};
 
 /// A 64-bit register operand.
@@ -295,6 +296,7 @@ impl Lower<'_> {
         if *index == Dim::ZERO {
             return self.buffer_base(buffer);
         }
+        representable(index)?;
         let depth = self.depth_of(index);
         let key = (buffer, index.clone());
         if let Some(&reg) = self.scopes[depth].pointers.get(&key) {
@@ -334,6 +336,8 @@ impl Lower<'_> {
             return Ok((*reg, 1));
         }
         let first = &open.start * stride;
+        representable(stride)?;
+        representable(&first)?;
         let init = self.within(depth - 1, |lower| lower.index_reg(&first))?;
         let reg = self.f.int();
         if let Some(open) = &mut self.scopes[depth].open {
@@ -341,6 +345,11 @@ impl Lower<'_> {
         }
         Ok((reg, 1))
     }
+}
+
+/// Refuses what became of an index that grew beyond what expressions may hold: an address made of it is of no element.
+fn representable(index: &Dim) -> Lowered<()> {
+    if *index == Dim::OVERFLOW { Err(Stop::Unsupported(Reason::LongIndex)) } else { Ok(()) }
 }
 
 /// An atom as an index.

@@ -54,6 +54,8 @@ pub enum Reason {
     Scatter,
     /// A product whose narrow results end within a vector: AVX2 masks 32-bit elements only.
     NarrowTail,
+    /// An index beyond what a dimension's expression may hold once it is written out for a lane.
+    LongIndex,
 }
 
 impl Reason {
@@ -83,6 +85,7 @@ impl Reason {
             Reason::GuardedGather => "padding of elements at a distance",
             Reason::Scatter => "stores at a distance",
             Reason::NarrowTail => "a matrix product with narrow results on AVX2",
+            Reason::LongIndex => "an index of too many terms",
         }
     }
 }
