@@ -11,8 +11,12 @@ use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 impl Context<'_, '_> {
     /// Appends a core op; yields its results. What it relies on of sizes is proven or required first.
     pub fn push(&mut self, op: Op, inputs: &[ValueId]) -> Result<Vec<ValueId>> {
-        let (op, inputs) = self.agree(op, inputs)?;
+        let (mut op, inputs) = self.agree(op, inputs)?;
         self.demand_for(&op, &inputs)?;
+        // What it relies on may leave a dimension one possible size.
+        for dim in op.dims_mut() {
+            *dim = self.settled(dim);
+        }
         let origin = self.origin.clone();
         self.frame_mut().push(op, &inputs, &origin)
     }
