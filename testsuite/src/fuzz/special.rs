@@ -42,6 +42,15 @@ pub fn draw(random: &mut Random) -> &'static [Special] {
     }
 }
 
+/// Fewer kinds, the fewest first.
+pub fn fewer(kinds: &'static [Special]) -> Vec<&'static [Special]> {
+    match kinds {
+        [] => vec![],
+        [_] => vec![&[]],
+        _ => std::iter::once(&[][..]).chain(kinds.chunks(1)).collect(),
+    }
+}
+
 /// Puts some of them into a tensor of floats.
 pub fn sprinkle(tensor: Tensor, kinds: &[Special], random: &mut Random) -> Tensor {
     if kinds.is_empty() || !tensor.dtype.is_float() {

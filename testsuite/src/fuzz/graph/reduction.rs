@@ -7,6 +7,7 @@ use nnc_ir::{Dim, Graph, Op, Symbol, SymbolOrigin, ValueId};
 use super::Specimen;
 use crate::fuzz::onnx::range::Range;
 use crate::fuzz::shrink::Shrink;
+use crate::fuzz::special;
 
 /// Removes what no output needs; symbols stay known through the inputs that mention them and the nodes that define them.
 pub(super) fn prune(specimen: &mut Specimen) {
@@ -76,14 +77,7 @@ impl Shrink for Specimen {
         if self.runs.len() > 1 {
             all.extend(self.runs.iter().map(|run| Specimen { runs: vec![run.clone()], ..self.clone() }));
         }
-        if !self.special.is_empty() {
-            all.push(Specimen { special: &[], ..self.clone() });
-            all.extend(
-                (0..self.special.len())
-                    .filter(|_| self.special.len() > 1)
-                    .map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }),
-            );
-        }
+        all.extend(special::fewer(self.special).into_iter().map(|special| Specimen { special, ..self.clone() }));
         let ending = |outputs: Vec<(String, ValueId)>| {
             let mut copy = self.clone();
             copy.graph.outputs = outputs;

@@ -7,6 +7,7 @@ use nnc_ir::{Dim, Symbol, Tensor};
 use super::Specimen;
 use super::net::{Attr, Body, Fill, Net, Node};
 use crate::fuzz::shrink::Shrink;
+use crate::fuzz::special;
 
 impl Shrink for Specimen {
     fn smaller(&self) -> Vec<Specimen> {
@@ -16,14 +17,7 @@ impl Shrink for Specimen {
         if self.runs.len() > 1 {
             all.extend(self.runs.iter().map(|run| Specimen { runs: vec![run.clone()], ..self.clone() }));
         }
-        if !self.special.is_empty() {
-            all.push(Specimen { special: &[], ..self.clone() });
-            all.extend(
-                (0..self.special.len())
-                    .filter(|_| self.special.len() > 1)
-                    .map(|i| Specimen { special: &self.special[i..=i], ..self.clone() }),
-            );
-        }
+        all.extend(special::fewer(self.special).into_iter().map(|special| Specimen { special, ..self.clone() }));
         // One output instead of several.
         if self.net.outputs.len() > 1 {
             for i in 0..self.net.outputs.len() {

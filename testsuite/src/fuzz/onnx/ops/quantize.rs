@@ -1,8 +1,8 @@
 //! Quantisation. Scales are powers of two and operands exact, so that every rounding has one answer.
 
-use nnc_ir::{DType, Dim, Tensor};
+use nnc_ir::{DType, Tensor};
 
-use super::windows::{Window, image_of};
+use super::windows::{Convolution, image_of};
 use super::{Row, row};
 use crate::fuzz::onnx::gen_state::Gen;
 use crate::fuzz::onnx::net::Attr;
@@ -56,24 +56,12 @@ fn q_linear_matmul(g: &mut Gen, op: &str) -> Option<()> {
 
 fn conv(g: &mut Gen, op: &str) -> Option<()> {
     let (x, channels) = image_of(g, DType::U8, (1, 2))?;
-    let rank = x.rank() - 2;
-    let window = Window::draw(g, rank, true);
-    let divisors: Vec<i64> = (1..=channels).filter(|d| channels % d == 0).collect();
-    let groups = if g.random.percent(60) { 1 } else { *g.random.of(&divisors) };
-    let out = groups * *g.random.of(&[1, 1, 2, 3, 5]);
-    let mut dims = vec![x.dims[0].clone(), Dim::from(out)];
-    for axis in 0..rank {
-        dims.push(window.result(g, axis, &x.dims[axis + 2])?);
-    }
-    let mut shape = vec![out as usize, (channels / groups) as usize];
-    shape.extend(window.size.iter().map(|&s| s as usize));
-    let mut attributes = window.attributes();
-    attributes.push(("group", Attr::Int(groups)));
+    let Convolution { dims, weights, attributes } = Convolution::draw(g, &x, channels)?;
     // Greater products of both signs leave the 16 bits that some implementations sum two of them in.
     let signed = g.random.percent(50);
     let (dtype, range) =
         if signed { (DType::I8, Range::exact(-20.0, 20.0, 0)) } else { (DType::U8, Range::all(DType::U8)) };
-    let w = g.weight(dtype, &shape, range);
+    let w = g.weight(dtype, &weights, range);
     let (x_zero, w_zero) = (*g.random.of(&[0.0, 3.0, 128.0]), *g.random.of(&[0.0, 0.0, 5.0]));
     let zeros = [g.scalar(DType::U8, x_zero), g.scalar(dtype, w_zero)];
     if op == "ConvInteger" {
@@ -82,7 +70,7 @@ fn conv(g: &mut Gen, op: &str) -> Option<()> {
     }
     let scales: Vec<_> = [power(g), power(g), 64.0].into_iter().map(|s| g.scalar(DType::F32, s)).collect();
     let y_zero = g.scalar(DType::U8, 100.0);
-    let bias = g.weight(DType::I32, &[out as usize], Range::exact(-500.0, 500.0, 0));
+    let bias = g.weight(DType::I32, &weights[..1], Range::exact(-500.0, 500.0, 0));
     let mut inputs = vec![&x, &scales[0], &zeros[0], &w, &scales[1], &zeros[1], &scales[2], &y_zero];
     if g.random.percent(60) {
         inputs.push(&bias);

@@ -119,28 +119,45 @@ impl Window {
     }
 }
 
+/// A grouped convolution of some image.
+pub(super) struct Convolution {
+    /// Shape of the result.
+    pub dims: Vec<Dim>,
+    /// Shape of the weights, the output channels first.
+    pub weights: Vec<usize>,
+    /// Window and groups.
+    pub attributes: Vec<(&'static str, Attr)>,
+}
+
+impl Convolution {
+    pub fn draw(g: &mut Gen, x: &Var, channels: i64) -> Option<Convolution> {
+        let rank = x.rank() - 2;
+        let window = Window::draw(g, rank, true);
+        let divisors: Vec<i64> = (1..=channels).filter(|d| channels % d == 0).collect();
+        let groups = if g.random.percent(60) { 1 } else { *g.random.of(&divisors) };
+        let out = groups * *g.random.of(&[1, 1, 2, 3, 5]);
+        let mut dims = vec![x.dims[0].clone(), Dim::from(out)];
+        for axis in 0..rank {
+            dims.push(window.result(g, axis, &x.dims[axis + 2])?);
+        }
+        let mut weights = vec![out as usize, (channels / groups) as usize];
+        weights.extend(window.size.iter().map(|&s| s as usize));
+        let mut attributes = window.attributes();
+        attributes.push(("group", Attr::Int(groups)));
+        Some(Convolution { dims, weights, attributes })
+    }
+}
+
 fn conv(g: &mut Gen, op: &str) -> Option<()> {
     let (x, channels) = image(g, (1, 3))?;
-    let rank = x.rank() - 2;
-    let window = Window::draw(g, rank, true);
-    let divisors: Vec<i64> = (1..=channels).filter(|d| channels % d == 0).collect();
-    let groups = if g.random.percent(60) { 1 } else { *g.random.of(&divisors) };
-    let out = groups * *g.random.of(&[1, 1, 2, 3, 5]);
-    let mut dims = vec![x.dims[0].clone(), Dim::from(out)];
-    for axis in 0..rank {
-        dims.push(window.result(g, axis, &x.dims[axis + 2])?);
-    }
-    let mut shape = vec![out as usize, (channels / groups) as usize];
-    shape.extend(window.size.iter().map(|&s| s as usize));
+    let Convolution { dims, weights, attributes } = Convolution::draw(g, &x, channels)?;
     let range = g.range(DType::F32);
-    let w = g.weight(DType::F32, &shape, range);
-    let taps: usize = shape[1..].iter().product();
+    let w = g.weight(DType::F32, &weights, range);
+    let taps: usize = weights[1..].iter().product();
     let mut result = x.range.times(w.range).or_number(0.0).sum(taps as f64);
-    let mut attributes = window.attributes();
-    attributes.push(("group", Attr::Int(groups)));
     if g.random.percent(60) {
         let range = g.range(DType::F32);
-        let b = g.weight(DType::F32, &[out as usize], range);
+        let b = g.weight(DType::F32, &weights[..1], range);
         result = result.plus(b.range);
         return g.one(op, &[&x, &w, &b], attributes, DType::F32, dims, result);
     }
