@@ -373,6 +373,21 @@ mod tests {
         assert_eq!(sketch.run(), "f32[5] 1 3 5 7 9");
     }
 
+    /// The middle is the middle though `f32` places it 2e-7 before (3.5) or 1e-6 behind (11.5).
+    #[test]
+    fn rounded_ties() {
+        for (elements, size, nearest, at, element) in
+            [(7, 2, "round_prefer_ceil", 1, 4.0), (23, 14, "round_prefer_floor", 7, 11.0)]
+        {
+            let x: Vec<f32> = (0..elements).map(|v| v as f32).collect();
+            let sketch = sketch().given("x", &[elements], &x).ints("s", &[1], &[size]);
+            let sketch = sketch.node("Resize", "x _ _ s -> y").string("nearest_mode", nearest);
+            let sketch = sketch.string("coordinate_transformation_mode", "asymmetric").output("y");
+            let y = interpret::run(&sketch.translate().unwrap(), &[Tensor::from_slice(&[elements], &x)]);
+            assert_eq!(y.unwrap()[0].to_f64s()[at], element, "{elements} to {size}");
+        }
+    }
+
     #[test]
     fn antialias_by_matrix_sums_to_one() {
         let sketch = sketch().given("x", &[64], &[3.0f32; 64]).ints("s", &[1], &[4]).node("Resize", "x _ _ s -> y");

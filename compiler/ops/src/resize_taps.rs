@@ -21,6 +21,10 @@ pub(crate) struct Axis {
     pub region: Option<(ValueId, ValueId)>,
 }
 
+/// A place this close to the middle between two elements is the middle, as in ONNX Runtime: from 7 elements to 2 the
+/// second lies at 3.5, in `f32` a little before.
+const TIE: f64 = 1e-6;
+
 /// How places between elements are computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kernel {
@@ -122,11 +126,11 @@ impl Axis {
     pub fn nearest(&self, ctx: &mut Context, place: ValueId, mode: &str) -> Result<ValueId> {
         let rounded = match mode {
             "round_prefer_floor" => {
-                let x = ctx.binary_scalar(BinaryOp::Sub, place, 0.5)?;
+                let x = ctx.binary_scalar(BinaryOp::Sub, place, 0.5 + TIE)?;
                 ctx.unary(UnaryOp::Ceil, x)?
             }
             "round_prefer_ceil" => {
-                let x = ctx.binary_scalar(BinaryOp::Add, place, 0.5)?;
+                let x = ctx.binary_scalar(BinaryOp::Add, place, 0.5 + TIE)?;
                 ctx.unary(UnaryOp::Floor, x)?
             }
             "floor" | "simple" => ctx.unary(UnaryOp::Floor, place)?,
