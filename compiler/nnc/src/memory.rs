@@ -9,13 +9,15 @@
 //! locks held. Hence that path allocates nothing, takes no lock and runs no destructor: it calls `write`, `unlink` and
 //! `_exit`, which POSIX allows even in a signal handler.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicUsize, Ordering::Relaxed};
+
+use mimalloc::MiMalloc;
 
 /// Memory that any model may take.
 pub const BASE_BYTES: u64 = 2 << 30;
@@ -35,33 +37,33 @@ thread_local! {
     static PENDING: Cell<isize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counted.
+/// mimalloc, counted. It is quicker than the C library's allocator with blocks as small and brief as a compiler's.
 pub struct Counted;
 
-// SAFETY: memory comes from `System` and goes back to it with the layout it came with; counting does not touch it.
+// SAFETY: memory comes from `MiMalloc` and goes back to it with the layout it came with; counting does not touch it.
 unsafe impl GlobalAlloc for Counted {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
-        // SAFETY: the caller's promises are those that `System` wants.
-        checked(unsafe { System.alloc(layout) })
+        // SAFETY: the caller's promises are those that `MiMalloc` wants.
+        checked(unsafe { MiMalloc.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
         // SAFETY: as above.
-        checked(unsafe { System.alloc_zeroed(layout) })
+        checked(unsafe { MiMalloc.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count(-(layout.size() as isize));
         // SAFETY: as above.
-        unsafe { System.dealloc(memory, layout) }
+        unsafe { MiMalloc.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size as isize - layout.size() as isize);
         // SAFETY: as above.
-        checked(unsafe { System.realloc(memory, layout, size) })
+        checked(unsafe { MiMalloc.realloc(memory, layout, size) })
     }
 }
 

@@ -1,5 +1,5 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
-//! `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask tidy`.
+//! `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask same-code`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
@@ -7,6 +7,7 @@ mod demo;
 mod emulate;
 mod machine;
 mod mutants;
+mod same_code;
 mod sanitize;
 mod shell;
 mod test;
@@ -15,16 +16,17 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask COMMAND
-  demo     builds nnc, compiles a model, runs it over its test images: accuracy and latency
-  test     the whole test suite, the comparisons with ONNX Runtime included
-  bench    measures the benchmark models beside ONNX Runtime and OpenVINO
-  machine  the tests and figures that depend on the processor, and one summary of them
-  emulate  the test cases on processors that are not here, by qemu
-  fuzz     compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
-  mutants  defects planted in every stage, and whether the tests find them; by name, some of them
-  miri     undefined behaviour, in the crates that Miri can run
-  sanitize memory errors, by valgrind and AddressSanitizer, in the runtime's tests and the C examples
-  tidy     formats every file";
+  demo       builds nnc, compiles a model, runs it over its test images: accuracy and latency
+  test       the whole test suite, the comparisons with ONNX Runtime included
+  bench      measures the benchmark models beside ONNX Runtime and OpenVINO
+  machine    the tests and figures that depend on the processor, and one summary of them
+  emulate    the test cases on processors that are not here, by qemu
+  fuzz       compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
+  mutants    defects planted in every stage, and whether the tests find them; by name, some of them
+  same-code  whether the code of the benchmark models is what `cargo xtask same-code record` kept
+  miri       undefined behaviour, in the crates that Miri can run
+  sanitize   memory errors, by valgrind and AddressSanitizer, in the runtime's tests and the C examples
+  tidy       formats every file";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
         ["machine"] => machine::machine(),
         ["emulate"] => emulate::emulate(),
         ["mutants", names @ ..] => mutants::mutants(names),
+        ["same-code", "record"] => same_code::record(),
+        ["same-code"] => same_code::compare(),
         ["miri"] => sanitize::miri(),
         ["sanitize"] => sanitize::sanitize(),
         ["tidy"] => test::format(false),
