@@ -6,7 +6,8 @@
 //! cover different elements (the last, smaller block of a product) are judged one by one: a kernel stores no element
 //! twice.
 
-use nnc_kernels::kernel::{BufferRef, Expr, Gemm, Index, Kernel, Stmt};
+use nnc_kernels::Contraction;
+use nnc_kernels::kernel::{BufferRef, Expr, Index, Kernel, Stmt};
 
 /// Whether the buffer written as `write` may be the memory read as `read`, element for element.
 pub fn may_share(kernel: &Kernel, read: BufferRef, write: BufferRef) -> bool {
@@ -57,7 +58,7 @@ impl Accesses {
                 }
                 Stmt::While(..) => self.sound = false,
                 Stmt::Fail(_) => {}
-                Stmt::Gemm(gemm) => self.gemm(gemm),
+                Stmt::Contract(c) => self.contraction(c),
             }
         }
         match stores.as_slice() {
@@ -70,9 +71,12 @@ impl Accesses {
         }
     }
 
-    fn gemm(&mut self, gemm: &Gemm) {
-        self.sound &= gemm.a != self.read && gemm.b != self.read && gemm.a != self.write && gemm.b != self.write;
-        self.block(&gemm.epilogue);
+    fn contraction(&mut self, c: &Contraction) {
+        self.sound &= c.left.buffer != self.read
+            && c.right.buffer != self.read
+            && c.left.buffer != self.write
+            && c.right.buffer != self.write;
+        self.block(&c.epilogue.body);
     }
 
     fn expr<'e>(&mut self, expr: &'e Expr, loads: &mut Vec<&'e Index>) {
@@ -83,23 +87,10 @@ impl Accesses {
                 }
                 self.sound &= *buffer != self.write;
             }
-            Expr::LoadIf { buffer, condition, otherwise, .. } => {
-                self.sound &= *buffer != self.read && *buffer != self.write;
-                self.expr(condition, loads);
-                self.expr(otherwise, loads);
-            }
-            Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => {}
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr(x, loads),
-            Expr::Binary(_, x, y) => {
-                self.expr(x, loads);
-                self.expr(y, loads);
-            }
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-                self.expr(x, loads);
-                self.expr(y, loads);
-                self.expr(z, loads);
-            }
+            Expr::LoadIf { buffer, .. } => self.sound &= *buffer != self.read && *buffer != self.write,
+            _ => {}
         }
+        expr.operands().for_each(|x| self.expr(x, loads));
     }
 }
 

@@ -3,7 +3,8 @@
 //! Invariants: every answer fails closed. `None`, [`AccessKind::Gather`], "varies" and the full range of `i64` are
 //! always correct, only slow.
 
-use crate::kernel::{Accumulator, Expr, Gemm, Index, Kernel, Stmt, Var};
+use crate::contraction::Contraction;
+use crate::kernel::{Accumulator, Expr, Index, Kernel, Stmt, Var};
 use nnc_ir::dim::Atom;
 use nnc_ir::{Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin};
 use rustc_hash::FxHashSet;
@@ -71,38 +72,37 @@ impl Varying {
         varying
     }
 
-    /// Of a micro-kernel's epilogue, whose lanes are columns.
-    pub fn of_epilogue(gemm: &Gemm) -> Varying {
-        let mut varying = Varying { lane: gemm.col, vars: FxHashSet::default() };
-        varying.vars.extend([gemm.col, gemm.acc]);
-        varying.block(&gemm.epilogue);
+    /// Of a contraction's epilogue, whose lanes are columns.
+    pub fn of_epilogue(c: &Contraction) -> Varying {
+        let mut varying = Varying { lane: c.epilogue.column, vars: FxHashSet::default() };
+        varying.vars.extend([c.epilogue.column, c.epilogue.sum]);
+        varying.block(&c.epilogue.body);
         varying
     }
 
     // Variables are assigned once and defined before use, so one walk in program order sees every dependence.
     fn block(&mut self, body: &[Stmt]) {
         for stmt in body {
+            stmt.blocks().for_each(|inner| self.block(inner));
             match stmt {
                 Stmt::Let(var, value) | Stmt::Mutable(var, value) | Stmt::Assign(var, value) => {
                     if self.expr(value) {
                         self.vars.insert(*var);
                     }
                 }
-                Stmt::For(_, inner) | Stmt::While(_, inner) => self.block(inner),
-                Stmt::Reduce(_, inner, accumulators) => {
-                    self.block(inner);
+                Stmt::Reduce(_, _, accumulators) => {
                     for Accumulator { var, init, value, .. } in accumulators {
                         if self.expr(init) || self.expr(value) {
                             self.vars.insert(*var);
                         }
                     }
                 }
-                Stmt::If(_, then, otherwise) => {
-                    self.block(then);
-                    self.block(otherwise);
-                }
-                Stmt::Gemm(gemm) => self.block(&gemm.epilogue),
-                Stmt::Store(..) | Stmt::Fail(_) => {}
+                Stmt::For(..)
+                | Stmt::While(..)
+                | Stmt::If(..)
+                | Stmt::Contract(_)
+                | Stmt::Store(..)
+                | Stmt::Fail(_) => {}
             }
         }
     }
@@ -119,17 +119,10 @@ impl Varying {
 
     /// Whether the expression may differ between lanes.
     pub fn expr(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Const(_) => false,
+        expr.any(&|e| match e {
             Expr::Var(var) => self.contains(*var),
-            Expr::Index(index) | Expr::Load(_, index) => self.index(index),
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr(x),
-            Expr::Binary(_, x, y) => self.expr(x) || self.expr(y),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => self.expr(x) || self.expr(y) || self.expr(z),
-            Expr::LoadIf { condition, index, otherwise, .. } => {
-                self.index(index) || self.expr(condition) || self.expr(otherwise)
-            }
-        }
+            _ => e.index().is_some_and(|index| self.index(index)),
+        })
     }
 
     /// How a load or store with this index lies over the lanes.

@@ -5,8 +5,9 @@
 //! - an [`Index`] mentions only `i64` variables in scope; every element it reaches lies in its buffer;
 //! - arithmetic is never done in `f16` or `bf16`: such elements are loaded, converted to `f32`, and converted before
 //!   the store;
-//! - iterations of the kernel's parallel loop and of a `Lanes::Vector` loop are independent of each other.
+//! - iterations of the kernel's parallel loop and of a `AxisKind::Vector` loop are independent of each other.
 
+use crate::contraction::Contraction;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Symbol};
 
@@ -118,7 +119,7 @@ pub enum Expr {
 
 /// How iterations of a loop are laid onto the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Lanes {
+pub enum AxisKind {
     /// One after the other.
     Serial,
     /// In vector lanes; iterations are independent. Never nested inside another vector loop.
@@ -135,7 +136,7 @@ pub struct Loop {
     /// Number of iterations; none when not positive.
     pub extent: Index,
     /// Mapping.
-    pub lanes: Lanes,
+    pub axis: AxisKind,
 }
 
 /// A running combination over a [`Stmt::Reduce`].
@@ -149,60 +150,6 @@ pub struct Accumulator {
     pub init: Expr,
     /// Combined in every iteration (evaluated after the body).
     pub value: Expr,
-}
-
-/// Where the right operand of a [`Gemm`] lies.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum RightOperand {
-    /// One panel: for each tap (row-major over `Gemm::taps`) and each k, `width` consecutive elements, the columns
-    /// past `n` being zero. Rows are therefore `width` elements apart.
-    Panel,
-    /// Row k at `k * row_stride` elements, columns contiguous; only `n` columns may be read. Requires no taps.
-    Rows {
-        /// Elements between rows.
-        row_stride: Index,
-    },
-}
-
-/// Batch-reduce GEMM over one column panel: for r in 0..m, c in 0..n
-/// `acc[r, c] = sum over taps t, k in 0..k of a[a_offset + r * a_row_stride + tap offset + k] * b[...]`,
-/// then the epilogue once per element, with `row`, `col` and `acc` bound and `col` in vector lanes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Gemm {
-    /// Rows. A constant where shapes are static.
-    pub m: Index,
-    /// Columns, at most `width`. A constant, or symbolic for `RightOperand::Rows`.
-    pub n: Index,
-    /// Contiguous elements summed per tap.
-    pub k: Index,
-    /// Left operand.
-    pub a: BufferRef,
-    /// First element.
-    pub a_offset: Index,
-    /// Elements between rows.
-    pub a_row_stride: Index,
-    /// Further summed loops around k, outermost first: (count, elements of `a` per step). Empty for a plain GEMM.
-    pub taps: Vec<(usize, Index)>,
-    /// Right operand.
-    pub b: BufferRef,
-    /// First element.
-    pub b_offset: Index,
-    /// Layout of the right operand.
-    pub b_layout: RightOperand,
-    /// Panel width in elements: a multiple of the target's vector length.
-    pub width: usize,
-    /// Most rows held in registers at once (a hint that came from the target).
-    pub rows: usize,
-    /// Accumulator type: `F32`, `F64` or `I32` (for 8-bit operands) or `I64`.
-    pub acc_dtype: DType,
-    /// Epilogue: bound to the row index, `I64`.
-    pub row: Var,
-    /// Epilogue: bound to the column index in the panel, `I64`; the vector axis.
-    pub col: Var,
-    /// Epilogue: bound to the sum, of type `acc_dtype`.
-    pub acc: Var,
-    /// `Let`s and `Store`s.
-    pub epilogue: Vec<Stmt>,
 }
 
 /// A statement.
@@ -228,8 +175,8 @@ pub enum Stmt {
     /// Ends this kernel call with a failure; the run answers `status` (a code of `nnc-abi`) and writes no more
     /// steps. Not inside a vector loop.
     Fail(i32),
-    /// A micro-kernel. Not inside a vector loop.
-    Gemm(Box<Gemm>),
+    /// Products summed in registers. Not inside a vector loop.
+    Contract(Box<Contraction>),
 }
 
 /// A kernel: a function of buffers and integer parameters, run over a range of its parallel loop.

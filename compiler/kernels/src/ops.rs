@@ -50,8 +50,8 @@ pub const fn reduce_function(op: ReduceOp) -> BinaryOp {
     }
 }
 
-/// Whether a micro-kernel sums products of these element types in this type.
-pub fn gemm_accepts(a: DType, b: DType, acc: DType) -> bool {
+/// Whether a contraction sums products of these element types in this type.
+pub fn contraction_accepts(a: DType, b: DType, acc: DType) -> bool {
     use DType::*;
     match acc {
         F32 => a == b && matches!(a, F32 | F16 | BF16),

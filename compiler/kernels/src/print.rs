@@ -21,7 +21,8 @@ mod program;
 
 pub use program::program;
 
-use crate::kernel::{Access, BufferRef, Gemm, Index, Kernel, Lanes, Loop, RightOperand, Stmt, Var};
+use crate::contraction::{Contraction, RightLayout, Tap};
+use crate::kernel::{Access, AxisKind, BufferRef, Index, Kernel, Loop, Stmt, Var};
 use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo};
 use std::fmt::{self, Write};
 
@@ -48,8 +49,8 @@ impl fmt::Display for Kernel {
 
 /// Names that mean something else where a variable or buffer may stand.
 pub(crate) const RESERVED: &[&str] = &[
-    "let", "mut", "store", "for", "reduce", "yield", "if", "else", "while", "fail", "gemm", "scratch", "load", "true",
-    "false", "inf", "nan", "bits", "in",
+    "let", "mut", "store", "for", "reduce", "yield", "if", "else", "while", "fail", "contract", "scratch", "load",
+    "true", "false", "inf", "nan", "bits", "in",
 ];
 
 /// A name, in quotes when it could be mistaken.
@@ -210,10 +211,10 @@ impl<'a> Printer<'a> {
 
     fn loop_head(&mut self, keyword: &str, l: &Loop) {
         self.push(keyword);
-        self.push(match l.lanes {
-            Lanes::Serial => " ",
-            Lanes::Vector => " vector ",
-            Lanes::Unrolled => " unrolled ",
+        self.push(match l.axis {
+            AxisKind::Serial => " ",
+            AxisKind::Vector => " vector ",
+            AxisKind::Unrolled => " unrolled ",
         });
         self.var(l.var);
         self.range(l.var, loop_range(&l.extent));
@@ -283,67 +284,47 @@ impl<'a> Printer<'a> {
             Stmt::Fail(status) => {
                 let _ = write!(self.out, "fail {status}");
             }
-            Stmt::Gemm(gemm) => self.gemm(gemm, level),
+            Stmt::Contract(c) => self.contraction(c, level),
         }
         self.push("\n");
     }
 
-    fn gemm(&mut self, g: &Gemm, level: usize) {
-        let _ = write!(self.out, "gemm {} width {} rows {} ", g.acc_dtype, g.width, g.rows);
-        self.bracketed("m", &g.m);
-        self.bracketed(" n", &g.n);
-        self.bracketed(" k", &g.k);
+    fn contraction(&mut self, c: &Contraction, level: usize) {
+        let _ = write!(self.out, "contract {} tile {} x {} ", c.accumulator, c.tile.rows, c.tile.width);
+        self.bracketed("m", &c.extents.m);
+        self.bracketed(" n", &c.extents.n);
+        self.bracketed(" k", &c.extents.k);
         self.push(" a ");
-        self.element(g.a, &g.a_offset);
-        self.bracketed(" stride", &g.a_row_stride);
-        for (count, step) in &g.taps {
+        self.element(c.left.buffer, &c.left.offset);
+        self.bracketed(" stride", &c.left.row_stride);
+        for Tap { count, stride } in &c.taps {
             let _ = write!(self.out, " tap {count}");
-            self.bracketed(" by", step);
+            self.bracketed(" by", stride);
         }
         self.push(" b ");
-        self.element(g.b, &g.b_offset);
-        match &g.b_layout {
-            RightOperand::Panel => self.push(" panel"),
-            RightOperand::Rows { row_stride } => self.bracketed(" rows", row_stride),
+        self.element(c.right.buffer, &c.right.offset);
+        match &c.right.layout {
+            RightLayout::Panel => self.push(" panel"),
+            RightLayout::Rows { row_stride } => self.bracketed(" rows", row_stride),
         }
         self.push(" -> (");
-        self.var(g.row);
-        self.range(g.row, loop_range(&g.m));
+        self.var(c.epilogue.row);
+        self.range(c.epilogue.row, loop_range(&c.extents.m));
         self.push(", ");
-        self.var(g.col);
-        self.range(g.col, loop_range(&g.n));
+        self.var(c.epilogue.column);
+        self.range(c.epilogue.column, loop_range(&c.extents.n));
         self.push(", ");
-        self.var(g.acc);
-        self.range(g.acc, FULL_RANGE);
+        self.var(c.epilogue.sum);
+        self.range(c.epilogue.sum, FULL_RANGE);
         self.push(")");
-        self.braces(&g.epilogue, level);
+        self.braces(&c.epilogue.body, level);
     }
 }
 
 /// Appends the variables that a block defines, in the order the text names them.
 fn definitions(body: &[Stmt], order: &mut Vec<Var>) {
     for stmt in body {
-        match stmt {
-            Stmt::Let(var, _) | Stmt::Mutable(var, _) => order.push(*var),
-            Stmt::For(l, body) => {
-                order.push(l.var);
-                definitions(body, order);
-            }
-            Stmt::Reduce(l, body, accumulators) => {
-                order.push(l.var);
-                order.extend(accumulators.iter().map(|a| a.var));
-                definitions(body, order);
-            }
-            Stmt::If(_, then, otherwise) => {
-                definitions(then, order);
-                definitions(otherwise, order);
-            }
-            Stmt::While(_, body) => definitions(body, order),
-            Stmt::Gemm(g) => {
-                order.extend([g.row, g.col, g.acc]);
-                definitions(&g.epilogue, order);
-            }
-            Stmt::Store(..) | Stmt::Assign(..) | Stmt::Fail(_) => {}
-        }
+        order.extend(stmt.definitions());
+        stmt.blocks().for_each(|inner| definitions(inner, order));
     }
 }

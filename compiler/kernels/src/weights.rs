@@ -15,7 +15,7 @@ pub struct WeightId(pub u32);
 pub enum Pack {
     /// As they are.
     Plain,
-    /// Column panels for [`crate::Gemm`]: for each batch, for each panel of `width` columns, for each summed index
+    /// Column panels for [`crate::Contraction`]: for each batch, for each panel of `width` columns, for each summed index
     /// (row-major over `sum`), `width` elements; columns past `columns` are zero.
     Panels {
         /// (count, elements of the source per step) of the outer loops that are kept apart, outermost first.

@@ -5,7 +5,7 @@
 
 use super::{LowerError, Lowering};
 use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin, ValueId};
-use nnc_kernels::kernel::{Access, BufferRef, Expr, Index, Kernel, Lanes, Loop, Stmt, Var};
+use nnc_kernels::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use nnc_kernels::plan::{Argument, BufferId};
 use rustc_hash::FxHashMap;
 
@@ -56,7 +56,7 @@ pub(crate) struct KernelBuilder<'a, 'g> {
     param_vars: FxHashMap<Symbol, Var>,
     scopes: Vec<Scope>,
     depth: Vec<usize>,
-    loops: Vec<(Var, Index, Lanes)>,
+    loops: Vec<(Var, Index, AxisKind)>,
 }
 
 impl<'a, 'g> KernelBuilder<'a, 'g> {
@@ -172,33 +172,33 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     }
 
     /// Opens a loop; the index of a unit loop is 0 and nothing is opened.
-    pub fn open_loop(&mut self, name: &str, extent: &Index, lanes: Lanes) -> Index {
+    pub fn open_loop(&mut self, name: &str, extent: &Index, axis: AxisKind) -> Index {
         let (_, high) = extent.bounds(&self.table);
-        self.open_scope(lanes == Lanes::Vector);
+        self.open_scope(axis == AxisKind::Vector);
         let upper = extent - &Dim::from(1);
         let var = self.var(name, DType::I64, 0, high.saturating_sub(1).max(0), Some(upper));
-        self.loops.push((var, extent.clone(), lanes));
+        self.loops.push((var, extent.clone(), axis));
         var.index()
     }
 
     /// Closes the innermost loop.
     pub fn close_loop(&mut self) {
         let body = self.close_scope();
-        if let Some((var, extent, lanes)) = self.loops.pop() {
-            self.push(Stmt::For(Loop { var, extent, lanes }, body));
+        if let Some((var, extent, axis)) = self.loops.pop() {
+            self.push(Stmt::For(Loop { var, extent, axis }, body));
         }
     }
 
     /// Closes the innermost loop as a reduction whose accumulators are defined in the scope around it.
     pub fn close_reduce(&mut self, accumulators: Vec<nnc_kernels::kernel::Accumulator>) {
         let body = self.close_scope();
-        if let Some((var, extent, lanes)) = self.loops.pop() {
-            self.push(Stmt::Reduce(Loop { var, extent, lanes }, body, accumulators));
+        if let Some((var, extent, axis)) = self.loops.pop() {
+            self.push(Stmt::Reduce(Loop { var, extent, axis }, body, accumulators));
         }
     }
 
     /// Opens a loop per extent that is not 1, serial but for the last; yields the indices and how many were opened.
-    pub fn open_loops(&mut self, extents: &[Dim], last: Lanes) -> (Vec<Index>, usize) {
+    pub fn open_loops(&mut self, extents: &[Dim], last: AxisKind) -> (Vec<Index>, usize) {
         let innermost = extents.iter().rposition(|d| !d.is_const(1));
         let mut opened = 0;
         let mut index = Vec::with_capacity(extents.len());
@@ -207,7 +207,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
                 index.push(Dim::from(0));
                 continue;
             }
-            let lanes = if Some(axis) == innermost { last } else { Lanes::Serial };
+            let lanes = if Some(axis) == innermost { last } else { AxisKind::Serial };
             let extent = self.import(extent);
             index.push(self.open_loop("i", &extent, lanes));
             opened += 1;
@@ -249,24 +249,16 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
 
     /// The outermost scope in which everything the expression mentions is known.
     pub fn expr_level(&self, expr: &Expr) -> usize {
-        match expr {
-            Expr::Const(_) => 0,
+        let own = match expr {
             Expr::Var(v) => self.depth[v.0 as usize],
-            Expr::Index(i) => self.index_level(i),
             // Scratch memory changes while the kernel runs: a load from it stays where it is.
             Expr::Load(b, i) => match self.kernel.buffers[b.0 as usize].access {
                 Access::Scratch { .. } => self.level(),
                 _ => self.load_level(*b, i),
             },
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expr_level(x),
-            Expr::Binary(_, x, y) => self.expr_level(x).max(self.expr_level(y)),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-                self.expr_level(x).max(self.expr_level(y)).max(self.expr_level(z))
-            }
-            Expr::LoadIf { condition, index, otherwise, .. } => {
-                self.expr_level(condition).max(self.index_level(index)).max(self.expr_level(otherwise))
-            }
-        }
+            _ => expr.index().map_or(0, |index| self.index_level(index)),
+        };
+        expr.operands().map(|x| self.expr_level(x)).fold(own, usize::max)
     }
 
     /// The outermost scope in which the element is known to exist. A loop that may not run at all shields what it

@@ -11,7 +11,8 @@ use super::view::View;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::kernel::{Expr, Gemm, Index, RightOperand, Stmt, Var};
+use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::kernel::{Expr, Index, Stmt, Var};
 use nnc_kernels::plan::BufferId;
 
 /// An axis of the product with the elements per step in an operand.
@@ -170,15 +171,15 @@ impl Lowering<'_> {
         let a = b.buffer(left.buffer, &left.offset, false);
         let imported_columns = b.import(&columns);
         let column_start = &panel_index * &Dim::from(tile.width as i64);
-        let (b_buffer, b_offset, b_layout) = match &right {
+        let (b_buffer, b_offset, layout) = match &right {
             Right::Panels { buffer, batch, panel_elements } => {
                 let start = walk(&mut b, batch, batch_index) + &panel_index * &b.import(panel_elements);
-                (b.buffer(*buffer, &Dim::from(0), false), start, RightOperand::Panel)
+                (b.buffer(*buffer, &Dim::from(0), false), start, RightLayout::Panel)
             }
             Right::Rows { buffer, offset, batch, row_stride } => {
                 let start = walk(&mut b, batch, batch_index) + &column_start;
                 let row_stride = b.import(row_stride);
-                (b.buffer(*buffer, offset, false), start, RightOperand::Rows { row_stride })
+                (b.buffer(*buffer, offset, false), start, RightLayout::Rows { row_stride })
             }
         };
         let imported_rows = b.import(&inner_rows.size);
@@ -189,7 +190,7 @@ impl Lowering<'_> {
         };
         let taps = taps
             .iter()
-            .map(|t| t.size.as_const().map(|n| (n as usize, b.import(&t.stride))))
+            .map(|t| t.size.as_const().map(|n| Tap { count: n as usize, stride: b.import(&t.stride) }))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| b.cx.error("a contraction sums over a symbolic axis that is not contiguous"))?;
         let k = b.import(&k);
@@ -209,25 +210,15 @@ impl Lowering<'_> {
             let mut index = batch_index.clone();
             index.extend(b.unflatten(&flat_row, &row_dims));
             index.extend(b.unflatten(&(&column_start + &cell.col.index()), &column_dims));
-            let epilogue = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
-            Ok(Gemm {
-                m,
-                n,
-                k: k.clone(),
-                a,
-                a_offset: a_offset.clone(),
-                a_row_stride: row_stride.clone(),
+            let body = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
+            Ok(Contraction {
+                extents: Extents { m, n, k: k.clone() },
+                left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: row_stride.clone() },
+                right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: layout.clone() },
                 taps: taps.clone(),
-                b: b_buffer,
-                b_offset: b_offset.clone(),
-                b_layout: b_layout.clone(),
-                width: tile.width,
-                rows: tile.rows,
-                acc_dtype: acc,
-                row: cell.row,
-                col: cell.col,
-                acc: cell.acc,
-                epilogue,
+                tile: tile,
+                accumulator: acc,
+                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
             })
         })?;
         b.finish(work)
@@ -355,7 +346,7 @@ impl KernelBuilder<'_, '_> {
     pub fn gemm_blocks(
         &mut self,
         cut: &Cut,
-        make: &mut dyn FnMut(&mut Self, Index, Index) -> Result<Gemm, LowerError>,
+        make: &mut dyn FnMut(&mut Self, Index, Index) -> Result<Contraction, LowerError>,
     ) -> Result<(), LowerError> {
         let (rows, row_block, block) = &cut.rows;
         let cases = |total: &Index, at: &Index, size: &Index| match (total.as_const(), size.as_const()) {
@@ -373,7 +364,7 @@ impl KernelBuilder<'_, '_> {
         self.case_of(&row_cases, &mut |b, m| {
             b.case_of(&column_cases, &mut |b, n| {
                 let gemm = make(b, m.clone(), n)?;
-                b.push(Stmt::Gemm(Box::new(gemm)));
+                b.push(Stmt::Contract(Box::new(gemm)));
                 Ok(())
             })
         })

@@ -12,7 +12,8 @@ use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp, Window};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::kernel::{Expr, Gemm, Index, Lanes, RightOperand, Stmt};
+use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::weights::Pack;
 
 /// Most kernel elements that a depthwise kernel writes out.
@@ -209,32 +210,22 @@ impl Lowering<'_> {
         let a = b.buffer(input.buffer, &input.offset, false);
         let b_buffer = b.buffer(weights, &Dim::from(0), false);
         let b_offset = &group * &Dim::from(panels * panel_elements) + &panel * &Dim::from(panel_elements);
-        let taps: Vec<(usize, Index)> = taps.into_iter().map(|(n, s)| (n, b.import(&s))).collect();
+        let taps: Vec<Tap> = taps.into_iter().map(|(count, s)| Tap { count, stride: b.import(&s) }).collect();
         let inner_dims: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
         b.gemm_blocks(&cut, &mut |b, m, n| {
             let cell = b.open_cell(&m, tile.width, acc);
             let mut index = outer.clone();
             index.extend(b.unflatten(&(&row_start + &cell.row.index()), &inner_dims));
             index.push(&group * &Dim::from(columns) + &column_start + cell.col.index());
-            let epilogue = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
-            Ok(Gemm {
-                m,
-                n,
-                k: Dim::from(k),
-                a,
-                a_offset: a_offset.clone(),
-                a_row_stride: a_row_stride.clone(),
+            let body = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
+            Ok(Contraction {
+                extents: Extents { m, n, k: Dim::from(k) },
+                left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: a_row_stride.clone() },
+                right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: RightLayout::Panel },
                 taps: taps.clone(),
-                b: b_buffer,
-                b_offset: b_offset.clone(),
-                b_layout: RightOperand::Panel,
-                width: tile.width,
-                rows: tile.rows,
-                acc_dtype: acc,
-                row: cell.row,
-                col: cell.col,
-                acc: cell.acc,
-                epilogue,
+                tile: tile,
+                accumulator: acc,
+                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
             })
         })?;
         b.finish(work)
@@ -277,9 +268,9 @@ impl Lowering<'_> {
         b.root = Some(root);
         let mut outer: Vec<Dim> = vec![batch];
         outer.extend(sizes[..spatial - 1].iter().cloned());
-        let (mut index, opened) = b.open_loops(&outer, Lanes::Serial);
+        let (mut index, opened) = b.open_loops(&outer, AxisKind::Serial);
         let imported_channels = b.import(&channels);
-        let c = b.open_loop("c", &imported_channels, Lanes::Vector);
+        let c = b.open_loop("c", &imported_channels, AxisKind::Vector);
         let mut weights = Vec::with_capacity(taps);
         let kernel_dims: Vec<Index> = window.size.iter().map(|&n| Dim::from(n as i64)).collect();
         for tap in 0..taps {
@@ -290,7 +281,7 @@ impl Lowering<'_> {
             weights.push(Expr::Var(b.define("w", value)));
         }
         let width = b.import(&sizes[spatial - 1]);
-        let column = b.open_loop("ox", &width, Lanes::Serial);
+        let column = b.open_loop("ox", &width, AxisKind::Serial);
         index.push(column);
         let x = b.buffer(input.buffer, &input.offset, false);
         let x_type = b.cx.program.buffers[input.buffer.0 as usize].dtype;

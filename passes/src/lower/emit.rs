@@ -13,7 +13,7 @@ use super::empty::nothing_to_repeat;
 use super::view::operand_index;
 use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::kernel::{Accumulator, BufferRef, Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{Accumulator, AxisKind, BufferRef, Expr, Index, Stmt};
 
 /// Most elements of a row that are kept in scratch memory.
 const ROW_ELEMENTS: i64 = 8192;
@@ -335,7 +335,7 @@ impl KernelBuilder<'_, '_> {
         let loops: Vec<usize> = axes.iter().copied().filter(|&a| !shape[a].is_const(1)).collect();
         let vector = !self.in_vector(level) && loops.last() == Some(&(shape.len() - 1));
         for (k, &axis) in loops.iter().enumerate() {
-            let lanes = if vector && k + 1 == loops.len() { Lanes::Vector } else { Lanes::Serial };
+            let lanes = if vector && k + 1 == loops.len() { AxisKind::Vector } else { AxisKind::Serial };
             let extent = self.import(&shape[axis]);
             full[axis] = self.open_loop("k", &extent, lanes);
         }

@@ -9,10 +9,10 @@
 
 use super::LowerError;
 use super::builder::KernelBuilder;
-use super::walk::{Mention, walk};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{Dim, Symbol};
-use nnc_kernels::kernel::{BufferRef, Expr, Index, Kernel, Lanes, Stmt, Var};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Kernel, Stmt, Var};
+use nnc_kernels::walk::{Mention, walk};
 use rustc_hash::FxHashMap;
 
 /// `size >= 1` for each of these sizes.
@@ -102,8 +102,8 @@ fn assume(statements: &mut [Stmt], conditions: &[Expr]) {
 /// Runs loops one iteration at a time: the generators of wide code need not know guarded loads of every type.
 fn one_by_one(statements: &mut [Stmt]) {
     walk(statements, &mut |mention| {
-        if let Mention::Lanes(lanes @ Lanes::Vector) = mention {
-            *lanes = Lanes::Serial;
+        if let Mention::AxisKind(lanes @ AxisKind::Vector) = mention {
+            *lanes = AxisKind::Serial;
         }
     });
 }
@@ -120,7 +120,7 @@ fn rename(statements: &mut [Stmt], kernel: &mut Kernel) {
         }
         Mention::Var(var) => *var = new.get(var).copied().unwrap_or(*var),
         Mention::Index(index) => *index = index.substitute(&|s: Symbol| new.get(&Var(s.0)).map(|v| v.index())),
-        Mention::Buffer(_) | Mention::Lanes(_) | Mention::Expr(_) => {}
+        Mention::Buffer(_) | Mention::AxisKind(_) | Mention::Expr(_) => {}
     });
 }
 

@@ -8,7 +8,7 @@ use super::storage::{Storage, dense_strides};
 use super::{LowerError, Lowering};
 use nnc_ir::op::{Op, Window};
 use nnc_ir::{Dim, ValueId};
-use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 
 /// Border per axis of `[N, spatial.., C]` that a window needs: (low, high).
 pub(crate) fn border(window: &Window) -> Vec<(usize, usize)> {
@@ -92,7 +92,7 @@ impl Lowering<'_> {
                 }
                 let work = extents.iter().fold(Dim::from(1), |a, d| &a * d).floor_div(&Dim::from(8));
                 let mut b = KernelBuilder::new(self, "zero");
-                let (index, opened) = b.open_loops(&extents, Lanes::Vector);
+                let (index, opened) = b.open_loops(&extents, AxisKind::Vector);
                 let target = b.buffer(buffer, &origin, true);
                 let element = b.element(strides, &index);
                 b.push(Stmt::Store(target, element, Expr::constant(dtype, 0.0)));

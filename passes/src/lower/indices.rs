@@ -4,7 +4,7 @@ use super::builder::KernelBuilder;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{Dim, ValueId};
-use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 
 /// The status of `nnc-abi` for an index out of range.
 const BAD_INDEX: i32 = nnc_abi::Status::BadIndex as i32;
@@ -47,7 +47,7 @@ impl Lowering<'_> {
         let outer = if coordinates { ty.rank() - 1 } else { ty.rank() };
         let work = ty.count();
         let mut b = KernelBuilder::new(self, "check");
-        let (index, opened) = b.open_loops(&ty.shape[..outer], Lanes::Serial);
+        let (index, opened) = b.open_loops(&ty.shape[..outer], AxisKind::Serial);
         for (k, size) in sizes.iter().enumerate() {
             let mut at = index.clone();
             if coordinates {

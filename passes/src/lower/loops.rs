@@ -1,8 +1,8 @@
 //! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
 
-use super::walk::{Mention, walk};
 use nnc_ir::{Dim, Symbol};
-use nnc_kernels::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Lanes, Loop, Stmt, Var};
+use nnc_kernels::kernel::{Access, AxisKind, BufferDecl, BufferRef, Index, Kernel, Loop, Stmt, Var};
+use nnc_kernels::walk::{Mention, walk};
 
 /// Elements that one parallel iteration of a flat loop handles.
 const BLOCK: i64 = 8192;
@@ -57,12 +57,12 @@ fn collapse_block(statements: &mut [Stmt], kernel: &mut Kernel) {
         match statement {
             Stmt::For(outer, body) => {
                 collapse_block(body, kernel);
-                if outer.lanes != Lanes::Serial || body.len() != 1 {
+                if outer.axis != AxisKind::Serial || body.len() != 1 {
                     continue;
                 }
                 let Stmt::For(inner, _) = &mut body[0] else { continue };
                 let inner = inner.clone();
-                if inner.lanes == Lanes::Unrolled || !fusible(&mut body[..], outer.var, &inner) {
+                if inner.axis == AxisKind::Unrolled || !fusible(&mut body[..], outer.var, &inner) {
                     continue;
                 }
                 let extent = &outer.extent * &inner.extent;
@@ -73,7 +73,7 @@ fn collapse_block(statements: &mut [Stmt], kernel: &mut Kernel) {
                 kernel.vars[inner.var.0 as usize].max = high;
                 let Some(Stmt::For(_, mut innermost)) = body.pop() else { continue };
                 substitute(&mut innermost, outer.var, &Dim::from(0));
-                *outer = Loop { var: inner.var, extent, lanes: inner.lanes };
+                *outer = Loop { var: inner.var, extent, axis: inner.axis };
                 *body = innermost;
             }
             Stmt::If(_, a, b) => {
@@ -135,16 +135,16 @@ pub(crate) fn parallelise(kernel: &mut Kernel) {
     }
     let Some(Stmt::For(_, mut inner)) = kernel.body.pop() else { return };
     let parallel = kernel.parallel.0;
-    match last.lanes {
-        Lanes::Unrolled => kernel.body.push(Stmt::For(last, inner)),
-        Lanes::Serial => {
+    match last.axis {
+        AxisKind::Unrolled => kernel.body.push(Stmt::For(last, inner)),
+        AxisKind::Serial => {
             let max = kernel.vars[last.var.0 as usize].max;
             kernel.vars[parallel.0 as usize].max = max;
             substitute(&mut inner, last.var, &parallel.index());
             kernel.parallel.1 = last.extent;
             kernel.body.append(&mut inner);
         }
-        Lanes::Vector => {
+        AxisKind::Vector => {
             let high = kernel.vars[last.var.0 as usize].max;
             if high < BLOCK {
                 kernel.body.push(Stmt::For(last, inner));
@@ -159,7 +159,7 @@ pub(crate) fn parallelise(kernel: &mut Kernel) {
             let exact = last.extent.as_const().is_some_and(|n| n % BLOCK == 0);
             let extent = if exact { Dim::from(BLOCK) } else { left.min(&Dim::from(BLOCK)) };
             kernel.parallel.1 = last.extent.ceil_div(&Dim::from(BLOCK));
-            kernel.body.push(Stmt::For(Loop { var: last.var, extent, lanes: Lanes::Vector }, inner));
+            kernel.body.push(Stmt::For(Loop { var: last.var, extent, axis: AxisKind::Vector }, inner));
         }
     }
 }

@@ -5,7 +5,7 @@ use super::emit::compute_type;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{Op, UnaryOp};
 use nnc_ir::{Dim, ValueId};
-use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 
 impl Lowering<'_> {
     /// One kernel that computes every element of `root`.
@@ -19,7 +19,7 @@ impl Lowering<'_> {
             _ => "map",
         });
         let work = self.map_work(root, &ty.count());
-        let last = if self.row_reduction_inside(root) { Lanes::Serial } else { Lanes::Vector };
+        let last = if self.row_reduction_inside(root) { AxisKind::Serial } else { AxisKind::Vector };
         let mut builder = KernelBuilder::new(self, name);
         builder.root = Some(root);
         let (index, opened) = builder.open_loops(&ty.shape, last);

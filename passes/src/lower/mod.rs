@@ -23,7 +23,6 @@ mod pool;
 mod recurrent;
 mod storage;
 mod view;
-mod walk;
 
 pub use storage::Storage;
 

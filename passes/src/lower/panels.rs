@@ -7,7 +7,7 @@ use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Tensor, ValueId};
-use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 use nnc_kernels::plan::BufferId;
 use nnc_kernels::weights::Pack;
 
@@ -131,8 +131,8 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "pack");
         let mut extents = batch.clone();
         extents.extend([panels.clone(), summed_count.clone()]);
-        let (index, opened) = b.open_loops(&extents, Lanes::Serial);
-        let lane = b.open_loop("c", &lanes, Lanes::Vector);
+        let (index, opened) = b.open_loops(&extents, AxisKind::Serial);
+        let lane = b.open_loop("c", &lanes, AxisKind::Vector);
         let (panel, row) = (&index[batch.len()], &index[batch.len() + 1]);
         let column = panel * &lanes + &lane;
         let imported = b.import(&columns);
@@ -187,7 +187,7 @@ impl Lowering<'_> {
         let ty = self.graph.ty(value).clone();
         let mut b = KernelBuilder::new(self, "copy");
         let extents: Vec<Dim> = order.iter().map(|&a| ty.shape[a].clone()).collect();
-        let (ordered, opened) = b.open_loops(&extents, Lanes::Vector);
+        let (ordered, opened) = b.open_loops(&extents, AxisKind::Vector);
         let mut index = vec![Dim::from(0); ty.rank()];
         for (&axis, i) in order.iter().zip(&ordered) {
             index[axis] = i.clone();

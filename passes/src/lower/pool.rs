@@ -8,7 +8,7 @@ use super::emit::{compute_type, identity};
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp};
 use nnc_ir::{Dim, Node, ValueId};
-use nnc_kernels::kernel::{Accumulator, Expr, Index, Lanes};
+use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
 
 impl Lowering<'_> {
     pub(super) fn lower_pool(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
@@ -25,7 +25,7 @@ impl Lowering<'_> {
             .max(&Dim::from(1));
         let mut b = KernelBuilder::new(self, "pool");
         b.root = Some(root);
-        let (index, opened) = b.open_loops(&anchor_shape, Lanes::Vector);
+        let (index, opened) = b.open_loops(&anchor_shape, AxisKind::Vector);
         let mut at: Vec<Index> = index.clone();
         let mut inside: Option<Expr> = None;
         let mut loops = 0;
@@ -36,7 +36,7 @@ impl Lowering<'_> {
                 Dim::from(0)
             } else {
                 loops += 1;
-                b.open_loop("t", &Dim::from(window.size[a] as i64), Lanes::Serial)
+                b.open_loop("t", &Dim::from(window.size[a] as i64), AxisKind::Serial)
             };
             let position = &index[a + 1] * &Dim::from(window.strides[a] as i64)
                 + &tap * &Dim::from(window.dilations[a] as i64)

@@ -11,9 +11,11 @@ use super::contract::Cut;
 use super::emit::compute_type;
 use super::panels::widened;
 use super::{LowerError, Lowering};
+use nnc_desc::tiles::Tile;
 use nnc_ir::op::{Activation, BinaryOp, CellKind, Op, Recurrent, UnaryOp};
 use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
-use nnc_kernels::kernel::{BufferRef, Expr, Gemm, Index, Lanes, RightOperand, Stmt};
+use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
 use nnc_kernels::weights::Pack;
 
@@ -21,8 +23,7 @@ use nnc_kernels::weights::Pack;
 struct Matrix {
     buffer: BufferId,
     columns: i64,
-    width: usize,
-    rows: usize,
+    tile: Tile,
 }
 
 impl Lowering<'_> {
@@ -84,7 +85,7 @@ impl Lowering<'_> {
         let hidden_dim = Dim::from(hidden);
         let columns_dim = Dim::from(columns);
         let time_extent = b.import(&time);
-        let step = b.open_loop("t", &time_extent, Lanes::Serial);
+        let step = b.open_loop("t", &time_extent, AxisKind::Serial);
         let t = if cell.reverse { &time_extent - &step - Dim::from(1) } else { step };
         let h_buffer = b.buffer(state_h.buffer, &state_h.offset, true);
         let product_buffer = b.buffer(products, &Dim::from(0), true);
@@ -227,7 +228,7 @@ impl Lowering<'_> {
             width: tile.width,
         };
         let buffer = self.add_weight(&source, pack);
-        Ok(Matrix { buffer, columns: count as i64, width: tile.width, rows: tile.rows })
+        Ok(Matrix { buffer, columns: count as i64, tile })
     }
 }
 
@@ -245,37 +246,31 @@ impl KernelBuilder<'_, '_> {
         out_columns: i64,
         start: i64,
     ) -> Result<(), LowerError> {
-        let width = matrix.width as i64;
+        let width = matrix.tile.width as i64;
         let panels = (matrix.columns + width - 1) / width;
         let m = self.import(batch);
-        let panel = self.open_loop("p", &Dim::from(panels), Lanes::Serial);
+        let panel = self.open_loop("p", &Dim::from(panels), AxisKind::Serial);
         let column_start = &panel * &Dim::from(width);
         let b = self.buffer(matrix.buffer, &Dim::from(0), false);
         let cut =
             Cut { rows: (m.clone(), Dim::from(0), m), columns: (Dim::from(matrix.columns), panel.clone(), width) };
         self.gemm_blocks(&cut, &mut |builder, m, n| {
-            let cell = builder.open_cell(&m, matrix.width, DType::F32);
+            let cell = builder.open_cell(&m, matrix.tile.width, DType::F32);
             let at = &cell.row.index() * &Dim::from(out_columns) + &column_start + cell.col.index() + Dim::from(start);
             builder.push(Stmt::Store(out, at, Expr::Var(cell.acc)));
-            let epilogue = builder.close_scope();
-            Ok(Gemm {
-                m,
-                n,
-                k: Dim::from(hidden),
-                a: state,
-                a_offset: Dim::from(0),
-                a_row_stride: state_stride.clone(),
+            let body = builder.close_scope();
+            Ok(Contraction {
+                extents: Extents { m, n, k: Dim::from(hidden) },
+                left: LeftOperand { buffer: state, offset: Dim::from(0), row_stride: state_stride.clone() },
+                right: RightOperand {
+                    buffer: b,
+                    offset: &panel * &Dim::from(hidden * width),
+                    layout: RightLayout::Panel,
+                },
                 taps: vec![],
-                b,
-                b_offset: &panel * &Dim::from(hidden * width),
-                b_layout: RightOperand::Panel,
-                width: matrix.width,
-                rows: matrix.rows,
-                acc_dtype: DType::F32,
-                row: cell.row,
-                col: cell.col,
-                acc: cell.acc,
-                epilogue,
+                tile: matrix.tile,
+                accumulator: DType::F32,
+                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
             })
         })?;
         self.close_loop();
@@ -284,7 +279,7 @@ impl KernelBuilder<'_, '_> {
 
     /// Opens the loops over batch rows and, in lanes, hidden units.
     fn open_cells(&mut self, batch: &Dim, hidden: &Dim) -> (Index, Index, usize) {
-        let (index, opened) = self.open_loops(&[batch.clone(), hidden.clone()], Lanes::Vector);
+        let (index, opened) = self.open_loops(&[batch.clone(), hidden.clone()], AxisKind::Vector);
         (index[0].clone(), index[1].clone(), opened)
     }
 

@@ -100,10 +100,10 @@ impl<'k> Reader<'k> {
                 self.sound &= self.touches.len() == before;
             }
             Stmt::Fail(_) => {}
-            Stmt::Gemm(gemm) => {
-                let operands = [gemm.a, gemm.b];
+            Stmt::Contract(c) => {
+                let operands = [c.left.buffer, c.right.buffer];
                 self.sound &= !operands.contains(&self.read) && !operands.contains(&self.write);
-                self.inside(true, |r| r.block(&gemm.epilogue));
+                self.inside(true, |r| r.block(&c.epilogue.body));
             }
         }
     }
@@ -115,22 +115,16 @@ impl<'k> Reader<'k> {
 
     fn expression(&mut self, expr: &'k Expr) {
         match expr {
-            Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => {}
             Expr::Load(buffer, index) => {
                 self.sound &= *buffer != self.write;
                 if *buffer == self.read {
                     self.touch(false, index);
                 }
             }
-            Expr::LoadIf { condition, buffer, otherwise, .. } => {
-                self.sound &= *buffer != self.read && *buffer != self.write;
-                self.expression(condition);
-                self.expression(otherwise);
-            }
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.expression(x),
-            Expr::Binary(_, x, y) => [x, y].into_iter().for_each(|e| self.expression(e)),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => [x, y, z].into_iter().for_each(|e| self.expression(e)),
+            Expr::LoadIf { buffer, .. } => self.sound &= *buffer != self.read && *buffer != self.write,
+            _ => {}
         }
+        expr.operands().for_each(|x| self.expression(x));
     }
 }
 

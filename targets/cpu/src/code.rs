@@ -9,7 +9,6 @@ use crate::cranelift::{lower, signature};
 use crate::emit::Listing;
 use crate::error::CodegenError;
 use crate::host::{Faults, Host};
-use crate::math;
 use crate::object::descriptor::{self, Facts};
 use crate::object::weights::Layout;
 use crate::{KernelCode, Options, Width, x86};
@@ -17,7 +16,7 @@ use cranelift_codegen::ir::UserFuncName;
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_module::{DataId, FuncId, Linkage, Module};
 use nnc_desc::Target;
-use nnc_kernels::kernel::Lanes;
+use nnc_kernels::kernel::AxisKind;
 use nnc_kernels::{Kernel, Program, Stmt};
 
 /// What a module was filled with.
@@ -104,7 +103,7 @@ pub(crate) fn define_kernel<M: Module>(
     let name = format!("{}.{}", program.name, kernel.name);
     let signature = signature(module.isa().default_call_conv());
     let id = module.declare_function(&name, Linkage::Local, &signature).map_err(|e| CodegenError::backend(&name, e))?;
-    let expanded = math::expand(kernel);
+    let expanded = nnc_kernels::math::expand(kernel);
     let mut width = Width::Full;
     if x86::serves(target) {
         let wide = x86::compile(&expanded, target).map_err(|e| CodegenError::kernel(&kernel.name, e.to_string()))?;
@@ -131,22 +130,15 @@ pub(crate) fn define_kernel<M: Module>(
 
 /// Whether vectors do any of the work.
 fn has_lanes(stmts: &[Stmt]) -> bool {
-    stmts.iter().any(|s| match s {
-        Stmt::For(header, body) | Stmt::Reduce(header, body, _) => header.lanes == Lanes::Vector || has_lanes(body),
-        Stmt::While(_, body) => has_lanes(body),
-        Stmt::If(_, then, otherwise) => has_lanes(then) || has_lanes(otherwise),
-        Stmt::Gemm(_) => true,
-        Stmt::Let(..) | Stmt::Store(..) | Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::Fail(_) => false,
+    stmts.iter().any(|s| {
+        s.any(&|s| match s {
+            Stmt::For(header, _) | Stmt::Reduce(header, ..) => header.axis == AxisKind::Vector,
+            _ => matches!(s, Stmt::Contract(_)),
+        })
     })
 }
 
 /// Whether a kernel can answer anything but 0.
 fn may_fail(stmts: &[Stmt]) -> bool {
-    stmts.iter().any(|s| match s {
-        Stmt::Fail(_) => true,
-        Stmt::For(_, body) | Stmt::While(_, body) | Stmt::Reduce(_, body, _) => may_fail(body),
-        Stmt::If(_, then, otherwise) => may_fail(then) || may_fail(otherwise),
-        Stmt::Gemm(gemm) => may_fail(&gemm.epilogue),
-        Stmt::Let(..) | Stmt::Store(..) | Stmt::Mutable(..) | Stmt::Assign(..) => false,
-    })
+    stmts.iter().any(|s| s.any(&|s| matches!(s, Stmt::Fail(_))))
 }

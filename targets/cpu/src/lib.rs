@@ -21,7 +21,6 @@ mod header;
 mod host;
 mod jit;
 mod link;
-pub mod math;
 mod object;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("nnc-desc", &[]),
     ("nnc-ir", &[]),
     ("nnc-onnx", &[]),
-    ("nnc-kernels", &["nnc-ir"]),
+    ("nnc-kernels", &["nnc-ir", "nnc-desc"]),
     ("nnc-ops", &["nnc-ir", "nnc-onnx"]),
     // Status codes of checks from the ABI; the reference interpreter, which folds constants, from `ops`.
     ("nnc-passes", &["nnc-ir", "nnc-kernels", "nnc-desc", "nnc-abi", "nnc-ops"]),

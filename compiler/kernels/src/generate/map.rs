@@ -2,7 +2,7 @@
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::kernel::{Expr, Index, Lanes, Loop, Stmt, Var};
+use crate::kernel::{AxisKind, Expr, Index, Loop, Stmt, Var};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim};
 
@@ -79,9 +79,9 @@ pub(super) fn map(b: &mut Builder) {
     for _ in 0..b.rng.between(1, 2) {
         output(b, &nest, &mut body, &mut leaves);
     }
-    let vector = Stmt::For(Loop { var: j, extent: nest.columns_dim.clone(), lanes: Lanes::Vector }, body);
-    let lanes = b.rng.pick(&[Lanes::Serial, Lanes::Unrolled]);
-    let nested = Stmt::For(Loop { var: nest.i, extent: Dim::from(inner), lanes }, vec![vector]);
+    let vector = Stmt::For(Loop { var: j, extent: nest.columns_dim.clone(), axis: AxisKind::Vector }, body);
+    let lanes = b.rng.pick(&[AxisKind::Serial, AxisKind::Unrolled]);
+    let nested = Stmt::For(Loop { var: nest.i, extent: Dim::from(inner), axis: lanes }, vec![vector]);
     b.kernel.body.push(nested);
     if b.rng.chance(20) {
         scalar_loop(b, p, parallel);

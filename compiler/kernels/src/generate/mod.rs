@@ -6,8 +6,8 @@
 //!   discontinuous follows and values stay small, so that [`compare`] can tell mistakes from rounding;
 //! - the sign of a zero never decides a result, nor does the payload of a NaN.
 
+mod contraction;
 mod expr;
-mod gemm;
 mod map;
 mod reduce;
 
@@ -34,7 +34,7 @@ pub fn kernel(seed: u64) -> Case {
         0..=3 => map::map(&mut builder),
         4 | 5 => reduce::rows(&mut builder),
         6 => reduce::pool(&mut builder),
-        _ => gemm::gemm(&mut builder),
+        _ => contraction::contraction(&mut builder),
     }
     builder.finish(seed)
 }

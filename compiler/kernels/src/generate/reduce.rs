@@ -2,7 +2,7 @@
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::kernel::{Access, Accumulator, Expr, Lanes, Loop, Stmt, Var};
+use crate::kernel::{Access, Accumulator, AxisKind, Expr, Loop, Stmt, Var};
 use crate::ops;
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim};
@@ -44,7 +44,7 @@ impl Builder {
     }
 
     fn vector(&mut self, var: Var, extent: &Dim) -> Loop {
-        Loop { var, extent: extent.clone(), lanes: Lanes::Vector }
+        Loop { var, extent: extent.clone(), axis: AxisKind::Vector }
     }
 }
 
@@ -143,8 +143,8 @@ pub(super) fn pool(b: &mut Builder) {
     let dtype = if b.rng.chance(60) && !matches!(input, DType::F16 | DType::BF16) { input } else { b.computed() };
     let value = b.expr(&leaves, dtype, 1);
     let (accumulator, result) = b.accumulator(value, window);
-    let lanes = b.rng.pick(&[Lanes::Serial, Lanes::Unrolled]);
-    let window = Loop { var: k, extent: Dim::from(window), lanes };
+    let lanes = b.rng.pick(&[AxisKind::Serial, AxisKind::Unrolled]);
+    let window = Loop { var: k, extent: Dim::from(window), axis: lanes };
     let after = Leaves { vars: vec![(accumulator.var, result)], ..Leaves::default() };
     let output = b.any_dtype();
     let target = b.buffer(output, rows * channels, Fill::Output);

@@ -1,7 +1,8 @@
 //! Kernels with names resolved to slots and functions to pointers, so that running them does not search or match types.
 
 use super::scalar::{self, Fn1, Fn2, Wide};
-use crate::kernel::{Access, Accumulator, Expr, Gemm, Index, Kernel, RightOperand, Stmt, Var};
+use crate::contraction::{Contraction, RightLayout};
+use crate::kernel::{Access, Accumulator, Expr, Index, Kernel, Stmt, Var};
 use crate::ops;
 use nnc_ir::DType;
 use nnc_ir::dim::{Atom, DimOp};
@@ -52,7 +53,7 @@ pub(super) struct Acc {
 }
 
 #[derive(Debug)]
-pub(super) struct GemmCode {
+pub(super) struct ContractionCode {
     pub m: Poly,
     pub n: Poly,
     pub k: Poly,
@@ -82,7 +83,7 @@ pub(super) enum Op {
     If(Node, Vec<Op>, Vec<Op>),
     While(Node, Vec<Op>),
     Fail(i32),
-    Gemm(Box<GemmCode>),
+    Contract(Box<ContractionCode>),
 }
 
 /// A kernel ready to run.
@@ -166,7 +167,7 @@ fn statement(kernel: &Kernel, stmt: &Stmt) -> Option<Op> {
         }
         Stmt::While(condition, body) => Op::While(node(kernel, condition)?, block(kernel, body)?),
         Stmt::Fail(status) => Op::Fail(*status),
-        Stmt::Gemm(gemm) => Op::Gemm(Box::new(micro_kernel(kernel, gemm)?)),
+        Stmt::Contract(c) => Op::Contract(Box::new(contraction(kernel, c)?)),
     })
 }
 
@@ -179,27 +180,27 @@ fn accumulator(kernel: &Kernel, a: &Accumulator) -> Option<Acc> {
     })
 }
 
-fn micro_kernel(kernel: &Kernel, gemm: &Gemm) -> Option<GemmCode> {
-    Some(GemmCode {
-        m: poly(&gemm.m),
-        n: poly(&gemm.n),
-        k: poly(&gemm.k),
-        a: gemm.a.0,
-        a_offset: poly(&gemm.a_offset),
-        a_row_stride: poly(&gemm.a_row_stride),
-        taps: gemm.taps.iter().map(|(count, step)| (*count, poly(step))).collect(),
-        b: gemm.b.0,
-        b_offset: poly(&gemm.b_offset),
-        b_row_stride: match &gemm.b_layout {
-            RightOperand::Panel => None,
-            RightOperand::Rows { row_stride } => Some(poly(row_stride)),
+fn contraction(kernel: &Kernel, c: &Contraction) -> Option<ContractionCode> {
+    Some(ContractionCode {
+        m: poly(&c.extents.m),
+        n: poly(&c.extents.n),
+        k: poly(&c.extents.k),
+        a: c.left.buffer.0,
+        a_offset: poly(&c.left.offset),
+        a_row_stride: poly(&c.left.row_stride),
+        taps: c.taps.iter().map(|t| (t.count, poly(&t.stride))).collect(),
+        b: c.right.buffer.0,
+        b_offset: poly(&c.right.offset),
+        b_row_stride: match &c.right.layout {
+            RightLayout::Panel => None,
+            RightLayout::Rows { row_stride } => Some(poly(row_stride)),
         },
-        width: gemm.width,
-        acc_dtype: gemm.acc_dtype,
-        row: local(kernel, gemm.row),
-        col: local(kernel, gemm.col),
-        acc: gemm.acc.0,
-        epilogue: block(kernel, &gemm.epilogue)?,
+        width: c.tile.width,
+        acc_dtype: c.accumulator,
+        row: local(kernel, c.epilogue.row),
+        col: local(kernel, c.epilogue.column),
+        acc: c.epilogue.sum.0,
+        epilogue: block(kernel, &c.epilogue.body)?,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Runs resolved kernels over checked memory.
 
-use super::code::{Acc, Code, Factor, GemmCode, Local, Node, Op, Poly};
+use super::code::{Acc, Code, ContractionCode, Factor, Local, Node, Op, Poly};
 use super::sum::Sum;
 use nnc_ir::DType;
 use nnc_ir::dim::DimOp;
@@ -212,11 +212,11 @@ impl Machine<'_> {
                 Ok(())
             }
             Op::Fail(status) => Err(Fault::Status(*status)),
-            Op::Gemm(gemm) => match gemm.acc_dtype {
-                DType::F32 => self.gemm::<f32>(gemm),
-                DType::F64 => self.gemm::<f64>(gemm),
-                DType::I32 => self.gemm::<i32>(gemm),
-                _ => self.gemm::<i64>(gemm),
+            Op::Contract(c) => match c.acc_dtype {
+                DType::F32 => self.contract::<f32>(c),
+                DType::F64 => self.contract::<f64>(c),
+                DType::I32 => self.contract::<i32>(c),
+                _ => self.contract::<i64>(c),
             },
         }
     }
@@ -236,7 +236,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn gemm<T: Sum>(&mut self, g: &GemmCode) -> Result<(), Fault> {
+    fn contract<T: Sum>(&mut self, g: &ContractionCode) -> Result<(), Fault> {
         let (m, n, k) = (self.index(&g.m)?, self.index(&g.n)?, self.index(&g.k)?.max(0));
         let columns = usize::try_from(n.max(0)).ok().filter(|&n| n <= g.width).ok_or(Fault::Columns(n))?;
         let mut taps = vec![0i64];

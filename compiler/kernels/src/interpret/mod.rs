@@ -133,7 +133,7 @@ impl RunError {
             Fault::ReadOnly { buffer } => {
                 RunError::arguments(kernel, format!("`{}` is stored to but only readable", buffer_name(buffer)))
             }
-            Fault::Columns(n) => RunError::arguments(kernel, format!("{n} columns exceed the width of a gemm")),
+            Fault::Columns(n) => RunError::arguments(kernel, format!("{n} columns exceed the width of a panel")),
         }
     }
 }

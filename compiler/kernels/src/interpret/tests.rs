@@ -120,11 +120,11 @@ fn borders_and_failures() {
 }
 
 #[test]
-fn gemm_panel_with_taps() {
+fn contraction_panel_with_taps() {
     // A one-dimensional convolution: two taps, two channels in, three out, four positions.
     let k = kernel(
         "kernel @conv(x: read f32 align 4, w: read f32 align 4, y: write f32 align 4) parallel p in 0..1 {
-           gemm f32 width 8 rows 4 m [4] n [3] k [2] a x[0] stride [2] tap 2 by [2] b w[0] panel -> (r, c, acc) {
+           contract f32 tile 4 x 8 m [4] n [3] k [2] a x[0] stride [2] tap 2 by [2] b w[0] panel -> (r, c, acc) {
              store y[3*r + c] = add(acc, convert.f32(index(c)))
            }
          }",
@@ -147,10 +147,10 @@ fn gemm_panel_with_taps() {
 }
 
 #[test]
-fn gemm_of_bytes_over_rows() {
+fn contraction_of_bytes_over_rows() {
     let k = kernel(
         "kernel @q(x: read u8 align 1, w: read i8 align 1, y: write i32 align 4) parallel p in 0..1 {
-           gemm i32 width 16 rows 4 m [1] n [2] k [2] a x[0] stride [2] b w[1] rows [3] -> (r, c, acc) {
+           contract i32 tile 4 x 16 m [1] n [2] k [2] a x[0] stride [2] b w[1] rows [3] -> (r, c, acc) {
              store y[2*r + c] = acc
            }
          }",

@@ -1,8 +1,10 @@
 //! Statements.
 
 use super::{Parsed, Parser};
-use crate::kernel::{Accumulator, Gemm, Lanes, Loop, RightOperand, Stmt, Var};
+use crate::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::kernel::{Accumulator, AxisKind, Loop, Stmt, Var};
 use crate::print::{FULL_RANGE, RESERVED, loop_range};
+use nnc_desc::tiles::Tile;
 use nnc_ir::DType;
 use nnc_ir::op::ReduceOp;
 
@@ -62,7 +64,7 @@ impl Parser<'_> {
                 let status = i32::try_from(self.integer()?);
                 Ok(Stmt::Fail(status.map_err(|_| self.error("expected a status before"))?))
             }
-            "gemm" => self.gemm(),
+            "contract" => self.contraction(),
             _ => Err(self.error(format!("`{word}` does not start a statement"))),
         }
     }
@@ -70,21 +72,21 @@ impl Parser<'_> {
     fn loop_head(&mut self, stops: &[&str]) -> Parsed<Loop> {
         // A variable may be called like a mapping; then `in` or its range follows.
         let before = self.rest;
-        let mut lanes = match self.peek() {
-            "vector" => Lanes::Vector,
-            "unrolled" => Lanes::Unrolled,
-            _ => Lanes::Serial,
+        let mut axis = match self.peek() {
+            "vector" => AxisKind::Vector,
+            "unrolled" => AxisKind::Unrolled,
+            _ => AxisKind::Serial,
         };
-        if lanes != Lanes::Serial {
+        if axis != AxisKind::Serial {
             let word = self.peek();
             self.expect(word)?;
             if self.peek() == "in" || self.rest.starts_with('[') {
-                lanes = Lanes::Serial;
+                axis = AxisKind::Serial;
                 self.rest = before;
             }
         }
         let (var, extent) = self.counted(stops)?;
-        Ok(Loop { var, extent, lanes })
+        Ok(Loop { var, extent, axis })
     }
 
     fn reduce(&mut self) -> Parsed<Stmt> {
@@ -128,12 +130,12 @@ impl Parser<'_> {
         self.declare(name, dtype, range)
     }
 
-    fn gemm(&mut self) -> Parsed<Stmt> {
-        let acc_dtype = self.dtype()?;
-        self.expect("width")?;
-        let width = self.size()?;
-        self.expect("rows")?;
+    fn contraction(&mut self) -> Parsed<Stmt> {
+        let accumulator = self.dtype()?;
+        self.expect("tile")?;
         let rows = self.size()?;
+        self.expect("x")?;
+        let width = self.size()?;
         self.expect("m")?;
         let m = self.bracketed()?;
         self.expect("n")?;
@@ -141,50 +143,40 @@ impl Parser<'_> {
         self.expect("k")?;
         let k = self.bracketed()?;
         self.expect("a")?;
-        let (a, a_offset) = self.element()?;
+        let (buffer, offset) = self.element()?;
         self.expect("stride")?;
-        let a_row_stride = self.bracketed()?;
+        let left = LeftOperand { buffer, offset, row_stride: self.bracketed()? };
         let mut taps = vec![];
         while self.eat("tap") {
             let count = self.size()?;
             self.expect("by")?;
-            taps.push((count, self.bracketed()?));
+            taps.push(Tap { count, stride: self.bracketed()? });
         }
         self.expect("b")?;
-        let (b, b_offset) = self.element()?;
-        let b_layout = if self.eat("panel") {
-            RightOperand::Panel
+        let (buffer, offset) = self.element()?;
+        let layout = if self.eat("panel") {
+            RightLayout::Panel
         } else {
             self.expect("rows")?;
-            RightOperand::Rows { row_stride: self.bracketed()? }
+            RightLayout::Rows { row_stride: self.bracketed()? }
         };
         self.expect("->")?;
         self.expect("(")?;
         let row = self.bound(DType::I64, loop_range(&m))?;
         self.expect(",")?;
-        let col = self.bound(DType::I64, loop_range(&n))?;
+        let column = self.bound(DType::I64, loop_range(&n))?;
         self.expect(",")?;
-        let acc = self.bound(acc_dtype, FULL_RANGE)?;
+        let sum = self.bound(accumulator, FULL_RANGE)?;
         self.expect(")")?;
-        let epilogue = self.braces()?;
-        Ok(Stmt::Gemm(Box::new(Gemm {
-            m,
-            n,
-            k,
-            a,
-            a_offset,
-            a_row_stride,
+        let body = self.braces()?;
+        Ok(Stmt::Contract(Box::new(Contraction {
+            extents: Extents { m, n, k },
+            left,
+            right: RightOperand { buffer, offset, layout },
             taps,
-            b,
-            b_offset,
-            b_layout,
-            width,
-            rows,
-            acc_dtype,
-            row,
-            col,
-            acc,
-            epilogue,
+            tile: Tile { rows, width },
+            accumulator,
+            epilogue: Epilogue { row, column, sum, body },
         })))
     }
 }

@@ -10,12 +10,12 @@
 //!  6. Operands have the types that `ops` lists for a function; nothing computes in `f16` or `bf16`, which convert from
 //!     and to `f32` alone; constants fit their type; a bitcast keeps the size and does not make a `bool`.
 //!  7. A store is to a buffer that is not only read, of the buffer's type; conditions are `bool`.
-//!  8. A vector loop holds no vector loop, mutable variable, assignment, while, fail or gemm.
+//!  8. A vector loop holds no vector loop, mutable variable, assignment, while, fail or contraction.
 //!  9. Inside a vector loop, extents and the conditions of `if` are the same in all lanes, and a store touches a
 //!     different element in each lane (unless there is one lane).
 //! 10. The extent of an unrolled loop is a constant of at most 256.
 //! 11. Accumulators combine, by a function of their type, a first operand and values of that type.
-//! 12. A gemm's operand types suit its accumulator; a constant `n` is at most `width`; `Panel` needs constant `n`; rows
+//! 12. A contraction's operand types suit its accumulator; a constant `n` is at most `width`; `Panel` needs constant `n`; rows
 //!     take no taps; width and rows are 1..=4096; its epilogue holds `let` and `store` only.
 //! 13. Statements and expressions nest at most 500 deep.
 //!
@@ -30,8 +30,8 @@
 //! 25. A symbol is bound by the shapes of inputs or by an earlier `Bind`; the workspace size needs inputs alone.
 //! 26. `Bind` reads `i64`, conditions are `bool`.
 
+mod contraction;
 mod expr;
-mod gemm;
 mod program;
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ mod tests;
 pub use program::program;
 
 use crate::affine::Varying;
-use crate::kernel::{Access, BufferDecl, BufferRef, Expr, Index, Kernel, Lanes, Loop, Stmt, Var};
+use crate::kernel::{Access, AxisKind, BufferDecl, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use crate::{ops, print};
 use nnc_ir::{DType, Dim, Symbol};
 use rustc_hash::FxHashSet;
@@ -307,9 +307,9 @@ impl<'a> Checker<'a> {
                 self.outside_vector("a fail")?;
                 ensure(*status != 0, 7, || "status 0 is no failure".to_owned())?;
             }
-            Stmt::Gemm(gemm) => {
-                self.outside_vector("a gemm")?;
-                self.gemm(gemm)?;
+            Stmt::Contract(contraction) => {
+                self.outside_vector("a contraction")?;
+                self.contraction(contraction)?;
             }
         }
         Ok(())
@@ -330,16 +330,16 @@ impl<'a> Checker<'a> {
         if let Some((varying, true)) = &self.lanes {
             ensure(!varying.index(&l.extent), 9, || "the extent differs between lanes".to_owned())?;
         }
-        match l.lanes {
-            Lanes::Serial => {}
-            Lanes::Vector => self.outside_vector("a vector loop")?,
-            Lanes::Unrolled => ensure(l.extent.as_const().is_some_and(|n| n <= MAX_UNROLLED), 10, || {
+        match l.axis {
+            AxisKind::Serial => {}
+            AxisKind::Vector => self.outside_vector("a vector loop")?,
+            AxisKind::Unrolled => ensure(l.extent.as_const().is_some_and(|n| n <= MAX_UNROLLED), 10, || {
                 format!("an unrolled loop needs a constant extent of at most {MAX_UNROLLED}")
             })?,
         }
         self.define(l.var, Some(DType::I64), State::Immutable, 5)?;
         let outer = self.lanes.clone();
-        if l.lanes == Lanes::Vector {
+        if l.axis == AxisKind::Vector {
             let several = l.extent.as_const().is_none_or(|n| n > 1);
             self.lanes = Some((Varying::new(l.var, body), several));
         }

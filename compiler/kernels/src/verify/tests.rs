@@ -1,7 +1,7 @@
 //! Each rule, and a kernel or program that breaks it.
 
 use super::{kernel, program};
-use crate::kernel::{Access, BufferRef, Expr, Kernel, Lanes, Loop, Stmt, Var};
+use crate::kernel::{Access, AxisKind, BufferRef, Expr, Kernel, Loop, Stmt, Var};
 use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight, WeightId};
 use crate::{parse, print};
@@ -94,7 +94,7 @@ fn vector_loops() {
     check(8, "for vector i in 0..4 { if true { reduce vector j in 0..2 -> () { yield } } }");
     check(
         8,
-        "for vector i in 0..4 { gemm f32 width 8 rows 1 m [1] n [1] k [1] a x[0] stride [1] b x[0] panel -> (r, c, acc) \
+        "for vector i in 0..4 { contract f32 tile 1 x 8 m [1] n [1] k [1] a x[0] stride [1] b x[0] panel -> (r, c, acc) \
          { } }",
     );
     check(9, "for vector i in 0..4 { store y[p] = 0.0f32 }");
@@ -115,21 +115,21 @@ fn accumulators() {
 }
 
 #[test]
-fn gemms() {
+fn contractions() {
     let with = |rule, head: &str, tail: &str, epilogue: &str| {
-        check(rule, &format!("gemm {head} a x[0] stride [4] {tail} -> (r, c, acc) {{ {epilogue} }}"));
+        check(rule, &format!("contract {head} a x[0] stride [4] {tail} -> (r, c, acc) {{ {epilogue} }}"));
     };
-    with(0, "f32 width 8 rows 1 m [n] n [8] k [4]", "b x[0] panel", "store y[c] = acc");
-    with(12, "f32 width 8 rows 1 m [n] n [9] k [4]", "b x[0] panel", "");
-    with(12, "f32 width 8 rows 1 m [n] n [n] k [4]", "b x[0] panel", "");
-    with(12, "f32 width 0 rows 1 m [n] n [0] k [4]", "b x[0] panel", "");
-    with(12, "f32 width 8 rows 0 m [n] n [8] k [4]", "b x[0] panel", "");
-    with(12, "i32 width 8 rows 1 m [n] n [8] k [4]", "b x[0] panel", "");
-    with(12, "f32 width 8 rows 1 m [n] n [8] k [4]", "b b[0] panel", "");
-    with(12, "f32 width 8 rows 1 m [n] n [8] k [4]", "tap 2 by [1] b x[0] rows [8]", "");
-    with(12, "f32 width 8 rows 1 m [n] n [8] k [4]", "tap 0 by [1] b x[0] panel", "");
-    with(12, "f32 width 8 rows 1 m [n] n [8] k [4]", "b x[0] panel", "if true { }");
-    with(9, "f32 width 8 rows 1 m [n] n [8] k [4]", "b x[0] panel", "store y[r] = acc");
+    with(0, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "store y[c] = acc");
+    with(12, "f32 tile 1 x 8 m [n] n [9] k [4]", "b x[0] panel", "");
+    with(12, "f32 tile 1 x 8 m [n] n [n] k [4]", "b x[0] panel", "");
+    with(12, "f32 tile 1 x 0 m [n] n [0] k [4]", "b x[0] panel", "");
+    with(12, "f32 tile 0 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
+    with(12, "i32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 2 by [1] b x[0] rows [8]", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 0 by [1] b x[0] panel", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "if true { }");
+    with(9, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "store y[r] = acc");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn nesting() {
         let mut body = vec![];
         for i in 0..600 {
             let var = k.add_var("i", DType::I64, i, i);
-            body = vec![Stmt::For(Loop { var, extent: Dim::ONE, lanes: Lanes::Serial }, body)];
+            body = vec![Stmt::For(Loop { var, extent: Dim::ONE, axis: AxisKind::Serial }, body)];
         }
         k.body = body;
     });

@@ -21,7 +21,7 @@ use super::super::{LowerError, Lowering};
 use super::{Lowered, binary};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
-use nnc_kernels::kernel::{Expr, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 use nnc_kernels::plan::{Argument, BufferId, Step};
 
 /// State of a loop besides what it carries.
@@ -315,7 +315,7 @@ impl Lowering<'_> {
 
     fn copy_storage(&mut self, ty: &TensorType, source: &Storage, target: &Storage) -> Lowered {
         let mut b = KernelBuilder::new(self, "copy");
-        let (index, opened) = b.open_loops(&ty.shape, Lanes::Vector);
+        let (index, opened) = b.open_loops(&ty.shape, AxisKind::Vector);
         let (from, to) = (b.element(&source.strides, &index), b.element(&target.strides, &index));
         let source = b.buffer(source.buffer, &source.offset, false);
         let target = b.buffer(target.buffer, &target.offset, true);

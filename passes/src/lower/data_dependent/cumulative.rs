@@ -10,7 +10,7 @@ use super::super::emit::{compute_type, identity};
 use super::{Lowered, binary, product, with, without};
 use nnc_ir::op::ReduceOp;
 use nnc_ir::{Dim, Node};
-use nnc_kernels::kernel::{Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::ops::reduce_function;
 
 impl Lowering<'_> {
@@ -41,7 +41,7 @@ impl Lowering<'_> {
         let place = |step: &Index| if reverse { &n - &Dim::ONE - step } else { step.clone() };
         if !side_by_side {
             let running = b.mutable("running", identity(op, wide));
-            b.each(&n, Lanes::Serial, |b, step| {
+            b.each(&n, AxisKind::Serial, |b, step| {
                 let at = with(&row, axis, &place(step));
                 let value = b.emit(x, &at)?;
                 let element = b.element(&storage.strides, &at);
@@ -60,8 +60,8 @@ impl Lowering<'_> {
             index
         };
         // The first element stands for itself, as far as there is one.
-        b.each(&n.min(&Dim::ONE), Lanes::Serial, |b, step| {
-            let (lanes, opened) = b.open_loops(inner, Lanes::Vector);
+        b.each(&n.min(&Dim::ONE), AxisKind::Serial, |b, step| {
+            let (lanes, opened) = b.open_loops(inner, AxisKind::Vector);
             let index = at(step, &lanes);
             let value = if exclusive { identity(op, wide) } else { b.emit(x, &index)? };
             let element = b.element(&storage.strides, &index);
@@ -69,9 +69,9 @@ impl Lowering<'_> {
             (0..opened).for_each(|_| b.close_loop());
             Ok(())
         })?;
-        b.each(&(&n - &Dim::ONE), Lanes::Serial, |b, step| {
+        b.each(&(&n - &Dim::ONE), AxisKind::Serial, |b, step| {
             let next = step + &Dim::ONE;
-            let (lanes, opened) = b.open_loops(inner, Lanes::Vector);
+            let (lanes, opened) = b.open_loops(inner, AxisKind::Vector);
             let (before, index) = (at(step, &lanes), at(&next, &lanes));
             let value = b.emit(x, if exclusive { &before } else { &index })?;
             let before = b.element(&storage.strides, &before);

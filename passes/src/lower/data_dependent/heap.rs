@@ -14,7 +14,7 @@ use super::super::builder::KernelBuilder;
 use super::{Lowered, binary, boolean, less};
 use nnc_ir::Dim;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_kernels::kernel::{BufferRef, Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 
 /// A comparison of two elements by their indices: whether the first belongs nearer to the root.
 pub(super) type Above<'f> = &'f dyn Fn(&mut KernelBuilder<'_, '_>, &Index, &Index) -> Result<Expr, LowerError>;
@@ -123,7 +123,7 @@ impl Heap<'_> {
     /// Makes a heap of the first `size` slots.
     pub fn build(&self, b: &mut KernelBuilder<'_, '_>, size: &Index) -> Lowered {
         let inner = size.floor_div(&Dim::from(2));
-        b.each(&inner, Lanes::Serial, |b, i| {
+        b.each(&inner, AxisKind::Serial, |b, i| {
             let start = &inner - &Dim::ONE - i;
             let held = self.read(b, &start);
             self.sift(b, &start, size, &held)
@@ -132,7 +132,7 @@ impl Heap<'_> {
 
     /// Turns a heap of `size` slots into the sequence from the index farthest from the root to the root's.
     pub fn sort(&self, b: &mut KernelBuilder<'_, '_>, size: &Index) -> Lowered {
-        b.each(&(size - &Dim::ONE), Lanes::Serial, |b, i| {
+        b.each(&(size - &Dim::ONE), AxisKind::Serial, |b, i| {
             let last = size - &Dim::ONE - i;
             let held = self.read(b, &last);
             let root = self.read(b, &Dim::ZERO);

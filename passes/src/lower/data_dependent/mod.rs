@@ -24,7 +24,7 @@ use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
-use nnc_kernels::kernel::{Expr, Index, Lanes, Stmt, Var};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
 use nnc_kernels::plan::{Argument, BufferId, SizeCheck, Step};
 
 /// The status of `nnc-abi` for a size that exceeds its bound.
@@ -220,7 +220,7 @@ impl KernelBuilder<'_, '_> {
     }
 
     /// `for i in 0..extent { body }`.
-    fn each(&mut self, extent: &Index, lanes: Lanes, body: impl FnOnce(&mut Self, &Index) -> Lowered) -> Lowered {
+    fn each(&mut self, extent: &Index, lanes: AxisKind, body: impl FnOnce(&mut Self, &Index) -> Lowered) -> Lowered {
         let i = self.open_loop("i", extent, lanes);
         body(self, &i)?;
         self.close_loop();
@@ -229,7 +229,7 @@ impl KernelBuilder<'_, '_> {
 
     /// Serial loops around `body`, which gets their indices.
     fn nest(&mut self, shape: &[Dim], body: impl FnOnce(&mut Self, &[Index]) -> Lowered) -> Lowered {
-        let (index, opened) = self.open_loops(shape, Lanes::Serial);
+        let (index, opened) = self.open_loops(shape, AxisKind::Serial);
         body(self, &index)?;
         for _ in 0..opened {
             self.close_loop();

@@ -14,7 +14,7 @@ use super::heap::{Heap, Order, before};
 use super::{Lowered, binary, boolean, less, product};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
-use nnc_kernels::kernel::{BufferRef, Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 use nnc_kernels::plan::{Argument, BufferId};
 
 /// Numbers kept of each box: low y, low x, high y, high x, area.
@@ -67,7 +67,7 @@ impl Lowering<'_> {
         b.nest(&lists.shape[..2], |b, at| {
             let list = &at[0] * &classes + &at[1];
             let size = b.freeze("size", Expr::Load(counts, list.clone()), &(&n + &Dim::ONE));
-            b.each(&size, Lanes::Serial, |b, i| {
+            b.each(&size, AxisKind::Serial, |b, i| {
                 b.check_capacity(found, capacity.as_ref());
                 let slot = &list * &n + &n - &Dim::ONE - i;
                 let picked = Expr::Load(slots, slot);
@@ -153,7 +153,7 @@ impl Lowering<'_> {
         let base = &list * &n;
         let heap = Heap { buffer: slots, base, stride: Dim::ONE, bound: n.clone(), above: &better };
         let candidates = b.counter("candidates", Dim::ZERO);
-        b.each(&n, Lanes::Serial, |b, i| {
+        b.each(&n, AxisKind::Serial, |b, i| {
             let score = score(b, i)?;
             b.when(binary(BinaryOp::Gt, score, threshold), |b| {
                 heap.write(b, &candidates.index(), i);

@@ -9,7 +9,7 @@ use super::super::{LowerError, Lowering};
 use super::{Lowered, binary, product, with, without};
 use nnc_ir::op::{BinaryOp, ScatterOp};
 use nnc_ir::{Dim, Node, ValueId};
-use nnc_kernels::kernel::{BufferRef, Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 
 /// How an update is combined; `None`: it replaces.
 fn combination(op: ScatterOp) -> Option<BinaryOp> {
@@ -48,7 +48,7 @@ impl Lowering<'_> {
                 let size = b.import(size);
                 at.push(b.freeze("at", position, &size));
             }
-            let (inner, opened) = b.open_loops(&shape[depth..], Lanes::Vector);
+            let (inner, opened) = b.open_loops(&shape[depth..], AxisKind::Vector);
             at.extend(inner.iter().cloned());
             let element = b.element(&storage.strides, &at);
             b.apply_update(updates, &[outer, &inner].concat(), op, target, element)?;
@@ -78,7 +78,7 @@ impl Lowering<'_> {
         let target = b.buffer(storage.buffer, &storage.offset, true);
         let row = b.parallel_over(&outer);
         let (size, extent) = (b.import(&size), b.import(&reach[axis]));
-        b.each(&extent, Lanes::Serial, |b, i| {
+        b.each(&extent, AxisKind::Serial, |b, i| {
             let place = with(&row, axis, i);
             let position = b.emit(indices, &place)?;
             let position = b.freeze("at", position, &size);

@@ -9,7 +9,7 @@ use super::super::{LowerError, Lowering};
 use super::heap::{Heap, Order, before};
 use super::{BOUND_EXCEEDED, Lowered, less, product, with, without};
 use nnc_ir::{Dim, Node};
-use nnc_kernels::kernel::{Expr, Index, Lanes, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 
 impl Lowering<'_> {
     pub(super) fn lower_top_k(&mut self, node: &Node, axis: usize, k: &Dim, largest: bool) -> Lowered {
@@ -42,12 +42,12 @@ impl Lowering<'_> {
         let heap = Heap { buffer, base, stride, bound: n.clone(), above: &after };
         // Where nothing is kept there is no root to compare with.
         b.when(less(&Dim::ZERO, &k), |b| {
-            b.each(&k, Lanes::Serial, |b, i| {
+            b.each(&k, AxisKind::Serial, |b, i| {
                 heap.write(b, i, i);
                 Ok(())
             })?;
             heap.build(b, &k)?;
-            b.each(&(&n - &k), Lanes::Serial, |b, i| {
+            b.each(&(&n - &k), AxisKind::Serial, |b, i| {
                 let i = b.freeze("next", Expr::Index(&k + i), &n);
                 let root = heap.read(b, &Dim::ZERO);
                 let better = (heap.above)(b, &root, &i)?;
@@ -56,7 +56,7 @@ impl Lowering<'_> {
             heap.sort(b, &k)
         })?;
         let target = b.buffer(value_storage.buffer, &value_storage.offset, true);
-        b.each(&k, Lanes::Serial, |b, i| {
+        b.each(&k, AxisKind::Serial, |b, i| {
             let held = heap.read(b, i);
             let value = b.emit(x, &with(&row, axis, &held))?;
             let element = b.element(&value_storage.strides, &with(&row, axis, i));

@@ -11,7 +11,7 @@ use super::heap::{Heap, Order, before, below};
 use super::{Lowered, binary};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
-use nnc_kernels::kernel::{BufferRef, Expr, Index, Lanes, Stmt, Var};
+use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt, Var};
 use nnc_kernels::plan::Argument;
 
 /// The results being written.
@@ -48,7 +48,7 @@ impl Lowering<'_> {
         };
         let buffer = b.buffer(order, &Dim::ZERO, true);
         let heap = Heap { buffer, base: Dim::ZERO, stride: Dim::ONE, bound: n.clone(), above: &after };
-        b.each(&n, Lanes::Serial, |b, i| {
+        b.each(&n, AxisKind::Serial, |b, i| {
             heap.write(b, i, i);
             Ok(())
         })?;
@@ -59,7 +59,7 @@ impl Lowering<'_> {
         let found = b.counter("found", Dim::ZERO);
         let groups = Groups { x, dtype: ty.dtype, buffers, storages: &storages, found, capacity };
         let leader = b.counter("leader", Dim::ZERO);
-        b.each(&n, Lanes::Serial, |b, i| {
+        b.each(&n, AxisKind::Serial, |b, i| {
             let at = heap.read(b, i);
             let first = b.freeze("first", Expr::Var(leader), &n);
             // The first one of all is compared with an element too, but opens a group whatever comes out.
@@ -80,7 +80,7 @@ impl Lowering<'_> {
             Ok(())
         })?;
         if !sorted {
-            b.each(&n, Lanes::Serial, |b, i| {
+            b.each(&n, AxisKind::Serial, |b, i| {
                 let first = groups.number_of(b, i, &n);
                 let opens = binary(BinaryOp::Eq, Expr::Index(first.clone()), Expr::Index(i.clone()));
                 b.choose(

@@ -10,8 +10,8 @@ use crate::error::CodegenError;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
 use nnc_ir::{DType, Dim};
 use nnc_kernels::affine::Varying;
-use nnc_kernels::kernel::RightOperand;
-use nnc_kernels::{Gemm, Lanes, Loop};
+use nnc_kernels::contraction::{RightLayout, Tap};
+use nnc_kernels::{AxisKind, Contraction, Loop};
 
 /// Where a tile lies and how large it is.
 #[derive(Clone, Copy)]
@@ -30,37 +30,37 @@ impl Tile {
 }
 
 impl Lower<'_, '_> {
-    pub(super) fn gemm(&mut self, g: &Gemm) -> Result<(), CodegenError> {
+    pub(super) fn gemm(&mut self, g: &Contraction) -> Result<(), CodegenError> {
         if self.varying.is_some() {
             return self.refuse("a micro-kernel inside a vector loop");
         }
-        let lanes: u32 = match g.acc_dtype {
+        let lanes: u32 = match g.accumulator {
             DType::F32 | DType::I32 => 4,
             DType::F64 => 2,
             _ => 1,
         };
-        let lanes = if g.width.is_multiple_of(lanes as usize) { lanes } else { 1 };
-        let tile_rows = self.abilities.tile_rows.min(g.rows.max(1));
-        let n = self.index(&g.n);
+        let lanes = if g.tile.width.is_multiple_of(lanes as usize) { lanes } else { 1 };
+        let tile_rows = self.abilities.tile_rows.min(g.tile.rows.max(1));
+        let n = self.index(&g.extents.n);
         let zero = self.i64(0);
         let wide = i64::from(lanes) * 2;
         // Columns in whole vectors: of a panel all, of rows what lies within.
-        let covered = match g.b_layout {
-            RightOperand::Panel => {
+        let covered = match g.right.layout {
+            RightLayout::Panel => {
                 let round = self.i64(i64::from(lanes) - 1);
                 let mask = self.i64(-i64::from(lanes));
                 let up = self.b.ins().iadd(n, round);
                 self.b.ins().band(up, mask)
             }
-            RightOperand::Rows { .. } => {
+            RightLayout::Rows { .. } => {
                 let mask = self.i64(-i64::from(lanes));
                 self.b.ins().band(n, mask)
             }
         };
-        let constant = g.n.as_const();
-        let whole_vectors = |n: i64| match g.b_layout {
-            RightOperand::Panel => (n + i64::from(lanes) - 1) / i64::from(lanes),
-            RightOperand::Rows { .. } => n / i64::from(lanes),
+        let constant = g.extents.n.as_const();
+        let whole_vectors = |n: i64| match g.right.layout {
+            RightLayout::Panel => (n + i64::from(lanes) - 1) / i64::from(lanes),
+            RightLayout::Rows { .. } => n / i64::from(lanes),
         };
         let mask = self.i64(-wide);
         let pairs = self.b.ins().band(covered, mask);
@@ -70,7 +70,7 @@ impl Lower<'_, '_> {
         if constant.is_none_or(|n| whole_vectors(n) % 2 == 1) {
             self.count(pairs, covered, i64::from(lanes), |l, c| l.columns(g, c, 1, lanes, tile_rows, n))?;
         }
-        let single_columns = matches!(g.b_layout, RightOperand::Rows { .. }) && lanes > 1;
+        let single_columns = matches!(g.right.layout, RightLayout::Rows { .. }) && lanes > 1;
         if single_columns && constant.is_none_or(|n| n % i64::from(lanes) != 0) {
             self.count(covered, n, 1, |l, c| l.columns(g, c, 1, 1, tile_rows, n))?;
         }
@@ -80,19 +80,19 @@ impl Lower<'_, '_> {
     /// All rows of some columns.
     fn columns(
         &mut self,
-        g: &Gemm,
+        g: &Contraction,
         column: Value,
         vectors: usize,
         lanes: u32,
         tile_rows: usize,
         n: Value,
     ) -> Result<(), CodegenError> {
-        let m = self.index(&g.m);
+        let m = self.index(&g.extents.m);
         let zero = self.i64(0);
         let left = self.b.ins().isub(n, column);
         let all = self.i64(vectors as i64 * i64::from(lanes));
         let used = self.b.ins().smin(left, all);
-        let full = match g.m.as_const() {
+        let full = match g.extents.m.as_const() {
             Some(m) => self.i64(m.max(0) / tile_rows as i64 * tile_rows as i64),
             None => {
                 let size = self.i64(tile_rows as i64);
@@ -101,12 +101,12 @@ impl Lower<'_, '_> {
                 self.b.ins().imul(count, size)
             }
         };
-        if g.m.as_const().is_none_or(|m| m >= tile_rows as i64) {
+        if g.extents.m.as_const().is_none_or(|m| m >= tile_rows as i64) {
             self.count(zero, full, tile_rows as i64, |l, row| {
                 l.tile(g, Tile { row, rows: tile_rows, column, vectors, lanes }, used)
             })?;
         }
-        match g.m.as_const() {
+        match g.extents.m.as_const() {
             Some(m) => {
                 let rest = (m.max(0) % tile_rows as i64) as usize;
                 if rest > 0 {
@@ -118,30 +118,30 @@ impl Lower<'_, '_> {
         }
     }
 
-    fn tile(&mut self, g: &Gemm, tile: Tile, used: Value) -> Result<(), CodegenError> {
-        let acc = g.acc_dtype;
-        let a_size = self.kernel.buffers[g.a.0 as usize].dtype.size() as i64;
-        let b_size = self.kernel.buffers[g.b.0 as usize].dtype.size() as i64;
+    fn tile(&mut self, g: &Contraction, tile: Tile, used: Value) -> Result<(), CodegenError> {
+        let acc = g.accumulator;
+        let a_size = self.kernel.buffers[g.left.buffer.0 as usize].dtype.size() as i64;
+        let b_size = self.kernel.buffers[g.right.buffer.0 as usize].dtype.size() as i64;
         // Addresses of the rows of A, of the column of B, and bytes between rows of B.
-        let (start, offset) = self.address(g.a, &g.a_offset);
+        let (start, offset) = self.address(g.left.buffer, &g.left.offset);
         let offset = self.i64(i64::from(offset));
         let start = self.b.ins().iadd(start, offset);
-        let stride = self.index(&(&g.a_row_stride * a_size));
+        let stride = self.index(&(&g.left.row_stride * a_size));
         let skipped = self.b.ins().imul(tile.row, stride);
         let mut rows = vec![self.b.ins().iadd(start, skipped)];
         for _ in 1..tile.rows {
             let last = rows[rows.len() - 1];
             rows.push(self.b.ins().iadd(last, stride));
         }
-        let (start, offset) = self.address(g.b, &g.b_offset);
+        let (start, offset) = self.address(g.right.buffer, &g.right.offset);
         let offset = self.i64(i64::from(offset));
         let start = self.b.ins().iadd(start, offset);
         let size = self.i64(b_size);
         let across = self.b.ins().imul(tile.column, size);
         let b_start = self.b.ins().iadd(start, across);
-        let b_step = match &g.b_layout {
-            RightOperand::Panel => self.i64(g.width as i64 * b_size),
-            RightOperand::Rows { row_stride } => self.index(&(row_stride * b_size)),
+        let b_step = match &g.right.layout {
+            RightLayout::Panel => self.i64(g.tile.width as i64 * b_size),
+            RightLayout::Rows { row_stride } => self.index(&(row_stride * b_size)),
         };
         let zero = self.zero(acc, tile.lanes);
         let mut carried = vec![b_start];
@@ -161,17 +161,17 @@ impl Lower<'_, '_> {
     #[allow(clippy::too_many_arguments, reason = "the state of a loop nest")]
     fn taps(
         &mut self,
-        g: &Gemm,
+        g: &Contraction,
         tile: Tile,
         rows: &[Value],
         a_bytes: Value,
-        taps: &[(usize, Dim)],
+        taps: &[Tap],
         carried: &[Value],
         b_step: Value,
     ) -> Result<Vec<Value>, CodegenError> {
-        let a_size = self.kernel.buffers[g.a.0 as usize].dtype.size() as i64;
+        let a_size = self.kernel.buffers[g.left.buffer.0 as usize].dtype.size() as i64;
         let zero = self.i64(0);
-        if let [(count, stride), inner @ ..] = taps {
+        if let [Tap { count, stride }, inner @ ..] = taps {
             let (end, stride) = (self.i64(*count as i64), self.index(&(stride * a_size)));
             return self.carry(zero, end, 1, carried, |l, i, carried| {
                 let further = l.b.ins().imul(i, stride);
@@ -179,7 +179,7 @@ impl Lower<'_, '_> {
                 l.taps(g, tile, rows, a_bytes, inner, carried, b_step)
             });
         }
-        let k = self.index(&(&g.k * a_size));
+        let k = self.index(&(&g.extents.k * a_size));
         self.carry(zero, k, a_size, carried, |l, i, carried| {
             let at = l.b.ins().iadd(a_bytes, i);
             l.step(g, tile, rows, at, carried, b_step)
@@ -189,29 +189,30 @@ impl Lower<'_, '_> {
     /// One summed element: a rank-1 update of the tile.
     fn step(
         &mut self,
-        g: &Gemm,
+        g: &Contraction,
         tile: Tile,
         rows: &[Value],
         at: Value,
         carried: &[Value],
         b_step: Value,
     ) -> Result<Vec<Value>, CodegenError> {
-        let (a_dtype, b_dtype) = (self.kernel.buffers[g.a.0 as usize].dtype, self.kernel.buffers[g.b.0 as usize].dtype);
+        let (a_dtype, b_dtype) =
+            (self.kernel.buffers[g.left.buffer.0 as usize].dtype, self.kernel.buffers[g.right.buffer.0 as usize].dtype);
         let bytes = tile.lanes as usize * b_dtype.size();
         let mut right = vec![];
         for v in 0..tile.vectors {
             let vector = self.load(b_dtype, carried[0], (v * bytes) as i32, tile.lanes);
-            right.push(self.operand(b_dtype, g.acc_dtype, vector, tile.lanes)?);
+            right.push(self.operand(b_dtype, g.accumulator, vector, tile.lanes)?);
         }
         let mut next = vec![self.b.ins().iadd(carried[0], b_step)];
         for (r, row) in rows.iter().enumerate() {
             let address = self.b.ins().iadd(*row, at);
             let element = self.load(a_dtype, address, 0, 1);
-            let element = self.operand(a_dtype, g.acc_dtype, element, 1)?;
-            let element = self.splat(element, g.acc_dtype, tile.lanes);
+            let element = self.operand(a_dtype, g.accumulator, element, 1)?;
+            let element = self.splat(element, g.accumulator, tile.lanes);
             for (v, vector) in right.iter().enumerate() {
                 let sum = carried[1 + r * tile.vectors + v];
-                next.push(if g.acc_dtype.is_float() {
+                next.push(if g.accumulator.is_float() {
                     self.mul_add(element, *vector, sum)
                 } else {
                     let product = self.b.ins().imul(element, *vector);
@@ -231,8 +232,8 @@ impl Lower<'_, '_> {
     }
 
     /// Runs the epilogue over `used` columns of the tile.
-    fn epilogue(&mut self, g: &Gemm, tile: Tile, sums: &[Value], used: Value) -> Result<(), CodegenError> {
-        let size = g.acc_dtype.size();
+    fn epilogue(&mut self, g: &Contraction, tile: Tile, sums: &[Value], used: Value) -> Result<(), CodegenError> {
+        let size = g.accumulator.size();
         let row_bytes = tile.columns() * size;
         let slot = StackSlotData::new(StackSlotKind::ExplicitSlot, (tile.rows * row_bytes) as u32, 4);
         let slot = self.b.create_sized_stack_slot(slot);
@@ -246,7 +247,7 @@ impl Lower<'_, '_> {
         self.varying = Some(varying);
         let result = self.count(zero, count, 1, |l, r| {
             let row = l.b.ins().iadd(tile.row, r);
-            l.env.bind(g.row, Binding::Uniform(row));
+            l.env.bind(g.epilogue.row, Binding::Uniform(row));
             let pitch = l.i64(row_bytes as i64);
             let skipped = l.b.ins().imul(r, pitch);
             let sums = l.b.ins().iadd(base, skipped);
@@ -256,26 +257,33 @@ impl Lower<'_, '_> {
         result
     }
 
-    fn epilogue_row(&mut self, g: &Gemm, tile: Tile, sums: Value, used: Value, wide: u32) -> Result<(), CodegenError> {
-        let size = g.acc_dtype.size() as i64;
+    fn epilogue_row(
+        &mut self,
+        g: &Contraction,
+        tile: Tile,
+        sums: Value,
+        used: Value,
+        wide: u32,
+    ) -> Result<(), CodegenError> {
+        let size = g.accumulator.size() as i64;
         // Of rows only whole tiles are summed; a panel's last tile may reach past its columns.
-        let full = match g.b_layout {
-            RightOperand::Rows { .. } => true,
-            RightOperand::Panel => g.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0),
+        let full = match g.right.layout {
+            RightLayout::Rows { .. } => true,
+            RightLayout::Panel => g.extents.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0),
         };
         let one = |l: &mut Self, c: Value, lanes: u32| {
             let col = l.b.ins().iadd(tile.column, c);
-            l.env.bind(g.col, Binding::Uniform(col));
+            l.env.bind(g.epilogue.column, Binding::Uniform(col));
             let size = l.i64(size);
             let skipped = l.b.ins().imul(c, size);
             let address = l.b.ins().iadd(sums, skipped);
-            let acc = l.load(g.acc_dtype, address, 0, lanes);
+            let acc = l.load(g.accumulator, address, 0, lanes);
             let acc = if lanes == 1 { Binding::Uniform(acc) } else { Binding::Lanes(acc) };
-            l.env.bind(g.acc, acc);
-            g.epilogue.iter().try_for_each(|s| l.stmt(s, lanes))
+            l.env.bind(g.epilogue.sum, acc);
+            g.epilogue.body.iter().try_for_each(|s| l.stmt(s, lanes))
         };
         if full {
-            let columns = Loop { var: g.col, extent: Dim::from(tile.columns()), lanes: Lanes::Vector };
+            let columns = Loop { var: g.epilogue.column, extent: Dim::from(tile.columns()), axis: AxisKind::Vector };
             return self.in_lanes(&columns, wide, one);
         }
         let zero = self.i64(0);

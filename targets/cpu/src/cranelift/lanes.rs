@@ -9,7 +9,7 @@ use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_kernels::affine::{AccessKind, Varying};
 use nnc_kernels::kernel::Accumulator;
-use nnc_kernels::{Expr, Gemm, Kernel, Lanes, Stmt, Var};
+use nnc_kernels::{AxisKind, Contraction, Expr, Kernel, Stmt, Var};
 
 impl Lower<'_, '_> {
     /// Lanes for a vector loop with this body; 1 when it has to be scalar.
@@ -33,11 +33,11 @@ impl Lower<'_, '_> {
     }
 
     /// Likewise for the epilogue of a micro-kernel.
-    pub(super) fn lanes_of_epilogue(&self, varying: &Varying, gemm: &Gemm) -> u32 {
-        let lane = gemm.col;
+    pub(super) fn lanes_of_epilogue(&self, varying: &Varying, gemm: &Contraction) -> u32 {
+        let lane = gemm.epilogue.column;
         choose(|lanes| {
             let judge = Judge { kernel: self.kernel, lane, varying, lanes };
-            judge.fits(gemm.acc_dtype) && judge.block(&gemm.epilogue)
+            judge.fits(gemm.accumulator) && judge.block(&gemm.epilogue.body)
         })
     }
 }
@@ -70,9 +70,9 @@ impl Judge<'_> {
                     && self.varying.access(index) == AccessKind::Contiguous
                     && self.expr(e)
             }
-            Stmt::For(l, body) => l.lanes != Lanes::Vector && !self.varying.index(&l.extent) && self.block(body),
+            Stmt::For(l, body) => l.axis != AxisKind::Vector && !self.varying.index(&l.extent) && self.block(body),
             Stmt::Reduce(l, body, accumulators) => {
-                l.lanes != Lanes::Vector
+                l.axis != AxisKind::Vector
                     && !self.varying.index(&l.extent)
                     && self.block(body)
                     && accumulators.iter().all(|a| {
@@ -83,7 +83,7 @@ impl Judge<'_> {
             Stmt::If(condition, then, otherwise) => {
                 !self.varying.expr(condition) && self.block(then) && self.block(otherwise)
             }
-            Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) | Stmt::Gemm(_) => false,
+            Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) | Stmt::Contract(_) => false,
         }
     }
 

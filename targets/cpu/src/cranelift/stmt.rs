@@ -8,7 +8,7 @@ use nnc_ir::DType;
 use nnc_ir::op::ReduceOp;
 use nnc_kernels::affine::Varying;
 use nnc_kernels::kernel::Accumulator;
-use nnc_kernels::{BufferRef, Expr, Lanes, Loop, Scalar, Stmt, Var};
+use nnc_kernels::{AxisKind, BufferRef, Expr, Loop, Scalar, Stmt, Var};
 
 /// The most copies an unrolled loop is written out in.
 const MOST_COPIES: i64 = 64;
@@ -55,7 +55,7 @@ impl Lower<'_, '_> {
                 self.b.switch_to_block(after);
                 Ok(())
             }
-            Stmt::Gemm(gemm) => self.gemm(gemm),
+            Stmt::Contract(gemm) => self.gemm(gemm),
         }
     }
 
@@ -150,8 +150,8 @@ impl Lower<'_, '_> {
     }
 
     fn for_loop(&mut self, l: &Loop, body: &[Stmt], lanes: u32) -> Result<(), CodegenError> {
-        match l.lanes {
-            Lanes::Unrolled if l.extent.as_const().is_some_and(|n| n <= MOST_COPIES) => {
+        match l.axis {
+            AxisKind::Unrolled if l.extent.as_const().is_some_and(|n| n <= MOST_COPIES) => {
                 for i in 0..l.extent.as_const().unwrap_or(0) {
                     let i = self.i64(i);
                     self.env.bind(l.var, Binding::Uniform(i));
@@ -159,7 +159,7 @@ impl Lower<'_, '_> {
                 }
                 Ok(())
             }
-            Lanes::Vector if lanes == 1 && self.varying.is_none() => {
+            AxisKind::Vector if lanes == 1 && self.varying.is_none() => {
                 let varying = Varying::new(l.var, body);
                 let wide = self.lanes_of_block(l.var, &varying, body);
                 self.varying = Some(varying);
@@ -214,7 +214,7 @@ impl Lower<'_, '_> {
         accumulators: &[Accumulator],
         lanes: u32,
     ) -> Result<(), CodegenError> {
-        let vector = l.lanes == Lanes::Vector && lanes == 1 && self.varying.is_none();
+        let vector = l.axis == AxisKind::Vector && lanes == 1 && self.varying.is_none();
         let mut init = vec![];
         for a in accumulators {
             // Inside a vector loop an accumulator may hold one value per lane.

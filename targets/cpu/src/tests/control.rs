@@ -9,8 +9,8 @@ use nnc_ir::{DType, Dim, SymbolInfo};
 use nnc_kernels::kernel::Access;
 use nnc_kernels::plan::Parameter;
 use nnc_kernels::{
-    Argument, Buffer, BufferId, BufferRef, Expr, Kernel, KernelId, Lanes, Loop, Place, Program, SizeCheck, Step, Stmt,
-    interpret,
+    Argument, AxisKind, Buffer, BufferId, BufferRef, Expr, Kernel, KernelId, Loop, Place, Program, SizeCheck, Step,
+    Stmt, interpret,
 };
 
 const I64: DType = DType::I64;
@@ -56,7 +56,7 @@ fn fill() -> Kernel {
     let i = k.add_var("i", I64, 0, 999);
     let value = Expr::Index(i.index() * 2 + 1);
     let store = Stmt::Store(y, i.index(), value);
-    k.body = vec![Stmt::For(Loop { var: i, extent: n.index(), lanes: Lanes::Vector }, vec![store])];
+    k.body = vec![Stmt::For(Loop { var: i, extent: n.index(), axis: AxisKind::Vector }, vec![store])];
     k
 }
 

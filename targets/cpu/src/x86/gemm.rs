@@ -7,8 +7,8 @@
 
 use iced_x86::Mnemonic as M;
 use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::kernel::RightOperand;
-use nnc_kernels::{Expr, Gemm, Var};
+use nnc_kernels::contraction::RightLayout;
+use nnc_kernels::{Contraction, Expr, Var};
 use regalloc2::VReg;
 
 use std::collections::HashSet;
@@ -25,7 +25,7 @@ const INLINE_EPILOGUE: usize = 320;
 
 /// What all tiles of a GEMM share.
 struct Panel<'g> {
-    gemm: &'g Gemm,
+    gemm: &'g Contraction,
     /// Vectors per row that hold columns.
     vectors: usize,
     /// Columns, resolved.
@@ -53,24 +53,28 @@ fn balanced(m: i64, most: i64) -> Vec<(i64, i64)> {
 
 impl Lower<'_> {
     /// A GEMM over one panel.
-    pub fn gemm(&mut self, gemm: &Gemm) -> Lowered<()> {
+    pub fn gemm(&mut self, gemm: &Contraction) -> Lowered<()> {
         let dtype = |b: nnc_kernels::BufferRef| self.kernel.buffers[b.0 as usize].dtype;
-        if gemm.acc_dtype != DType::F32 || dtype(gemm.a) != DType::F32 || dtype(gemm.b) != DType::F32 {
+        if gemm.accumulator != DType::F32
+            || dtype(gemm.left.buffer) != DType::F32
+            || dtype(gemm.right.buffer) != DType::F32
+        {
             return Err(Stop::Unsupported(Reason::ProductType));
         }
-        let (m, n) = (self.resolve(&gemm.m), self.resolve(&gemm.n));
+        let (m, n) = (self.resolve(&gemm.extents.m), self.resolve(&gemm.extents.n));
         let lanes = self.lanes;
         if m.as_const().is_some_and(|m| m <= 0) || n.as_const().is_some_and(|n| n <= 0) {
             return Ok(());
         }
-        let most_vectors = gemm.width.div_ceil(lanes).max(1);
+        let most_vectors = gemm.tile.width.div_ceil(lanes).max(1);
         let vectors = match n.as_const() {
             Some(n) => (n as usize).div_ceil(lanes).min(most_vectors),
             None => most_vectors,
         };
         let partial = n.as_const().is_none_or(|n| n % lanes as i64 != 0);
-        let rows_layout = matches!(gemm.b_layout, RightOperand::Rows { .. });
-        let shape = shape::of_loop(self, gemm.col, &gemm.epilogue, &[], &[gemm.acc]).map_err(Stop::Unsupported)?;
+        let rows_layout = matches!(gemm.right.layout, RightLayout::Rows { .. });
+        let shape = shape::of_loop(self, gemm.epilogue.column, &gemm.epilogue.body, &[], &[gemm.epilogue.sum])
+            .map_err(Stop::Unsupported)?;
         if shape.scatters && n.as_const().is_none() {
             return Err(Stop::Unsupported(Reason::Scatter));
         }
@@ -78,19 +82,19 @@ impl Lower<'_> {
             return Err(Stop::Unsupported(Reason::NarrowTail));
         }
         // Panels are padded to their width, which need not be whole vectors when the panel was made for another target.
-        let mask_loads = partial && (rows_layout || !gemm.width.is_multiple_of(lanes));
+        let mask_loads = partial && (rows_layout || !gemm.tile.width.is_multiple_of(lanes));
         let rows = self.tile_rows(gemm, vectors, most_vectors, mask_loads, n.as_const().is_none());
         let (k, taps) = self.sums(gemm)?;
-        let offset = self.resolve(&gemm.b_offset);
-        let b = self.pointer(gemm.b, &offset, 4)?;
-        let b_stride = match &gemm.b_layout {
-            RightOperand::Panel => self.stride(&(Dim::from(gemm.width) * 4), 16)?,
-            RightOperand::Rows { row_stride } => {
+        let offset = self.resolve(&gemm.right.offset);
+        let b = self.pointer(gemm.right.buffer, &offset, 4)?;
+        let b_stride = match &gemm.right.layout {
+            RightLayout::Panel => self.stride(&(Dim::from(gemm.tile.width) * 4), 16)?,
+            RightLayout::Rows { row_stride } => {
                 let bytes = self.resolve(row_stride) * 4;
                 self.stride(&bytes, 16)?
             }
         };
-        let a_bytes = self.resolve(&gemm.a_row_stride) * 4;
+        let a_bytes = self.resolve(&gemm.left.row_stride) * 4;
         let a_stride = self.stride(&a_bytes, rows as i64)?;
         let rows = match a_stride {
             Stride::Const(_) => rows,
@@ -136,8 +140,15 @@ impl Lower<'_> {
     }
 
     /// Most rows of a tile.
-    fn tile_rows(&self, gemm: &Gemm, vectors: usize, most_vectors: usize, mask_loads: bool, all_masked: bool) -> usize {
-        let mut rows = gemm.rows.max(1);
+    fn tile_rows(
+        &self,
+        gemm: &Contraction,
+        vectors: usize,
+        most_vectors: usize,
+        mask_loads: bool,
+        all_masked: bool,
+    ) -> usize {
+        let mut rows = gemm.tile.rows.max(1);
         if vectors < most_vectors {
             // A panel with few columns leaves registers for more rows.
             rows = rows.max(if self.size == Size::Z { 28 } else { 12 } / vectors);
@@ -162,10 +173,10 @@ impl Lower<'_> {
     }
 
     /// The summed loops: elements of k, and the loops around.
-    fn sums(&mut self, gemm: &Gemm) -> Lowered<(Result<i64, VReg>, Vec<Tap>)> {
-        let mut k = self.resolve(&gemm.k);
+    fn sums(&mut self, gemm: &Contraction) -> Lowered<(Result<i64, VReg>, Vec<Tap>)> {
+        let mut k = self.resolve(&gemm.extents.k);
         let mut loops: Vec<(usize, Dim)> =
-            gemm.taps.iter().filter(|t| t.0 != 1).map(|(count, step)| (*count, self.resolve(step))).collect();
+            gemm.taps.iter().filter(|t| t.count != 1).map(|t| (t.count, self.resolve(&t.stride))).collect();
         if loops.iter().any(|l| l.0 == 0) {
             return Ok((Ok(0), vec![]));
         }
@@ -229,8 +240,8 @@ impl Lower<'_> {
     fn tile_in_scope(&mut self, panel: &Panel<'_>, first_row: Var, rows: usize) -> Lowered<()> {
         let gemm = panel.gemm;
         let start = self.resolve(&first_row.index());
-        let a_index = self.resolve(&gemm.a_offset) + &start * self.resolve(&gemm.a_row_stride);
-        let a = self.pointer(gemm.a, &a_index, 4)?;
+        let a_index = self.resolve(&gemm.left.offset) + &start * self.resolve(&gemm.left.row_stride);
+        let a = self.pointer(gemm.left.buffer, &a_index, 4)?;
         let mut masks = vec![];
         for j in 0..panel.vectors {
             masks.push(if panel.mask_loads { self.column_mask(panel, j)? } else { None });
@@ -287,22 +298,22 @@ impl Lower<'_> {
     /// The epilogue of one row.
     fn epilogue_row(&mut self, panel: &Panel<'_>, row: Dim, values: &[Value], tails: &[Option<VReg>]) -> Lowered<()> {
         let gemm = panel.gemm;
-        let (row_symbol, col_symbol) = (Symbol(gemm.row.0), Symbol(gemm.col.0));
+        let (row_symbol, col_symbol) = (Symbol(gemm.epilogue.row.0), Symbol(gemm.epilogue.column.0));
         self.by_lane.clone_from(&panel.by_lane);
         self.last = Some(&panel.n - 1);
         for (j, &value) in values.iter().enumerate() {
             self.replaced.insert(row_symbol, row.clone());
             self.replaced.insert(col_symbol, Dim::from(j * self.lanes));
-            self.values.insert(gemm.acc, (value, self.depth(), true));
+            self.values.insert(gemm.epilogue.sum, (value, self.depth(), true));
             let tail = tails.get(j).copied().flatten();
-            let context = Context { size: self.size, lanes: self.lanes, axis: Some(gemm.col), tail };
-            self.statements(&gemm.epilogue, &context)?;
+            let context = Context { size: self.size, lanes: self.lanes, axis: Some(gemm.epilogue.column), tail };
+            self.statements(&gemm.epilogue.body, &context)?;
         }
         self.by_lane.clear();
         self.last = None;
         self.replaced.remove(&row_symbol);
         self.replaced.remove(&col_symbol);
-        self.values.remove(&gemm.acc);
+        self.values.remove(&gemm.epilogue.sum);
         Ok(())
     }
 }

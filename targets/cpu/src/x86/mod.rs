@@ -62,7 +62,7 @@ pub fn serves(target: &Target) -> bool {
     target.arch == Arch::X86_64 && target.vector_bytes() >= 32
 }
 
-/// Compiles a kernel whose functions [`crate::math::expand`] has written out, for a target that this generator
+/// Compiles a kernel whose functions [`nnc_kernels::math::expand`] has written out, for a target that this generator
 /// [`serves`]; or says why the kernel is for Cranelift.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 use iced_x86::Mnemonic as M;
 use nnc_ir::op::ReduceOp;
 use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::kernel::{Accumulator, Lanes};
+use nnc_kernels::kernel::{Accumulator, AxisKind};
 use nnc_kernels::{Expr, Loop, Stmt};
 use regalloc2::{RegClass, VReg};
 
@@ -35,9 +35,9 @@ impl Lower<'_> {
         if accumulators.iter().any(|a| self.dtype(&a.value) == DType::F64) {
             return Err(Stop::Unsupported(Reason::F64));
         }
-        let shape = match header.lanes {
-            Lanes::Vector if context.axis.is_some() => return Err(Stop::Unsupported(Reason::NestedLanes)),
-            Lanes::Vector => match shape::of_loop(self, header.var, body, &values, &[]) {
+        let shape = match header.axis {
+            AxisKind::Vector if context.axis.is_some() => return Err(Stop::Unsupported(Reason::NestedLanes)),
+            AxisKind::Vector => match shape::of_loop(self, header.var, body, &values, &[]) {
                 Ok(shape) => Some(shape),
                 // Cranelift has lanes of doubles.
                 Err(Reason::F64) => return Err(Stop::Unsupported(Reason::F64)),
@@ -209,8 +209,8 @@ impl Lower<'_> {
             Ok(next)
         };
         let constant = extent.as_const();
-        let written_out = match header.lanes {
-            Lanes::Unrolled => constant.filter(|n| *n <= MAX_UNROLL),
+        let written_out = match header.axis {
+            AxisKind::Unrolled => constant.filter(|n| *n <= MAX_UNROLL),
             _ => None,
         };
         let values = if let Some(count) = written_out {

@@ -17,7 +17,7 @@ use iced_x86::{ConditionCode, Mnemonic as M};
 use nnc_desc::{Feature, Target};
 use nnc_ir::{DType, Dim, Symbol};
 use nnc_kernels::affine;
-use nnc_kernels::kernel::{Access, Lanes};
+use nnc_kernels::kernel::{Access, AxisKind};
 use nnc_kernels::{BufferRef, Expr, Kernel, Stmt, Var};
 use regalloc2::VReg;
 
@@ -362,15 +362,15 @@ impl Lower<'_> {
     fn statement(&mut self, stmt: &Stmt, context: &Context) -> Lowered<()> {
         match stmt {
             Stmt::Let(var, expr) => self.let_(*var, expr, context),
-            Stmt::For(header, body) => match header.lanes {
-                Lanes::Serial => self.serial_for(header, body, context),
-                Lanes::Unrolled => self.unrolled_for(header, body, context),
-                Lanes::Vector => self.vector_for(header, body, context),
+            Stmt::For(header, body) => match header.axis {
+                AxisKind::Serial => self.serial_for(header, body, context),
+                AxisKind::Unrolled => self.unrolled_for(header, body, context),
+                AxisKind::Vector => self.vector_for(header, body, context),
             },
             Stmt::Reduce(header, body, accumulators) => self.reduce(header, body, accumulators, context),
             Stmt::Store(buffer, index, value) => self.store(*buffer, index, value, context),
             Stmt::If(condition, then, otherwise) => self.if_(condition, then, otherwise, context),
-            Stmt::Gemm(gemm) => self.gemm(gemm),
+            Stmt::Contract(gemm) => self.gemm(gemm),
             Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) => {
                 Err(Stop::Unsupported(Reason::Sequential))
             }
@@ -422,7 +422,7 @@ impl Lower<'_> {
         self.lets.remove(&symbol);
         if known {
             for scope in &mut self.scopes {
-                scope.uniforms.retain(|(e, _), _| !super::shape::mentions(e, var));
+                scope.uniforms.retain(|(e, _), _| !e.mentions(var));
                 scope.ints.retain(|d, _| !d.symbols().contains(&symbol));
                 scope.pointers.retain(|(_, d), _| !d.symbols().contains(&symbol));
             }
@@ -461,20 +461,12 @@ impl Lower<'_> {
     /// Whether an expression may differ between lanes.
     pub fn varies(&self, expr: &Expr, context: &Context) -> bool {
         let Some(axis) = context.axis else { return false };
-        let index = |d: &Dim| self.index_varies(d, axis);
-        match expr {
-            Expr::Const(_) => false,
-            Expr::Var(v) => *v == axis || self.values.get(v).is_some_and(|x| x.2) || index(&v.index()),
-            Expr::Index(d) | Expr::Load(_, d) => index(d),
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.varies(x, context),
-            Expr::Binary(_, x, y) => self.varies(x, context) || self.varies(y, context),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-                self.varies(x, context) || self.varies(y, context) || self.varies(z, context)
+        expr.any(&|e| match e {
+            Expr::Var(v) => {
+                *v == axis || self.values.get(v).is_some_and(|x| x.2) || self.index_varies(&v.index(), axis)
             }
-            Expr::LoadIf { condition, index: d, otherwise, .. } => {
-                index(d) || self.varies(condition, context) || self.varies(otherwise, context)
-            }
-        }
+            _ => e.index().is_some_and(|d| self.index_varies(d, axis)),
+        })
     }
 
     /// Whether an index differs between lanes.

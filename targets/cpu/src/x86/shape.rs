@@ -5,7 +5,7 @@
 
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::Lanes;
+use nnc_kernels::kernel::AxisKind;
 use nnc_kernels::{BufferRef, Expr, Stmt, Var, affine};
 use std::collections::HashSet;
 
@@ -68,31 +68,14 @@ pub fn int_extreme(dtype: DType, lowest: bool) -> i64 {
     }
 }
 
-/// Whether an expression mentions a variable.
-pub fn mentions(expr: &Expr, var: Var) -> bool {
-    match expr {
-        Expr::Const(_) => false,
-        Expr::Var(v) => *v == var,
-        Expr::Index(d) | Expr::Load(_, d) => affine::mentions(d, var),
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => mentions(x, var),
-        Expr::Binary(_, x, y) => mentions(x, var) || mentions(y, var),
-        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => mentions(x, var) || mentions(y, var) || mentions(z, var),
-        Expr::LoadIf { condition, index, otherwise, .. } => {
-            affine::mentions(index, var) || mentions(condition, var) || mentions(otherwise, var)
-        }
-    }
-}
-
 /// Number of operations in an expression.
 pub fn expr_weight(expr: &Expr) -> usize {
-    match expr {
+    let own = match expr {
         Expr::Const(_) | Expr::Var(_) => 0,
-        Expr::Index(_) | Expr::Load(..) => 1,
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => 1 + expr_weight(x),
-        Expr::Binary(_, x, y) => 1 + expr_weight(x) + expr_weight(y),
-        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => 1 + expr_weight(x) + expr_weight(y) + expr_weight(z),
-        Expr::LoadIf { condition, otherwise, .. } => 2 + expr_weight(condition) + expr_weight(otherwise),
-    }
+        Expr::LoadIf { .. } => 2,
+        _ => 1,
+    };
+    own + expr.operands().map(expr_weight).sum::<usize>()
 }
 
 /// Number of operations in statements, loops counted once.
@@ -105,7 +88,7 @@ pub fn weight(body: &[Stmt]) -> usize {
             Stmt::While(c, b) => 2 + expr_weight(c) + weight(b),
             Stmt::Reduce(_, b, accs) => 2 + weight(b) + accs.iter().map(|a| 1 + expr_weight(&a.value)).sum::<usize>(),
             Stmt::If(c, a, b) => expr_weight(c) + weight(a) + weight(b),
-            Stmt::Fail(_) | Stmt::Gemm(_) => 1,
+            Stmt::Fail(_) | Stmt::Contract(_) => 1,
         })
         .sum()
 }
@@ -175,17 +158,10 @@ impl Check<'_, '_> {
     }
 
     fn varies(&self, expr: &Expr) -> bool {
-        match expr {
-            Expr::Const(_) => false,
+        expr.any(&|e| match e {
             Expr::Var(v) => self.varying.contains(v) || self.index_varies(&v.index()),
-            Expr::Index(d) | Expr::Load(_, d) => self.index_varies(d),
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.varies(x),
-            Expr::Binary(_, x, y) => self.varies(x) || self.varies(y),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => self.varies(x) || self.varies(y) || self.varies(z),
-            Expr::LoadIf { condition, index, otherwise, .. } => {
-                self.index_varies(index) || self.varies(condition) || self.varies(otherwise)
-            }
-        }
+            _ => e.index().is_some_and(|d| self.index_varies(d)),
+        })
     }
 
     fn index_varies(&self, index: &Dim) -> bool {
@@ -239,13 +215,13 @@ impl Check<'_, '_> {
             }
             Stmt::For(header, body) => {
                 self.nested = true;
-                need(header.lanes != Lanes::Vector, Reason::NestedLanes)?;
+                need(header.axis != AxisKind::Vector, Reason::NestedLanes)?;
                 need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
                 self.body(body)
             }
             Stmt::Reduce(header, body, accumulators) => {
                 self.nested = true;
-                need(header.lanes != Lanes::Vector, Reason::NestedLanes)?;
+                need(header.axis != AxisKind::Vector, Reason::NestedLanes)?;
                 need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
                 self.body(body)?;
                 accumulators.iter().try_for_each(|a| {
@@ -277,7 +253,7 @@ impl Check<'_, '_> {
                 self.body(otherwise)
             }
             Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) | Stmt::Fail(_) => Err(Reason::Sequential),
-            Stmt::Gemm(_) => Err(Reason::NestedLanes),
+            Stmt::Contract(_) => Err(Reason::NestedLanes),
         }
     }
 
@@ -306,20 +282,10 @@ impl Check<'_, '_> {
     /// Whether every lane can compute the expression by itself: it needs no value that only exists in lanes, and its
     /// own fits one.
     fn stands_alone(&self, expr: &Expr) -> bool {
-        let free = |d: &Dim| !d.symbols().iter().any(|s| self.varying.contains(&Var(s.0)));
-        match expr {
-            Expr::Const(_) => true,
-            Expr::Var(v) => !self.varying.contains(v),
-            Expr::Index(d) | Expr::Load(_, d) => free(d),
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.stands_alone(x),
-            Expr::Binary(_, x, y) => self.stands_alone(x) && self.stands_alone(y),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-                self.stands_alone(x) && self.stands_alone(y) && self.stands_alone(z)
-            }
-            Expr::LoadIf { condition, index, otherwise, .. } => {
-                free(index) && self.stands_alone(condition) && self.stands_alone(otherwise)
-            }
-        }
+        !expr.any(&|e| match e {
+            Expr::Var(v) => self.varying.contains(v),
+            _ => e.index().is_some_and(|d| d.symbols().iter().any(|s| self.varying.contains(&Var(s.0)))),
+        })
     }
 
     fn expr(&mut self, expr: &Expr) -> Result<(), Reason> {

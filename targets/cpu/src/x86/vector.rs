@@ -207,7 +207,7 @@ impl Lower<'_> {
     fn hoisting_depth(&self, expr: &Expr) -> Option<usize> {
         let barrier = self.scopes.iter().rposition(|s| s.barrier).unwrap_or(0);
         let depth = self.known_depth(expr)?.max(barrier);
-        if !loads(expr) {
+        if !expr.loads() {
             return Some(depth);
         }
         // Past a branch nothing that loads may be hoisted: scopes of branches are neither bodies nor before loops.
@@ -219,48 +219,30 @@ impl Lower<'_> {
 
     /// The scope in which all variables of an expression are known; `None` when it loads what may be written.
     fn known_depth(&self, expr: &Expr) -> Option<usize> {
-        let two = |x: Option<usize>, y: Option<usize>| Some(x?.max(y?));
-        match expr {
-            Expr::Const(_) => Some(0),
-            Expr::Var(v) => Some(self.values.get(v).map_or_else(|| self.depth_of(&self.resolve(&v.index())), |x| x.1)),
-            Expr::Index(d) => Some(self.depth_of(&self.resolve(d))),
-            Expr::Load(b, d) => self.read_only(*b).then(|| self.depth_of(&self.resolve(d))),
-            Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => self.known_depth(x),
-            Expr::Binary(_, x, y) => two(self.known_depth(x), self.known_depth(y)),
-            Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => {
-                two(two(self.known_depth(x), self.known_depth(y)), self.known_depth(z))
-            }
-            Expr::LoadIf { .. } => None,
-        }
+        let own = match expr {
+            Expr::Var(v) => self.values.get(v).map_or_else(|| self.depth_of(&self.resolve(&v.index())), |x| x.1),
+            Expr::Load(b, _) if !self.read_only(*b) => return None,
+            Expr::LoadIf { .. } => return None,
+            _ => expr.index().map_or(0, |d| self.depth_of(&self.resolve(d))),
+        };
+        expr.operands().try_fold(own, |depth, x| Some(depth.max(self.known_depth(x)?)))
     }
 
     /// An expression with the current meaning of index variables put in.
     pub fn resolve_expr(&self, expr: &Expr) -> Expr {
-        let again = |x: &Expr| Box::new(self.resolve_expr(x));
-        match expr {
-            Expr::Const(_) => expr.clone(),
-            Expr::Var(v) => {
-                if self.kernel.vars.get(v.0 as usize).is_some_and(|i| i.dtype == DType::I64) {
-                    Expr::Index(self.resolve(&v.index()))
-                } else {
-                    expr.clone()
-                }
+        let is_index = |v: nnc_kernels::Var| self.kernel.vars.get(v.0 as usize).is_some_and(|i| i.dtype == DType::I64);
+        let mut resolved = expr.clone();
+        resolved.each_mut(&mut |e| {
+            if let Expr::Var(v) = e
+                && is_index(*v)
+            {
+                *e = Expr::Index(v.index());
             }
-            Expr::Index(d) => Expr::Index(self.resolve(d)),
-            Expr::Load(b, d) => Expr::Load(*b, self.resolve(d)),
-            Expr::Unary(op, x) => Expr::Unary(*op, again(x)),
-            Expr::Binary(op, x, y) => Expr::Binary(*op, again(x), again(y)),
-            Expr::MulAdd(x, y, z) => Expr::MulAdd(again(x), again(y), again(z)),
-            Expr::Select(x, y, z) => Expr::Select(again(x), again(y), again(z)),
-            Expr::LoadIf { condition, buffer, index, otherwise } => Expr::LoadIf {
-                condition: again(condition),
-                buffer: *buffer,
-                index: self.resolve(index),
-                otherwise: again(otherwise),
-            },
-            Expr::Convert(to, x) => Expr::Convert(*to, again(x)),
-            Expr::Bitcast(to, x) => Expr::Bitcast(*to, again(x)),
-        }
+            if let Some(index) = e.index_mut() {
+                *index = self.resolve(index);
+            }
+        });
+        resolved
     }
 
     /// Compares indices: lane number times the stride against a number known to all lanes.
@@ -344,15 +326,5 @@ pub fn sign_extended(bits: u64, dtype: DType) -> u32 {
         DType::I8 => bits as i8 as i32 as u32,
         DType::I16 => bits as i16 as i32 as u32,
         _ => bits as u32,
-    }
-}
-
-fn loads(expr: &Expr) -> bool {
-    match expr {
-        Expr::Const(_) | Expr::Var(_) | Expr::Index(_) => false,
-        Expr::Load(..) | Expr::LoadIf { .. } => true,
-        Expr::Unary(_, x) | Expr::Convert(_, x) | Expr::Bitcast(_, x) => loads(x),
-        Expr::Binary(_, x, y) => loads(x) || loads(y),
-        Expr::MulAdd(x, y, z) | Expr::Select(x, y, z) => loads(x) || loads(y) || loads(z),
     }
 }

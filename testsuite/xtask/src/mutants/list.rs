@@ -119,7 +119,7 @@ mod tests {
         "targets/cpu/src/cranelift/",
         "targets/cpu/src/check/",
         "targets/cpu/src/host/",
-        "targets/cpu/src/math/",
+        "compiler/kernels/src/math/",
         "targets/cpu/src/object/",
         "runtime/",
         "compiler/nnc/",

@@ -84,7 +84,7 @@ fn a_wrong_allocation_is_found() {
     let target = nnc_desc::Target::parse("x86_64-avx2").unwrap();
     let (mut tried, mut found) = (0, 0);
     for seed in 0..60 {
-        let kernel = crate::math::expand(&nnc_kernels::generate::kernel(seed).kernel);
+        let kernel = nnc_kernels::math::expand(&nnc_kernels::generate::kernel(seed).kernel);
         let Ok((function, _)) = select::lower(&kernel, &target) else { continue };
         let flat = Flat::new(&function);
         let good = crate::x86::regalloc::allocate(&flat).unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nnc_ir::op::ReduceOp;
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::{Access, Accumulator, Lanes};
+use nnc_kernels::kernel::{Access, Accumulator, AxisKind};
 use nnc_kernels::{Expr, Kernel, Loop, Stmt, generate, interpret};
 
 use super::host::{Function, targets};
@@ -28,7 +28,7 @@ fn random_kernels_match_the_interpreter() {
             if trace {
                 eprintln!("{} seed {seed}", target.name);
             }
-            let code = match compile(&crate::math::expand(&case.kernel), &target) {
+            let code = match compile(&nnc_kernels::math::expand(&case.kernel), &target) {
                 Ok(Ok(code)) => code,
                 Ok(Err(reason)) => {
                     *refused.entry(reason).or_insert(0) += 1;
@@ -65,7 +65,7 @@ fn sum(dtype: DType, count: i64) -> Kernel {
     let i = kernel.add_var("i", DType::I64, 0, count - 1);
     let total = kernel.add_var("total", DType::I32, i64::MIN, i64::MAX);
     let value = Expr::convert(DType::I32, dtype, Expr::Load(x, i.index()));
-    let header = Loop { var: i, extent: Dim::from(count), lanes: Lanes::Vector };
+    let header = Loop { var: i, extent: Dim::from(count), axis: AxisKind::Vector };
     let init = Expr::constant(DType::I32, 100.0);
     kernel.body = vec![
         Stmt::Reduce(header, vec![], vec![Accumulator { var: total, op: ReduceOp::Sum, init, value }]),
@@ -82,7 +82,7 @@ fn narrow_sums_of_every_length() {
             [DType::I8, DType::U8, DType::I16, DType::U16].iter().flat_map(|t| (1..70).map(move |n| (*t, n)))
         {
             let kernel = sum(dtype, count);
-            let code = compile(&crate::math::expand(&kernel), &target).unwrap().unwrap();
+            let code = compile(&nnc_kernels::math::expand(&kernel), &target).unwrap().unwrap();
             let x = (0..count as usize * dtype.size()).map(|i| (i * 37 % 251) as u8).collect();
             let mut expected = vec![x, vec![0; 4]];
             let mut actual = expected.clone();

@@ -45,7 +45,7 @@ fn only_known_encodings_are_emitted() {
     for name in ["x86_64-avx2", "x86_64-avx512"] {
         let target = Target::parse(name).unwrap();
         for kernel in kernels(&target) {
-            let compiled = compile(&crate::math::expand(&kernel), &target).unwrap_or_else(|e| panic!("{e}"));
+            let compiled = compile(&nnc_kernels::math::expand(&kernel), &target).unwrap_or_else(|e| panic!("{e}"));
             let Ok(code) = compiled else { continue };
             let decoded = Decoded::new(&code.bytes, &[]).unwrap_or_else(|e| panic!("{name}: {}: {e}", kernel.name));
             used.extend(decoded.instructions.iter().map(|inst| format!("{:?}", inst.code())));

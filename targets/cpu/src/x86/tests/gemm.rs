@@ -1,10 +1,12 @@
 //! GEMM kernels of all tile shapes against a plain sum in `f64`.
 
 use nnc_desc::Target;
+use nnc_desc::tiles::Tile;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::{Access, RightOperand};
-use nnc_kernels::{Expr, Gemm, Kernel, Stmt};
+use nnc_kernels::contraction::{Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::kernel::Access;
+use nnc_kernels::{Contraction, Expr, Kernel, Stmt};
 
 use super::host::{Function, targets};
 use crate::x86::{assembler, compile, encode, select};
@@ -85,11 +87,12 @@ impl Shape {
         let n_value = size(&mut kernel, self.n);
         let n = if self.row_stride.is_some() { n_value.clone() } else { Dim::from(self.n) };
         let k = size(&mut kernel, self.k);
-        let a_row_stride = size(&mut kernel, self.a_stride());
-        let taps = self.taps.iter().map(|(count, step)| (*count, size(&mut kernel, *step))).collect();
-        let b_layout = match self.row_stride {
-            None => RightOperand::Panel,
-            Some(stride) => RightOperand::Rows { row_stride: size(&mut kernel, stride) },
+        let row_stride = size(&mut kernel, self.a_stride());
+        let taps =
+            self.taps.iter().map(|(count, step)| Tap { count: *count, stride: size(&mut kernel, *step) }).collect();
+        let layout = match self.row_stride {
+            None => RightLayout::Panel,
+            Some(stride) => RightLayout::Rows { row_stride: size(&mut kernel, stride) },
         };
         let at = &row.index() * &n_value + col.index();
         let sum = Expr::Var(acc);
@@ -107,24 +110,14 @@ impl Shape {
             }
         };
         epilogue.push(Stmt::Store(c, at, value));
-        kernel.body.push(Stmt::Gemm(Box::new(Gemm {
-            m,
-            n,
-            k,
-            a,
-            a_offset: Dim::ZERO,
-            a_row_stride,
+        kernel.body.push(Stmt::Contract(Box::new(Contraction {
+            extents: Extents { m, n, k },
+            left: LeftOperand { buffer: a, offset: Dim::ZERO, row_stride },
+            right: RightOperand { buffer: b, offset: Dim::ZERO, layout },
             taps,
-            b,
-            b_offset: Dim::ZERO,
-            b_layout,
-            width: self.width,
-            rows: self.rows,
-            acc_dtype: DType::F32,
-            row,
-            col,
-            acc,
-            epilogue,
+            tile: Tile { rows: self.rows, width: self.width },
+            accumulator: DType::F32,
+            epilogue: nnc_kernels::contraction::Epilogue { row, column: col, sum: acc, body: epilogue },
         })));
         (kernel, params)
     }
@@ -161,7 +154,7 @@ impl Shape {
 
     fn check(&self, target: &Target) {
         let (kernel, params) = self.kernel();
-        let code = compile(&crate::math::expand(&kernel), target)
+        let code = compile(&nnc_kernels::math::expand(&kernel), target)
             .unwrap()
             .unwrap_or_else(|reason| panic!("{self:?} refused: {reason}"));
         let mut state = 1u32;
@@ -293,7 +286,7 @@ fn rates() {
                 for epilogue in [Epilogue::Plain, Epilogue::BiasRelu] {
                     let shape = Shape { epilogue, ..Shape::new(m, vectors * lanes, k, rows, vectors * lanes) };
                     let (kernel, params) = shape.kernel();
-                    let code = compile(&crate::math::expand(&kernel), &target).unwrap().unwrap();
+                    let code = compile(&nnc_kernels::math::expand(&kernel), &target).unwrap().unwrap();
                     let function = Function::new(&code);
                     let mut data = shape.elements().map(|n| vec![0.25f32; n + 16]);
                     // Weights and activations are aligned in compiled models.

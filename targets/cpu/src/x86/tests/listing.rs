@@ -4,7 +4,7 @@ use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, Mnemonic};
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::{Access, Accumulator, Lanes};
+use nnc_kernels::kernel::{Access, Accumulator, AxisKind};
 use nnc_kernels::{Expr, Kernel, Loop, Stmt};
 
 use crate::x86::compile;
@@ -25,7 +25,7 @@ pub fn listing(bytes: &[u8]) -> String {
 
 fn check(kernel: &Kernel, target: &str, expected: &[&str]) {
     let target = Target::parse(target).unwrap();
-    let code = compile(&crate::math::expand(kernel), &target).unwrap().unwrap();
+    let code = compile(&nnc_kernels::math::expand(kernel), &target).unwrap().unwrap();
     let text = listing(&code.bytes);
     let lines: Vec<&str> = text.lines().collect();
     let found = lines.windows(expected.len()).any(|window| window == expected);
@@ -40,7 +40,7 @@ fn elementwise() -> Kernel {
     let i = kernel.add_var("i", DType::I64, 0, 999);
     let sum = Expr::binary(BinaryOp::Add, Expr::Load(x, i.index()), Expr::Load(x, i.index() + 1));
     let value = Expr::binary(BinaryOp::Max, sum, Expr::constant(DType::F32, 0.0));
-    let header = Loop { var: i, extent: Dim::from(1000), lanes: Lanes::Vector };
+    let header = Loop { var: i, extent: Dim::from(1000), axis: AxisKind::Vector };
     kernel.body.push(Stmt::For(header, vec![Stmt::Store(y, i.index(), value)]));
     kernel
 }
@@ -55,7 +55,7 @@ fn squares() -> Kernel {
     let load = Expr::Load(x, i.index());
     let value = Expr::binary(BinaryOp::Mul, load.clone(), load);
     let init = Expr::constant(DType::F32, 0.0);
-    let header = Loop { var: i, extent: Dim::from(4096), lanes: Lanes::Vector };
+    let header = Loop { var: i, extent: Dim::from(4096), axis: AxisKind::Vector };
     kernel.body.push(Stmt::Reduce(header, vec![], vec![Accumulator { var: sum, op: ReduceOp::Sum, init, value }]));
     kernel.body.push(Stmt::Store(y, kernel.parallel.0.index(), Expr::Var(sum)));
     kernel

@@ -1,10 +1,10 @@
 //! The stated error bounds, held against `f64` references by evaluating expanded expressions directly.
 
 use super::expand;
+use crate::kernel::Access;
+use crate::{Expr, Kernel, Stmt, Var};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::Access;
-use nnc_kernels::{Expr, Kernel, Stmt, Var};
 use std::collections::HashMap;
 
 /// `y[0] = f(x[0])`, expanded.

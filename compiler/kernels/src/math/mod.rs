@@ -22,10 +22,10 @@ mod single;
 #[cfg(test)]
 mod tests;
 
+use crate::{Expr, Kernel, Stmt};
 use build::{Lets, X};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim};
-use nnc_kernels::{Expr, Kernel, Stmt};
 
 /// The kernel with every function outside the elementary set written out.
 pub fn expand(kernel: &Kernel) -> Kernel {
@@ -82,15 +82,15 @@ fn statement(kernel: &mut Kernel, out: &mut Vec<Stmt>, stmt: Stmt) -> Stmt {
             body.push(Stmt::Assign(holds, again));
             Stmt::While(Expr::Var(holds), body)
         }
-        Stmt::Gemm(mut gemm) => {
-            gemm.epilogue = block(kernel, std::mem::take(&mut gemm.epilogue));
-            Stmt::Gemm(gemm)
+        Stmt::Contract(mut c) => {
+            c.epilogue.body = block(kernel, std::mem::take(&mut c.epilogue.body));
+            Stmt::Contract(c)
         }
         Stmt::Fail(status) => Stmt::Fail(status),
     }
 }
 
-fn expression(b: &mut Lets<'_>, e: Expr) -> Expr {
+fn expression(b: &mut Lets<'_>, mut e: Expr) -> Expr {
     match e {
         Expr::Unary(op, x) => {
             let x = typed(b, *x);
@@ -100,21 +100,14 @@ fn expression(b: &mut Lets<'_>, e: Expr) -> Expr {
             let (x, y) = (typed(b, *x), typed(b, *y));
             binary(b, op, x, y).expr
         }
-        Expr::MulAdd(x, y, z) => Expr::MulAdd(boxed(b, x), boxed(b, y), boxed(b, z)),
-        Expr::Select(c, x, y) => Expr::Select(boxed(b, c), boxed(b, x), boxed(b, y)),
-        Expr::LoadIf { condition, buffer, index, otherwise } => {
-            Expr::LoadIf { condition: boxed(b, condition), buffer, index, otherwise: boxed(b, otherwise) }
+        _ => {
+            for operand in e.operands_mut() {
+                let inner = std::mem::replace(operand, Expr::Index(Dim::ZERO));
+                *operand = expression(b, inner);
+            }
+            e
         }
-        Expr::Convert(to, x) => Expr::Convert(to, boxed(b, x)),
-        Expr::Bitcast(to, x) => Expr::Bitcast(to, boxed(b, x)),
-        Expr::Const(_) | Expr::Var(_) | Expr::Index(_) | Expr::Load(..) => e,
     }
-}
-
-fn boxed(b: &mut Lets<'_>, mut e: Box<Expr>) -> Box<Expr> {
-    let inner = std::mem::replace(&mut *e, Expr::Index(Dim::ZERO));
-    *e = expression(b, inner);
-    e
 }
 
 fn typed(b: &mut Lets<'_>, e: Expr) -> X {

@@ -2,9 +2,9 @@
 //!
 //! Invariant: an [`X`] that is used twice was made by [`Lets::share`], so that trees stay linear in size.
 
+use crate::{Expr, Kernel, Scalar, Stmt};
 use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_kernels::{Expr, Kernel, Scalar, Stmt};
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 /// An expression with its type.

@@ -1,11 +1,13 @@
-//! Micro-kernels: random sizes, taps, layouts and epilogues.
+//! Contractions: random sizes, taps, layouts and epilogues.
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::kernel::{Expr, Gemm, RightOperand, Stmt};
+use crate::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::kernel::{Expr, Stmt};
+use nnc_desc::tiles::Tile;
 use nnc_ir::{DType, Dim};
 
-pub(super) fn gemm(b: &mut Builder) {
+pub(super) fn contraction(b: &mut Builder) {
     let (left, right, acc_dtype) = match b.rng.below(10) {
         0..=5 => (DType::F32, DType::F32, DType::F32),
         6 => (DType::F64, DType::F64, DType::F64),
@@ -28,10 +30,10 @@ pub(super) fn gemm(b: &mut Builder) {
         for _ in 0..b.rng.between(0, 2) {
             let (count, step) = (b.rng.between(1, 3), b.rng.between(0, 2) * row_stride + b.rng.between(0, 1));
             reach += (count - 1) * step;
-            taps.push((count as usize, Dim::from(step)));
+            taps.push(Tap { count: count as usize, stride: Dim::from(step) });
         }
     }
-    let summed = k * taps.iter().map(|t| t.0 as i64).product::<i64>();
+    let summed = k * taps.iter().map(|t| t.count as i64).product::<i64>();
     let blocks = b.rng.between(1, 3);
     let p = b.parallel(blocks);
     let rows = blocks * m;
@@ -39,11 +41,11 @@ pub(super) fn gemm(b: &mut Builder) {
 
     let a = b.buffer(left, (rows - 1) * row_stride + reach + k, Fill::Tame);
     let offset = b.rng.between(0, 5);
-    let (b_layout, b_stride) = if panel {
-        (RightOperand::Panel, width)
+    let (layout, b_stride) = if panel {
+        (RightLayout::Panel, width)
     } else {
         let stride = n + b.rng.between(0, 4);
-        (RightOperand::Rows { row_stride: Dim::from(stride) }, stride)
+        (RightLayout::Rows { row_stride: Dim::from(stride) }, stride)
     };
     // Rows end with their last column, panels are whole.
     let elements = if panel { summed * width } else { (summed - 1) * b_stride + n };
@@ -83,23 +85,14 @@ pub(super) fn gemm(b: &mut Builder) {
     let y = b.buffer(output, rows * column_stride, Fill::Output);
     let value = b.any(&leaves, output, 2);
     epilogue.push(Stmt::Store(y, element, value.expr));
-    b.kernel.body.push(Stmt::Gemm(Box::new(Gemm {
-        m: m_dim.clone(),
-        n: Dim::from(n),
-        k: Dim::from(k),
-        a,
-        a_offset: p.index() * &m_dim * row_stride,
-        a_row_stride: Dim::from(row_stride),
+    let rows = b.rng.between(1, 8) as usize;
+    b.kernel.body.push(Stmt::Contract(Box::new(Contraction {
+        extents: Extents { m: m_dim.clone(), n: Dim::from(n), k: Dim::from(k) },
+        left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Dim::from(row_stride) },
+        right: RightOperand { buffer: w, offset: Dim::from(offset), layout },
         taps,
-        b: w,
-        b_offset: Dim::from(offset),
-        b_layout,
-        width: width as usize,
-        rows: b.rng.between(1, 8) as usize,
-        acc_dtype,
-        row,
-        col,
-        acc,
-        epilogue,
+        tile: Tile { rows, width: width as usize },
+        accumulator: acc_dtype,
+        epilogue: Epilogue { row, column: col, sum: acc, body: epilogue },
     })));
 }

@@ -1,0 +1,98 @@
+//! The contraction statement: products of a block of rows and one panel of columns, summed in registers.
+//!
+//! For r in `0..m`, c in `0..n`:
+//! `sum[r, c]` is the sum over taps and k in `0..k` of `left[offset + r * row_stride + tap offset + k] * right[..]`,
+//! then the epilogue runs once per element, with `row`, `column` and `sum` bound and `column` in vector lanes.
+//!
+//! Source: the batch-reduce GEMM of Georganas et al., "High-Performance Deep Learning via a Single Building Block", 2019.
+
+use crate::kernel::{BufferRef, Index, Stmt, Var};
+use nnc_desc::tiles::Tile;
+use nnc_ir::DType;
+
+/// A contraction; see the module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Contraction {
+    /// How much of it.
+    pub extents: Extents,
+    /// Elements along rows.
+    pub left: LeftOperand,
+    /// Elements along columns.
+    pub right: RightOperand,
+    /// Further summed loops around k, outermost first. Empty for a plain matrix product.
+    pub taps: Vec<Tap>,
+    /// What is held in registers at once; its width is that of a panel.
+    pub tile: Tile,
+    /// Type of the sums: `F32`, `F64`, `I32` (for 8-bit operands) or `I64`.
+    pub accumulator: DType,
+    /// What becomes of each sum.
+    pub epilogue: Epilogue,
+}
+
+/// Extents of a contraction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Extents {
+    /// Rows. A constant where shapes are static.
+    pub m: Index,
+    /// Columns, at most the tile's width. A constant, or symbolic for [`RightLayout::Rows`].
+    pub n: Index,
+    /// Contiguous elements summed per tap.
+    pub k: Index,
+}
+
+/// Where the left operand lies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LeftOperand {
+    /// Memory.
+    pub buffer: BufferRef,
+    /// First element.
+    pub offset: Index,
+    /// Elements between rows.
+    pub row_stride: Index,
+}
+
+/// Where the right operand lies.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RightOperand {
+    /// Memory.
+    pub buffer: BufferRef,
+    /// First element.
+    pub offset: Index,
+    /// Order of the elements.
+    pub layout: RightLayout,
+}
+
+/// Order of the right operand's elements.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RightLayout {
+    /// One panel: for each tap (row-major over the taps) and each k, as many consecutive elements as the tile is wide,
+    /// those of the columns past `n` being zero.
+    Panel,
+    /// Row k at `k * row_stride` elements, columns contiguous; only `n` columns may be read. Requires no taps.
+    Rows {
+        /// Elements between rows.
+        row_stride: Index,
+    },
+}
+
+/// One summed loop around k.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tap {
+    /// Iterations.
+    pub count: usize,
+    /// Elements of the left operand per iteration.
+    pub stride: Index,
+}
+
+/// What becomes of each sum.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// Bound to the row, `I64`.
+    pub row: Var,
+    /// Bound to the column in the panel, `I64`; the vector axis.
+    pub column: Var,
+    /// Bound to the sum.
+    pub sum: Var,
+    /// `Let`s and `Store`s.
+    pub body: Vec<Stmt>,
+}

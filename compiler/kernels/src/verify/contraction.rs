@@ -1,0 +1,55 @@
+//! Contractions: rule 12.
+
+use super::{Checker, Inner, MAX_TAPS, MAX_WIDTH, Problem, State, ensure, may_be};
+use crate::affine::Varying;
+use crate::contraction::{Contraction, RightLayout, Tap};
+use crate::kernel::Stmt;
+use crate::ops;
+use nnc_ir::DType;
+
+impl Checker<'_> {
+    pub(super) fn contraction(&mut self, g: &Contraction) -> Result<(), Inner> {
+        for index in [&g.extents.m, &g.extents.n, &g.extents.k, &g.left.offset, &g.left.row_stride, &g.right.offset] {
+            self.index(index)?;
+        }
+        let (a, b) = (self.buffer(g.left.buffer)?.dtype, self.buffer(g.right.buffer)?.dtype);
+        ensure(ops::contraction_accepts(a, b, g.accumulator), 12, || {
+            format!("products of {a} and {b} are not summed in {}", g.accumulator)
+        })?;
+        let sizes = 1..=MAX_WIDTH;
+        ensure(sizes.contains(&g.tile.width) && sizes.contains(&g.tile.rows), 12, || {
+            format!("width {} and rows {} should be at most {MAX_WIDTH}", g.tile.width, g.tile.rows)
+        })?;
+        ensure(may_be(&g.extents.n, |n| n <= g.tile.width as i64), 12, || {
+            format!("n is {} and width {}", g.extents.n, g.tile.width)
+        })?;
+        let mut taps = 1usize;
+        for Tap { count, stride } in &g.taps {
+            self.index(stride)?;
+            taps = taps.saturating_mul(*count);
+        }
+        ensure((1..=MAX_TAPS).contains(&taps), 12, || format!("{taps} taps"))?;
+        match &g.right.layout {
+            RightLayout::Panel => {
+                ensure(g.extents.n.as_const().is_some(), 12, || "the columns of a panel are a constant".to_owned())?;
+            }
+            RightLayout::Rows { row_stride } => {
+                self.index(row_stride)?;
+                ensure(g.taps.is_empty(), 12, || "a right operand of rows takes no taps".to_owned())?;
+            }
+        }
+        if let Some(stmt) = g.epilogue.body.iter().find(|s| !matches!(s, Stmt::Let(..) | Stmt::Store(..))) {
+            let text = crate::print::statement_head(self.kernel, stmt);
+            return Err(Problem(12, format!("`{text}` in an epilogue")).into());
+        }
+        let mark = self.defined.len();
+        self.define(g.epilogue.row, Some(DType::I64), State::Immutable, 12)?;
+        self.define(g.epilogue.column, Some(DType::I64), State::Immutable, 12)?;
+        self.define(g.epilogue.sum, Some(g.accumulator), State::Immutable, 12)?;
+        self.lanes = Some((Varying::of_epilogue(g), may_be(&g.extents.n, |n| n > 1)));
+        self.block(&g.epilogue.body)?;
+        self.lanes = None;
+        self.leave(mark);
+        Ok(())
+    }
+}
