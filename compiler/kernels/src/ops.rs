@@ -50,19 +50,6 @@ pub const fn reduce_function(op: ReduceOp) -> BinaryOp {
     }
 }
 
-/// Whether a contraction sums products of these element types in this type.
-pub fn contraction_accepts(a: DType, b: DType, acc: DType) -> bool {
-    use DType::*;
-    match acc {
-        F32 => a == b && matches!(a, F32 | F16 | BF16),
-        F64 => a == F64 && b == F64,
-        // Two's complement sums wrap alike whether the operands are signed or not.
-        I32 => (matches!(a, U8 | I8) && matches!(b, U8 | I8)) || (a == b && matches!(a, I32 | U32)),
-        I64 => a == b && matches!(a, I64 | U64),
-        _ => false,
-    }
-}
-
 /// Result type of a function of one operand.
 pub const fn unary_result(op: UnaryOp, operand: DType) -> DType {
     match op {

@@ -8,7 +8,7 @@ use crate::error::{Result, invalid, unsupported};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, DimTable, Op, ValueId};
 
-/// Ends at or beyond this stand for "to the end", whatever the axis's size is.
+/// Ends at or beyond this stand for "to the end", whatever the axis's size is, and steps beyond it for one element.
 const HUGE: i64 = i32::MAX as i64;
 
 /// The elements from `starts` to `ends`.
@@ -84,15 +84,15 @@ fn known(ctx: &mut Context, x: ValueId, starts: &[Dim], ends: &[Dim], axes: &[i6
     ctx.axes(axes, shape.len())?;
     for (i, &axis) in axes.iter().enumerate() {
         let axis = ctx.axis(axis, shape.len())?;
-        let (size, step, table) = (&shape[axis], steps[i], ctx.dims());
+        let (size, step, table) = (&shape[axis], steps[i].clamp(-HUGE, HUGE), ctx.dims());
         if step == 0 {
             return Err(invalid(format!("the step of axis {axis} is 0")));
         }
         let (low, high) = if step > 0 { (Dim::ZERO, size.clone()) } else { (Dim::from(-1), size - 1) };
         let start = resolve(&starts[i], size, &Dim::ZERO, &high, table);
         let end = resolve(&ends[i], size, &low, &high, table);
-        let (span, stride) = if step > 0 { (&end - &start, step) } else { (&start - &end, step.saturating_neg()) };
-        let count = (span + (stride.saturating_sub(1))).floor_div(&Dim::from(stride));
+        let (span, stride) = if step > 0 { (&end - &start, step) } else { (&start - &end, -step) };
+        let count = (span + (stride - 1)).floor_div(&Dim::from(stride));
         sizes[axis] = count.max(&Dim::ZERO).simplify(table);
         // An empty result reads nothing; any start is right.
         first[axis] = if sizes[axis].is_const(0) { Dim::ZERO } else { start };
@@ -152,6 +152,9 @@ fn at_run_time(ctx: &mut Context, x: ValueId, operands: &Operands, axes: Option<
 fn gather_range(ctx: &mut Context, x: ValueId, axis: usize, [start, end, step]: [ValueId; 3]) -> Result<ValueId> {
     let extent = ctx.dim(x, axis);
     let size = ctx.dim_scalar(extent.clone())?;
+    // Larger steps would overflow below.
+    let step = ctx.binary_scalar(BinaryOp::Min, step, HUGE as f64)?;
+    let step = ctx.binary_scalar(BinaryOp::Max, step, -HUGE as f64)?;
     let backward = ctx.binary_scalar(BinaryOp::Lt, step, 0.0)?;
     let (zero, one, minus_one) = (ctx.int_scalar(0), ctx.int_scalar(1), ctx.int_scalar(-1));
     let low = ctx.select(backward, minus_one, zero)?;
@@ -197,6 +200,7 @@ mod tests {
             ("10", 20, 30, 1, "f32[0]"),
             ("n", 0, i64::MAX, 1, "f32[n]"),
             ("n", 0, 4, 1, "f32[min(4, n)]"),
+            ("n", 0, 4, i64::MAX, "f32[floor("),
             ("10", 0, 4, 0, "step of axis 0 is 0"),
         ] {
             let sketch = sketch().input("x", Float, x).ints("s", &[1], &[start]).ints("e", &[1], &[end]);
@@ -226,6 +230,8 @@ mod tests {
             (-100, -200, -1, "i64[1] 0"),
             (-100, 3, -1, "i64[0]"),
             (100, 7, -1, "i64[2] 9 8"),
+            (2, 9, i64::MAX, "i64[1] 2"),
+            (-1, i64::MIN, i64::MIN, "i64[1] 9"),
         ] {
             let known = sketch().given("x", &[10], &x).ints("s", &[1], &[start]).ints("e", &[1], &[end]);
             let known = known.ints("a", &[1], &[0]).ints("t", &[1], &[step]).node("Slice", "x s e a t -> y");

@@ -9,6 +9,7 @@ use super::emit::compute_type;
 use super::panels::Right;
 use super::view::View;
 use super::{LowerError, Lowering};
+use nnc_desc::Product;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, ValueId};
 use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
@@ -115,11 +116,9 @@ impl Lowering<'_> {
         let column_dims: Vec<Dim> = right_roles.free.iter().map(|&a| self.graph.shape(rhs)[a].clone()).collect();
         let rows = row_dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let columns = column_dims.iter().fold(Dim::from(1), |a, d| &a * d);
-        let tile = self.target.gemm_tile(
-            rows.as_const().map(|n| n as usize),
-            columns.as_const().map_or(4096, |n| n as usize).max(1),
-            acc.size(),
-        );
+        let tile = self
+            .product_row(acc)?
+            .tile(rows.as_const().map(|n| n as usize), columns.as_const().map_or(4096, |n| n as usize).max(1));
         let right = self.right_operand(rhs, &right_roles, &left, tile.width, acc)?;
 
         // The rows walked by one stride are the GEMM's; further row axes are loops.
@@ -222,6 +221,12 @@ impl Lowering<'_> {
             })
         })?;
         b.finish(work)
+    }
+
+    /// The row of the product table for sums of this type. What is multiplied has that type or is widened to it.
+    pub(super) fn product_row(&self, accumulator: DType) -> Result<&'static Product, LowerError> {
+        let row = self.target.product(accumulator, accumulator, accumulator);
+        row.ok_or_else(|| self.error(format!("no target sums products in {accumulator}")))
     }
 
     pub(super) fn product(&self, axes: &[Axis]) -> Dim {

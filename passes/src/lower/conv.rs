@@ -142,7 +142,7 @@ impl Lowering<'_> {
         }
         taps.retain(|t| t.0 > 1);
 
-        let tile = self.target.gemm_tile(rows.as_const().map(|n| n as usize), columns as usize, acc.size());
+        let tile = self.product_row(acc)?.tile(rows.as_const().map(|n| n as usize), columns as usize);
         let width = tile.width as i64;
         let panels = (columns + width - 1) / width;
         let Some(tensor) = self.constant_of(w) else {

@@ -208,7 +208,7 @@ impl Lowering<'_> {
         columns: i64,
         batch: &Dim,
     ) -> Result<Matrix, LowerError> {
-        let tile = self.target.gemm_tile(batch.as_const().map(|n| n as usize), count as usize, 4);
+        let tile = self.product_row(DType::F32)?.tile(batch.as_const().map(|n| n as usize), count as usize);
         let (start, count, columns) = (start as usize, count as usize, columns as usize);
         let hidden = tensor.shape[0];
         let source = if start == 0 && count == columns {

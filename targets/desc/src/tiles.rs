@@ -1,10 +1,8 @@
-//! Register tiles of the GEMM micro-kernel: how many rows and columns a target keeps in registers.
+//! Register tiles of a contraction: how many rows and columns are kept in registers.
 //!
 //! With R vector registers, a tile of `rows` by `width` elements uses `rows * width / lanes` accumulators and leaves
 //! registers for one row of the right operand and a broadcast of the left. Fewer rows go with a wider panel, so that
 //! a convolution over a 7-wide image still keeps the multipliers busy.
-
-use crate::table::Target;
 
 /// Rows assumed when their number is not known: many, and a multiple of every tile's.
 const MANY_ROWS: usize = 504;
@@ -18,16 +16,9 @@ pub struct Tile {
     pub width: usize,
 }
 
-impl Target {
-    /// Tile for a product of `rows` (`None` when not known) by `columns` in a type of `size` bytes.
-    pub fn gemm_tile(&self, rows: Option<usize>, columns: usize, size: usize) -> Tile {
-        let lanes = self.vector_bytes() / size;
-        // (rows, vectors per row): what fits the register file, the best reuse first.
-        let shapes: &[(usize, usize)] = match self.vector_bytes() {
-            64 => &[(14, 2), (9, 3), (7, 4), (28, 1)],
-            32 => &[(6, 2), (4, 3), (12, 1)],
-            _ => &[(4, 2), (8, 1)],
-        };
+impl Tile {
+    /// The cheapest of some shapes (rows, vectors per row) for a product of `rows` (`None` when not known) by `columns`.
+    pub(crate) fn of(shapes: &[(usize, usize)], lanes: usize, rows: Option<usize>, columns: usize) -> Tile {
         let cost = |&(r, v): &(usize, usize)| {
             let panels = columns.div_ceil(v * lanes);
             let tail = rows.unwrap_or(MANY_ROWS);

@@ -200,8 +200,9 @@ impl Subject {
         let wide_inputs: Vec<Tensor> = inputs.iter().map(tolerance::widen_tensor).collect();
         let exact = self.wide.as_ref().and_then(|g| nnc_ops::interpret::run(g, &wide_inputs).ok());
         let mut exact = exact.unwrap_or_default().into_iter();
-        let values = nnc_ops::interpret::trace(&self.graph, &inputs).unwrap_or_default();
-        let spread = tolerance::spread(values.iter().flatten());
+        let trace = nnc_ops::interpret::trace(&self.graph, &inputs).unwrap_or_default();
+        let values = || trace.values.iter().flatten().chain(&trace.inside);
+        let spread = tolerance::spread(values());
         let reference = |want| Reference { want, exact: exact.next(), spread };
         let references: Vec<Reference> = want.into_iter().map(reference).collect();
         // ONNX Runtime keeps some constants of functions in f32.
@@ -210,7 +211,7 @@ impl Subject {
             // Other implementations sum and approximate in ways of their own.
             if let Err(error) = tolerance::agree(expected, reference, coarsest, 4.0 * self.factor) {
                 // ONNX Runtime takes products and reductions of nothing in several ways, and ends in wrong shapes.
-                if values.iter().flatten().any(Tensor::is_empty) {
+                if values().any(Tensor::is_empty) {
                     notes.push("ONNX Runtime differs about an empty tensor".to_owned());
                     break;
                 }

@@ -10,7 +10,7 @@ use crate::common::{root, run};
 /// The crates of the workspace that a crate may depend on. Those not listed may depend on all that are.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("nnc-abi", &[]),
-    ("nnc-desc", &[]),
+    ("nnc-desc", &["nnc-ir"]),
     ("nnc-ir", &[]),
     ("nnc-onnx", &[]),
     ("nnc-kernels", &["nnc-ir", "nnc-desc"]),

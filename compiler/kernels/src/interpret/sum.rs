@@ -8,7 +8,7 @@ pub(super) trait Sum: Copy + Default {
     fn plus_product(self, x: Self, y: Self) -> Self;
     /// Bits, zero-extended.
     fn to_bits64(self) -> u64;
-    /// Appends elements of `dtype` (one that `ops::contraction_accepts` pairs with this accumulator), converted.
+    /// Appends elements of `dtype` (one that `nnc_desc::products::sums` pairs with this accumulator), converted.
     fn read(dtype: DType, bytes: &[u8], out: &mut Vec<Self>);
 }
 

@@ -4,7 +4,7 @@ use super::{Checker, Inner, MAX_TAPS, MAX_WIDTH, Problem, State, ensure, may_be}
 use crate::affine::Varying;
 use crate::contraction::{Contraction, RightLayout, Tap};
 use crate::kernel::Stmt;
-use crate::ops;
+use nnc_desc::products;
 use nnc_ir::DType;
 
 impl Checker<'_> {
@@ -13,7 +13,7 @@ impl Checker<'_> {
             self.index(index)?;
         }
         let (a, b) = (self.buffer(g.left.buffer)?.dtype, self.buffer(g.right.buffer)?.dtype);
-        ensure(ops::contraction_accepts(a, b, g.accumulator), 12, || {
+        ensure(products::sums(a, b, g.accumulator), 12, || {
             format!("products of {a} and {b} are not summed in {}", g.accumulator)
         })?;
         let sizes = 1..=MAX_WIDTH;

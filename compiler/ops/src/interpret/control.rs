@@ -40,6 +40,9 @@ pub(super) fn run_graph(
             let declared = graph.values.get(id.index()).ok_or_else(|| fail(Cause::Malformed("an unknown value")))?;
             let binds = matches!(node.op, Op::If { .. } | Op::Loop { .. });
             check(id, declared, &tensor, binds, env).map_err(fail)?;
+            if let (true, Some(inside)) = (freed, &env.inside) {
+                inside.borrow_mut().push(tensor.clone());
+            }
             values[id.index()] = Some(tensor);
         }
         if freed {

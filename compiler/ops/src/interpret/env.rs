@@ -2,8 +2,10 @@
 
 use super::error::{Cause, Eval};
 use super::values::MAX_COUNT;
-use nnc_ir::{Dim, DimTable, Symbol};
+use nnc_ir::{Dim, DimTable, Symbol, Tensor};
 use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Subgraphs that may be nested; bounds the interpreter's own recursion.
@@ -15,6 +17,8 @@ pub struct Env {
     values: FxHashMap<Symbol, i64>,
     table: Arc<DimTable>,
     depth: u32,
+    /// What subgraphs compute, where that is asked for.
+    pub(super) inside: Option<Rc<RefCell<Vec<Tensor>>>>,
 }
 
 impl Env {
@@ -107,6 +111,11 @@ impl Env {
         if self.depth >= MAX_DEPTH {
             return Err(Cause::TooDeep);
         }
-        Ok(Env { values: self.values.clone(), table: Arc::clone(table), depth: self.depth + 1 })
+        Ok(Env {
+            values: self.values.clone(),
+            table: Arc::clone(table),
+            depth: self.depth + 1,
+            inside: self.inside.clone(),
+        })
     }
 }

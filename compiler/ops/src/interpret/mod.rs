@@ -35,6 +35,8 @@ pub use work::work;
 
 use error::{Eval, unfit};
 use nnc_ir::{ConstPool, DType, Graph, Op, Tensor};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Evaluates one operation.
 ///
@@ -70,14 +72,27 @@ pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
     control::run_graph(graph, inputs, &mut Env::with_table(&graph.dims), None)
 }
 
-/// Evaluates a graph and returns every value, indexed like [`Graph::values`]; values that nothing defines are `None`.
+/// Everything that one run computes.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    /// Every value, indexed like [`Graph::values`]; `None` where nothing defines it.
+    pub values: Vec<Option<Tensor>>,
+    /// What subgraphs computed, each time they ran.
+    pub inside: Vec<Tensor>,
+}
+
+/// Evaluates a graph and returns everything it computes.
 ///
 /// # Errors
 /// As [`run`].
-pub fn trace(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Option<Tensor>>, EvalError> {
-    let mut values = vec![];
-    control::run_graph(graph, inputs, &mut Env::with_table(&graph.dims), Some(&mut values))?;
-    Ok(values)
+pub fn trace(graph: &Graph, inputs: &[Tensor]) -> Result<Trace, EvalError> {
+    let mut trace = Trace::default();
+    let inside = Rc::new(RefCell::new(vec![]));
+    let mut env = Env::with_table(&graph.dims);
+    env.inside = Some(Rc::clone(&inside));
+    control::run_graph(graph, inputs, &mut env, Some(&mut trace.values))?;
+    trace.inside = inside.take();
+    Ok(trace)
 }
 
 fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> Eval<Vec<Tensor>> {

@@ -40,7 +40,7 @@ fn symbols_come_from_inputs() {
 
 #[test]
 fn every_value_is_traced() {
-    let values = trace(&parse(DOUBLED), &[counting(&[1, 2]), counting(&[2])]).unwrap();
+    let values = trace(&parse(DOUBLED), &[counting(&[1, 2]), counting(&[2])]).unwrap().values;
     assert_eq!(values.len(), 4);
     check(values[2].as_ref().unwrap(), &[2], &[0.0f32, 1.0]);
     check(values[3].as_ref().unwrap(), &[2], &[0.0f32, 2.0]);
@@ -93,6 +93,9 @@ fn loops() {
     let repeat = |trip: i64, go: bool, x: i64| {
         run(&graph, &[Tensor::scalar(trip), yes(go), Tensor::scalar(x), Tensor::scalar(10i64)]).unwrap()
     };
+    // Four values in each of three iterations.
+    let inputs = [Tensor::scalar(3i64), yes(true), Tensor::scalar(1i64), Tensor::scalar(10i64)];
+    assert_eq!(trace(&graph, &inputs).unwrap().inside.len(), 12);
     let found = repeat(3, true, 1);
     check(&found[0], &[], &[8i64]);
     check(&found[1], &[3], &[10i64, 11, 12]);
