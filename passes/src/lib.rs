@@ -1,18 +1,20 @@
 //! The passes: from an imported graph to a program of kernels.
 //!
-//! [`pipeline`] lists the graph passes, which rewrite `nnc_ir::Graph`, in order; [`fusion`] decides which values exist in
-//! memory; [`lower`] turns each remaining region into a kernel of `nnc-kernels`; [`memory`] gives every buffer its
+//! [`pipeline`] lists the graph passes, which rewrite `nnc_ir::Graph`, in order; [`regions`] divides what
+//! remains into regions; [`lower`] turns each of them into a kernel of `nnc-kernels`; [`memory`] gives every buffer its
 //! place in the workspace and [`memory_check`] checks that independently.
 
+pub mod blame;
 pub mod dead_code;
 pub mod fold_constants;
-pub mod fusion;
+pub mod fuel;
 pub mod in_place;
 pub mod lower;
 pub mod memory;
 pub mod memory_check;
 pub mod merge_contracts;
 pub mod pipeline;
+pub mod regions;
 pub mod rules;
 #[cfg(test)]
 mod testing;

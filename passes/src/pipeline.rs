@@ -4,11 +4,11 @@
 //! may leave the pipeline after any of them. What one needs of another is written beside its row.
 //!
 //! The driver verifies the graph after each pass in debug builds, tells an observer what happened, stops where it is
-//! told, and spends fuel: each rewrite of the e-graph costs one, any other pass costs one. Bisecting over the fuel
-//! finds the rewrite that breaks a model.
+//! told, and spends [`crate::fuel`].
 
 use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
+use crate::fuel::Fuel;
 use crate::merge_contracts::merge_contracts;
 use crate::rules::saturate::Report;
 use crate::rules::{EXACT, Rule, approx, rewrite};
@@ -42,10 +42,12 @@ pub enum Stage {
 struct Context<'a> {
     target: &'a Target,
     numerics: Numerics,
-    fuel: Option<usize>,
+    fuel: Fuel,
     report: Option<Report>,
     /// Whether the graph stands inside another.
     inside: bool,
+    /// Rules that tests add.
+    planted: &'a [Rule],
 }
 
 /// A row of [`PASSES`].
@@ -59,22 +61,34 @@ pub struct Pass {
 
 /// The passes in order.
 pub const PASSES: &[Pass] = &[
-    Pass { name: "remove_dead", stage: Stage::Prepare, run: |graph, context| spend(graph, context, remove_dead) },
+    Pass {
+        name: "remove_dead",
+        stage: Stage::Prepare,
+        run: |graph, context| spend("remove_dead", graph, context, remove_dead),
+    },
     // Before the e-graph, which then has fewer terms and knows the values of scalars.
-    Pass { name: "fold_constants", stage: Stage::Prepare, run: |graph, context| spend(graph, context, fold_constants) },
+    Pass {
+        name: "fold_constants",
+        stage: Stage::Prepare,
+        run: |graph, context| spend("fold_constants", graph, context, fold_constants),
+    },
     Pass { name: "simplify", stage: Stage::Rewrite, run: simplify },
     // After `simplify`: scales stand next to their products only when the transposes between them are gone, and the
     // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: fold_scales },
     // After the rewrites, which leave arithmetic on weights as operations.
-    Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_weights) },
+    Pass {
+        name: "fold_weights",
+        stage: Stage::Finish,
+        run: |graph, context| spend("fold_weights", graph, context, fold_weights),
+    },
     // After `fold_weights`: only constant weights are joined.
     Pass {
         name: "merge_contracts",
         stage: Stage::Finish,
-        run: |graph, context| spend(graph, context, merge_contracts),
+        run: |graph, context| spend("merge_contracts", graph, context, merge_contracts),
     },
-    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, sweep) },
+    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend("sweep", graph, context, sweep) },
 ];
 
 /// The names of the passes, in order.
@@ -94,6 +108,8 @@ pub struct Event<'a> {
     pub report: Option<&'a Report>,
     /// Whether a dump of the graph was asked for here.
     pub dump: bool,
+    /// What has been spent so far.
+    pub fuel: &'a Fuel,
 }
 
 /// What to run.
@@ -109,6 +125,21 @@ pub struct PipelineOptions<'a> {
     pub fuel: Option<usize>,
     /// Told of every pass that ran.
     pub observer: Option<&'a dyn Fn(&Event<'_>)>,
+    /// Wrong rules, to see that they are found.
+    #[cfg(test)]
+    pub(crate) planted: &'a [Rule],
+}
+
+impl PipelineOptions<'_> {
+    #[cfg(test)]
+    fn planted(&self) -> &[Rule] {
+        self.planted
+    }
+
+    #[cfg(not(test))]
+    fn planted(&self) -> &[Rule] {
+        &[]
+    }
 }
 
 /// Why the pipeline failed.
@@ -137,7 +168,14 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
             return Err(PassError::UnknownPass(name.clone()));
         }
     }
-    let mut context = Context { target, numerics: options.numerics, fuel: options.fuel, report: None, inside: false };
+    let mut context = Context {
+        target,
+        numerics: options.numerics,
+        fuel: Fuel::new(options.fuel),
+        report: None,
+        inside: false,
+        planted: options.planted(),
+    };
     let mut graph = graph;
     for pass in PASSES {
         let start = Instant::now();
@@ -147,7 +185,14 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
         let report = context.report.take();
         if let Some(observer) = options.observer {
             let dump = options.dump_after.as_deref() == Some(pass.name);
-            observer(&Event { pass: pass.name, graph: &graph, elapsed, report: report.as_ref(), dump });
+            observer(&Event {
+                pass: pass.name,
+                graph: &graph,
+                elapsed,
+                report: report.as_ref(),
+                dump,
+                fuel: &context.fuel,
+            });
         }
         if options.stop_after.as_deref() == Some(pass.name) {
             break;
@@ -174,19 +219,16 @@ fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) 
 }
 
 /// Runs a pass that costs one unit of fuel.
-fn spend(graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph {
-    match &mut context.fuel {
-        Some(0) => graph,
-        Some(left) => {
-            *left -= 1;
-            run(graph)
-        }
-        None => run(graph),
+fn spend(name: &'static str, graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph {
+    if context.fuel.is_empty() {
+        return graph;
     }
+    context.fuel.spend(name);
+    run(graph)
 }
 
 fn rewrite_with(graph: Graph, context: &mut Context, tables: &[&[Rule]]) -> Graph {
-    if context.fuel == Some(0) {
+    if context.fuel.is_empty() {
         return graph;
     }
     let (graph, report) = rewrite(graph, context.inside, tables, context.target, &mut context.fuel);
@@ -195,10 +237,8 @@ fn rewrite_with(graph: Graph, context: &mut Context, tables: &[&[Rule]]) -> Grap
 }
 
 fn simplify(graph: Graph, context: &mut Context) -> Graph {
-    if context.numerics == Numerics::Strict {
-        return rewrite_with(graph, context, EXACT);
-    }
-    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::SIGNS]).collect();
+    let signs: &[&[Rule]] = if context.numerics == Numerics::Strict { &[] } else { &[approx::SIGNS] };
+    let tables: Vec<&[Rule]> = EXACT.iter().chain(signs).copied().chain([context.planted]).collect();
     rewrite_with(graph, context, &tables)
 }
 

@@ -18,6 +18,7 @@ use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_ops::DimRange;
 use nnc_passes::pipeline::{self, Event, Numerics, PassError, PipelineOptions};
+use nnc_passes::regions::Regions;
 
 use crate::errors::{Failure, Result};
 use crate::memory::{self, Budget};
@@ -72,6 +73,14 @@ pub trait Watch {
         Ok(())
     }
 
+    /// A stage has yielded the regions of the graph last shown.
+    ///
+    /// # Errors
+    /// What goes wrong in showing it.
+    fn regions(&mut self, _stage: &str, _regions: &Regions) -> Result<()> {
+        Ok(())
+    }
+
     /// A stage has yielded a program.
     ///
     /// # Errors
@@ -111,10 +120,10 @@ impl Halt {
     }
 }
 
-/// The stages that yield a graph or a program, in order.
+/// The stages that yield a graph, its regions or a program, in order.
 pub fn stages() -> Vec<&'static str> {
     let passes = pipeline::names();
-    ["translate"].into_iter().chain(passes).chain(["lower", "plan_memory"]).collect()
+    ["translate"].into_iter().chain(passes).chain(["fuse", "lower", "plan_memory"]).collect()
 }
 
 /// A compilation in progress.
@@ -226,8 +235,16 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// When an operation has no lowering.
     pub fn program(&mut self, graph: Graph, file: &str) -> Result<Program, Halt> {
+        let regions = self.stage("fuse", |_| {
+            let regions = nnc_passes::regions::fuse(&graph);
+            let defect = |e| Failure::internal(format!("{file}: after fuse: {e}"));
+            regions.verify(&graph).map_err(defect)?;
+            Ok(regions)
+        })?;
+        self.watch.regions("fuse", &regions)?;
+        self.stop("fuse")?;
         let lower = |this: &mut Self| {
-            nnc_passes::lower::lower(&graph, &this.options.target)
+            nnc_passes::lower::lower(&graph, regions, &this.options.target)
                 .map_err(|e| Failure::unsupported(format!("{file}: {e}")))
         };
         let mut program = self.stage("lower", lower)?;

@@ -56,7 +56,7 @@ impl KernelBuilder<'_, '_> {
         }
         let stored = Some(value) != self.root && self.cx.storage[value.index()].is_some();
         let expr = if stored { self.emit_load(value, index)? } else { self.emit_definition(value, index)? };
-        let shared = self.cx.fusion.use_counts[value.index()] > 1;
+        let shared = self.cx.regions.uses(value) > 1;
         Ok(self.share(key, expr, shared))
     }
 
@@ -340,7 +340,9 @@ impl KernelBuilder<'_, '_> {
             full[axis] = self.open_loop("k", &extent, lanes);
         }
         let mut result = self.emit(operand, &full)?;
-        if let ([axis], true) = (loops.as_slice(), self.worth_keeping(operand)) {
+        // Lanes of a loop around would all write the same row.
+        let keeps = !self.in_vector(level) && self.worth_keeping(operand);
+        if let ([axis], true) = (loops.as_slice(), keeps) {
             result = self.keep_row(operand, *axis, &shape, &full, result);
         }
         result = element(&full, result)?;
@@ -399,7 +401,7 @@ impl KernelBuilder<'_, '_> {
             use UnaryOp::{Erf, Exp, Expm1, Log, Log1p, Sigmoid, Tanh};
             matches!(n.op, Op::Unary(Exp | Expm1 | Log | Log1p | Tanh | Erf | Sigmoid))
         });
-        costly && self.cx.fusion.use_counts[value.index()] > 1 && self.cx.storage[value.index()].is_none()
+        costly && self.cx.regions.uses(value) > 1 && self.cx.storage[value.index()].is_none()
     }
 
     fn keep_row(&mut self, value: ValueId, axis: usize, shape: &[Dim], full: &[Index], expr: Expr) -> Expr {

@@ -24,7 +24,7 @@ impl Lowering<'_> {
             let input = node.inputs[0];
             let border = border(window);
             let wanted = border.iter().any(|&(low, high)| low + high > 0);
-            let own_memory = self.fusion.stored[input.index()]
+            let own_memory = self.regions.is_stored(input)
                 && self.storage[input.index()].is_none()
                 && self.definition(input).is_some_and(|n| !matches!(n.op, Op::Constant(_)));
             if !wanted || !own_memory {

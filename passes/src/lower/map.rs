@@ -57,7 +57,7 @@ impl Lowering<'_> {
                     return true;
                 }
             }
-            if !self.fusion.stored[value.index()] || first {
+            if !self.regions.is_stored(value) || first {
                 pending.extend(node.inputs.iter().map(|&v| (v, false)));
             }
         }
@@ -73,7 +73,7 @@ impl Lowering<'_> {
         let mut steps = 0;
         while let Some(value) = pending.pop() {
             steps += 1;
-            if steps > 64 || (!first && self.fusion.stored[value.index()]) {
+            if steps > 64 || (!first && self.regions.is_stored(value)) {
                 continue;
             }
             first = false;

@@ -26,7 +26,7 @@ mod view;
 
 pub use storage::Storage;
 
-use crate::fusion::{Fusion, Role, fuse, role};
+use crate::regions::{Anchor, Region, Regions};
 use nnc_desc::Target;
 use nnc_ir::op::{Op, Relation};
 use nnc_ir::{DType, Dim, Graph, Node, NodeId, Tensor, ValueId};
@@ -49,7 +49,7 @@ pub struct LowerError {
 pub(crate) struct Lowering<'g> {
     graph: &'g Graph,
     target: &'g Target,
-    fusion: Fusion,
+    regions: Regions,
     definitions: Vec<Option<NodeId>>,
     /// The first node that reads each value.
     users: Vec<Option<NodeId>>,
@@ -75,13 +75,13 @@ pub(crate) struct Lowering<'g> {
 /// Most bytes of one buffer, 1 TiB. Sums over any number of buffers then stay within `i64`.
 pub const MOST_BUFFER_BYTES: i64 = 1 << 40;
 
-/// Lowers a verified graph.
+/// Lowers a verified graph, divided into regions.
 ///
 /// The workspace offsets are not assigned yet: [`crate::memory::plan`] does that.
 ///
 /// # Errors
 /// When an operation has no lowering, naming its node.
-pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
+pub fn lower(graph: &Graph, regions: Regions, target: &Target) -> Result<Program, LowerError> {
     let parameter = |name: &str, value: ValueId| Parameter {
         name: name.to_owned(),
         dtype: graph.ty(value).dtype,
@@ -90,11 +90,11 @@ pub fn lower(graph: &Graph, target: &Target) -> Result<Program, LowerError> {
     let mut program = empty_program(graph);
     program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
     program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
-    let mut lowering = Lowering::new(graph, target, program);
+    let mut lowering = Lowering::new(graph, regions, target, program);
     lowering.outermost = true;
     lowering.place_parameters()?;
     lowering.check_sizes()?;
-    lowering.lower_nodes()?;
+    lowering.lower_regions()?;
     lowering.finish_outputs()?;
     Ok(lowering.program)
 }
@@ -123,11 +123,11 @@ fn is_too_large(bytes: &Dim, dims: &nnc_ir::DimTable) -> bool {
 
 impl<'g> Lowering<'g> {
     /// A lowering of `graph` that adds to `program`.
-    fn new(graph: &'g Graph, target: &'g Target, program: Program) -> Self {
+    fn new(graph: &'g Graph, regions: Regions, target: &'g Target, program: Program) -> Self {
         Lowering {
             graph,
             target,
-            fusion: fuse(graph),
+            regions,
             definitions: graph.definitions(),
             users: graph.uses().iter().map(|users| users.first().copied()).collect(),
             program,
@@ -143,13 +143,12 @@ impl<'g> Lowering<'g> {
         }
     }
 
-    /// Lowers every node; inputs have their places.
-    fn lower_nodes(&mut self) -> Result<(), LowerError> {
+    /// Lowers every region; inputs have their places.
+    fn lower_regions(&mut self) -> Result<(), LowerError> {
         self.request_halos();
         self.place_concatenated()?;
-        for node in &self.graph.nodes {
-            self.origin.clone_from(&node.origin);
-            self.lower_node(node)?;
+        for region in std::mem::take(&mut self.regions.list) {
+            self.lower_region(&region)?;
             self.check_sizes()?;
         }
         Ok(())
@@ -170,39 +169,32 @@ impl Lowering<'_> {
         self.definitions[value.index()].map(|id| &self.graph.nodes[id.index()])
     }
 
-    /// Lowers the region that ends in this node, if one does.
-    fn lower_node(&mut self, node: &Node) -> Result<(), LowerError> {
-        if role(&node.op) == Role::Opaque {
-            return self.lower_opaque(node);
-        }
-        if matches!(node.op, Op::Constant(_)) {
-            // Its memory is a weight, if anything reads it.
+    fn lower_region(&mut self, region: &Region) -> Result<(), LowerError> {
+        let graph = self.graph;
+        let anchor = region.anchor.node().map(|id| &graph.nodes[id.index()]);
+        let root = region.results.first().copied();
+        // The node that the region ends in; a sequential one without results has no other.
+        let last = root.and_then(|v| self.definitions[v.index()]).map(|id| &graph.nodes[id.index()]);
+        let Some(last) = last.or(anchor) else { return Ok(()) };
+        self.origin.clone_from(&last.origin);
+        let (Some(root), false) = (root, matches!(region.anchor, Anchor::Sequential(_))) else {
+            return self.lower_sequential(last);
+        };
+        if self.storage[root.index()].is_some() && self.is_alias(root) {
             return Ok(());
         }
-        let output = node.outputs[0];
-        if !self.fusion.stored[output.index()] {
-            return Ok(());
-        }
-        if self.storage[output.index()].is_some() && self.is_alias(output) {
-            return Ok(());
-        }
-        self.check_indices(output)?;
-        match self.fusion.anchor[output.index()] {
-            Some(id) => {
-                let anchor = &self.graph.nodes[id.index()];
-                let lowered = match &anchor.op {
-                    Op::Contract { .. } => self.lower_contract(anchor, output),
-                    Op::Conv { .. } => self.lower_conv(anchor, output),
-                    _ => self.lower_pool(anchor, output),
-                };
-                // The region ends in another node; what cannot be done is the anchor.
-                lowered.map_err(|e| LowerError { origin: anchor.origin.clone(), ..e })
-            }
-            None => self.lower_map(output),
-        }
+        self.check_indices(root)?;
+        let Some(anchor) = anchor else { return self.lower_map(root) };
+        let lowered = match (region.anchor, &anchor.op) {
+            (Anchor::Window(_), _) => self.lower_pool(anchor, root),
+            (_, Op::Conv { .. }) => self.lower_conv(anchor, root),
+            _ => self.lower_contract(anchor, root),
+        };
+        // The region ends in another node; what cannot be done is the anchor.
+        lowered.map_err(|e| LowerError { origin: anchor.origin.clone(), ..e })
     }
 
-    fn lower_opaque(&mut self, node: &Node) -> Result<(), LowerError> {
+    fn lower_sequential(&mut self, node: &Node) -> Result<(), LowerError> {
         for &input in &node.inputs {
             self.check_indices(input)?;
         }

@@ -16,7 +16,7 @@ impl Lowering<'_> {
             let free = |cx: &Self, value: ValueId| {
                 let produced = cx.definition(value).is_some_and(|n| !matches!(n.op, Op::Constant(_)));
                 produced
-                    && cx.fusion.stored[value.index()]
+                    && cx.regions.is_stored(value)
                     && cx.storage[value.index()].is_none()
                     && !cx.halo.contains_key(&value)
             };

@@ -77,7 +77,7 @@ impl Lowering<'_> {
                 return;
             }
             value = operand;
-            if self.fusion.stored[value.index()] {
+            if self.regions.is_stored(value) {
                 self.storage[value.index()] = Some(Storage::dense(buffer, self.graph.shape(value)));
                 let mut alias = output;
                 while alias != value {
@@ -126,7 +126,7 @@ impl Lowering<'_> {
     /// and reshapes, so that the reader finds it dense.
     fn preferred_order(&self, value: ValueId) -> Vec<usize> {
         let identity: Vec<usize> = (0..self.graph.ty(value).rank()).collect();
-        if self.fusion.use_counts[value.index()] != 1 {
+        if self.regions.uses(value) != 1 {
             return identity;
         }
         let user = self.users[value.index()].map(|id| &self.graph.nodes[id.index()]);
@@ -134,7 +134,7 @@ impl Lowering<'_> {
             Some(Op::Transpose { perm }) => {
                 let transposed = user.map_or(value, |n| n.outputs[0]);
                 // Only a transpose that keeps the last axis, or feeds a reshape, gains: vectors stay contiguous.
-                if perm.last() == Some(&(perm.len() - 1)) && !self.fusion.stored[transposed.index()] {
+                if perm.last() == Some(&(perm.len() - 1)) && !self.regions.is_stored(transposed) {
                     perm.clone()
                 } else {
                     identity

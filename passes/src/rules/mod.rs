@@ -38,6 +38,7 @@ pub mod transpose;
 mod transpose_shape;
 pub mod windows;
 
+use crate::fuel::Fuel;
 use cost::Costs;
 use egg::Id;
 use net::Net;
@@ -70,7 +71,7 @@ pub enum Changes {
 }
 
 impl Rule {
-    const fn exact(name: &'static str, apply: Apply) -> Rule {
+    pub(crate) const fn exact(name: &'static str, apply: Apply) -> Rule {
         Rule { name, apply, changes: Changes::Nothing }
     }
 
@@ -94,13 +95,7 @@ fn one(found: Option<Id>) -> Vec<Id> {
 
 /// Rewrites a graph, which may stand `inside` another, with the rules of `tables`. What cannot be represented stays as it
 /// is.
-pub fn rewrite(
-    graph: Graph,
-    inside: bool,
-    tables: &[&[Rule]],
-    target: &Target,
-    fuel: &mut Option<usize>,
-) -> (Graph, Report) {
+pub fn rewrite(graph: Graph, inside: bool, tables: &[&[Rule]], target: &Target, fuel: &mut Fuel) -> (Graph, Report) {
     let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
     let mut report = Report::default();
     let mut one = |part: Graph, inside: bool| {
@@ -117,15 +112,12 @@ pub fn rewrite(
     (graph, report)
 }
 
-fn rewrite_part(
-    graph: Graph,
-    inside: bool,
-    rules: &[&Rule],
-    target: &Target,
-    fuel: &mut Option<usize>,
-) -> (Graph, Report) {
+fn rewrite_part(graph: Graph, inside: bool, rules: &[&Rule], target: &Target, fuel: &mut Fuel) -> (Graph, Report) {
     let mut loaded = load::load(&graph, inside);
     let report = saturate::saturate(&mut loaded.net, rules, Limits::default(), fuel);
+    if let Some(node) = report.last.and_then(|position| graph.nodes.get(position as usize)) {
+        fuel.locate(&node.origin);
+    }
     if report.stop == Stop::Conflict {
         debug_assert!(false, "a rule equated different types: {report:?}");
         return (graph, report);

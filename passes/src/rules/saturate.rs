@@ -13,6 +13,7 @@ use super::discrete::{Role, role};
 use super::language::Head;
 use super::net::Net;
 use super::{Changes, Rule};
+use crate::fuel::Fuel;
 use egg::Id;
 use nnc_ir::op::Op;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,6 +64,8 @@ pub struct Report {
     pub terms: usize,
     /// Rewrites by rule.
     pub applied: BTreeMap<&'static str, usize>,
+    /// The node, by its place in the graph, that the last rewrite was found at.
+    pub last: Option<u32>,
 }
 
 impl Report {
@@ -87,9 +90,9 @@ pub struct Site<'a> {
     pub args: &'a [Id],
 }
 
-/// Applies `rules`; `fuel` counts down by one for each rewrite that changed something.
-pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Option<usize>) -> Report {
-    let mut report = Report { stop: Stop::Rounds, rounds: 0, terms: 0, applied: BTreeMap::new() };
+/// Applies `rules`; each rewrite that changed something takes a unit of fuel.
+pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Fuel) -> Report {
+    let mut report = Report { stop: Stop::Rounds, ..Report::default() };
     let most = net.egraph.total_size().saturating_mul(limits.growth).max(1000);
     net.egraph.rebuild();
     net.egraph.analysis.changed.clear();
@@ -120,14 +123,7 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Optio
 
 /// Applies every rule to every term of a class, until there are more than `most` terms. One class may make very many:
 /// that of the products of a constant of zeros holds a term for every constant.
-fn visit(
-    net: &mut Net,
-    id: Id,
-    rules: &[&Rule],
-    most: usize,
-    fuel: &mut Option<usize>,
-    report: &mut Report,
-) -> Option<Stop> {
+fn visit(net: &mut Net, id: Id, rules: &[&Rule], most: usize, fuel: &mut Fuel, report: &mut Report) -> Option<Stop> {
     let class = net.egraph.find(id);
     let heads = &net.egraph.analysis.heads;
     let terms: Vec<(Arc<Head>, Box<[Id]>)> =
@@ -140,9 +136,6 @@ fn visit(
             role(op, &types, &net.egraph.analysis.dims) == Role::Jumps
         };
         for rule in rules {
-            if *fuel == Some(0) {
-                return Some(Stop::Fuel);
-            }
             if net.egraph.total_size() > most {
                 return Some(Stop::Terms);
             }
@@ -150,11 +143,15 @@ fn visit(
             if rounds && net.facts(class).discrete {
                 continue;
             }
-            net.egraph.analysis.origin = net.facts(class).origin;
+            let origin = net.facts(class).origin;
+            net.egraph.analysis.origin = origin;
             // What is made here is made for this class, or for operands of this operation.
             net.egraph.analysis.discrete = jumps || net.facts(class).discrete;
             let site = Site { class: net.egraph.find(class), op, args };
             for found in (rule.apply)(net, &site) {
+                if fuel.is_empty() {
+                    return Some(Stop::Fuel);
+                }
                 if net.facts(found).ty != net.facts(class).ty {
                     return Some(Stop::Conflict);
                 }
@@ -166,9 +163,8 @@ fn visit(
                         net.egraph.analysis.rounded.push(class);
                     }
                     *report.applied.entry(rule.name).or_default() += 1;
-                    if let Some(left) = fuel {
-                        *left = left.saturating_sub(1);
-                    }
+                    fuel.spend(rule.name);
+                    report.last = origin;
                 }
             }
         }

@@ -70,7 +70,7 @@ fn check_with(
     agree: fn(&Tensor, &Tensor) -> Result<(), String>,
 ) -> Result<FxHashMap<&'static str, usize>, String> {
     let mut loaded = load(graph, false);
-    let report = saturate(&mut loaded.net, rules, Limits::default(), &mut None);
+    let report = saturate(&mut loaded.net, rules, Limits::default(), &mut crate::fuel::Fuel::default());
     if report.stop == Stop::Conflict {
         return Err(format!("types differ: {report:?}"));
     }

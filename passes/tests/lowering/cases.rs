@@ -30,6 +30,27 @@ fn transpose_and_reshape() {
     );
 }
 
+/// Rows are so short that lanes go over the rows: what a softmax keeps of one has no place for all of them.
+#[test]
+fn product_of_the_rows_of_a_softmax() {
+    check(
+        "graph @t(%0: f32[2, 2, 2]) -> (y: %10) {
+           %1 = reduce %0 op=max axes=[2] : f32[2, 2]
+           %2 = broadcast %1 shape=[2, 2, 2] axes=[0, 1] : f32[2, 2, 2]
+           %3 = sub %0, %2 : f32[2, 2, 2]
+           %4 = exp %3 : f32[2, 2, 2]
+           %5 = reduce %4 op=sum axes=[2] : f32[2, 2]
+           %6 = recip %5 : f32[2, 2]
+           %7 = broadcast %6 shape=[2, 2, 2] axes=[0, 1] : f32[2, 2, 2]
+           %8 = mul %4, %7 : f32[2, 2, 2]
+           %9 = reduce %8 op=prod axes=[2] : f32[2, 2]
+           %10 = reshape %9 shape=[2, 2, 1] : f32[2, 2, 1]
+         }",
+        &[1],
+        1e-6,
+    );
+}
+
 #[test]
 fn softmax_over_the_last_axis_of_symbolic_size() {
     check(

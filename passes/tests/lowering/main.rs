@@ -34,7 +34,8 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
     nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
-        let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
+            .unwrap_or_else(|e| panic!("{e}\n{text}"));
         nnc_passes::memory::plan(&mut program);
         nnc_passes::memory_check::check(&program).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let printed = || program.kernels.iter().map(nnc_kernels::print::kernel).collect::<String>();
@@ -76,7 +77,8 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
 fn lowered(text: &str) -> nnc_kernels::plan::Program {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
-    let mut program = nnc_passes::lower::lower(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
+        .unwrap_or_else(|e| panic!("{e}\n{text}"));
     nnc_passes::memory::plan(&mut program);
     program
 }

@@ -161,13 +161,13 @@ mod tests {
         }
     }
 
-    /// Accumulators, a row of the right operand and one broadcast fit the registers.
+    /// Accumulators and a row of the right operand fit the registers; the left operand is broadcast from memory.
     #[test]
     fn tiles_fit() {
         for row in PRODUCTS {
             let registers = if row.vector_bytes == 64 || row.arch == Arch::Aarch64 { 32 } else { 16 };
             for (rows, vectors) in row.tiles {
-                assert!(rows * vectors + vectors < registers + usize::from(*rows == 1), "{}", row.name);
+                assert!(rows * vectors + vectors <= registers, "{}", row.name);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Golden files of graph passes: `golden/PASS/NAME.nnc` holds a graph, the line `; ----`, and the graph after the
 //! pipeline up to and with that pass.
 //!
+//! `golden/fuse/NAME.nnc` holds after the line what the whole pipeline makes of the graph, and its regions.
+//!
 //! `NNC_BLESS=1` rewrites what follows the line. Both graphs are verified and printed back, and the reference
 //! interpreter gives the same results for both.
 
@@ -14,6 +16,8 @@ use nnc_passes::pipeline::{self, PipelineOptions};
 use crate::common::root;
 
 const LINE: &str = "; ----\n";
+/// The step after the passes.
+const FUSE: &str = "fuse";
 /// What every symbolic dimension is in the interpreter.
 const SIZE: i64 = 3;
 
@@ -63,15 +67,29 @@ fn agree(file: &Path, before: &Graph, after: &Graph) {
     }
 }
 
+/// The regions of a graph, which read back as the same.
+fn regions(file: &Path, graph: &Graph) -> String {
+    let regions = nnc_passes::regions::fuse(graph);
+    regions.verify(graph).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let printed = nnc_passes::regions::print(&regions.list);
+    let again = nnc_passes::regions::parse(&printed).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    assert_eq!(again, regions.list, "{}: printing and reading changes the regions", file.display());
+    printed
+}
+
 fn check(pass: &str, file: &Path) {
     let text = fs::read_to_string(file).expect("a file");
     let (input, expected) = text.split_once(LINE).unwrap_or((&text, ""));
     let before = graph(file, input);
-    let options = PipelineOptions { stop_after: Some(pass.to_owned()), ..PipelineOptions::default() };
+    let stop_after = (pass != FUSE).then(|| pass.to_owned());
+    let options = PipelineOptions { stop_after, ..PipelineOptions::default() };
     let target = Target::parse("x86_64-avx2").expect("a target");
     let after = pipeline::optimize(graph(file, input), &target, &options);
     let after = after.unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-    let printed = print::graph(&after);
+    let mut printed = print::graph(&after);
+    if pass == FUSE {
+        printed += &regions(file, &after);
+    }
     agree(file, &before, &after);
     if std::env::var_os("NNC_BLESS").is_some() {
         fs::write(file, format!("{input}{LINE}{printed}")).expect("the file can be written");
@@ -83,7 +101,7 @@ fn check(pass: &str, file: &Path) {
 #[test]
 fn passes_yield_what_the_files_say() {
     let mut count = 0;
-    for pass in pipeline::names() {
+    for pass in pipeline::names().into_iter().chain([FUSE]) {
         let Ok(folder) = fs::read_dir(root().join("testsuite/golden").join(pass)) else { continue };
         for entry in folder {
             check(pass, &entry.expect("an entry").path());
@@ -93,6 +111,6 @@ fn passes_yield_what_the_files_say() {
     assert!(count >= 5, "golden files are missing");
     for entry in fs::read_dir(root().join("testsuite/golden")).expect("golden files") {
         let name = entry.expect("an entry").file_name();
-        assert!(pipeline::names().iter().any(|p| *p == name), "golden/{} is no pass", name.display());
+        assert!(name == FUSE || pipeline::names().iter().any(|p| *p == name), "golden/{} is no pass", name.display());
     }
 }

@@ -9,6 +9,7 @@ use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_passes::pipeline;
+use nnc_passes::regions::Regions;
 
 use crate::driver::{self, Compilation, Halt, Options, Watch};
 use crate::errors::{Failure, Result};
@@ -273,6 +274,10 @@ impl Watch for Terminal {
 
     fn graph(&mut self, stage: &str, graph: &Graph) -> Result<()> {
         self.dump(stage, || nnc_ir::print::graph(graph))
+    }
+
+    fn regions(&mut self, stage: &str, regions: &Regions) -> Result<()> {
+        self.dump(stage, || nnc_passes::regions::print(&regions.list))
     }
 
     fn program(&mut self, stage: &str, program: &Program) -> Result<()> {

@@ -85,7 +85,7 @@ impl Lowering<'_> {
             }
             self.nested(&graph, &captured, |inner| {
                 let placed = inner.place_results(&results, &targets);
-                inner.lower_nodes()?;
+                inner.lower_regions()?;
                 inner.copy_results(&results, &targets, &placed)?;
                 for (&(result, axis), &cell) in varying.iter().zip(&cells) {
                     let mut b = KernelBuilder::new(inner, "size");
@@ -135,7 +135,7 @@ impl Lowering<'_> {
         let body = self.nested(&graph, &given, |inner| {
             inner.program.steps.extend(bind);
             let placed = inner.place_results(scanned, &slices);
-            inner.lower_nodes()?;
+            inner.lower_regions()?;
             inner.copy_results(scanned, &slices, &placed)?;
             inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &states, progress.counter)?;
             inner.advance_loop(&progress)
@@ -186,7 +186,8 @@ impl Lowering<'_> {
     ) -> Result<Vec<Step>, LowerError> {
         let around = std::mem::take(&mut self.program.steps);
         let empty = super::super::empty_program(graph);
-        let mut inner = Lowering::new(graph, self.target, std::mem::replace(&mut self.program, empty));
+        let mut inner =
+            Lowering::new(graph, crate::regions::fuse(graph), self.target, std::mem::replace(&mut self.program, empty));
         std::mem::swap(&mut inner.kernels, &mut self.kernels);
         std::mem::swap(&mut inner.weights, &mut self.weights);
         inner.origin.clone_from(&self.origin);

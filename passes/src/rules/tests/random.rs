@@ -114,7 +114,7 @@ fn random_programs() {
         if let Err(error) = check(&graph, &rules, seed + 1) {
             panic!("seed {seed}: {error}\n{}", nnc_ir::print::graph(&graph));
         }
-        let (rewritten, _) = rewrite(graph.clone(), false, &tables, &target, &mut None);
+        let (rewritten, _) = rewrite(graph.clone(), false, &tables, &target, &mut crate::fuel::Fuel::default());
         nnc_ir::verify::verify(&rewritten).unwrap();
         let inputs = inputs(&graph, seed);
         let before = nnc_ops::interpret::run(&graph, &inputs).unwrap();

@@ -113,7 +113,7 @@ mod tests {
         "passes/src/rules/",
         "passes/src/lower/",
         "passes/src/memory",
-        "passes/src/fusion/",
+        "passes/src/regions/",
         "compiler/kernels/",
         "targets/cpu/src/x86/",
         "targets/cpu/src/cranelift/",

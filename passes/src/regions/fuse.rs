@@ -1,7 +1,6 @@
 //! Fusion: which values exist in memory, and which are computed where they are used.
 //!
-//! A *region* is a root value that is stored, plus every value inlined into its kernel. One reverse walk over the
-//! graph decides, consumers first:
+//! One reverse walk over the graph decides, consumers first:
 //! - a view (transpose, reshape, slice, ...) is never stored for its own sake: it is an index transformation;
 //! - an elementwise value all of whose uses lie in one region joins it;
 //! - a reduction joins a region whose leading axes are the reduction's result axes: the kernel computes it once per
@@ -13,66 +12,20 @@
 //! a kernel computes no value at more than [`MOST_PLACES`] indices and does at most [`MOST_OPERATIONS`] operations for
 //! an element, so that the work of lowering is linear in the graph. What exceeds a limit is stored.
 
-mod places;
-
+use super::places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES, Place, Places};
+use super::role::{Role, role};
 use nnc_ir::op::Op;
 use nnc_ir::{Graph, Node, NodeId, ValueId};
-pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
-use places::{Place, Places};
 
 /// The decision for each value.
 #[derive(Debug)]
-pub struct Fusion {
+pub(super) struct Decisions {
     /// Whether the value has memory of its own.
     pub stored: Vec<bool>,
     /// For a stored value the structured node whose epilogue ends in it.
     pub anchor: Vec<Option<NodeId>>,
     /// Uses of each value by nodes and outputs.
     pub use_counts: Vec<usize>,
-}
-
-/// What a node is to fusion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Same index in, same index out.
-    Elementwise,
-    /// An index transformation or an expression of the index; never worth storing for itself.
-    View,
-    /// Elements computed from operands at computed indices; worth storing when used in two regions.
-    Movement,
-    /// Combines elements along axes.
-    Reduction,
-    /// A kernel of its own that may have an epilogue.
-    Anchor,
-    /// A kernel of its own.
-    Opaque,
-}
-
-/// The role of an operation.
-pub fn role(op: &Op) -> Role {
-    match op {
-        Op::Unary(_) | Op::Binary(_) | Op::Select | Op::Convert(_) | Op::Bitcast(_) => Role::Elementwise,
-        Op::Constant(_) | Op::Dims { .. } | Op::Iota { .. } => Role::View,
-        Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => Role::View,
-        Op::Pad { .. } | Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => Role::Movement,
-        Op::Reduce { .. } | Op::ArgReduce { .. } => Role::Reduction,
-        Op::Contract { .. } | Op::Conv { .. } | Op::Pool { .. } => Role::Anchor,
-        Op::Concat { .. }
-        | Op::PoolIndex { .. }
-        | Op::ScatterNd(_)
-        | Op::ScatterElements { .. }
-        | Op::Cumulative { .. }
-        | Op::TopK { .. }
-        | Op::NonZero { .. }
-        | Op::Unique { .. }
-        | Op::NonMaxSuppression { .. }
-        | Op::BindDims { .. }
-        | Op::Require { .. }
-        | Op::Recurrent(_)
-        | Op::Random { .. }
-        | Op::If { .. }
-        | Op::Loop { .. } => Role::Opaque,
-    }
 }
 
 /// Where a value would be computed if it were inlined into all its uses.
@@ -100,9 +53,9 @@ impl Demand {
 }
 
 /// Decides for every value of the graph.
-pub fn fuse(graph: &Graph) -> Fusion {
+pub(super) fn decide_all(graph: &Graph) -> Decisions {
     let count = graph.values.len();
-    let mut fusion = Fusion { stored: vec![false; count], anchor: vec![None; count], use_counts: vec![0; count] };
+    let mut fusion = Decisions { stored: vec![false; count], anchor: vec![None; count], use_counts: vec![0; count] };
     let mut demand: Vec<Demand> = vec![Demand::default(); count];
     for node in &graph.nodes {
         for input in &node.inputs {
@@ -257,7 +210,7 @@ fn decide(
     role: Role,
     output: ValueId,
     wants: &Demand,
-    fusion: &mut Fusion,
+    fusion: &mut Decisions,
     walk: &mut Walk,
 ) {
     let stored = &mut fusion.stored[output.index()];
@@ -312,7 +265,7 @@ fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: usize) -> boo
 }
 
 /// What the use of `input` by `node` demands.
-fn pass_on(graph: &Graph, node: &Node, role: Role, input: ValueId, demand: &[Demand], fusion: &Fusion) -> Demand {
+fn pass_on(graph: &Graph, node: &Node, role: Role, input: ValueId, demand: &[Demand], fusion: &Decisions) -> Demand {
     let memory = Demand { memory: true, ..Demand::default() };
     if matches!(role, Role::Opaque | Role::Anchor) {
         return memory;

@@ -1,0 +1,141 @@
+//! Regions: what is computed together, by one kernel or one group of kernels.
+//!
+//! A region ends in its *root*, which is stored. It has an *anchor*, which says what kind of loops it is built around; the
+//! values *inlined* into it exist in registers only; what it *reads* lies in memory. Values outside of regions are the
+//! graph's inputs and constants.
+//!
+//! Invariants (enforced by [`Regions::verify`]):
+//! - every stored value that a node computes is the result of one region, and every result is stored;
+//! - regions stand in the order of the nodes that end them, and read inputs, constants and results of earlier regions;
+//! - inlined values are not stored.
+
+mod fuse;
+mod places;
+mod role;
+mod text;
+mod verify;
+
+use fuse::Decisions;
+use nnc_ir::op::Op;
+use nnc_ir::{Graph, NodeId, ValueId};
+pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
+pub use role::{Role, role};
+use rustc_hash::FxHashSet;
+pub use text::{TextError, parse, print};
+pub use verify::RegionError;
+
+/// What the loops of a region are built around.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Anchor {
+    /// The elements of the root, row by row: maps, reductions, row pipelines, data movement.
+    Rows,
+    /// A sum of products: matrix products and convolutions.
+    Contraction(NodeId),
+    /// A reduction over windows.
+    Window(NodeId),
+    /// One operation in steps of its own: recurrence, control flow, what depends on data, concatenation.
+    Sequential(NodeId),
+}
+
+impl Anchor {
+    /// The name of its kind.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Anchor::Rows => "rows",
+            Anchor::Contraction(_) => "contraction",
+            Anchor::Window(_) => "window",
+            Anchor::Sequential(_) => "sequential",
+        }
+    }
+
+    /// The node it is made of.
+    pub const fn node(self) -> Option<NodeId> {
+        match self {
+            Anchor::Rows => None,
+            Anchor::Contraction(node) | Anchor::Window(node) | Anchor::Sequential(node) => Some(node),
+        }
+    }
+}
+
+/// What is computed together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// What the loops are built around.
+    pub anchor: Anchor,
+    /// What it stores: one value, the root, but for sequential regions.
+    pub results: Vec<ValueId>,
+    /// Values in memory that it reads, ascending; constants included.
+    pub reads: Vec<ValueId>,
+    /// Values computed in it that are not stored, ascending.
+    pub inlined: Vec<ValueId>,
+}
+
+/// The regions of one graph. Subgraphs of its nodes have regions of their own.
+#[derive(Clone, Debug)]
+pub struct Regions {
+    /// In the order in which they run.
+    pub list: Vec<Region>,
+    stored: Vec<bool>,
+    use_counts: Vec<usize>,
+}
+
+impl Regions {
+    /// Whether the value has memory of its own.
+    pub fn is_stored(&self, value: ValueId) -> bool {
+        self.stored[value.index()]
+    }
+
+    /// Uses of the value by nodes and outputs.
+    pub fn uses(&self, value: ValueId) -> usize {
+        self.use_counts[value.index()]
+    }
+}
+
+/// Divides a graph into regions.
+pub fn fuse(graph: &Graph) -> Regions {
+    let Decisions { stored, anchor, use_counts } = fuse::decide_all(graph);
+    let definitions = graph.definitions();
+    let mut list = vec![];
+    for (position, node) in graph.nodes.iter().enumerate() {
+        let id = NodeId(position as u32);
+        let kind = match (role(&node.op), &node.outputs[..]) {
+            (Role::Opaque, _) => Anchor::Sequential(id),
+            (_, [root]) if stored[root.index()] && !matches!(node.op, Op::Constant(_)) => match anchor[root.index()] {
+                None => Anchor::Rows,
+                Some(id) if matches!(graph.nodes[id.index()].op, Op::Pool { .. }) => Anchor::Window(id),
+                Some(id) => Anchor::Contraction(id),
+            },
+            _ => continue,
+        };
+        let (reads, inlined) = inside(graph, &definitions, &stored, id);
+        list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined });
+    }
+    Regions { list, stored, use_counts }
+}
+
+/// What the region that ends in a node reads, and what it computes on the way.
+fn inside(
+    graph: &Graph,
+    definitions: &[Option<NodeId>],
+    stored: &[bool],
+    last: NodeId,
+) -> (Vec<ValueId>, Vec<ValueId>) {
+    let mut seen = FxHashSet::default();
+    let (mut reads, mut inlined) = (vec![], vec![]);
+    let mut pending = graph.nodes[last.index()].inputs.clone();
+    while let Some(value) = pending.pop() {
+        if !seen.insert(value) {
+            continue;
+        }
+        match definitions[value.index()].map(|id| &graph.nodes[id.index()]) {
+            Some(node) if !stored[value.index()] && !matches!(node.op, Op::Constant(_)) => {
+                inlined.push(value);
+                pending.extend(&node.inputs);
+            }
+            _ => reads.push(value),
+        }
+    }
+    reads.sort_unstable();
+    inlined.sort_unstable();
+    (reads, inlined)
+}

@@ -1,0 +1,90 @@
+//! The text form of regions, one a line:
+//!
+//! ```text
+//! contraction node 3 -> %7 reads %0, %2 inlines %4, %5
+//! ```
+//!
+//! Values and nodes are those of the graph that the regions belong to. Parsing what was printed gives the same regions.
+
+use super::{Anchor, Region};
+use nnc_ir::{NodeId, ValueId};
+use std::fmt::Write;
+
+/// Why a text holds no regions.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct TextError {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// Prints regions.
+pub fn print(regions: &[Region]) -> String {
+    regions.iter().fold(String::new(), |mut text, region| {
+        text.push_str(region.anchor.name());
+        if let Some(node) = region.anchor.node() {
+            let _ = write!(text, " node {}", node.0);
+        }
+        for (word, values) in [("->", &region.results), ("reads", &region.reads), ("inlines", &region.inlined)] {
+            if !values.is_empty() {
+                let names: Vec<String> = values.iter().map(|v| format!("%{}", v.0)).collect();
+                let _ = write!(text, " {word} {}", names.join(", "));
+            }
+        }
+        text.push('\n');
+        text
+    })
+}
+
+/// Reads what [`print`] prints; empty lines and comments (`;`) are skipped.
+///
+/// # Errors
+/// The first line that is no region.
+pub fn parse(text: &str) -> Result<Vec<Region>, TextError> {
+    let mut regions = vec![];
+    for (number, line) in text.lines().enumerate() {
+        let words: Vec<&str> =
+            line.split(';').next().unwrap_or("").split([' ', ',']).filter(|w| !w.is_empty()).collect();
+        if words.is_empty() {
+            continue;
+        }
+        let region = region(&words).map_err(|problem| TextError { line: number + 1, problem })?;
+        regions.push(region);
+    }
+    Ok(regions)
+}
+
+fn region(words: &[&str]) -> Result<Region, String> {
+    let (anchor, mut rest) = match words {
+        ["rows", rest @ ..] => (Anchor::Rows, rest),
+        [kind, "node", id, rest @ ..] => {
+            let id = NodeId(id.parse().map_err(|_| format!("{id:?} is no number of a node"))?);
+            let anchor = match *kind {
+                "contraction" => Anchor::Contraction(id),
+                "window" => Anchor::Window(id),
+                "sequential" => Anchor::Sequential(id),
+                other => return Err(format!("{other:?} is no kind of region")),
+            };
+            (anchor, rest)
+        }
+        [other, ..] => return Err(format!("{other:?} is no kind of region")),
+        [] => return Err("there is nothing".into()),
+    };
+    let mut region = Region { anchor, results: vec![], reads: vec![], inlined: vec![] };
+    while let [word, following @ ..] = rest {
+        let list = match *word {
+            "->" => &mut region.results,
+            "reads" => &mut region.reads,
+            "inlines" => &mut region.inlined,
+            other => return Err(format!("{other:?} is neither `->` nor `reads` nor `inlines`")),
+        };
+        let count = following.iter().take_while(|w| w.starts_with('%')).count();
+        for name in &following[..count] {
+            list.push(ValueId(name[1..].parse().map_err(|_| format!("{name:?} is no value"))?));
+        }
+        rest = &following[count..];
+    }
+    Ok(region)
+}
