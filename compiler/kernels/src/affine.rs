@@ -4,9 +4,8 @@
 //! always correct, only slow.
 
 use crate::contraction::Contraction;
-use crate::kernel::{Accumulator, Expr, Index, Kernel, Stmt, Var};
-use nnc_ir::dim::Atom;
-use nnc_ir::{Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin};
+use crate::index::{Factor, Polynomial};
+use crate::kernel::{Accumulator, Expr, Index, Stmt, Var};
 use rustc_hash::FxHashSet;
 
 /// How the elements that one load or store touches lie, as the variable of a vector loop counts up.
@@ -22,11 +21,6 @@ pub enum AccessKind {
     Gather,
 }
 
-/// Whether the index mentions the variable.
-pub fn mentions(index: &Index, var: Var) -> bool {
-    index.symbols().contains(&Symbol(var.0))
-}
-
 /// What the index gains when `var` grows by one: 0 when it is absent, `None` when that depends on `var` itself.
 pub fn coefficient(index: &Index, var: Var) -> Option<Index> {
     split(index, var).map(|(coefficient, _)| coefficient)
@@ -35,14 +29,13 @@ pub fn coefficient(index: &Index, var: Var) -> Option<Index> {
 /// Writes the index as `coefficient * var + rest` where neither part mentions `var`; `None` when it is not linear in
 /// `var` or has it inside a division, minimum or other opaque operation.
 pub fn split(index: &Index, var: Var) -> Option<(Index, Index)> {
-    let symbol = Symbol(var.0);
-    for (_, atoms) in index.view().terms {
+    for (_, factors) in index.view().terms {
         let mut degree = 0;
-        for atom in atoms {
-            match atom {
-                Atom::Sym(s) => degree += u32::from(*s == symbol),
-                Atom::Op(_, operands) if operands.iter().any(|d| d.symbols().contains(&symbol)) => return None,
-                Atom::Op(..) => {}
+        for factor in factors {
+            match factor {
+                Factor::Var(v) => degree += u32::from(v == var),
+                Factor::Op(_, operands) if operands.iter().any(|i| i.mentions(var)) => return None,
+                Factor::Op(..) => {}
             }
         }
         if degree > 1 {
@@ -50,10 +43,10 @@ pub fn split(index: &Index, var: Var) -> Option<(Index, Index)> {
         }
     }
     // Linear, so the two values at 0 and 1 determine it.
-    let at = |value: i64| index.substitute(&|s| (s == symbol).then(|| Dim::from(value)));
+    let at = |value: i64| index.substitute(&|v| (v == var).then(|| Index::from(value)));
     let rest = at(0);
     let coefficient = at(1) - &rest;
-    (rest != Dim::OVERFLOW && coefficient != Dim::OVERFLOW).then_some((coefficient, rest))
+    (rest != Index::OVERFLOW && coefficient != Index::OVERFLOW).then_some((coefficient, rest))
 }
 
 /// The variables whose values differ between the lanes of one vector loop: its variable, and what is computed from it.
@@ -114,7 +107,7 @@ impl Varying {
 
     /// Whether the index differs between lanes.
     pub fn index(&self, index: &Index) -> bool {
-        index.as_const().is_none() && index.symbols().iter().any(|s| self.vars.contains(&Var(s.0)))
+        index.as_const().is_none() && index.vars().iter().any(|v| self.vars.contains(v))
     }
 
     /// Whether the expression may differ between lanes.
@@ -127,11 +120,11 @@ impl Varying {
 
     /// How a load or store with this index lies over the lanes.
     pub fn access(&self, index: &Index) -> AccessKind {
-        let symbols = index.symbols();
-        if !symbols.iter().any(|s| self.vars.contains(&Var(s.0))) {
+        let vars = index.vars();
+        if !vars.iter().any(|v| self.vars.contains(v)) {
             return AccessKind::Uniform;
         }
-        if symbols.iter().any(|s| Var(s.0) != self.lane && self.vars.contains(&Var(s.0))) {
+        if vars.iter().any(|v| *v != self.lane && self.vars.contains(v)) {
             return AccessKind::Gather;
         }
         match coefficient(index, self.lane) {
@@ -145,41 +138,11 @@ impl Varying {
     }
 }
 
-/// The ranges of a kernel's variables, to bound expressions over them.
-#[derive(Clone, Debug)]
-pub struct Ranges(DimTable);
-
-impl Ranges {
-    /// From what the kernel declares of its variables.
-    pub fn new(kernel: &Kernel) -> Ranges {
-        let mut table = DimTable::default();
-        for info in &kernel.vars {
-            table.new_symbol(SymbolInfo {
-                name: info.name.clone(),
-                min: info.min,
-                max: info.max,
-                upper: None,
-                origin: SymbolOrigin::Input,
-            });
-        }
-        Ranges(table)
-    }
-
-    /// Least and greatest value of the index.
-    pub fn of(&self, index: &Index) -> (i64, i64) {
-        index.bounds(&self.0)
-    }
-
-    /// The index with divisions, minima and comparisons decided where the ranges allow it.
-    pub fn simplify(&self, index: &Index) -> Index {
-        index.simplify(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::{Access, BufferRef};
+    use crate::index::Ranges;
+    use crate::kernel::{Access, BufferRef, Kernel};
     use nnc_ir::DType;
 
     #[test]
@@ -188,11 +151,11 @@ mod tests {
         let index = i.index() * 768 + &(i.index() * j.index()) + j.index() * 3 + 5;
         assert_eq!(coefficient(&index, i), Some(j.index() + 768));
         assert_eq!(split(&index, j), Some((i.index() + 3, i.index() * 768 + 5)));
-        assert_eq!(coefficient(&index, Var(2)), Some(Dim::ZERO));
+        assert_eq!(coefficient(&index, Var(2)), Some(Index::ZERO));
         assert_eq!(coefficient(&(j.index() * j.index()), j), None);
-        let opaque = j.index().floor_div(&Dim::from(2)) + &i.index();
+        let opaque = j.index().floor_div(&Index::from(2)) + &i.index();
         assert_eq!(coefficient(&opaque, j), None);
-        assert_eq!(coefficient(&opaque, i), Some(Dim::ONE));
+        assert_eq!(coefficient(&opaque, i), Some(Index::ONE));
     }
 
     #[test]
@@ -209,8 +172,8 @@ mod tests {
         assert_eq!(varying.access(&(i.index() * 4 + j.index())), AccessKind::Contiguous);
         assert_eq!(varying.access(&(i.index() * j.index())), AccessKind::Strided(i.index()));
         assert_eq!(varying.access(&(t.index() + j.index())), AccessKind::Gather);
-        assert_eq!(varying.access(&j.index().floor_div(&Dim::from(2))), AccessKind::Gather);
+        assert_eq!(varying.access(&j.index().floor_div(&Index::from(2))), AccessKind::Gather);
         assert!(varying.expr(&Expr::Var(t)) && !varying.expr(&Expr::Var(u)));
-        assert_eq!(Ranges::new(&kernel).of(&(i.index() * 10 + j.index())), (0, 99));
+        assert_eq!((i.index() * 10 + j.index()).bounds(&Ranges::new(&kernel)), (0, 99));
     }
 }

@@ -8,22 +8,14 @@
 //! - iterations of the kernel's parallel loop and of a `AxisKind::Vector` loop are independent of each other.
 
 use crate::contraction::Contraction;
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
-use nnc_ir::{DType, Dim, Symbol};
 
-/// A polynomial over kernel variables: `Dim::sym(Symbol(var.0))` stands for variable `var`.
-pub type Index = Dim;
+pub use crate::index::Index;
 
 /// A scalar local of a kernel (one value per lane inside a vector loop): an index of [`Kernel::vars`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Var(pub u32);
-
-impl Var {
-    /// This variable inside an [`Index`].
-    pub fn index(self) -> Index {
-        Dim::sym(Symbol(self.0))
-    }
-}
 
 /// What is known of a variable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -244,7 +236,7 @@ impl Kernel {
             buffers: vec![],
             params: vec![],
             vars: vec![],
-            parallel: (Var(0), Dim::from(1)),
+            parallel: (Var(0), Index::ONE),
             body: vec![],
         };
         kernel.parallel.0 = kernel.add_var("p", DType::I64, 0, i64::MAX - 1);

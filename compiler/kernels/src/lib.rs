@@ -7,8 +7,7 @@
 //! Mathematical functions are kernel IR too: [`math`] writes them out in elementary operations, so that every target
 //! shares them. [`walk`] is the one recursion over expressions and statements.
 //!
-//! Index arithmetic is `nnc_ir::Dim`: a canonical polynomial, here over kernel variables, so that strides are read
-//! off a coefficient instead of being rediscovered.
+//! Index arithmetic is [`index`]: canonical polynomials over the variables of a kernel.
 //!
 //! Source: the loop forms follow Halide's (Ragan-Kelley et al., PLDI 2013).
 
@@ -16,6 +15,7 @@ pub mod affine;
 pub mod contraction;
 #[cfg(any(test, feature = "generate"))]
 pub mod generate;
+pub mod index;
 pub mod interpret;
 pub mod kernel;
 pub mod math;
@@ -28,6 +28,7 @@ pub mod walk;
 pub mod weights;
 
 pub use contraction::Contraction;
+pub use index::Index;
 pub use kernel::{AxisKind, BufferDecl, BufferRef, Expr, Kernel, Loop, Scalar, Stmt, Var, VarInfo};
 pub use plan::{Argument, Buffer, BufferId, KernelId, Place, Program, SizeCheck, Step};
 pub use weights::{Pack, Weight, WeightId};

@@ -22,8 +22,9 @@ mod program;
 pub use program::program;
 
 use crate::contraction::{Contraction, RightLayout, Tap};
+use crate::index::Names;
 use crate::kernel::{Access, AxisKind, BufferRef, Index, Kernel, Loop, Stmt, Var};
-use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo};
+use nnc_ir::DType;
 use std::fmt::{self, Write};
 
 /// The text of a kernel.
@@ -72,7 +73,7 @@ pub(crate) const FULL_RANGE: (i64, i64) = (i64::MIN, i64::MAX);
 struct Printer<'a> {
     kernel: &'a Kernel,
     /// Variables in the order of their definitions.
-    table: DimTable,
+    names: Names,
     /// Position of each variable there.
     position: Vec<u32>,
     out: String,
@@ -85,16 +86,15 @@ impl<'a> Printer<'a> {
         definitions(&kernel.body, &mut order);
         // Variables without a definition come last.
         order.extend((0..kernel.vars.len() as u32).map(Var));
-        let mut table = DimTable::default();
+        let mut names = Names::default();
         let mut position = vec![u32::MAX; kernel.vars.len()];
         for var in order {
             let Some(slot) = position.get_mut(var.0 as usize) else { continue };
             if *slot == u32::MAX {
-                *slot = table.len() as u32;
-                table.new_symbol(SymbolInfo::input(kernel.vars[var.0 as usize].name.clone()));
+                *slot = names.add(&kernel.vars[var.0 as usize].name).0;
             }
         }
-        Printer { kernel, table, position, out: String::new() }
+        Printer { kernel, names, position, out: String::new() }
     }
 
     fn push(&mut self, text: &str) {
@@ -120,8 +120,8 @@ impl<'a> Printer<'a> {
     }
 
     fn index(&mut self, index: &Index) {
-        let renumbered = index.substitute(&|s| Some(Dim::sym(Symbol(*self.position.get(s.0 as usize)?))));
-        let _ = write!(self.out, "{}", self.table.display(&renumbered));
+        let renumbered = index.substitute(&|v| Some(Var(*self.position.get(v.0 as usize)?).index()));
+        let _ = write!(self.out, "{}", self.names.display(&renumbered));
     }
 
     fn element(&mut self, buffer: BufferRef, index: &Index) {

@@ -63,7 +63,7 @@ impl Expr {
 
     /// Whether the variable is mentioned, in an index or by itself.
     pub fn mentions(&self, var: Var) -> bool {
-        self.any(&|e| *e == Expr::Var(var) || e.index().is_some_and(|index| crate::affine::mentions(index, var)))
+        self.any(&|e| *e == Expr::Var(var) || e.index().is_some_and(|index| index.mentions(var)))
     }
 
     /// Whether memory is read.

@@ -4,7 +4,8 @@
 //! loop-invariant work is hoisted by construction.
 
 use super::{LowerError, Lowering};
-use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin, ValueId};
+use nnc_ir::{DType, Dim, Symbol, ValueId};
+use nnc_kernels::index::Ranges;
 use nnc_kernels::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use nnc_kernels::plan::{Argument, BufferId};
 use rustc_hash::FxHashMap;
@@ -37,8 +38,8 @@ pub(crate) struct KernelBuilder<'a, 'g> {
     pub cx: &'a mut Lowering<'g>,
     /// The kernel so far; its body is in the scopes.
     pub kernel: Kernel,
-    /// Bounds of the kernel's variables, by the same number.
-    pub table: DimTable,
+    /// The ranges of the kernel's variables; unlike what it declares, they know bounds that are indices.
+    pub ranges: Ranges,
     /// Values whose expression is given: the accumulators of anchors.
     pub bound: FxHashMap<ValueId, Expr>,
     /// The value being stored, whose own memory is not to be read.
@@ -66,7 +67,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         let mut builder = KernelBuilder {
             cx,
             kernel,
-            table: DimTable::default(),
+            ranges: Ranges::default(),
             bound: FxHashMap::default(),
             root: None,
             rows: FxHashMap::default(),
@@ -81,32 +82,24 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
             depth: vec![0],
             loops: vec![],
         };
-        builder.mirror(0, i64::MAX - 1, None);
+        builder.ranges.add(&builder.kernel.vars[0].name, 0, i64::MAX - 1, None);
         builder
     }
 
-    fn mirror(&mut self, min: i64, max: i64, upper: Option<Dim>) {
-        let name = self.kernel.vars[self.table.len()].name.clone();
-        self.table.new_symbol(SymbolInfo { name, min, max, upper, origin: SymbolOrigin::Node });
-    }
-
     /// A variable defined in the innermost scope.
-    pub fn var(&mut self, name: &str, dtype: DType, min: i64, max: i64, upper: Option<Dim>) -> Var {
+    pub fn var(&mut self, name: &str, dtype: DType, min: i64, max: i64, upper: Option<Index>) -> Var {
         self.var_at(name, dtype, (min, max), upper, self.scopes.len() - 1)
     }
 
-    fn var_at(&mut self, name: &str, dtype: DType, range: (i64, i64), upper: Option<Dim>, depth: usize) -> Var {
+    fn var_at(&mut self, name: &str, dtype: DType, range: (i64, i64), upper: Option<Index>, depth: usize) -> Var {
         let var = self.kernel.add_var(name, dtype, range.0, range.1);
-        self.mirror(range.0, range.1, upper);
+        self.ranges.add(&self.kernel.vars[var.0 as usize].name, range.0, range.1, upper);
         self.depth.push(depth);
         var
     }
 
     /// A dimension of the graph as an index over kernel parameters.
     pub fn import(&mut self, dim: &Dim) -> Index {
-        if dim.as_const().is_some() {
-            return dim.clone();
-        }
         for symbol in dim.symbols() {
             if !self.param_vars.contains_key(&symbol) {
                 let info = self.cx.graph.dims.get(symbol).clone();
@@ -116,8 +109,12 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
                 self.param_vars.insert(symbol, var);
             }
         }
-        let vars = &self.param_vars;
-        dim.substitute(&|s| vars.get(&s).map(|v| v.index()))
+        self.over_params(dim)
+    }
+
+    /// A dimension over symbols that are parameters already.
+    fn over_params(&self, dim: &Dim) -> Index {
+        Index::import(dim, &|s| self.param_vars.get(&s).map_or(Index::OVERFLOW, |v| v.index()))
     }
 
     /// A buffer as a parameter; `offset` in elements is added by the host.
@@ -173,9 +170,9 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
 
     /// Opens a loop; the index of a unit loop is 0 and nothing is opened.
     pub fn open_loop(&mut self, name: &str, extent: &Index, axis: AxisKind) -> Index {
-        let (_, high) = extent.bounds(&self.table);
+        let (_, high) = extent.bounds(&self.ranges);
         self.open_scope(axis == AxisKind::Vector);
-        let upper = extent - &Dim::from(1);
+        let upper = extent - 1;
         let var = self.var(name, DType::I64, 0, high.saturating_sub(1).max(0), Some(upper));
         self.loops.push((var, extent.clone(), axis));
         var.index()
@@ -204,7 +201,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         let mut index = Vec::with_capacity(extents.len());
         for (axis, extent) in extents.iter().enumerate() {
             if extent.is_const(1) {
-                index.push(Dim::from(0));
+                index.push(Index::ZERO);
                 continue;
             }
             let lanes = if Some(axis) == innermost { last } else { AxisKind::Serial };
@@ -218,23 +215,23 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     /// Splits one index over the product of `extents` into an index per extent, defined by `Let`s.
     pub fn split_index(&mut self, flat: &Index, extents: &[Index]) -> Vec<Index> {
         let mut rest = flat.clone();
-        let mut result = vec![Dim::from(0); extents.len()];
+        let mut result = vec![Index::ZERO; extents.len()];
         let mut remaining: Vec<usize> = (0..extents.len()).filter(|&i| !extents[i].is_const(1)).collect();
         while let Some(axis) = (!remaining.is_empty()).then(|| remaining.remove(0)) {
             if remaining.is_empty() {
                 result[axis] = rest;
                 break;
             }
-            let stride = remaining.iter().fold(Dim::from(1), |a, &i| &a * &extents[i]);
-            let high = extents[axis].bounds(&self.table).1.saturating_sub(1).max(0);
+            let stride = remaining.iter().fold(Index::ONE, |a, &i| &a * &extents[i]);
+            let high = extents[axis].bounds(&self.ranges).1.saturating_sub(1).max(0);
             let quotient = rest.floor_div(&stride);
-            let upper = &extents[axis] - &Dim::from(1);
+            let upper = &extents[axis] - 1;
             let var = self.var("q", DType::I64, 0, high, Some(upper));
             self.push(Stmt::Let(var, Expr::Index(quotient)));
             rest = rest - &var.index() * &stride;
             // What is left gets a variable too, so that its bounds are known.
-            let high = stride.bounds(&self.table).1.saturating_sub(1).max(0);
-            let left = self.var("r", DType::I64, 0, high, Some(&stride - &Dim::from(1)));
+            let high = stride.bounds(&self.ranges).1.saturating_sub(1).max(0);
+            let left = self.var("r", DType::I64, 0, high, Some(&stride - 1));
             self.push(Stmt::Let(left, Expr::Index(rest)));
             rest = left.index();
             result[axis] = var.index();
@@ -244,7 +241,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
 
     /// The outermost scope in which everything the index mentions is known.
     pub fn index_level(&self, index: &Index) -> usize {
-        index.symbols().iter().map(|s| self.depth[s.0 as usize]).max().unwrap_or(0)
+        index.vars().iter().map(|v| self.depth[v.0 as usize]).max().unwrap_or(0)
     }
 
     /// The outermost scope in which everything the expression mentions is known.
@@ -268,7 +265,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         // Loops that are set aside are not around what is emitted now.
         let around = level + 1..self.scopes.len();
         let shields = self.loops.iter().rev().find(|(var, extent, _)| {
-            around.contains(&self.depth[var.0 as usize]) && !extent.provably_ge(&Dim::ONE, &self.table)
+            around.contains(&self.depth[var.0 as usize]) && !extent.provably_ge(&Index::ONE, &self.ranges)
         });
         match shields {
             Some((var, ..)) if !self.is_element(buffer, index) => self.depth[var.0 as usize],
@@ -286,8 +283,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         if !bytes.symbols().iter().all(|s| self.param_vars.contains_key(s)) {
             return false;
         }
-        let bytes = bytes.substitute(&|s| self.param_vars.get(&s).map(|v| v.index()));
-        bytes.provably_ge(&((index + 1) * whole.dtype.size() as i64), &self.table)
+        self.over_params(&bytes).provably_ge(&((index + 1) * whole.dtype.size() as i64), &self.ranges)
     }
 
     /// Names an expression in the outermost scope that can hold it.
@@ -295,7 +291,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         let level = self.expr_level(&expr);
         let dtype = self.kernel.dtype(&expr);
         let (min, max) = match &expr {
-            Expr::Index(i) => i.bounds(&self.table),
+            Expr::Index(i) => i.bounds(&self.ranges),
             _ => (i64::MIN, i64::MAX),
         };
         let var = self.var_at(name, dtype, (min, max), None, level);
@@ -339,10 +335,10 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     /// Sets the parallel loop's extent and yields its index.
     pub fn parallel(&mut self, extent: &Dim) -> Index {
         let extent = self.import(extent);
-        let (_, high) = extent.bounds(&self.table);
+        let (_, high) = extent.bounds(&self.ranges);
         let var = self.kernel.parallel.0;
         self.kernel.vars[var.0 as usize].max = high.saturating_sub(1).max(0);
-        self.table.set_bounds(Symbol(var.0), 0, high.saturating_sub(1).max(0));
+        self.ranges.set(var, 0, high.saturating_sub(1).max(0));
         self.kernel.parallel.1 = extent;
         var.index()
     }
@@ -364,9 +360,8 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     fn add_step(mut self, work: Dim) -> Result<(), LowerError> {
         self.split_by_guards();
         super::loops::scratch_last(&mut self.kernel);
-        let by_symbol: FxHashMap<Symbol, Dim> =
-            self.kernel.params.iter().zip(&self.params).map(|(v, d)| (Symbol(v.0), d.clone())).collect();
-        let extent = self.kernel.parallel.1.substitute(&|s| by_symbol.get(&s).cloned());
+        let params: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
+        let extent = self.kernel.parallel.1.export(&|v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone()));
         self.cx.add_step(self.kernel, self.arguments, self.params, extent, work);
         Ok(())
     }

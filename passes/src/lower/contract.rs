@@ -161,7 +161,7 @@ impl Lowering<'_> {
         let outer_index = &position[batch_dims.len()..fixed];
 
         let walk = |b: &mut KernelBuilder<'_, '_>, axes: &[Axis], index: &[Index]| {
-            axes.iter().zip(index).fold(Dim::from(0), |sum, (a, i)| sum + i * &b.import(&a.stride))
+            axes.iter().zip(index).fold(Index::ZERO, |sum, (a, i)| sum + i * &b.import(&a.stride))
         };
         let row_start = &block_index * &b.import(&block);
         let row_stride = b.import(&inner_rows.stride);
@@ -169,7 +169,7 @@ impl Lowering<'_> {
             walk(&mut b, &left.batch, batch_index) + walk(&mut b, &outer_rows, outer_index) + &row_start * &row_stride;
         let a = b.buffer(left.buffer, &left.offset, false);
         let imported_columns = b.import(&columns);
-        let column_start = &panel_index * &Dim::from(tile.width as i64);
+        let column_start = &panel_index * &Index::from(tile.width as i64);
         let (b_buffer, b_offset, layout) = match &right {
             Right::Panels { buffer, batch, panel_elements } => {
                 let start = walk(&mut b, batch, batch_index) + &panel_index * &b.import(panel_elements);
@@ -198,7 +198,7 @@ impl Lowering<'_> {
         let row_dims: Vec<Index> = row_dims.iter().map(|d| b.import(d)).collect();
         let column_dims: Vec<Index> = column_dims.iter().map(|d| b.import(d)).collect();
         let outer_sizes: Vec<Index> = outer_rows.iter().map(|a| b.import(&a.size)).collect();
-        let mut outer_row = Dim::from(0);
+        let mut outer_row = Index::ZERO;
         for (i, size) in outer_index.iter().zip(&outer_sizes) {
             outer_row = &outer_row * size + i;
         }
@@ -215,7 +215,7 @@ impl Lowering<'_> {
                 left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: row_stride.clone() },
                 right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: layout.clone() },
                 taps: taps.clone(),
-                tile: tile,
+                tile,
                 accumulator: acc,
                 epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
             })
@@ -333,14 +333,14 @@ pub(crate) struct Cell {
 
 /// The highest row index.
 pub(crate) fn high(m: &Index, b: &KernelBuilder<'_, '_>) -> i64 {
-    m.bounds(&b.table).1.saturating_sub(1).max(0)
+    m.bounds(&b.ranges).1.saturating_sub(1).max(0)
 }
 
 impl KernelBuilder<'_, '_> {
     /// Opens an epilogue's scope over `m` rows and `width` columns.
     pub fn open_cell(&mut self, m: &Index, width: usize, acc: DType) -> Cell {
         self.open_scope(true);
-        let row = self.var("row", DType::I64, 0, high(m, self), Some(m - &Dim::from(1)));
+        let row = self.var("row", DType::I64, 0, high(m, self), Some(m - 1));
         let col = self.var("col", DType::I64, 0, width as i64 - 1, None);
         let acc = self.var("sum", acc, i64::MIN, i64::MAX, None);
         Cell { row, col, acc }
@@ -355,17 +355,17 @@ impl KernelBuilder<'_, '_> {
     ) -> Result<(), LowerError> {
         let (rows, row_block, block) = &cut.rows;
         let cases = |total: &Index, at: &Index, size: &Index| match (total.as_const(), size.as_const()) {
-            (Some(total), Some(size)) if total <= size => vec![(None, Dim::from(total))],
-            (Some(total), Some(size)) if total % size == 0 => vec![(None, Dim::from(size))],
+            (Some(total), Some(size)) if total <= size => vec![(None, Index::from(total))],
+            (Some(total), Some(size)) if total % size == 0 => vec![(None, Index::from(size))],
             (Some(total), Some(size)) => {
-                let full = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Dim::from(total / size)));
-                vec![(Some(full), Dim::from(size)), (None, Dim::from(total % size))]
+                let full = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Index::from(total / size)));
+                vec![(Some(full), Index::from(size)), (None, Index::from(total % size))]
             }
             _ => vec![(None, (total - &(at * size)).min(size))],
         };
         let (columns, panel, width) = &cut.columns;
         let row_cases = cases(rows, row_block, block);
-        let column_cases = cases(columns, panel, &Dim::from(*width));
+        let column_cases = cases(columns, panel, &Index::from(*width));
         self.case_of(&row_cases, &mut |b, m| {
             b.case_of(&column_cases, &mut |b, n| {
                 let gemm = make(b, m.clone(), n)?;
@@ -403,14 +403,14 @@ impl KernelBuilder<'_, '_> {
         let mut rest = flat.clone();
         let mut result = Vec::with_capacity(dims.len());
         for axis in 0..dims.len() {
-            let stride = dims[axis + 1..].iter().fold(Dim::from(1), |a, d| &a * d);
+            let stride = dims[axis + 1..].iter().fold(Index::ONE, |a, d| &a * d);
             if dims[axis].is_const(1) {
-                result.push(Dim::from(0));
+                result.push(Index::ZERO);
                 continue;
             }
             // The outermost axis that is not 1 takes all the quotient; the last all the rest.
             let last = dims[axis + 1..].iter().all(|d| d.is_const(1));
-            let quotient = if last { rest.clone() } else { rest.floor_div(&stride).simplify(&self.table) };
+            let quotient = if last { rest.clone() } else { rest.floor_div(&stride).simplify(&self.ranges) };
             rest = rest - &quotient * &stride;
             result.push(quotient);
         }

@@ -198,32 +198,32 @@ impl Lowering<'_> {
         let imported_block = b.import(&block);
         let row_start = &block_index * &imported_block;
         let a_row_stride = b.import(&row_stride);
-        let mut a_offset = &group * &Dim::from(per_group) + &row_start * &a_row_stride;
+        let mut a_offset = &group * &Index::from(per_group) + &row_start * &a_row_stride;
         for (i, stride) in outer.iter().zip(&outer_strides) {
             a_offset = a_offset + i * &b.import(stride);
         }
-        let column_start = &panel * &Dim::from(width);
+        let column_start = &panel * &Index::from(width);
         let cut = Cut {
             rows: (imported_rows, block_index, imported_block),
-            columns: (Dim::from(columns), panel.clone(), width),
+            columns: (Index::from(columns), panel.clone(), width),
         };
         let a = b.buffer(input.buffer, &input.offset, false);
         let b_buffer = b.buffer(weights, &Dim::from(0), false);
-        let b_offset = &group * &Dim::from(panels * panel_elements) + &panel * &Dim::from(panel_elements);
+        let b_offset = &group * &Index::from(panels * panel_elements) + &panel * &Index::from(panel_elements);
         let taps: Vec<Tap> = taps.into_iter().map(|(count, s)| Tap { count, stride: b.import(&s) }).collect();
         let inner_dims: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
         b.gemm_blocks(&cut, &mut |b, m, n| {
             let cell = b.open_cell(&m, tile.width, acc);
             let mut index = outer.clone();
             index.extend(b.unflatten(&(&row_start + &cell.row.index()), &inner_dims));
-            index.push(&group * &Dim::from(columns) + &column_start + cell.col.index());
+            index.push(&group * &Index::from(columns) + &column_start + cell.col.index());
             let body = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
             Ok(Contraction {
-                extents: Extents { m, n, k: Dim::from(k) },
+                extents: Extents { m, n, k: Index::from(k) },
                 left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: a_row_stride.clone() },
                 right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: RightLayout::Panel },
                 taps: taps.clone(),
-                tile: tile,
+                tile,
                 accumulator: acc,
                 epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
             })
@@ -272,10 +272,10 @@ impl Lowering<'_> {
         let imported_channels = b.import(&channels);
         let c = b.open_loop("c", &imported_channels, AxisKind::Vector);
         let mut weights = Vec::with_capacity(taps);
-        let kernel_dims: Vec<Index> = window.size.iter().map(|&n| Dim::from(n as i64)).collect();
+        let kernel_dims: Vec<Index> = window.size.iter().map(|&n| Index::from(n as i64)).collect();
         for tap in 0..taps {
-            let mut at = b.unflatten(&Dim::from(tap as i64), &kernel_dims);
-            at.extend([Dim::from(0), c.clone()]);
+            let mut at = b.unflatten(&Index::from(tap as i64), &kernel_dims);
+            at.extend([Index::ZERO, c.clone()]);
             let value = b.emit(w, &at)?;
             let value = Expr::convert(acc, compute_type(weight_type), value);
             weights.push(Expr::Var(b.define("w", value)));
@@ -291,7 +291,7 @@ impl Lowering<'_> {
         }
         let mut sum = identity(ReduceOp::Sum, acc);
         for (tap, weight) in weights.into_iter().enumerate() {
-            let at = b.unflatten(&Dim::from(tap as i64), &kernel_dims);
+            let at = b.unflatten(&Index::from(tap as i64), &kernel_dims);
             let mut element = base.clone();
             for (a, i) in at.iter().enumerate() {
                 element = element + i * &b.import(&tap_strides[a]);

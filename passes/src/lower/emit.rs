@@ -87,7 +87,7 @@ impl KernelBuilder<'_, '_> {
 
     /// The linear element of an index under strides of the graph.
     pub fn element(&mut self, strides: &[Dim], index: &[Index]) -> Index {
-        let mut sum = Dim::from(0);
+        let mut sum = Index::ZERO;
         for (stride, i) in strides.iter().zip(index) {
             sum = sum + i * &self.import(stride);
         }
@@ -110,7 +110,7 @@ impl KernelBuilder<'_, '_> {
                     }
                     // The largest integer is no index: there it means an overflow.
                     Some(_) if dtype == DType::I64 && tensor.get_i64(0) != i64::MAX => {
-                        Ok(Expr::Index(Dim::from(tensor.get_i64(0))))
+                        Ok(Expr::Index(Index::from(tensor.get_i64(0))))
                     }
                     Some(_) if dtype == DType::I64 => {
                         Ok(Expr::Const(nnc_kernels::Scalar { dtype, bits: i64::MAX as u64 }))
@@ -120,7 +120,7 @@ impl KernelBuilder<'_, '_> {
             }
             Op::Dims { dims, .. } => Ok(match index.first() {
                 Some(at) => self.pick_dim(dims, 0, at),
-                None => Expr::Index(dims.first().map_or(Dim::from(0), |dim| self.import(dim))),
+                None => Expr::Index(dims.first().map_or(Index::ZERO, |dim| self.import(dim))),
             }),
             Op::Iota { axis, .. } => {
                 Ok(Expr::convert(compute_type(dtype), DType::I64, Expr::Index(index[*axis].clone())))
@@ -186,7 +186,7 @@ impl KernelBuilder<'_, '_> {
                 let mut operand = index[..*batch].to_vec();
                 for k in 0..depth {
                     let mut at = index[..outer].to_vec();
-                    at.push(Dim::from(k as i64));
+                    at.push(Index::from(k as i64));
                     let size = &graph.shape(node.inputs[0])[batch + k];
                     operand.push(self.emit_position(node.inputs[1], &at, size)?);
                 }
@@ -205,12 +205,13 @@ impl KernelBuilder<'_, '_> {
     /// The dimension at position `at` of a list that begins at `first`: halves of halves, as lists may be long.
     fn pick_dim(&mut self, dims: &[Dim], first: usize, at: &Index) -> Expr {
         match dims {
-            [] => Expr::Index(Dim::from(0)),
+            [] => Expr::Index(Index::ZERO),
             [only] => Expr::Index(self.import(only)),
             _ => {
                 let (low, high) = dims.split_at(dims.len() / 2);
                 let middle = first + low.len();
-                let is_low = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Dim::from(middle as i64)));
+                let is_low =
+                    Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Index::from(middle as i64)));
                 let (low, high) = (self.pick_dim(low, first, at), self.pick_dim(high, middle, at));
                 Expr::select(is_low, low, high)
             }
@@ -220,7 +221,7 @@ impl KernelBuilder<'_, '_> {
     /// The operand's index of a view node.
     fn view_index(&mut self, node: &Node, index: &[Index]) -> Result<Vec<Index>, LowerError> {
         let graph = self.cx.graph;
-        // Symbols must be parameters before the table is copied.
+        // Symbols must be parameters before the ranges are copied.
         for input in node.inputs.iter().chain(&node.outputs) {
             for dim in graph.shape(*input) {
                 self.import(dim);
@@ -231,8 +232,8 @@ impl KernelBuilder<'_, '_> {
                 self.import(start);
             }
         }
-        let table = self.table.clone();
-        let result = operand_index(graph, node, index, &mut |d| self.import(d), &|| table.clone());
+        let ranges = self.ranges.clone();
+        let result = operand_index(graph, node, index, &mut |d| self.import(d), &|| ranges.clone());
         result.ok_or_else(|| self.cx.error("not a view"))
     }
 
@@ -248,10 +249,10 @@ impl KernelBuilder<'_, '_> {
             other => self.define("at", other),
         };
         // `check_indices` has proved the range before the kernel runs.
-        let high = size.bounds(&self.table).1.saturating_sub(1).max(0);
+        let high = size.bounds(&self.ranges).1.saturating_sub(1).max(0);
         let info = &mut self.kernel.vars[var.0 as usize];
         (info.min, info.max) = (info.min.max(0), info.max.min(high));
-        self.table.set_bounds(nnc_ir::Symbol(var.0), 0, high);
+        self.ranges.set(var, 0, high);
         Ok(var.index())
     }
 
@@ -268,7 +269,7 @@ impl KernelBuilder<'_, '_> {
                 continue;
             }
             let size = self.import(&shape[axis]);
-            let (zero, last) = (Dim::from(0), &size - &Dim::from(1));
+            let (zero, last) = (Index::ZERO, &size - 1);
             let at = i - &self.import(&low[axis]);
             match mode {
                 PadMode::Constant => sizes.push(size.clone()),
@@ -294,12 +295,12 @@ impl KernelBuilder<'_, '_> {
                 PadMode::Edge => at.max(&zero).min(&last),
                 PadMode::Reflect => {
                     // Position in a period of 2 * last, folded back.
-                    let period = (&last * &Dim::from(2)).max(&Dim::from(1));
+                    let period = (&last * 2).max(&Index::ONE);
                     let phase = &at - &(&at.floor_div(&period) * &period);
                     phase.min(&(&period - &phase)).min(&last)
                 }
                 PadMode::Wrap => {
-                    let period = size.max(&Dim::from(1));
+                    let period = size.max(&Index::ONE);
                     &at - &(&at.floor_div(&period) * &period)
                 }
             });
@@ -329,7 +330,7 @@ impl KernelBuilder<'_, '_> {
         let mut full = Vec::with_capacity(shape.len());
         let mut outer = index.iter();
         for axis in 0..shape.len() {
-            full.push(if axes.contains(&axis) { Dim::from(0) } else { outer.next().cloned().unwrap_or(Dim::from(0)) });
+            full.push(if axes.contains(&axis) { Index::ZERO } else { outer.next().cloned().unwrap_or(Index::ZERO) });
         }
         // Lanes go along the last axis, if it is reduced and no loop around runs in lanes already.
         let loops: Vec<usize> = axes.iter().copied().filter(|&a| !shape[a].is_const(1)).collect();
@@ -383,7 +384,7 @@ impl KernelBuilder<'_, '_> {
             other => Expr::Var(self.define("best", other)),
         };
         let dtype = self.kernel.dtype(&best);
-        let miss = if last { Dim::from(-1) } else { self.import(&size) };
+        let miss = if last { Index::from(-1) } else { self.import(&size) };
         let place = if last { ReduceOp::Max } else { ReduceOp::Min };
         self.emit_reduce(operand, &[axis], place, index, &|full, x| {
             let mut hit = Expr::binary(BinaryOp::Eq, x.clone(), best.clone());
@@ -405,7 +406,7 @@ impl KernelBuilder<'_, '_> {
     }
 
     fn keep_row(&mut self, value: ValueId, axis: usize, shape: &[Dim], full: &[Index], expr: Expr) -> Expr {
-        let size = self.import(&shape[axis]).bounds(&self.table).1;
+        let size = self.import(&shape[axis]).bounds(&self.ranges).1;
         let dtype = self.kernel.dtype(&expr);
         // A row written under a guard is no row outside of it.
         let guarded = !self.guards.is_empty();

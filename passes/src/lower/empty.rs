@@ -9,15 +9,15 @@
 
 use super::LowerError;
 use super::builder::KernelBuilder;
+use nnc_ir::Dim;
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{Dim, Symbol};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Kernel, Stmt, Var};
 use nnc_kernels::walk::{Mention, walk};
 use rustc_hash::FxHashMap;
 
 /// `size >= 1` for each of these sizes.
 fn all_have_elements(sizes: &[Index]) -> Option<Expr> {
-    let tests = sizes.iter().map(|s| Expr::binary(BinaryOp::Ge, Expr::Index(s.clone()), Expr::Index(Dim::ONE)));
+    let tests = sizes.iter().map(|s| Expr::binary(BinaryOp::Ge, Expr::Index(s.clone()), Expr::Index(Index::ONE)));
     tests.reduce(|all, test| Expr::binary(BinaryOp::And, all, test))
 }
 
@@ -30,7 +30,7 @@ impl KernelBuilder<'_, '_> {
     ) -> Result<(Expr, Option<Expr>), LowerError> {
         let mut doubtful: Vec<Index> = vec![];
         for size in sizes {
-            if !size.provably_ge(&Dim::ONE, &self.table) && !doubtful.contains(size) {
+            if !size.provably_ge(&Index::ONE, &self.ranges) && !doubtful.contains(size) {
                 doubtful.push(size.clone());
             }
         }
@@ -91,7 +91,7 @@ fn assume(statements: &mut [Stmt], conditions: &[Expr]) {
                 *expr = Expr::Load(*buffer, index.clone());
             }
             Expr::Select(condition, x, _) if conditions.contains(condition) => {
-                let x = std::mem::replace(&mut **x, Expr::Index(Dim::ZERO));
+                let x = std::mem::replace(&mut **x, Expr::Index(Index::ZERO));
                 *expr = x;
             }
             _ => {}
@@ -119,7 +119,7 @@ fn rename(statements: &mut [Stmt], kernel: &mut Kernel) {
             *var = copy;
         }
         Mention::Var(var) => *var = new.get(var).copied().unwrap_or(*var),
-        Mention::Index(index) => *index = index.substitute(&|s: Symbol| new.get(&Var(s.0)).map(|v| v.index())),
+        Mention::Index(index) => *index = index.substitute(&|var| new.get(&var).map(|v| v.index())),
         Mention::Buffer(_) | Mention::AxisKind(_) | Mention::Expr(_) => {}
     });
 }

@@ -4,7 +4,7 @@ use super::builder::KernelBuilder;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{Dim, ValueId};
-use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 
 /// The status of `nnc-abi` for an index out of range.
 const BAD_INDEX: i32 = nnc_abi::Status::BadIndex as i32;
@@ -51,7 +51,7 @@ impl Lowering<'_> {
         for (k, size) in sizes.iter().enumerate() {
             let mut at = index.clone();
             if coordinates {
-                at.push(Dim::from(k as i64));
+                at.push(Index::from(k as i64));
             }
             let value = b.emit(indices, &at)?;
             let value = match value {
@@ -59,7 +59,7 @@ impl Lowering<'_> {
                 other => Expr::Var(b.define("at", other)),
             };
             let size = b.import(size);
-            let low = Expr::binary(BinaryOp::Lt, value.clone(), Expr::Index(Dim::from(0)));
+            let low = Expr::binary(BinaryOp::Lt, value.clone(), Expr::Index(Index::ZERO));
             let high = Expr::binary(BinaryOp::Ge, value, Expr::Index(size));
             let outside = Expr::binary(BinaryOp::Or, low, high);
             b.push(Stmt::If(outside, vec![Stmt::Fail(BAD_INDEX)], vec![]));

@@ -1,6 +1,5 @@
 //! Loop transformations on a finished kernel: fusing perfectly nested loops, and choosing the parallel loop.
 
-use nnc_ir::{Dim, Symbol};
 use nnc_kernels::kernel::{Access, AxisKind, BufferDecl, BufferRef, Index, Kernel, Loop, Stmt, Var};
 use nnc_kernels::walk::{Mention, walk};
 
@@ -35,7 +34,7 @@ pub(crate) fn scratch_last(kernel: &mut Kernel) {
 
 /// Substitutes a variable in every index of the statements; uses as plain expressions are left alone.
 fn substitute(statements: &mut [Stmt], var: Var, by: &Index) {
-    for_each_index(statements, &mut |i| *i = i.substitute(&|s| (s == Symbol(var.0)).then(|| by.clone())));
+    for_each_index(statements, &mut |i| *i = i.substitute(&|v| (v == var).then(|| by.clone())));
 }
 
 /// Whether a variable is used as an expression of its own.
@@ -72,7 +71,7 @@ fn collapse_block(statements: &mut [Stmt], kernel: &mut Kernel) {
                     .saturating_sub(1);
                 kernel.vars[inner.var.0 as usize].max = high;
                 let Some(Stmt::For(_, mut innermost)) = body.pop() else { continue };
-                substitute(&mut innermost, outer.var, &Dim::from(0));
+                substitute(&mut innermost, outer.var, &Index::ZERO);
                 *outer = Loop { var: inner.var, extent, axis: inner.axis };
                 *body = innermost;
             }
@@ -89,15 +88,13 @@ fn collapse_block(statements: &mut [Stmt], kernel: &mut Kernel) {
 /// Whether outer and inner loop can run as one: in every index the outer variable's coefficient is the inner one's
 /// times the inner extent.
 fn fusible(body: &mut [Stmt], outer: Var, inner: &Loop) -> bool {
-    let extent_free = !inner.extent.symbols().contains(&Symbol(outer.0));
+    let extent_free = !inner.extent.mentions(outer);
     if !extent_free || mentions_as_value(body, outer) || mentions_as_value(body, inner.var) {
         return false;
     }
     let mut good = true;
     for_each_index(body, &mut |index| {
-        let symbols = index.symbols();
-        let (o, i) = (symbols.contains(&Symbol(outer.0)), symbols.contains(&Symbol(inner.var.0)));
-        if !o && !i {
+        if !index.mentions(outer) && !index.mentions(inner.var) {
             return;
         }
         let ok = match (coefficient(index, outer), coefficient(index, inner.var)) {
@@ -127,9 +124,8 @@ pub(crate) fn parallelise(kernel: &mut Kernel) {
         _ => return,
     };
     let pure = before.iter().all(|s| matches!(s, Stmt::Let(..)));
-    let defined: Vec<Symbol> =
-        before.iter().filter_map(|s| if let Stmt::Let(v, _) = s { Some(Symbol(v.0)) } else { None }).collect();
-    let extent_known = last.extent.symbols().iter().all(|s| kernel.params.contains(&Var(s.0)) && !defined.contains(s));
+    let defined: Vec<Var> = before.iter().flat_map(Stmt::definitions).collect();
+    let extent_known = last.extent.vars().iter().all(|v| kernel.params.contains(v) && !defined.contains(v));
     if !pure || !extent_known {
         return;
     }
@@ -150,15 +146,15 @@ pub(crate) fn parallelise(kernel: &mut Kernel) {
                 kernel.body.push(Stmt::For(last, inner));
                 return;
             }
-            let start = parallel.index() * &Dim::from(BLOCK);
+            let start = parallel.index() * &Index::from(BLOCK);
             let flat = &start + &last.var.index();
             substitute(&mut inner, last.var, &flat);
             kernel.vars[last.var.0 as usize].max = BLOCK - 1;
             kernel.vars[parallel.0 as usize].max = high / BLOCK;
             let left = &last.extent - &start;
             let exact = last.extent.as_const().is_some_and(|n| n % BLOCK == 0);
-            let extent = if exact { Dim::from(BLOCK) } else { left.min(&Dim::from(BLOCK)) };
-            kernel.parallel.1 = last.extent.ceil_div(&Dim::from(BLOCK));
+            let extent = if exact { Index::from(BLOCK) } else { left.min(&Index::from(BLOCK)) };
+            kernel.parallel.1 = last.extent.ceil_div(&Index::from(BLOCK));
             kernel.body.push(Stmt::For(Loop { var: last.var, extent, axis: AxisKind::Vector }, inner));
         }
     }

@@ -7,7 +7,7 @@ use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Tensor, ValueId};
-use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
 use nnc_kernels::weights::Pack;
 
@@ -115,9 +115,9 @@ impl Lowering<'_> {
         let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let (batch, summed, free) = (sizes(&roles.batch), sizes(&roles.summed), sizes(&roles.free));
         let (summed_count, columns) = (product(&summed), product(&free));
-        let lanes = Dim::from(width as i64);
-        let panels = columns.ceil_div(&lanes);
-        let panel_elements = &summed_count * &lanes;
+        let lanes = width as i64;
+        let panels = columns.ceil_div(&Dim::from(lanes));
+        let panel_elements = &summed_count * lanes;
         let per_batch = &panels * &panel_elements;
         let dtype = if ty.dtype.is_float() { acc } else { ty.dtype };
         let elements = &product(&batch) * &per_batch;
@@ -132,18 +132,18 @@ impl Lowering<'_> {
         let mut extents = batch.clone();
         extents.extend([panels.clone(), summed_count.clone()]);
         let (index, opened) = b.open_loops(&extents, AxisKind::Serial);
-        let lane = b.open_loop("c", &lanes, AxisKind::Vector);
+        let lane = b.open_loop("c", &Index::from(lanes), AxisKind::Vector);
         let (panel, row) = (&index[batch.len()], &index[batch.len() + 1]);
-        let column = panel * &lanes + &lane;
+        let column = panel * lanes + &lane;
         let imported = b.import(&columns);
-        let exact = columns.as_const().is_some_and(|n| n % width as i64 == 0);
+        let exact = columns.as_const().is_some_and(|n| n % lanes == 0);
         // Past the last column the nearest element is read and zero kept.
-        let clamped = if exact { column.clone() } else { column.min(&(&imported - &Dim::from(1))) };
+        let clamped = if exact { column.clone() } else { column.min(&(&imported - 1)) };
         let summed_dims: Vec<_> = summed.iter().map(|d| b.import(d)).collect();
         let free_dims: Vec<_> = free.iter().map(|d| b.import(d)).collect();
         let summed_index = b.unflatten(row, &summed_dims);
         let free_index = b.unflatten(&clamped, &free_dims);
-        let mut full = vec![Dim::from(0); ty.rank()];
+        let mut full = vec![Index::ZERO; ty.rank()];
         let places = roles.batch.iter().zip(&index[..batch.len()]);
         for (&axis, i) in places.chain(roles.summed.iter().zip(&summed_index)).chain(roles.free.iter().zip(&free_index))
         {
@@ -157,7 +157,7 @@ impl Lowering<'_> {
         }
         let strides: Vec<Dim> = batch_axes.iter().map(|a| a.stride.clone()).collect();
         let mut element = b.element(&strides, &index[..batch.len()]);
-        element = element + panel * &b.import(&panel_elements) + row * &lanes + &lane;
+        element = element + panel * &b.import(&panel_elements) + row * lanes + &lane;
         let target = b.buffer(buffer, &Dim::from(0), true);
         b.push(Stmt::Store(target, element, stored));
         for _ in 0..=opened {
@@ -188,7 +188,7 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "copy");
         let extents: Vec<Dim> = order.iter().map(|&a| ty.shape[a].clone()).collect();
         let (ordered, opened) = b.open_loops(&extents, AxisKind::Vector);
-        let mut index = vec![Dim::from(0); ty.rank()];
+        let mut index = vec![Index::ZERO; ty.rank()];
         for (&axis, i) in order.iter().zip(&ordered) {
             index[axis] = i.clone();
         }

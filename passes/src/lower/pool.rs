@@ -33,19 +33,19 @@ impl Lowering<'_> {
         for a in 0..spatial {
             let size = b.import(&x_type.shape[a + 1]);
             let tap = if window.size[a] == 1 {
-                Dim::from(0)
+                Index::ZERO
             } else {
                 loops += 1;
-                b.open_loop("t", &Dim::from(window.size[a] as i64), AxisKind::Serial)
+                b.open_loop("t", &Index::from(window.size[a] as i64), AxisKind::Serial)
             };
-            let position = &index[a + 1] * &Dim::from(window.strides[a] as i64)
-                + &tap * &Dim::from(window.dilations[a] as i64)
-                - Dim::from(window.pad_low[a] as i64);
-            let last = &size - &Dim::from(1);
-            let low_ok = position.provably_ge(&Dim::from(0), &b.table);
-            let high_ok = last.provably_ge(&position, &b.table);
+            let position = &index[a + 1] * &Index::from(window.strides[a] as i64)
+                + &tap * &Index::from(window.dilations[a] as i64)
+                - Index::from(window.pad_low[a] as i64);
+            let last = &size - 1;
+            let low_ok = position.provably_ge(&Index::ZERO, &b.ranges);
+            let high_ok = last.provably_ge(&position, &b.ranges);
             let mut clamped = position.clone();
-            for (ok, op, bound) in [(low_ok, BinaryOp::Ge, Dim::from(0)), (high_ok, BinaryOp::Le, last)] {
+            for (ok, op, bound) in [(low_ok, BinaryOp::Ge, Index::ZERO), (high_ok, BinaryOp::Le, last)] {
                 if ok {
                     continue;
                 }

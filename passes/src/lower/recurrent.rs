@@ -82,11 +82,10 @@ impl Lowering<'_> {
 
         let work = &(&time * &batch) * &Dim::from((columns * hidden / 20).max(1));
         let mut b = KernelBuilder::new(self, "recurrent");
-        let hidden_dim = Dim::from(hidden);
-        let columns_dim = Dim::from(columns);
+        let (hidden_index, columns_index) = (Index::from(hidden), Index::from(columns));
         let time_extent = b.import(&time);
         let step = b.open_loop("t", &time_extent, AxisKind::Serial);
-        let t = if cell.reverse { &time_extent - &step - Dim::from(1) } else { step };
+        let t = if cell.reverse { &time_extent - &step - 1 } else { step };
         let h_buffer = b.buffer(state_h.buffer, &state_h.offset, true);
         let product_buffer = b.buffer(products, &Dim::from(0), true);
         let h_stride = b.import(&state_h.strides[0]);
@@ -95,40 +94,40 @@ impl Lowering<'_> {
         if let (Some(candidate), Some(reset)) = (&candidate, reset_state) {
             // r * h first, then its product with the candidate's matrix.
             let reset_buffer = b.buffer(reset, &Dim::from(0), true);
-            let (row, unit, opened) = b.open_cells(&batch, &hidden_dim);
-            let gate = |k: i64| &unit + &Dim::from(k * hidden);
-            let r_gate = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(1), &columns_dim)?;
+            let (row, unit, opened) = b.open_cells(&batch, hidden);
+            let gate = |k: i64| &unit + &Index::from(k * hidden);
+            let r_gate = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(1), &columns_index)?;
             let r_gate = activate(cell.activations.first(), clip(cell.clip, r_gate));
             let old = Expr::Load(h_buffer, &row * &h_stride + &unit);
             let value = Expr::binary(BinaryOp::Mul, r_gate, old);
-            b.push(Stmt::Store(reset_buffer, &row * &hidden_dim + &unit, value));
+            b.push(Stmt::Store(reset_buffer, &row * hidden + &unit, value));
             b.close_cells(opened);
-            b.multiply(candidate, reset_buffer, &hidden_dim, hidden, &batch, product_buffer, columns, first)?;
+            b.multiply(candidate, reset_buffer, &hidden_index, hidden, &batch, product_buffer, columns, first)?;
         }
 
-        let (row, unit, opened) = b.open_cells(&batch, &hidden_dim);
-        let gate = |k: i64| &unit + &Dim::from(k * hidden);
+        let (row, unit, opened) = b.open_cells(&batch, hidden);
+        let gate = |k: i64| &unit + &Index::from(k * hidden);
         let old_h = Expr::Load(h_buffer, &row * &h_stride + &unit);
         let old_h = Expr::Var(b.define_here("old_h", old_h));
         let act = |k: usize, x: Expr| activate(cell.activations.get(k), clip(cell.clip, x));
         let mut new_c: Option<(BufferRef, Index, Expr, Expr)> = None;
         let new_h = match cell.kind {
             CellKind::Rnn => {
-                let x = b.gate_input(*gates, *bias, product_buffer, &t, &row, &unit, &columns_dim)?;
+                let x = b.gate_input(*gates, *bias, product_buffer, &t, &row, &unit, &columns_index)?;
                 act(0, x)
             }
             CellKind::Gru { linear_before_reset } => {
-                let z = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(0), &columns_dim)?;
+                let z = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(0), &columns_index)?;
                 let z = Expr::Var(b.define_here("z", act(0, z)));
                 let n = if linear_before_reset {
-                    let r = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(1), &columns_dim)?;
+                    let r = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(1), &columns_index)?;
                     let r = act(0, r);
                     let at = gate(2);
-                    let recurrent = b.recurrent_input(*bias, product_buffer, &row, &at, &columns_dim)?;
+                    let recurrent = b.recurrent_input(*bias, product_buffer, &row, &at, &columns_index)?;
                     let x = b.emit(*gates, &[t.clone(), row.clone(), at])?;
                     Expr::binary(BinaryOp::Add, x, Expr::binary(BinaryOp::Mul, r, recurrent))
                 } else {
-                    b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(2), &columns_dim)?
+                    b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(2), &columns_index)?
                 };
                 let n = Expr::Var(b.define_here("n", act(1, n)));
                 // As it stands: `n + z * (h - n)` is NaN where `n` is infinite.
@@ -142,7 +141,7 @@ impl Lowering<'_> {
                 let c_at = &row * &b.import(&c_storage.strides[0]) + &unit;
                 let old_c = Expr::Var(b.define_here("old_c", Expr::Load(c_buffer, c_at.clone())));
                 let gates_of = |b: &mut KernelBuilder<'_, '_>, k: i64, peep: Option<(i64, &Expr)>| {
-                    let mut x = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(k), &columns_dim)?;
+                    let mut x = b.gate_input(*gates, *bias, product_buffer, &t, &row, &gate(k), &columns_index)?;
                     if let (Some(&p), Some((place, c))) = (peepholes, peep) {
                         let weight = b.emit(p, &[gate(place)])?;
                         x = Expr::binary(BinaryOp::Add, x, Expr::binary(BinaryOp::Mul, weight, c.clone()));
@@ -249,22 +248,23 @@ impl KernelBuilder<'_, '_> {
         let width = matrix.tile.width as i64;
         let panels = (matrix.columns + width - 1) / width;
         let m = self.import(batch);
-        let panel = self.open_loop("p", &Dim::from(panels), AxisKind::Serial);
-        let column_start = &panel * &Dim::from(width);
+        let panel = self.open_loop("p", &Index::from(panels), AxisKind::Serial);
+        let column_start = &panel * &Index::from(width);
         let b = self.buffer(matrix.buffer, &Dim::from(0), false);
         let cut =
-            Cut { rows: (m.clone(), Dim::from(0), m), columns: (Dim::from(matrix.columns), panel.clone(), width) };
+            Cut { rows: (m.clone(), Index::ZERO, m), columns: (Index::from(matrix.columns), panel.clone(), width) };
         self.gemm_blocks(&cut, &mut |builder, m, n| {
             let cell = builder.open_cell(&m, matrix.tile.width, DType::F32);
-            let at = &cell.row.index() * &Dim::from(out_columns) + &column_start + cell.col.index() + Dim::from(start);
+            let at =
+                &cell.row.index() * &Index::from(out_columns) + &column_start + cell.col.index() + Index::from(start);
             builder.push(Stmt::Store(out, at, Expr::Var(cell.acc)));
             let body = builder.close_scope();
             Ok(Contraction {
-                extents: Extents { m, n, k: Dim::from(hidden) },
-                left: LeftOperand { buffer: state, offset: Dim::from(0), row_stride: state_stride.clone() },
+                extents: Extents { m, n, k: Index::from(hidden) },
+                left: LeftOperand { buffer: state, offset: Index::ZERO, row_stride: state_stride.clone() },
                 right: RightOperand {
                     buffer: b,
-                    offset: &panel * &Dim::from(hidden * width),
+                    offset: &panel * &Index::from(hidden * width),
                     layout: RightLayout::Panel,
                 },
                 taps: vec![],
@@ -278,8 +278,8 @@ impl KernelBuilder<'_, '_> {
     }
 
     /// Opens the loops over batch rows and, in lanes, hidden units.
-    fn open_cells(&mut self, batch: &Dim, hidden: &Dim) -> (Index, Index, usize) {
-        let (index, opened) = self.open_loops(&[batch.clone(), hidden.clone()], AxisKind::Vector);
+    fn open_cells(&mut self, batch: &Dim, hidden: i64) -> (Index, Index, usize) {
+        let (index, opened) = self.open_loops(&[batch.clone(), Dim::from(hidden)], AxisKind::Vector);
         (index[0].clone(), index[1].clone(), opened)
     }
 

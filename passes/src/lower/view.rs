@@ -2,30 +2,32 @@
 
 use super::Lowering;
 use nnc_ir::op::Op;
-use nnc_ir::{Dim, DimTable, Graph, Node, ValueId};
+use nnc_ir::{Dim, Graph, Node, ValueId};
+use nnc_kernels::index::Polynomial;
 
 /// The operand's index for an element of a view, `None` when the node is no pure view of its operand.
 ///
-/// `import` turns dimensions of the graph into the caller's index variables; `table` bounds those.
-pub(crate) fn operand_index(
+/// The caller's indices may be those of a kernel, or dimensions over axes that stand beside the symbols of the graph.
+/// `import` makes such of dimensions of the graph; `ranges` are those of the variables.
+pub(crate) fn operand_index<P: Polynomial>(
     graph: &Graph,
     node: &Node,
-    index: &[Dim],
-    import: &mut dyn FnMut(&Dim) -> Dim,
-    table: &dyn Fn() -> DimTable,
-) -> Option<Vec<Dim>> {
+    index: &[P],
+    import: &mut dyn FnMut(&Dim) -> P,
+    ranges: &dyn Fn() -> P::Ranges,
+) -> Option<Vec<P>> {
     match &node.op {
         Op::Broadcast { axes, .. } => {
             let shape = graph.shape(node.inputs[0]);
             Some(
                 axes.iter()
                     .zip(shape)
-                    .map(|(&axis, dim)| if dim.is_const(1) { Dim::from(0) } else { index[axis].clone() })
+                    .map(|(&axis, dim)| if dim.is_const(1) { P::from(0) } else { index[axis].clone() })
                     .collect(),
             )
         }
         Op::Transpose { perm } => {
-            let mut operand = vec![Dim::from(0); perm.len()];
+            let mut operand = vec![P::from(0); perm.len()];
             for (i, &axis) in perm.iter().enumerate() {
                 operand[axis] = index[i].clone();
             }
@@ -36,13 +38,13 @@ pub(crate) fn operand_index(
                 .iter()
                 .zip(steps)
                 .zip(index)
-                .map(|((start, &step), i)| import(start) + i * &Dim::from(step))
+                .map(|((start, &step), i)| import(start) + &(P::from(step) * i))
                 .collect(),
         ),
         Op::Reshape { shape } => {
-            let from: Vec<Dim> = graph.shape(node.inputs[0]).iter().map(&mut *import).collect();
-            let to: Vec<Dim> = shape.iter().map(&mut *import).collect();
-            Some(reshape_index(&from, &to, index, table))
+            let from: Vec<P> = graph.shape(node.inputs[0]).iter().map(&mut *import).collect();
+            let to: Vec<P> = shape.iter().map(&mut *import).collect();
+            Some(reshape_index(&from, &to, index, ranges))
         }
         _ => None,
     }
@@ -51,14 +53,14 @@ pub(crate) fn operand_index(
 /// The index into shape `from` of the element that shape `to` has at `index`.
 ///
 /// Axes are taken in groups of equal product, so that a reshape touching some axes leaves the others alone.
-fn reshape_index(from: &[Dim], to: &[Dim], index: &[Dim], table: &dyn Fn() -> DimTable) -> Vec<Dim> {
+fn reshape_index<P: Polynomial>(from: &[P], to: &[P], index: &[P], ranges: &dyn Fn() -> P::Ranges) -> Vec<P> {
     let mut result = Vec::with_capacity(from.len());
     let (mut f, mut t) = (0, 0);
-    let mut bounds: Option<DimTable> = None;
+    let mut bounds: Option<P::Ranges> = None;
     while f < from.len() {
         // The smallest group: extend the side whose product is provably not complete.
         let (f0, t0) = (f, t);
-        let (mut pf, mut pt) = (from[f].clone(), Dim::from(1));
+        let (mut pf, mut pt) = (from[f].clone(), P::from(1));
         f += 1;
         loop {
             if pf == pt {
@@ -66,48 +68,47 @@ fn reshape_index(from: &[Dim], to: &[Dim], index: &[Dim], table: &dyn Fn() -> Di
             }
             let grow_to = t < to.len() && smaller(&pt, &pf);
             if grow_to {
-                pt = &pt * &to[t];
+                pt = pt * &to[t];
                 t += 1;
             } else if f < from.len() {
-                pf = &pf * &from[f];
+                pf = pf * &from[f];
                 f += 1;
             } else if t < to.len() {
-                pt = &pt * &to[t];
+                pt = pt * &to[t];
                 t += 1;
             } else {
                 break;
             }
         }
-        let mut linear = Dim::from(0);
+        let mut linear = P::from(0);
         for k in t0..t {
-            linear = &linear * &to[k] + &index[k];
+            linear = linear * &to[k] + &index[k];
         }
         if f - f0 == 1 {
-            result.push(if from[f0].is_const(1) { Dim::from(0) } else { linear });
+            result.push(if from[f0].is_const(1) { P::from(0) } else { linear });
             continue;
         }
-        let bounds = bounds.get_or_insert_with(table);
+        let bounds = bounds.get_or_insert_with(ranges);
         // Innermost axis last: peel quotients from the outside in.
-        let mut stride = from[f0 + 1..f].iter().fold(Dim::from(1), |a, d| &a * d);
+        let mut stride = from[f0 + 1..f].iter().fold(P::from(1), |a, d| a * d);
         let mut rest = linear;
         for k in f0..f {
             if k + 1 == f {
                 result.push(rest.clone());
                 break;
             }
-            let quotient = if from[k].is_const(1) { Dim::from(0) } else { rest.floor_div(&stride).simplify(bounds) };
-            rest = rest - &quotient * &stride;
+            let quotient = if from[k].is_const(1) { P::from(0) } else { rest.floor_div(&stride).simplify(bounds) };
+            rest = rest - &(quotient.clone() * &stride);
             result.push(quotient);
-            stride = stride
-                .div_exact(&from[k + 1])
-                .unwrap_or_else(|| from[k + 2..f].iter().fold(Dim::from(1), |a, d| &a * d));
+            stride =
+                stride.div_exact(&from[k + 1]).unwrap_or_else(|| from[k + 2..f].iter().fold(P::from(1), |a, d| a * d));
         }
     }
     result
 }
 
 /// Whether a product needs more factors to become another: it divides it properly, or is a smaller constant.
-fn smaller(a: &Dim, b: &Dim) -> bool {
+fn smaller<P: Polynomial>(a: &P, b: &P) -> bool {
     match (a.as_const(), b.as_const()) {
         (Some(x), Some(y)) => x < y,
         _ => b.div_exact(a).is_some(),

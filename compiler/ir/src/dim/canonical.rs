@@ -97,7 +97,8 @@ impl Dim {
         }
     }
 
-    pub(super) fn constant(&self) -> i64 {
+    /// The constant term.
+    pub fn constant(&self) -> i64 {
         match &self.0 {
             Repr::Const(value) => *value,
             Repr::Poly(poly) => poly.constant,

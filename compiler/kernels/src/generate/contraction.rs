@@ -3,9 +3,9 @@
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
 use crate::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
-use crate::kernel::{Expr, Stmt};
+use crate::kernel::{Expr, Index, Stmt};
 use nnc_desc::tiles::Tile;
-use nnc_ir::{DType, Dim};
+use nnc_ir::DType;
 
 pub(super) fn contraction(b: &mut Builder) {
     let (left, right, acc_dtype) = match b.rng.below(10) {
@@ -30,7 +30,7 @@ pub(super) fn contraction(b: &mut Builder) {
         for _ in 0..b.rng.between(0, 2) {
             let (count, step) = (b.rng.between(1, 3), b.rng.between(0, 2) * row_stride + b.rng.between(0, 1));
             reach += (count - 1) * step;
-            taps.push(Tap { count: count as usize, stride: Dim::from(step) });
+            taps.push(Tap { count: count as usize, stride: Index::from(step) });
         }
     }
     let summed = k * taps.iter().map(|t| t.count as i64).product::<i64>();
@@ -45,7 +45,7 @@ pub(super) fn contraction(b: &mut Builder) {
         (RightLayout::Panel, width)
     } else {
         let stride = n + b.rng.between(0, 4);
-        (RightLayout::Rows { row_stride: Dim::from(stride) }, stride)
+        (RightLayout::Rows { row_stride: Index::from(stride) }, stride)
     };
     // Rows end with their last column, panels are whole.
     let elements = if panel { summed * width } else { (summed - 1) * b_stride + n };
@@ -87,9 +87,9 @@ pub(super) fn contraction(b: &mut Builder) {
     epilogue.push(Stmt::Store(y, element, value.expr));
     let rows = b.rng.between(1, 8) as usize;
     b.kernel.body.push(Stmt::Contract(Box::new(Contraction {
-        extents: Extents { m: m_dim.clone(), n: Dim::from(n), k: Dim::from(k) },
-        left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Dim::from(row_stride) },
-        right: RightOperand { buffer: w, offset: Dim::from(offset), layout },
+        extents: Extents { m: m_dim.clone(), n: Index::from(n), k: Index::from(k) },
+        left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Index::from(row_stride) },
+        right: RightOperand { buffer: w, offset: Index::from(offset), layout },
         taps,
         tile: Tile { rows, width: width as usize },
         accumulator: acc_dtype,

@@ -3,8 +3,8 @@
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
 use crate::kernel::{AxisKind, Expr, Index, Loop, Stmt, Var};
+use nnc_ir::DType;
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim};
 
 /// Sizes and indices of a nest `parallel p { for i { for vector j {} } }`.
 struct Nest {
@@ -22,7 +22,7 @@ impl Builder {
     /// A size: a constant, or sometimes a parameter holding it.
     pub(super) fn extent_dim(&mut self, size: i64) -> Index {
         if self.rng.chance(75) {
-            return Dim::from(size);
+            return Index::from(size);
         }
         let n = self.kernel.add_var("n", DType::I64, 0, 4096);
         self.kernel.params.push(n);
@@ -81,7 +81,7 @@ pub(super) fn map(b: &mut Builder) {
     }
     let vector = Stmt::For(Loop { var: j, extent: nest.columns_dim.clone(), axis: AxisKind::Vector }, body);
     let lanes = b.rng.pick(&[AxisKind::Serial, AxisKind::Unrolled]);
-    let nested = Stmt::For(Loop { var: nest.i, extent: Dim::from(inner), axis: lanes }, vec![vector]);
+    let nested = Stmt::For(Loop { var: nest.i, extent: Index::from(inner), axis: lanes }, vec![vector]);
     b.kernel.body.push(nested);
     if b.rng.chance(20) {
         scalar_loop(b, p, parallel);
@@ -104,12 +104,12 @@ fn input(b: &mut Builder, nest: &Nest, body: &mut Vec<Stmt>, leaves: &mut Leaves
         5 => (rows * columns * 3, &nest.element * 3 + 1),
         6 => (columns, &nest.columns_dim - j - 1),
         // Each element twice: opaque to affine analysis.
-        7 => (columns, j.floor_div(&Dim::from(2))),
+        7 => (columns, j.floor_div(&Index::from(2))),
         // Divisors that may be 0 or negative as far as their range tells, and one that is.
         8 => (rows * columns, nest.element.floor_div(&(&nest.columns_dim * 2 - 1))),
         // A dividend below 0, divided by a constant.
-        9 => (rows * columns, Dim::ZERO - (Dim::ZERO - &nest.element).floor_div(&Dim::from(3))),
-        10 => (rows * columns, Dim::ZERO - (Dim::ZERO - &nest.element).rem(&(Dim::ZERO - &nest.columns_dim))),
+        9 => (rows * columns, Index::ZERO - (Index::ZERO - &nest.element).floor_div(&Index::from(3))),
+        10 => (rows * columns, Index::ZERO - (Index::ZERO - &nest.element).rem(&(Index::ZERO - &nest.columns_dim))),
         _ => {
             let size = b.rng.between(1, 50);
             let positions = b.buffer(DType::I64, rows * columns, Fill::Below(size));

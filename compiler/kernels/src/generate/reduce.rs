@@ -2,10 +2,10 @@
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::kernel::{Access, Accumulator, AxisKind, Expr, Loop, Stmt, Var};
+use crate::kernel::{Access, Accumulator, AxisKind, Expr, Index, Loop, Stmt, Var};
 use crate::ops;
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, ReduceOp};
-use nnc_ir::{DType, Dim};
 
 /// Largest sum of inexact values.
 const MAX_SUM: f64 = 256.0;
@@ -43,7 +43,7 @@ impl Builder {
         (Accumulator { var, op, init, value: value.expr }, result)
     }
 
-    fn vector(&mut self, var: Var, extent: &Dim) -> Loop {
+    fn vector(&mut self, var: Var, extent: &Index) -> Loop {
         Loop { var, extent: extent.clone(), axis: AxisKind::Vector }
     }
 }
@@ -64,7 +64,7 @@ pub(super) fn rows(b: &mut Builder) {
         .collect();
     let leaves_at = |j: Var| {
         let loads = inputs.iter().map(|&(buffer, dtype, whole)| {
-            let start = if whole { p.index() * &extent } else { Dim::ZERO };
+            let start = if whole { p.index() * &extent } else { Index::ZERO };
             (buffer, start + j.index(), dtype, true)
         });
         Leaves { loads: loads.collect(), indices: vec![j.index(), p.index()], ..Leaves::default() }
@@ -144,7 +144,7 @@ pub(super) fn pool(b: &mut Builder) {
     let value = b.expr(&leaves, dtype, 1);
     let (accumulator, result) = b.accumulator(value, window);
     let lanes = b.rng.pick(&[AxisKind::Serial, AxisKind::Unrolled]);
-    let window = Loop { var: k, extent: Dim::from(window), axis: lanes };
+    let window = Loop { var: k, extent: Index::from(window), axis: lanes };
     let after = Leaves { vars: vec![(accumulator.var, result)], ..Leaves::default() };
     let output = b.any_dtype();
     let target = b.buffer(output, rows * channels, Fill::Output);
@@ -153,6 +153,6 @@ pub(super) fn pool(b: &mut Builder) {
         Stmt::Reduce(window, vec![], vec![accumulator]),
         Stmt::Store(target, p.index() * channels + j.index(), value.expr),
     ];
-    let l = b.vector(j, &Dim::from(channels));
+    let l = b.vector(j, &Index::from(channels));
     b.kernel.body.push(Stmt::For(l, body));
 }

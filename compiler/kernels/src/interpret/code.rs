@@ -2,10 +2,11 @@
 
 use super::scalar::{self, Fn1, Fn2, Wide};
 use crate::contraction::{Contraction, RightLayout};
+use crate::index::{self, Polynomial};
 use crate::kernel::{Access, Accumulator, Expr, Index, Kernel, Stmt, Var};
 use crate::ops;
 use nnc_ir::DType;
-use nnc_ir::dim::{Atom, DimOp};
+use nnc_ir::dim::DimOp;
 
 /// An index: `constant + sum of coefficient * product of factors`.
 #[derive(Debug)]
@@ -129,18 +130,18 @@ fn local(kernel: &Kernel, var: Var) -> Local {
     Local { slot: var.0, range }
 }
 
-/// Resolves an index or any other expression over numbered symbols.
+/// Resolves an index.
 pub(super) fn poly(index: &Index) -> Poly {
     let view = index.view();
     let mut result = Poly { constant: view.constant, linear: vec![], others: vec![] };
-    for (coefficient, atoms) in view.terms {
-        if let [Atom::Sym(s)] = atoms.as_slice() {
-            result.linear.push((coefficient, s.0));
+    for (coefficient, factors) in view.terms {
+        if let [index::Factor::Var(var)] = factors.as_slice() {
+            result.linear.push((coefficient, var.0));
             continue;
         }
-        let factors = atoms.into_iter().map(|atom| match atom {
-            Atom::Sym(s) => Factor::Var(s.0),
-            Atom::Op(op, operands) => Factor::Op(*op, operands.iter().map(poly).collect()),
+        let factors = factors.into_iter().map(|factor| match factor {
+            index::Factor::Var(var) => Factor::Var(var.0),
+            index::Factor::Op(op, operands) => Factor::Op(op, operands.iter().map(poly).collect()),
         });
         result.others.push((coefficient, factors.collect()));
     }

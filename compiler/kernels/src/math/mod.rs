@@ -22,10 +22,11 @@ mod single;
 #[cfg(test)]
 mod tests;
 
+use crate::kernel::Index;
 use crate::{Expr, Kernel, Stmt};
 use build::{Lets, X};
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim};
 
 /// The kernel with every function outside the elementary set written out.
 pub fn expand(kernel: &Kernel) -> Kernel {
@@ -102,7 +103,7 @@ fn expression(b: &mut Lets<'_>, mut e: Expr) -> Expr {
         }
         _ => {
             for operand in e.operands_mut() {
-                let inner = std::mem::replace(operand, Expr::Index(Dim::ZERO));
+                let inner = std::mem::replace(operand, Expr::Index(Index::ZERO));
                 *operand = expression(b, inner);
             }
             e

@@ -1,10 +1,10 @@
 //! The stated error bounds, held against `f64` references by evaluating expanded expressions directly.
 
 use super::expand;
-use crate::kernel::Access;
+use crate::kernel::{Access, Index};
 use crate::{Expr, Kernel, Stmt, Var};
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim};
 use std::collections::HashMap;
 
 /// `y[0] = f(x[0])`, expanded.
@@ -12,7 +12,7 @@ fn kernel_of(op: UnaryOp, dtype: DType) -> Kernel {
     let mut kernel = Kernel::new("f");
     let x = kernel.add_buffer("x", dtype, Access::Read);
     let y = kernel.add_buffer("y", dtype, Access::Write);
-    kernel.body = vec![Stmt::Store(y, Dim::ZERO, Expr::unary(op, Expr::Load(x, Dim::ZERO)))];
+    kernel.body = vec![Stmt::Store(y, Index::ZERO, Expr::unary(op, Expr::Load(x, Index::ZERO)))];
     expand(&kernel)
 }
 
@@ -295,8 +295,8 @@ fn two(op: BinaryOp, dtype: DType) -> impl Fn(f64, f64) -> f64 {
     let x = kernel.add_buffer("x", dtype, Access::Read);
     let y = kernel.add_buffer("y", dtype, Access::Read);
     let z = kernel.add_buffer("z", dtype, Access::Write);
-    let value = Expr::binary(op, Expr::Load(x, Dim::ZERO), Expr::Load(y, Dim::ZERO));
-    kernel.body = vec![Stmt::Store(z, Dim::ZERO, value)];
+    let value = Expr::binary(op, Expr::Load(x, Index::ZERO), Expr::Load(y, Index::ZERO));
+    kernel.body = vec![Stmt::Store(z, Index::ZERO, value)];
     let kernel = expand(&kernel);
     move |x, y| f64::from_bits(Machine::run(&kernel, false, &[x.to_bits(), y.to_bits()]))
 }

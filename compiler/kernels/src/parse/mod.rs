@@ -8,9 +8,10 @@ mod statement;
 #[cfg(test)]
 mod tests;
 
+use crate::index::Names;
 use crate::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Var, VarInfo};
 use crate::print::{FULL_RANGE, loop_range};
-use nnc_ir::{DType, DimTable, SymbolInfo};
+use nnc_ir::DType;
 
 /// What is wrong with a kernel's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +54,7 @@ pub fn kernels(text: &str) -> Result<Vec<Kernel>, ParseError> {
             text,
             rest,
             depth: 0,
-            table: DimTable::default(),
+            names: Names::default(),
             kernel: Kernel {
                 name: String::new(),
                 buffers: vec![],
@@ -78,7 +79,7 @@ struct Parser<'a> {
     rest: &'a str,
     depth: u32,
     /// The variables declared so far, numbered as in the kernel.
-    table: DimTable,
+    names: Names,
     kernel: Kernel,
 }
 
@@ -199,7 +200,7 @@ impl<'a> Parser<'a> {
                 _ => {}
             }
         }
-        let index = self.table.parse(self.rest[..end].trim()).map_err(|e| self.error(e.to_string()))?;
+        let index = self.names.parse(self.rest[..end].trim()).map_err(|e| self.error(e.to_string()))?;
         self.rest = &self.rest[end..];
         Ok(index)
     }
@@ -222,17 +223,16 @@ impl<'a> Parser<'a> {
     }
 
     fn find(&self, name: &str) -> Parsed<Var> {
-        let symbol = self.table.find(name).ok_or_else(|| self.error(format!("unknown variable `{name}` before")))?;
-        Ok(Var(symbol.0))
+        self.names.find(name).ok_or_else(|| self.error(format!("unknown variable `{name}` before")))
     }
 
     fn declare(&mut self, name: String, dtype: DType, (min, max): (i64, i64)) -> Parsed<Var> {
-        if self.table.find(&name).is_some() || name.is_empty() {
+        if self.names.find(&name).is_some() || name.is_empty() {
             return Err(self.error(format!("variable `{name}` is declared twice or has no name")));
         }
-        self.table.new_symbol(SymbolInfo::input(name.clone()));
+        let var = self.names.add(&name);
         self.kernel.vars.push(VarInfo { name, dtype, min, max });
-        Ok(Var(self.kernel.vars.len() as u32 - 1))
+        Ok(var)
     }
 
     /// ` [min..=max]`, if it is there.

@@ -41,7 +41,7 @@ pub use program::program;
 use crate::affine::Varying;
 use crate::kernel::{Access, AxisKind, BufferDecl, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use crate::{ops, print};
-use nnc_ir::{DType, Dim, Symbol};
+use nnc_ir::DType;
 use rustc_hash::FxHashSet;
 
 /// Most bytes of scratch in one kernel.
@@ -183,10 +183,10 @@ impl<'a> Checker<'a> {
     }
 
     fn index(&self, index: &Index) -> Check {
-        ensure(*index != Dim::OVERFLOW, 5, || "an index overflowed".to_owned())?;
-        for Symbol(id) in index.symbols() {
-            let dtype = self.var(Var(id)).map_err(|Problem(_, text)| Problem(5, text))?;
-            ensure(dtype == DType::I64, 5, || format!("index variable `{}` is {dtype}", self.name(Var(id))))?;
+        ensure(*index != Index::OVERFLOW, 5, || "an index overflowed".to_owned())?;
+        for var in index.vars() {
+            let dtype = self.var(var).map_err(|Problem(_, text)| Problem(5, text))?;
+            ensure(dtype == DType::I64, 5, || format!("index variable `{}` is {dtype}", self.name(var)))?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Each rule, and a kernel or program that breaks it.
 
 use super::{kernel, program};
-use crate::kernel::{Access, AxisKind, BufferRef, Expr, Kernel, Loop, Stmt, Var};
+use crate::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight, WeightId};
 use crate::{parse, print};
@@ -61,8 +61,8 @@ fn scopes() {
 fn indices() {
     check(5, "let t: i32 = 1i32 store y[t] = 0.0f32");
     check(5, "for i in 0..2 { } let t: f32 = load x[i]");
-    changed(5, |k| k.body.push(Stmt::Store(BufferRef(3), Dim::OVERFLOW, Expr::constant(DType::F32, 0.0))));
-    changed(5, |k| k.body.push(Stmt::Store(BufferRef(9), Dim::ZERO, Expr::constant(DType::F32, 0.0))));
+    changed(5, |k| k.body.push(Stmt::Store(BufferRef(3), Index::OVERFLOW, Expr::constant(DType::F32, 0.0))));
+    changed(5, |k| k.body.push(Stmt::Store(BufferRef(9), Index::ZERO, Expr::constant(DType::F32, 0.0))));
 }
 
 #[test]
@@ -139,13 +139,13 @@ fn nesting() {
         for _ in 0..600 {
             x = Expr::unary(UnaryOp::Neg, x);
         }
-        k.body.push(Stmt::Store(BufferRef(3), Dim::ZERO, x));
+        k.body.push(Stmt::Store(BufferRef(3), Index::ZERO, x));
     });
     changed(13, |k| {
         let mut body = vec![];
         for i in 0..600 {
             let var = k.add_var("i", DType::I64, i, i);
-            body = vec![Stmt::For(Loop { var, extent: Dim::ONE, axis: AxisKind::Serial }, body)];
+            body = vec![Stmt::For(Loop { var, extent: Index::ONE, axis: AxisKind::Serial }, body)];
         }
         k.body = body;
     });

@@ -21,7 +21,7 @@ use super::super::{LowerError, Lowering};
 use super::{Lowered, binary};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
-use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::plan::{Argument, BufferId, Step};
 
 /// State of a loop besides what it carries.
@@ -261,8 +261,8 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "loop_start");
         let limit = b.buffer(progress.limit.buffer, &progress.limit.offset, false);
         let holds = b.emit(condition, &[])?;
-        let wanted = binary(BinaryOp::Gt, Expr::Load(limit, Dim::ZERO), Expr::Index(Dim::ZERO));
-        b.store_cell(progress.counter, Expr::Index(Dim::ZERO));
+        let wanted = binary(BinaryOp::Gt, Expr::Load(limit, Index::ZERO), Expr::Index(Index::ZERO));
+        b.store_cell(progress.counter, Expr::Index(Index::ZERO));
         b.store_cell(progress.go, binary(BinaryOp::And, holds, wanted));
         b.finish_serial(Dim::ONE)
     }
@@ -273,12 +273,12 @@ impl Lowering<'_> {
         let limit = b.buffer(progress.limit.buffer, &progress.limit.offset, false);
         let counter = b.buffer(progress.counter, &Dim::ZERO, true);
         let go = b.buffer(progress.go, &Dim::ZERO, true);
-        let again = Expr::Var(b.define_here("again", Expr::Load(go, Dim::ZERO)));
-        let limit = Expr::Var(b.define_here("limit", Expr::Load(limit, Dim::ZERO)));
-        let done = binary(BinaryOp::Add, Expr::Load(counter, Dim::ZERO), Expr::Index(Dim::ONE));
+        let again = Expr::Var(b.define_here("again", Expr::Load(go, Index::ZERO)));
+        let limit = Expr::Var(b.define_here("limit", Expr::Load(limit, Index::ZERO)));
+        let done = binary(BinaryOp::Add, Expr::Load(counter, Index::ZERO), Expr::Index(Index::ONE));
         let done = Expr::Var(b.define_here("done", done));
-        b.push(Stmt::Store(counter, Dim::ZERO, done.clone()));
-        b.push(Stmt::Store(go, Dim::ZERO, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit))));
+        b.push(Stmt::Store(counter, Index::ZERO, done.clone()));
+        b.push(Stmt::Store(go, Index::ZERO, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit))));
         b.finish_serial(Dim::ONE)
     }
 

@@ -8,8 +8,8 @@ use super::super::Lowering;
 use super::super::builder::KernelBuilder;
 use super::super::emit::{compute_type, identity};
 use super::{Lowered, binary, product, with, without};
+use nnc_ir::Node;
 use nnc_ir::op::ReduceOp;
-use nnc_ir::{Dim, Node};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::ops::reduce_function;
 
@@ -38,7 +38,7 @@ impl Lowering<'_> {
         let row = b.parallel_over(&serial);
         let n = b.import(&ty.shape[axis]);
         let target = b.buffer(storage.buffer, &storage.offset, true);
-        let place = |step: &Index| if reverse { &n - &Dim::ONE - step } else { step.clone() };
+        let place = |step: &Index| if reverse { &n - 1 - step } else { step.clone() };
         if !side_by_side {
             let running = b.mutable("running", identity(op, wide));
             b.each(&n, AxisKind::Serial, |b, step| {
@@ -60,7 +60,7 @@ impl Lowering<'_> {
             index
         };
         // The first element stands for itself, as far as there is one.
-        b.each(&n.min(&Dim::ONE), AxisKind::Serial, |b, step| {
+        b.each(&n.min(&Index::ONE), AxisKind::Serial, |b, step| {
             let (lanes, opened) = b.open_loops(inner, AxisKind::Vector);
             let index = at(step, &lanes);
             let value = if exclusive { identity(op, wide) } else { b.emit(x, &index)? };
@@ -69,8 +69,8 @@ impl Lowering<'_> {
             (0..opened).for_each(|_| b.close_loop());
             Ok(())
         })?;
-        b.each(&(&n - &Dim::ONE), AxisKind::Serial, |b, step| {
-            let next = step + &Dim::ONE;
+        b.each(&(&n - 1), AxisKind::Serial, |b, step| {
+            let next = step + 1;
             let (lanes, opened) = b.open_loops(inner, AxisKind::Vector);
             let (before, index) = (at(step, &lanes), at(&next, &lanes));
             let value = b.emit(x, if exclusive { &before } else { &index })?;

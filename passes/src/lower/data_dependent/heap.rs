@@ -12,7 +12,6 @@
 use super::super::LowerError;
 use super::super::builder::KernelBuilder;
 use super::{Lowered, binary, boolean, less};
-use nnc_ir::Dim;
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 
@@ -84,11 +83,11 @@ impl Heap<'_> {
     pub fn sift(&self, b: &mut KernelBuilder<'_, '_>, start: &Index, size: &Index, held: &Index) -> Lowered {
         let hole = b.counter("hole", start.clone());
         let moving = b.mutable("moving", boolean(true));
-        let first_child = hole.index() * Dim::from(2) + Dim::ONE;
+        let first_child = hole.index() * 2 + 1;
         let more = binary(BinaryOp::And, Expr::Var(moving), less(&first_child, size));
         b.repeat(more, |b| {
             let left = b.freeze("left", Expr::Index(first_child.clone()), size);
-            let right = &left + &Dim::ONE;
+            let right = &left + 1;
             let child = b.counter("child", left.clone());
             let from_left = self.read(b, &left);
             let upper = b.counter("upper", from_left.clone());
@@ -122,9 +121,9 @@ impl Heap<'_> {
 
     /// Makes a heap of the first `size` slots.
     pub fn build(&self, b: &mut KernelBuilder<'_, '_>, size: &Index) -> Lowered {
-        let inner = size.floor_div(&Dim::from(2));
+        let inner = size.floor_div(&Index::from(2));
         b.each(&inner, AxisKind::Serial, |b, i| {
-            let start = &inner - &Dim::ONE - i;
+            let start = &inner - 1 - i;
             let held = self.read(b, &start);
             self.sift(b, &start, size, &held)
         })
@@ -132,12 +131,12 @@ impl Heap<'_> {
 
     /// Turns a heap of `size` slots into the sequence from the index farthest from the root to the root's.
     pub fn sort(&self, b: &mut KernelBuilder<'_, '_>, size: &Index) -> Lowered {
-        b.each(&(size - &Dim::ONE), AxisKind::Serial, |b, i| {
-            let last = size - &Dim::ONE - i;
+        b.each(&(size - 1), AxisKind::Serial, |b, i| {
+            let last = size - 1 - i;
             let held = self.read(b, &last);
-            let root = self.read(b, &Dim::ZERO);
+            let root = self.read(b, &Index::ZERO);
             self.write(b, &last, &root);
-            self.sift(b, &Dim::ZERO, &last, &held)
+            self.sift(b, &Index::ZERO, &last, &held)
         })
     }
 }

@@ -177,12 +177,12 @@ impl KernelBuilder<'_, '_> {
 
     /// Adds one to a counter.
     fn increment(&mut self, var: Var) {
-        self.assign(var, Expr::Index(var.index() + Dim::ONE));
+        self.assign(var, Expr::Index(var.index() + 1));
     }
 
     /// The present value of an expression, in `0..size`, as an index that stays.
     fn freeze(&mut self, name: &str, value: Expr, size: &Index) -> Index {
-        let highest = size.bounds(&self.table).1.saturating_sub(1).clamp(0, UNBOUNDED);
+        let highest = size.bounds(&self.ranges).1.saturating_sub(1).clamp(0, UNBOUNDED);
         let var = self.var(name, DType::I64, 0, highest, None);
         self.push(Stmt::Let(var, value));
         var.index()
@@ -256,6 +256,6 @@ impl KernelBuilder<'_, '_> {
     /// Writes the only element of a buffer.
     fn store_cell(&mut self, cell: BufferId, value: Expr) {
         let target = self.buffer(cell, &Dim::ZERO, true);
-        self.push(Stmt::Store(target, Dim::ZERO, value));
+        self.push(Stmt::Store(target, Index::ZERO, value));
     }
 }

@@ -63,17 +63,17 @@ impl Lowering<'_> {
         let (slots, counts) = (b.buffer(lists.slots, &Dim::ZERO, false), b.buffer(lists.counts, &Dim::ZERO, false));
         let target = b.buffer(storage.buffer, &storage.offset, true);
         let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
-        let found = b.counter("found", Dim::ZERO);
+        let found = b.counter("found", Index::ZERO);
         b.nest(&lists.shape[..2], |b, at| {
             let list = &at[0] * &classes + &at[1];
-            let size = b.freeze("size", Expr::Load(counts, list.clone()), &(&n + &Dim::ONE));
+            let size = b.freeze("size", Expr::Load(counts, list.clone()), &(&n + 1));
             b.each(&size, AxisKind::Serial, |b, i| {
                 b.check_capacity(found, capacity.as_ref());
-                let slot = &list * &n + &n - &Dim::ONE - i;
+                let slot = &list * &n + &n - 1 - i;
                 let picked = Expr::Load(slots, slot);
                 let row = [Expr::Index(at[0].clone()), Expr::Index(at[1].clone()), picked];
                 for (column, value) in row.into_iter().enumerate() {
-                    let element = b.element(&storage.strides, &[found.index(), Dim::from(column as i64)]);
+                    let element = b.element(&storage.strides, &[found.index(), Index::from(column as i64)]);
                     b.push(Stmt::Store(target, element, value));
                 }
                 b.increment(found);
@@ -93,7 +93,7 @@ impl Lowering<'_> {
         let n = b.import(&shape[1]);
         let mut numbers = vec![];
         for i in 0..4 {
-            let number = b.emit(boxes, &[at[0].clone(), at[1].clone(), Dim::from(i)])?;
+            let number = b.emit(boxes, &[at[0].clone(), at[1].clone(), Index::from(i)])?;
             numbers.push(Expr::Var(b.define_here("corner", double(number))));
         }
         let pair = |first: &Expr, second: &Expr| {
@@ -116,9 +116,9 @@ impl Lowering<'_> {
         let side = |high: usize, low: usize| binary(BinaryOp::Sub, parts[high].clone(), parts[low].clone());
         let area = binary(BinaryOp::Mul, side(2, 0), side(3, 1));
         let target = b.buffer(corners, &Dim::ZERO, true);
-        let first = (&at[0] * &n + &at[1]) * Dim::from(PARTS);
+        let first = (&at[0] * &n + &at[1]) * Index::from(PARTS);
         for (i, part) in parts.into_iter().chain([area]).enumerate() {
-            b.push(Stmt::Store(target, &first + &Dim::from(i as i64), part));
+            b.push(Stmt::Store(target, &first + &Index::from(i as i64), part));
         }
         b.finish_serial(product(shape) * Dim::from(4))
     }
@@ -133,7 +133,7 @@ impl Lowering<'_> {
         let at = b.parallel_over(&lists.shape[..2]);
         let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
         // Named once: as an expression of many symbols it would be computed for every pair of boxes.
-        let n = b.freeze("boxes", Expr::Index(n.clone()), &(&n + &Dim::ONE));
+        let n = b.freeze("boxes", Expr::Index(n.clone()), &(&n + 1));
         let list = &at[0] * &classes + &at[1];
         let limit = b.emit(limit, &[])?;
         let limit = Expr::Var(b.define_here("limit", limit));
@@ -151,8 +151,8 @@ impl Lowering<'_> {
             Ok(before(b, Order::Descending, (i, at_i), (j, at_j)))
         };
         let base = &list * &n;
-        let heap = Heap { buffer: slots, base, stride: Dim::ONE, bound: n.clone(), above: &better };
-        let candidates = b.counter("candidates", Dim::ZERO);
+        let heap = Heap { buffer: slots, base, stride: Index::ONE, bound: n.clone(), above: &better };
+        let candidates = b.counter("candidates", Index::ZERO);
         b.each(&n, AxisKind::Serial, |b, i| {
             let score = score(b, i)?;
             b.when(binary(BinaryOp::Gt, score, threshold), |b| {
@@ -161,30 +161,30 @@ impl Lowering<'_> {
                 Ok(())
             })
         })?;
-        let past = &n + &Dim::ONE;
+        let past = &n + 1;
         let size = b.freeze("size", Expr::Var(candidates), &past);
         heap.build(&mut b, &size)?;
-        let kept = b.counter("kept", Dim::ZERO);
-        let some = less(&Dim::ZERO, &candidates.index());
+        let kept = b.counter("kept", Index::ZERO);
+        let some = less(&Index::ZERO, &candidates.index());
         let more = binary(BinaryOp::And, some, binary(BinaryOp::Lt, Expr::Var(kept), limit));
         b.repeat(more, |b| {
-            let best = heap.read(b, &Dim::ZERO);
-            let left = b.freeze("left", Expr::Index(candidates.index() - Dim::ONE), &n);
+            let best = heap.read(b, &Index::ZERO);
+            let left = b.freeze("left", Expr::Index(candidates.index() - 1), &n);
             b.assign(candidates, Expr::Index(left.clone()));
             let last = heap.read(b, &left);
-            heap.sift(b, &Dim::ZERO, &left, &last)?;
-            let corner = |i: &Index| (&at[0] * &n + i) * Dim::from(PARTS);
+            heap.sift(b, &Index::ZERO, &left, &last)?;
+            let corner = |i: &Index| (&at[0] * &n + i) * Index::from(PARTS);
             let own = b.corners_at(corners, &corner(&best));
             let free = b.mutable("free", boolean(true));
-            let other = b.counter("other", Dim::ZERO);
+            let other = b.counter("other", Index::ZERO);
             let searching = binary(BinaryOp::And, Expr::Var(free), less(&other.index(), &kept.index()));
             b.repeat(searching, |b| {
-                let chosen = heap.read(b, &(&n - &Dim::ONE - &other.index()));
+                let chosen = heap.read(b, &(&n - 1 - &other.index()));
                 b.increment(other);
                 // Most pairs lie apart, and one axis is enough to see it.
                 let chosen = corner(&chosen);
                 let apart = |b: &mut KernelBuilder<'_, '_>, axis: usize| {
-                    let part = |i: i64| Expr::Load(corners, &chosen + &Dim::from(i));
+                    let part = |i: i64| Expr::Load(corners, &chosen + &Index::from(i));
                     let high = binary(BinaryOp::Min, own[axis + 2].clone(), part(axis as i64 + 2));
                     let low = binary(BinaryOp::Max, own[axis].clone(), part(axis as i64));
                     let side = binary(BinaryOp::Sub, high, low);
@@ -204,7 +204,7 @@ impl Lowering<'_> {
                 })
             })?;
             b.when(Expr::Var(free), |b| {
-                heap.write(b, &(&n - &Dim::ONE - &kept.index()), &best);
+                heap.write(b, &(&n - 1 - &kept.index()), &best);
                 b.increment(kept);
                 Ok(())
             })
@@ -218,7 +218,7 @@ impl Lowering<'_> {
 impl KernelBuilder<'_, '_> {
     /// Names the numbers kept of a box.
     fn corners_at(&mut self, corners: BufferRef, first: &Index) -> Vec<Expr> {
-        (0..PARTS).map(|i| Expr::Var(self.define_here("part", Expr::Load(corners, first + &Dim::from(i))))).collect()
+        (0..PARTS).map(|i| Expr::Var(self.define_here("part", Expr::Load(corners, first + &Index::from(i))))).collect()
     }
 
     /// Whether intersection over union exceeds the limit; boxes without area overlap nothing.

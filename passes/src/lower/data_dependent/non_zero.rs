@@ -5,7 +5,7 @@ use super::super::builder::KernelBuilder;
 use super::{Lowered, binary};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Node, Symbol};
-use nnc_kernels::kernel::{Expr, Stmt};
+use nnc_kernels::kernel::{Expr, Index, Stmt};
 use nnc_kernels::plan::Argument;
 
 impl Lowering<'_> {
@@ -18,14 +18,14 @@ impl Lowering<'_> {
 
         let mut b = KernelBuilder::new(self, "non_zero");
         let target = b.buffer(storage.buffer, &storage.offset, true);
-        let found = b.counter("found", Dim::ZERO);
+        let found = b.counter("found", Index::ZERO);
         b.nest(&ty.shape, |b, index| {
             let value = b.emit(x, index)?;
             let zero = Expr::constant(b.kernel.dtype(&value), 0.0);
             b.when(binary(BinaryOp::Ne, value, zero), |b| {
                 b.check_capacity(found, capacity.as_ref());
                 for (axis, i) in index.iter().enumerate() {
-                    let element = b.element(&storage.strides, &[found.index(), Dim::from(axis as i64)]);
+                    let element = b.element(&storage.strides, &[found.index(), Index::from(axis as i64)]);
                     b.push(Stmt::Store(target, element, Expr::Index(i.clone())));
                 }
                 b.increment(found);

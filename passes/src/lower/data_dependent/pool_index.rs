@@ -29,15 +29,15 @@ impl Lowering<'_> {
         let at = b.parallel_over(&shape);
         let sizes: Vec<Index> = ty.shape.iter().map(|d| b.import(d)).collect();
         let best = b.mutable("best", Expr::constant(compute_type(ty.dtype), 0.0));
-        let (place, found) = (b.counter("place", Dim::ZERO), b.mutable("found", boolean(false)));
+        let (place, found) = (b.counter("place", Index::ZERO), b.mutable("found", boolean(false)));
         b.nest(&taps, |b, tap| {
             let mut index = vec![at[0].clone()];
             let mut inside = boolean(true);
             for axis in 0..spatial {
-                let scale = |i: &Index, by: usize| i * &Dim::from(by as i64);
+                let scale = |i: &Index, by: usize| i * &Index::from(by as i64);
                 let i = scale(&at[axis + 1], window.strides[axis]) + scale(&tap[axis], window.dilations[axis])
-                    - Dim::from(window.pad_low[axis] as i64);
-                let bounds = binary(BinaryOp::And, less(&Dim::from(-1), &i), less(&i, &sizes[axis + 1]));
+                    - Index::from(window.pad_low[axis] as i64);
+                let bounds = binary(BinaryOp::And, less(&Index::from(-1), &i), less(&i, &sizes[axis + 1]));
                 inside = binary(BinaryOp::And, inside, bounds);
                 index.push(i);
             }
@@ -45,7 +45,7 @@ impl Lowering<'_> {
             b.when(inside, |b| {
                 // Named in here, so that no load leaves the operand.
                 for axis in 1..=spatial {
-                    let i = std::mem::replace(&mut index[axis], Dim::ZERO);
+                    let i = std::mem::replace(&mut index[axis], Index::ZERO);
                     index[axis] = b.freeze("at", Expr::Index(i), &sizes[axis]);
                 }
                 let value = b.emit(x, &index)?;
@@ -59,7 +59,7 @@ impl Lowering<'_> {
                 }
                 let none_yet = Expr::unary(UnaryOp::Not, Expr::Var(found));
                 b.when(binary(BinaryOp::Or, none_yet, larger), |b| {
-                    let flat = (1..=spatial).fold(Dim::ZERO, |flat, a| flat * &sizes[a] + &index[a]);
+                    let flat = (1..=spatial).fold(Index::ZERO, |flat, a| flat * &sizes[a] + &index[a]);
                     b.assign(best, value);
                     b.assign(place, Expr::Index(flat));
                     b.assign(found, boolean(true));

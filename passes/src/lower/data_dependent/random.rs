@@ -27,10 +27,9 @@ impl Lowering<'_> {
             return Ok(());
         }
         let dense = storage.strides == dense_strides(&ty.shape);
-        let four = Dim::from(4);
 
         let mut b = KernelBuilder::new(self, "random");
-        let block = b.parallel(&total.ceil_div(&four));
+        let block = b.parallel(&total.ceil_div(&Dim::from(4)));
         let counter = b.emit(counter, &[])?;
         let counter = Expr::Convert(DType::U64, Box::new(counter));
         let number = Expr::Convert(DType::U64, Box::new(Expr::Index(block.clone())));
@@ -42,7 +41,7 @@ impl Lowering<'_> {
         let total = b.import(&total);
         let sizes: Vec<Index> = ty.shape.iter().map(|d| b.import(d)).collect();
         for (i, value) in values.into_iter().enumerate() {
-            let flat = &block * &four + Dim::from(i as i64);
+            let flat = &block * 4 + i as i64;
             let store = |b: &mut KernelBuilder<'_, '_>| {
                 let element = if dense {
                     flat.clone()

@@ -43,7 +43,7 @@ impl Lowering<'_> {
         b.nest(leading, |b, outer| {
             let mut at = vec![];
             for (k, size) in shape[..depth].iter().enumerate() {
-                let place = with(outer, outer.len(), &Dim::from(k as i64));
+                let place = with(outer, outer.len(), &Index::from(k as i64));
                 let position = b.emit(indices, &place)?;
                 let size = b.import(size);
                 at.push(b.freeze("at", position, &size));

@@ -41,7 +41,7 @@ impl Lowering<'_> {
         let stride = b.import(&index_storage.strides[axis]);
         let heap = Heap { buffer, base, stride, bound: n.clone(), above: &after };
         // Where nothing is kept there is no root to compare with.
-        b.when(less(&Dim::ZERO, &k), |b| {
+        b.when(less(&Index::ZERO, &k), |b| {
             b.each(&k, AxisKind::Serial, |b, i| {
                 heap.write(b, i, i);
                 Ok(())
@@ -49,9 +49,9 @@ impl Lowering<'_> {
             heap.build(b, &k)?;
             b.each(&(&n - &k), AxisKind::Serial, |b, i| {
                 let i = b.freeze("next", Expr::Index(&k + i), &n);
-                let root = heap.read(b, &Dim::ZERO);
+                let root = heap.read(b, &Index::ZERO);
                 let better = (heap.above)(b, &root, &i)?;
-                b.when(better, |b| heap.sift(b, &Dim::ZERO, &k, &i))
+                b.when(better, |b| heap.sift(b, &Index::ZERO, &k, &i))
             })?;
             heap.sort(b, &k)
         })?;

@@ -47,7 +47,7 @@ impl Lowering<'_> {
             Ok(before(b, Order::Ascending, (j, at_j), (i, at_i)))
         };
         let buffer = b.buffer(order, &Dim::ZERO, true);
-        let heap = Heap { buffer, base: Dim::ZERO, stride: Dim::ONE, bound: n.clone(), above: &after };
+        let heap = Heap { buffer, base: Index::ZERO, stride: Index::ONE, bound: n.clone(), above: &after };
         b.each(&n, AxisKind::Serial, |b, i| {
             heap.write(b, i, i);
             Ok(())
@@ -56,23 +56,23 @@ impl Lowering<'_> {
         heap.sort(&mut b, &n)?;
 
         let buffers = [0, 1, 2, 3].map(|i| b.buffer(storages[i].buffer, &storages[i].offset, true));
-        let found = b.counter("found", Dim::ZERO);
+        let found = b.counter("found", Index::ZERO);
         let groups = Groups { x, dtype: ty.dtype, buffers, storages: &storages, found, capacity };
-        let leader = b.counter("leader", Dim::ZERO);
+        let leader = b.counter("leader", Index::ZERO);
         b.each(&n, AxisKind::Serial, |b, i| {
             let at = heap.read(b, i);
             let first = b.freeze("first", Expr::Var(leader), &n);
             // The first one of all is compared with an element too, but opens a group whatever comes out.
             let (old, new) = (b.emit(x, std::slice::from_ref(&first))?, b.emit(x, std::slice::from_ref(&at))?);
             let (old, new) = (Expr::Var(b.define_here("old", old)), Expr::Var(b.define_here("new", new)));
-            let start = binary(BinaryOp::Eq, Expr::Index(i.clone()), Expr::Index(Dim::ZERO));
+            let start = binary(BinaryOp::Eq, Expr::Index(i.clone()), Expr::Index(Index::ZERO));
             let opens = binary(BinaryOp::Or, start, below(b, &old, &new));
             b.when(opens, |b| {
                 b.assign(leader, Expr::Index(at.clone()));
                 if sorted { groups.open(b, &at) } else { Ok(()) }
             })?;
             if sorted {
-                let last = b.freeze("group", Expr::Index(found.index() - Dim::ONE), &n);
+                let last = b.freeze("group", Expr::Index(found.index() - 1), &n);
                 groups.join(b, &at, &last);
             } else {
                 groups.number(b, &at, &leader.index());
@@ -117,7 +117,7 @@ impl Groups<'_> {
         let group = self.found.index();
         let value = b.emit(self.x, std::slice::from_ref(at))?;
         let value = Expr::convert(self.dtype, compute_type(self.dtype), value);
-        let count = Expr::Index(Dim::ZERO);
+        let count = Expr::Index(Index::ZERO);
         for (result, content) in [(0, value), (1, Expr::Index(at.clone())), (3, count)] {
             let element = self.element(b, result, &group);
             b.push(Stmt::Store(self.buffers[result], element, content));
@@ -141,7 +141,7 @@ impl Groups<'_> {
     fn join(&self, b: &mut KernelBuilder<'_, '_>, at: &Index, group: &Index) {
         self.number(b, at, group);
         let element = self.element(b, 3, group);
-        let more = binary(BinaryOp::Add, Expr::Load(self.buffers[3], element.clone()), Expr::Index(Dim::ONE));
+        let more = binary(BinaryOp::Add, Expr::Load(self.buffers[3], element.clone()), Expr::Index(Index::ONE));
         b.push(Stmt::Store(self.buffers[3], element, more));
     }
 }

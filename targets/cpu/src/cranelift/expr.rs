@@ -104,7 +104,7 @@ impl Lower<'_, '_> {
         &mut self,
         condition: &Expr,
         buffer: BufferRef,
-        index: &nnc_ir::Dim,
+        index: &nnc_kernels::Index,
         otherwise: &Expr,
         lanes: u32,
     ) -> Result<Value, CodegenError> {

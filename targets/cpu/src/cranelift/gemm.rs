@@ -8,10 +8,10 @@
 use super::kernel::{Binding, Lower};
 use crate::error::CodegenError;
 use cranelift_codegen::ir::{InstBuilder, StackSlotData, StackSlotKind, Value, types};
-use nnc_ir::{DType, Dim};
+use nnc_ir::DType;
 use nnc_kernels::affine::Varying;
 use nnc_kernels::contraction::{RightLayout, Tap};
-use nnc_kernels::{AxisKind, Contraction, Loop};
+use nnc_kernels::{AxisKind, Contraction, Index, Loop};
 
 /// Where a tile lies and how large it is.
 #[derive(Clone, Copy)]
@@ -283,7 +283,7 @@ impl Lower<'_, '_> {
             g.epilogue.body.iter().try_for_each(|s| l.stmt(s, lanes))
         };
         if full {
-            let columns = Loop { var: g.epilogue.column, extent: Dim::from(tile.columns()), axis: AxisKind::Vector };
+            let columns = Loop { var: g.epilogue.column, extent: Index::from(tile.columns()), axis: AxisKind::Vector };
             return self.in_lanes(&columns, wide, one);
         }
         let zero = self.i64(0);

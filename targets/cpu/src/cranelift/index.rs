@@ -1,4 +1,4 @@
-//! Index polynomials as Cranelift values.
+//! Indices of kernels and dimensions of host plans as Cranelift values.
 //!
 //! Terms are added from the outermost variable inwards, so that each partial sum is invariant in as many loops as
 //! possible and Cranelift's loop-invariant code motion can move it out. Divisions never trap: a zero divisor, which
@@ -7,39 +7,39 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 use cranelift_frontend::FunctionBuilder;
-use nnc_ir::dim::{Atom, DimOp};
-use nnc_ir::{Dim, Symbol};
+use nnc_ir::dim::DimOp;
+use nnc_kernels::index::{Factor, Polynomial};
 
-/// Where the values of symbols come from.
-pub(crate) trait Symbols {
-    /// The value of a symbol, `i64`.
-    fn value(&mut self, b: &mut FunctionBuilder<'_>, symbol: Symbol) -> Value;
-    /// Larger for symbols that change more often.
-    fn depth(&self, symbol: Symbol) -> u32;
+/// Where the values of variables come from.
+pub(crate) trait Values<P: Polynomial> {
+    /// The value of a variable, `i64`.
+    fn value(&mut self, b: &mut FunctionBuilder<'_>, var: P::Var) -> Value;
+    /// Larger for variables that change more often.
+    fn depth(&self, var: P::Var) -> u32;
     /// Whether the expression is known not to be negative.
-    fn not_negative(&self, dim: &Dim) -> bool;
+    fn not_negative(&self, poly: &P) -> bool;
 }
 
 /// `scale` times the expression without its constant, if there is anything else; and `scale` times the constant.
-pub(crate) fn scaled(
+pub(crate) fn scaled<P: Polynomial>(
     b: &mut FunctionBuilder<'_>,
-    symbols: &mut dyn Symbols,
-    dim: &Dim,
+    values: &mut dyn Values<P>,
+    poly: &P,
     scale: i64,
 ) -> (Option<Value>, i64) {
-    let view = dim.view();
+    let view = poly.view();
     let mut terms = view.terms;
-    let depth = |symbols: &dyn Symbols, atom: &Atom| match atom {
-        Atom::Sym(s) => symbols.depth(*s),
-        Atom::Op(_, dims) => dims.iter().flat_map(Dim::symbols).map(|s| symbols.depth(s)).max().unwrap_or(0),
+    let depth = |values: &dyn Values<P>, factor: &Factor<P>| match factor {
+        Factor::Var(var) => values.depth(*var),
+        Factor::Op(_, operands) => operands.iter().flat_map(P::vars).map(|v| values.depth(v)).max().unwrap_or(0),
     };
-    terms.sort_by_cached_key(|(_, atoms)| atoms.iter().map(|a| depth(symbols, a)).max());
+    terms.sort_by_cached_key(|(_, factors)| factors.iter().map(|f| depth(values, f)).max());
     let mut sum = None;
-    for (coefficient, mut atoms) in terms {
-        atoms.sort_by_cached_key(|a| depth(symbols, a));
+    for (coefficient, mut factors) in terms {
+        factors.sort_by_cached_key(|f| depth(values, f));
         let mut product: Option<Value> = None;
-        for a in atoms {
-            let factor = atom(b, symbols, a);
+        for f in &factors {
+            let factor = factor(b, values, f);
             product = Some(match product {
                 Some(p) => b.ins().imul(p, factor),
                 None => factor,
@@ -60,8 +60,8 @@ pub(crate) fn scaled(
 }
 
 /// The expression's value.
-pub(crate) fn value(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, dim: &Dim) -> Value {
-    let (sum, constant) = scaled(b, symbols, dim, 1);
+pub(crate) fn value<P: Polynomial>(b: &mut FunctionBuilder<'_>, values: &mut dyn Values<P>, poly: &P) -> Value {
+    let (sum, constant) = scaled(b, values, poly, 1);
     match sum {
         Some(sum) if constant == 0 => sum,
         Some(sum) => {
@@ -72,31 +72,31 @@ pub(crate) fn value(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, dim:
     }
 }
 
-fn atom(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, atom: &Atom) -> Value {
-    let (op, dims) = match atom {
-        Atom::Sym(s) => return symbols.value(b, *s),
-        Atom::Op(op, dims) => (*op, dims.as_slice()),
+fn factor<P: Polynomial>(b: &mut FunctionBuilder<'_>, values: &mut dyn Values<P>, factor: &Factor<P>) -> Value {
+    let (op, operands) = match factor {
+        Factor::Var(var) => return values.value(b, *var),
+        Factor::Op(op, operands) => (*op, operands.as_slice()),
     };
-    match (op, dims) {
-        (DimOp::FloorDiv, [x, y]) => divide(b, symbols, x, y).0,
-        (DimOp::Mod, [x, y]) => divide(b, symbols, x, y).1,
+    match (op, operands) {
+        (DimOp::FloorDiv, [x, y]) => divide(b, values, x, y).0,
+        (DimOp::Mod, [x, y]) => divide(b, values, x, y).1,
         (DimOp::Eq | DimOp::Lt, [x, y]) => {
-            let (x, y) = (value(b, symbols, x), value(b, symbols, y));
+            let (x, y) = (value(b, values, x), value(b, values, y));
             let cc = if op == DimOp::Eq { IntCC::Equal } else { IntCC::SignedLessThan };
             let c = b.ins().icmp(cc, x, y);
             b.ins().uextend(types::I64, c)
         }
         (DimOp::Select, [c, x, y]) => {
-            let c = value(b, symbols, c);
-            let (x, y) = (value(b, symbols, x), value(b, symbols, y));
+            let c = value(b, values, c);
+            let (x, y) = (value(b, values, x), value(b, values, y));
             let zero = b.ins().iconst(types::I64, 0);
             let c = b.ins().icmp(IntCC::NotEqual, c, zero);
             b.ins().select(c, x, y)
         }
         (DimOp::Min | DimOp::Max, [first, rest @ ..]) => {
-            let mut best = value(b, symbols, first);
-            for dim in rest {
-                let other = value(b, symbols, dim);
+            let mut best = value(b, values, first);
+            for operand in rest {
+                let other = value(b, values, operand);
                 best = if op == DimOp::Min { b.ins().smin(best, other) } else { b.ins().smax(best, other) };
             }
             best
@@ -107,9 +107,9 @@ fn atom(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, atom: &Atom) -> 
 }
 
 /// Quotient rounded down and its remainder.
-fn divide(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, x: &Dim, y: &Dim) -> (Value, Value) {
-    let not_negative = symbols.not_negative(x);
-    let a = value(b, symbols, x);
+fn divide<P: Polynomial>(b: &mut FunctionBuilder<'_>, values: &mut dyn Values<P>, x: &P, y: &P) -> (Value, Value) {
+    let not_negative = values.not_negative(x);
+    let a = value(b, values, x);
     if let Some(d) = y.as_const().filter(|d| *d > 0) {
         if d & (d - 1) == 0 {
             let shift = b.ins().iconst(types::I64, i64::from(d.trailing_zeros()));
@@ -125,7 +125,7 @@ fn divide(b: &mut FunctionBuilder<'_>, symbols: &mut dyn Symbols, x: &Dim, y: &D
         let q = b.ins().sdiv(a, divisor);
         return floored(b, a, divisor, q);
     }
-    let divisor = value(b, symbols, y);
+    let divisor = value(b, values, y);
     let (q, ok) = safe_sdiv(b, a, divisor);
     let (q, r) = floored(b, a, divisor, q);
     let zero = b.ins().iconst(types::I64, 0);

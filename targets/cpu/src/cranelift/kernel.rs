@@ -1,6 +1,6 @@
 //! The frame of a kernel's function: parameters, buffers, variables.
 
-use super::index::{self, Symbols};
+use super::index::{self, Values};
 use super::isa::Abilities;
 use crate::error::CodegenError;
 use cranelift_codegen::ir::{
@@ -8,8 +8,9 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::{CallConv, TargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext, Variable};
-use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::affine::{Ranges, Varying};
+use nnc_ir::DType;
+use nnc_kernels::affine::Varying;
+use nnc_kernels::index::Ranges;
 use nnc_kernels::kernel::{Access, Index};
 use nnc_kernels::{BufferRef, Kernel, Var};
 
@@ -68,9 +69,9 @@ impl Env<'_> {
     }
 }
 
-impl Symbols for Env<'_> {
-    fn value(&mut self, b: &mut FunctionBuilder<'_>, symbol: Symbol) -> Value {
-        match self.get(Var(symbol.0)) {
+impl Values<Index> for Env<'_> {
+    fn value(&mut self, b: &mut FunctionBuilder<'_>, var: Var) -> Value {
+        match self.get(var) {
             Some(Binding::Uniform(value)) => value,
             Some(Binding::Mutable(variable)) => b.use_var(variable),
             // Verified kernels index by neither; 0 is a value like any other.
@@ -78,16 +79,16 @@ impl Symbols for Env<'_> {
         }
     }
 
-    fn depth(&self, symbol: Symbol) -> u32 {
-        match self.bindings.get(symbol.0 as usize).copied().flatten() {
+    fn depth(&self, var: Var) -> u32 {
+        match self.bindings.get(var.0 as usize).copied().flatten() {
             Some((Binding::Mutable(_), _)) | None => u32::MAX,
             Some((_, depth)) => depth,
         }
     }
 
-    fn not_negative(&self, dim: &Dim) -> bool {
-        let known = dim.symbols().iter().all(|s| (s.0 as usize) < self.kernel.vars.len());
-        known && self.ranges.of(dim).0 >= 0
+    fn not_negative(&self, index: &Index) -> bool {
+        let known = index.vars().iter().all(|v| (v.0 as usize) < self.kernel.vars.len());
+        known && index.bounds(self.ranges).0 >= 0
     }
 }
 

@@ -113,7 +113,7 @@ impl Judge<'_> {
         }
     }
 
-    fn contiguous(&self, index: &nnc_ir::Dim) -> bool {
+    fn contiguous(&self, index: &nnc_kernels::Index) -> bool {
         matches!(self.varying.access(index), AccessKind::Contiguous | AccessKind::Uniform)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Fields are 8 bytes each; the values of symbols follow, by their number.
 
-use crate::cranelift::index::Symbols;
+use crate::cranelift::index::Values;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::FunctionBuilder;
 use nnc_ir::{Dim, DimTable, Symbol};
@@ -30,7 +30,7 @@ pub(super) struct Table<'a> {
     pub(super) base: Value,
 }
 
-impl Symbols for Table<'_> {
+impl Values<Dim> for Table<'_> {
     fn value(&mut self, b: &mut FunctionBuilder<'_>, symbol: Symbol) -> Value {
         match i32::try_from(symbol.0).ok().and_then(|s| s.checked_mul(8)) {
             Some(offset) => b.ins().load(types::I64, FLAGS, self.base, offset),

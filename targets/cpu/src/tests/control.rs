@@ -9,8 +9,8 @@ use nnc_ir::{DType, Dim, SymbolInfo};
 use nnc_kernels::kernel::Access;
 use nnc_kernels::plan::Parameter;
 use nnc_kernels::{
-    Argument, AxisKind, Buffer, BufferId, BufferRef, Expr, Kernel, KernelId, Loop, Place, Program, SizeCheck, Step,
-    Stmt, interpret,
+    Argument, AxisKind, Buffer, BufferId, BufferRef, Expr, Index, Kernel, KernelId, Loop, Place, Program, SizeCheck,
+    Step, Stmt, interpret,
 };
 
 const I64: DType = DType::I64;
@@ -42,7 +42,7 @@ fn count() -> Kernel {
                 Stmt::Assign(i, op(BinaryOp::Add, Expr::Var(i), int(1.0))),
             ],
         ),
-        Stmt::Store(found, Dim::ZERO, Expr::Var(c)),
+        Stmt::Store(found, Index::ZERO, Expr::Var(c)),
     ];
     k
 }
@@ -67,9 +67,9 @@ fn advance(name: &str, add: f64, limit: f64) -> Kernel {
     let flag = k.add_buffer("flag", DType::Bool, Access::Write);
     let next = k.add_var("next", I64, i64::MIN, i64::MAX);
     k.body = vec![
-        Stmt::Let(next, op(BinaryOp::Add, Expr::Load(cell, Dim::ZERO), int(add))),
-        Stmt::Store(cell, Dim::ZERO, Expr::Var(next)),
-        Stmt::Store(flag, Dim::ZERO, op(BinaryOp::Lt, Expr::Var(next), int(limit))),
+        Stmt::Let(next, op(BinaryOp::Add, Expr::Load(cell, Index::ZERO), int(add))),
+        Stmt::Store(cell, Index::ZERO, Expr::Var(next)),
+        Stmt::Store(flag, Index::ZERO, op(BinaryOp::Lt, Expr::Var(next), int(limit))),
     ];
     k
 }
@@ -82,8 +82,8 @@ fn start() -> Kernel {
     let flag = k.add_buffer("flag", DType::Bool, Access::Write);
     let first: BufferRef = x;
     k.body = vec![
-        Stmt::Store(cell, Dim::ZERO, int(0.0)),
-        Stmt::Store(flag, Dim::ZERO, op(BinaryOp::Gt, Expr::Load(first, Dim::ZERO), int(1.0))),
+        Stmt::Store(cell, Index::ZERO, int(0.0)),
+        Stmt::Store(flag, Index::ZERO, op(BinaryOp::Gt, Expr::Load(first, Index::ZERO), int(1.0))),
     ];
     k
 }

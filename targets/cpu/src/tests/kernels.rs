@@ -3,9 +3,9 @@
 use super::run_kernel;
 use nnc_desc::Target;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim, Tensor};
+use nnc_ir::{DType, Tensor};
 use nnc_kernels::kernel::Access;
-use nnc_kernels::{AxisKind, Expr, Kernel, Loop, Stmt, generate, interpret, ops};
+use nnc_kernels::{AxisKind, Expr, Index, Kernel, Loop, Stmt, generate, interpret, ops};
 
 /// Every x86 target that this machine runs, Cranelift's own (128-bit) lowering included; or the one of another machine.
 fn targets() -> Vec<Target> {
@@ -57,7 +57,7 @@ fn elementwise(operands: &[DType], result: DType, n: usize, f: impl Fn(Vec<Expr>
     let i = kernel.add_var("i", DType::I64, 0, n as i64 - 1);
     let value = f(loads.iter().map(|b| Expr::Load(*b, i.index())).collect());
     let store = Stmt::Store(z, i.index(), value);
-    kernel.body = vec![Stmt::For(Loop { var: i, extent: Dim::from(n), axis: AxisKind::Vector }, vec![store])];
+    kernel.body = vec![Stmt::For(Loop { var: i, extent: Index::from(n), axis: AxisKind::Vector }, vec![store])];
     kernel
 }
 

@@ -9,8 +9,8 @@ use nnc_ir::{DType, Dim, SymbolInfo, Tensor};
 use nnc_kernels::kernel::{Access, Accumulator};
 use nnc_kernels::plan::Parameter;
 use nnc_kernels::{
-    Argument, AxisKind, Buffer, BufferId, Expr, Kernel, KernelId, Loop, Pack, Place, Program, Step, Stmt, Weight,
-    WeightId,
+    Argument, AxisKind, Buffer, BufferId, Expr, Index, Kernel, KernelId, Loop, Pack, Place, Program, Step, Stmt,
+    Weight, WeightId,
 };
 use std::ffi::{CStr, c_void};
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(super) fn program() -> Program {
             vec![Stmt::Fail(Status::CheckFailed as i32)],
             vec![],
         ),
-        Stmt::For(Loop { var: i, extent: Dim::from(4), axis: AxisKind::Vector }, vec![Stmt::Store(t, at, sum)]),
+        Stmt::For(Loop { var: i, extent: Index::from(4), axis: AxisKind::Vector }, vec![Stmt::Store(t, at, sum)]),
     ];
     let mut scale = Kernel::new("scale");
     let t = scale.add_buffer("t", DType::F32, Access::Read);
@@ -57,12 +57,12 @@ pub(super) fn program() -> Program {
     let product = Expr::binary(BinaryOp::Mul, Expr::Load(t, p.index() * 4 + i.index()), Expr::Var(total));
     scale.body = vec![
         Stmt::Reduce(
-            Loop { var: j, extent: Dim::from(4), axis: AxisKind::Vector },
+            Loop { var: j, extent: Index::from(4), axis: AxisKind::Vector },
             vec![],
             vec![Accumulator { var: total, op: ReduceOp::Sum, init, value }],
         ),
         Stmt::For(
-            Loop { var: i, extent: Dim::from(4), axis: AxisKind::Vector },
+            Loop { var: i, extent: Index::from(4), axis: AxisKind::Vector },
             vec![Stmt::Store(y, p.index() * 4 + i.index(), product)],
         ),
     ];

@@ -6,9 +6,9 @@
 //! by constants share all registers, those with equal strides share the induction variable.
 
 use iced_x86::Mnemonic as M;
-use nnc_ir::dim::{Atom, DimOp};
-use nnc_ir::{Dim, Symbol};
-use nnc_kernels::{BufferRef, Var, affine};
+use nnc_ir::dim::DimOp;
+use nnc_kernels::index::{Factor, Polynomial, Ranges};
+use nnc_kernels::{BufferRef, Index, Var, affine};
 use regalloc2::VReg;
 
 use super::machine::{Base, Body, Mem, Operand, Size};
@@ -22,7 +22,7 @@ pub fn r64(v: VReg) -> Operand {
 
 impl Lower<'_> {
     /// A resolved index as a scalar value.
-    pub fn index_value(&mut self, index: &Dim) -> Lowered<Value> {
+    pub fn index_value(&mut self, index: &Index) -> Lowered<Value> {
         match index.as_const() {
             Some(value) => Ok(Value::Imm(value)),
             None => Ok(Value::Int(self.index_reg(index)?)),
@@ -40,9 +40,9 @@ impl Lower<'_> {
     }
 
     /// A resolved index in a register, computed in the outermost scope possible.
-    pub fn index_reg(&mut self, index: &Dim) -> Lowered<VReg> {
-        if let Some(symbol) = index.as_symbol() {
-            return self.int_symbol(symbol);
+    pub fn index_reg(&mut self, index: &Index) -> Lowered<VReg> {
+        if let Some(var) = index.as_var() {
+            return self.int_var(var);
         }
         if let Some(value) = index.as_const() {
             return Ok(self.imm_reg(value));
@@ -53,13 +53,13 @@ impl Lower<'_> {
         }
         // What does not depend on this scope's variables is computed further out.
         let view = index.view();
-        let (mut outer, mut here) = (Dim::from(view.constant), vec![]);
-        for (factor, atoms) in &view.terms {
-            let term = atoms.iter().fold(Dim::from(*factor), |product, atom| product * atom_dim(atom));
+        let (mut outer, mut here) = (Index::from(view.constant), vec![]);
+        for (coefficient, factors) in view.terms {
+            let term = factors.iter().fold(Index::from(coefficient), |product, factor| product * factor_index(factor));
             if self.depth_of(&term) < depth {
                 outer = outer + term;
             } else {
-                here.push((*factor, atoms.clone()));
+                here.push((coefficient, factors));
             }
         }
         let reg = self.within(depth, |lower| {
@@ -71,17 +71,17 @@ impl Lower<'_> {
                     0
                 }
             };
-            for (factor, atoms) in here {
+            for (coefficient, factors) in here {
                 let mut product: Option<VReg> = None;
-                for atom in atoms {
-                    let value = lower.atom_reg(atom)?;
+                for factor in &factors {
+                    let value = lower.factor_reg(factor)?;
                     product = Some(match product {
                         None => value,
                         Some(p) => lower.int_op(M::Imul, p, r64(value)),
                     });
                 }
                 let Some(product) = product else { continue };
-                sum = Some(lower.add_scaled(sum, product, factor));
+                sum = Some(lower.add_scaled(sum, product, coefficient));
             }
             let Some(sum) = sum else { return Ok(lower.imm_reg(constant)) };
             if constant == 0 {
@@ -145,10 +145,10 @@ impl Lower<'_> {
         reg
     }
 
-    fn atom_reg(&mut self, atom: &Atom) -> Lowered<VReg> {
-        let (op, operands) = match atom {
-            Atom::Sym(symbol) => return self.int_symbol(*symbol),
-            Atom::Op(op, operands) => (*op, operands.as_slice()),
+    fn factor_reg(&mut self, factor: &Factor<Index>) -> Lowered<VReg> {
+        let (op, operands) = match factor {
+            Factor::Var(var) => return self.int_var(*var),
+            Factor::Op(op, operands) => (*op, operands.as_slice()),
         };
         match (op, operands) {
             (DimOp::FloorDiv | DimOp::Mod, [a, b]) => {
@@ -168,7 +168,7 @@ impl Lower<'_> {
                     }
                     _ => {
                         let divisor = self.index_reg(b)?;
-                        match affine::Ranges::new(self.kernel).of(b).0 {
+                        match b.bounds(&Ranges::new(self.kernel)).0 {
                             1.. => Ok(self.floor_divide(value, divisor, op)),
                             _ => Ok(self.floor_divide_by_any(value, divisor, op)),
                         }
@@ -264,16 +264,16 @@ impl Lower<'_> {
 
     /// For an index that depends on the variable of the loop whose body is scope `depth`: that variable, its
     /// coefficient and the rest, both known outside the loop.
-    fn split_by_loop(&self, index: &Dim, depth: usize) -> Option<(Var, Dim, Dim)> {
+    fn split_by_loop(&self, index: &Index, depth: usize) -> Option<(Var, Index, Index)> {
         let var = self.scopes[depth].open.as_ref()?.var;
         let (coefficient, rest) = affine::split(index, var)?;
-        let outside = |d: &Dim| self.depth_of(d) < depth;
-        (coefficient != Dim::ZERO && outside(&coefficient) && outside(&rest)).then_some((var, coefficient, rest))
+        let outside = |d: &Index| self.depth_of(d) < depth;
+        (coefficient != Index::ZERO && outside(&coefficient) && outside(&rest)).then_some((var, coefficient, rest))
     }
 
     /// The memory operand of a resolved element index.
-    pub fn address(&mut self, buffer: BufferRef, index: &Dim, bytes: usize) -> Lowered<Mem> {
-        let constant = index.view().constant;
+    pub fn address(&mut self, buffer: BufferRef, index: &Index, bytes: usize) -> Lowered<Mem> {
+        let constant = index.constant();
         let disp = constant.checked_mul(bytes as i64).and_then(|d| i32::try_from(d).ok());
         // Headroom for what callers add: offsets within a vector or a tile.
         let (poly, disp) = match disp {
@@ -292,8 +292,8 @@ impl Lower<'_> {
     }
 
     /// The address of a resolved element index in a register.
-    pub fn pointer(&mut self, buffer: BufferRef, index: &Dim, bytes: usize) -> Lowered<VReg> {
-        if *index == Dim::ZERO {
+    pub fn pointer(&mut self, buffer: BufferRef, index: &Index, bytes: usize) -> Lowered<VReg> {
+        if *index == Index::ZERO {
             return self.buffer_base(buffer);
         }
         representable(index)?;
@@ -309,10 +309,10 @@ impl Lower<'_> {
                 (base, Some(lower.induction(depth, var, &(&coefficient * bytes as i64))?), 0)
             } else {
                 let base = lower.buffer_base(buffer)?;
-                let constant = index.view().constant;
+                let constant = index.constant();
                 let rest = index - constant;
                 let disp = constant.checked_mul(bytes as i64).and_then(|d| i32::try_from(d).ok());
-                match (disp, rest == Dim::ZERO) {
+                match (disp, rest == Index::ZERO) {
                     (Some(disp), true) => (base, None, disp),
                     (Some(disp), false) => (base, Some((lower.index_reg(&rest)?, bytes as u8)), disp),
                     _ => (base, Some((lower.index_reg(index)?, bytes as u8)), 0),
@@ -327,9 +327,9 @@ impl Lower<'_> {
     }
 
     /// A register and scale that hold the variable of the loop of scope `depth` times a number of bytes.
-    fn induction(&mut self, depth: usize, var: Var, stride: &Dim) -> Lowered<(VReg, u8)> {
+    fn induction(&mut self, depth: usize, var: Var, stride: &Index) -> Lowered<(VReg, u8)> {
         if let Some(scale @ (1 | 2 | 4 | 8)) = stride.as_const() {
-            return Ok((self.int_symbol(Symbol(var.0))?, scale as u8));
+            return Ok((self.int_var(var)?, scale as u8));
         }
         let Some(open) = &self.scopes[depth].open else { return Err(Stop::fault("no open loop")) };
         if let Some((_, reg, _)) = open.derived.iter().find(|(s, ..)| s == stride) {
@@ -348,15 +348,15 @@ impl Lower<'_> {
 }
 
 /// Refuses what became of an index that grew beyond what expressions may hold: an address made of it is of no element.
-fn representable(index: &Dim) -> Lowered<()> {
-    if *index == Dim::OVERFLOW { Err(Stop::Unsupported(Reason::LongIndex)) } else { Ok(()) }
+fn representable(index: &Index) -> Lowered<()> {
+    if *index == Index::OVERFLOW { Err(Stop::Unsupported(Reason::LongIndex)) } else { Ok(()) }
 }
 
-/// An atom as an index.
-fn atom_dim(atom: &Atom) -> Dim {
-    let (op, operands) = match atom {
-        Atom::Sym(symbol) => return Dim::sym(*symbol),
-        Atom::Op(op, operands) => (*op, operands.as_slice()),
+/// A factor as an index.
+fn factor_index(factor: &Factor<Index>) -> Index {
+    let (op, operands) = match factor {
+        Factor::Var(var) => return var.index(),
+        Factor::Op(op, operands) => (*op, operands.as_slice()),
     };
     match (op, operands) {
         (DimOp::FloorDiv, [a, b]) => a.floor_div(b),
@@ -366,6 +366,6 @@ fn atom_dim(atom: &Atom) -> Dim {
         (DimOp::Select, [c, a, b]) => c.select(a, b),
         (DimOp::Min, [first, rest @ ..]) => rest.iter().fold(first.clone(), |m, d| m.min(d)),
         (DimOp::Max, [first, rest @ ..]) => rest.iter().fold(first.clone(), |m, d| m.max(d)),
-        _ => Dim::OVERFLOW,
+        _ => Index::OVERFLOW,
     }
 }

@@ -6,9 +6,9 @@
 //! accumulators back from the frame.
 
 use iced_x86::Mnemonic as M;
-use nnc_ir::{DType, Dim, Symbol};
+use nnc_ir::DType;
 use nnc_kernels::contraction::RightLayout;
-use nnc_kernels::{Contraction, Expr, Var};
+use nnc_kernels::{Contraction, Expr, Index, Var};
 use regalloc2::VReg;
 
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ struct Panel<'g> {
     /// Vectors per row that hold columns.
     vectors: usize,
     /// Columns, resolved.
-    n: Dim,
+    n: Index,
     /// Whether loads of the right operand need masks.
     mask_loads: bool,
     k: Result<i64, VReg>,
@@ -88,7 +88,7 @@ impl Lower<'_> {
         let offset = self.resolve(&gemm.right.offset);
         let b = self.pointer(gemm.right.buffer, &offset, 4)?;
         let b_stride = match &gemm.right.layout {
-            RightLayout::Panel => self.stride(&(Dim::from(gemm.tile.width) * 4), 16)?,
+            RightLayout::Panel => self.stride(&(Index::from(gemm.tile.width) * 4), 16)?,
             RightLayout::Rows { row_stride } => {
                 let bytes = self.resolve(row_stride) * 4;
                 self.stride(&bytes, 16)?
@@ -115,8 +115,8 @@ impl Lower<'_> {
             by_lane: shape.by_lane,
             streaming,
         };
-        let first_row = Var(self.fresh_symbol().0);
-        let mut at = Dim::ZERO;
+        let first_row = self.fresh_var();
+        let mut at = Index::ZERO;
         if let Some(m) = m.as_const() {
             for (size, count) in balanced(m, rows) {
                 let limit = &at + size * count;
@@ -165,7 +165,7 @@ impl Lower<'_> {
     }
 
     /// A byte distance that is used up to `times` over.
-    fn stride(&mut self, bytes: &Dim, times: i64) -> Lowered<Stride> {
+    fn stride(&mut self, bytes: &Index, times: i64) -> Lowered<Stride> {
         match bytes.as_const().filter(|b| b.unsigned_abs() < (1 << 30) / times.max(1) as u64) {
             Some(bytes) => Ok(Stride::Const(bytes as i32)),
             None => Ok(Stride::Reg(self.index_reg(bytes)?)),
@@ -175,7 +175,7 @@ impl Lower<'_> {
     /// The summed loops: elements of k, and the loops around.
     fn sums(&mut self, gemm: &Contraction) -> Lowered<(Result<i64, VReg>, Vec<Tap>)> {
         let mut k = self.resolve(&gemm.extents.k);
-        let mut loops: Vec<(usize, Dim)> =
+        let mut loops: Vec<(usize, Index)> =
             gemm.taps.iter().filter(|t| t.count != 1).map(|t| (t.count, self.resolve(&t.stride))).collect();
         if loops.iter().any(|l| l.0 == 0) {
             return Ok((Ok(0), vec![]));
@@ -218,9 +218,9 @@ impl Lower<'_> {
         let left = &panel.n - (j * self.lanes) as i64;
         match left.as_const() {
             Some(left) if left >= self.lanes as i64 => Ok(None),
-            Some(left) => Ok(Some(self.tail_mask(&Dim::from(left))?)),
+            Some(left) => Ok(Some(self.tail_mask(&Index::from(left))?)),
             None => {
-                let left = left.max(&Dim::ZERO);
+                let left = left.max(&Index::ZERO);
                 Ok(Some(self.tail_mask(&left)?))
             }
         }
@@ -279,8 +279,8 @@ impl Lower<'_> {
             let mem = Mem::frame(frame + i as i32 * bytes);
             self.effect(M::Vmovups, vec![Operand::Mem(mem), Operand::Reg(*v, self.size)]);
         }
-        let row = Var(self.fresh_symbol().0);
-        self.counted(row, Dim::ZERO, Dim::from(rows), 1, &[], |lower, _| {
+        let row = self.fresh_var();
+        self.counted(row, Index::ZERO, Index::from(rows), 1, &[], |lower, _| {
             let at = lower.resolve(&row.index());
             let offset = lower.index_reg(&(&at * i64::from(row_bytes)))?;
             let values: Vec<Value> = (0..panel.vectors as i32)
@@ -296,23 +296,23 @@ impl Lower<'_> {
     }
 
     /// The epilogue of one row.
-    fn epilogue_row(&mut self, panel: &Panel<'_>, row: Dim, values: &[Value], tails: &[Option<VReg>]) -> Lowered<()> {
+    fn epilogue_row(&mut self, panel: &Panel<'_>, row: Index, values: &[Value], tails: &[Option<VReg>]) -> Lowered<()> {
         let gemm = panel.gemm;
-        let (row_symbol, col_symbol) = (Symbol(gemm.epilogue.row.0), Symbol(gemm.epilogue.column.0));
+        let (row_var, column_var) = (gemm.epilogue.row, gemm.epilogue.column);
         self.by_lane.clone_from(&panel.by_lane);
         self.last = Some(&panel.n - 1);
         for (j, &value) in values.iter().enumerate() {
-            self.replaced.insert(row_symbol, row.clone());
-            self.replaced.insert(col_symbol, Dim::from(j * self.lanes));
+            self.replaced.insert(row_var, row.clone());
+            self.replaced.insert(column_var, Index::from(j * self.lanes));
             self.values.insert(gemm.epilogue.sum, (value, self.depth(), true));
             let tail = tails.get(j).copied().flatten();
-            let context = Context { size: self.size, lanes: self.lanes, axis: Some(gemm.epilogue.column), tail };
+            let context = Context { size: self.size, lanes: self.lanes, axis: Some(column_var), tail };
             self.statements(&gemm.epilogue.body, &context)?;
         }
         self.by_lane.clear();
         self.last = None;
-        self.replaced.remove(&row_symbol);
-        self.replaced.remove(&col_symbol);
+        self.replaced.remove(&row_var);
+        self.replaced.remove(&column_var);
         self.values.remove(&gemm.epilogue.sum);
         Ok(())
     }

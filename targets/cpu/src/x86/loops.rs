@@ -1,8 +1,7 @@
 //! Loops: counted loops with carried values, loops written out, vector loops with their tails.
 
 use iced_x86::{ConditionCode, Mnemonic as M};
-use nnc_ir::{Dim, Symbol};
-use nnc_kernels::{Loop, Stmt, Var};
+use nnc_kernels::{Index, Loop, Stmt, Var};
 use regalloc2::VReg;
 
 use super::address::r64;
@@ -22,7 +21,7 @@ pub struct Finished {
     /// Carried values.
     pub carried: Vec<VReg>,
     /// The value of the loop variable for which the body did not run.
-    pub end: Dim,
+    pub end: Index,
 }
 
 impl Lower<'_> {
@@ -30,8 +29,8 @@ impl Lower<'_> {
     pub fn counted(
         &mut self,
         var: Var,
-        start: Dim,
-        limit: Dim,
+        start: Index,
+        limit: Index,
         step: i64,
         carried: &[VReg],
         body: impl FnOnce(&mut Self, &[VReg]) -> Lowered<Vec<VReg>>,
@@ -43,25 +42,24 @@ impl Lower<'_> {
     pub fn while_below(
         &mut self,
         var: Var,
-        start: Dim,
-        bound: Dim,
+        start: Index,
+        bound: Index,
         step: i64,
         carried: &[VReg],
         body: impl FnOnce(&mut Self, &[VReg]) -> Lowered<Vec<VReg>>,
     ) -> Lowered<Finished> {
-        let symbol = Symbol(var.0);
         let trips = (&bound - &start).as_const().map(|n| if n <= 0 { 0 } else { (n - 1) / step + 1 });
         if trips == Some(0) {
             return Ok(Finished { carried: carried.to_vec(), end: start });
         }
         self.forget(var);
         if trips == Some(1) {
-            self.replaced.insert(symbol, start.clone());
+            self.replaced.insert(var, start.clone());
             let carried = body(self, carried)?;
-            self.replaced.remove(&symbol);
+            self.replaced.remove(&var);
             return Ok(Finished { carried, end: start + step });
         }
-        self.replaced.remove(&symbol);
+        self.replaced.remove(&var);
         let before = self.f.block();
         let head = self.f.block();
         let exit = self.f.block();
@@ -78,7 +76,7 @@ impl Lower<'_> {
         self.f.place(head);
         let open = OpenLoop { var, start: start.clone(), derived: vec![] };
         self.scopes.push(Scope { open: Some(open), ..Scope::new(head) });
-        self.ints.insert(symbol, (iv, self.depth()));
+        self.ints.insert(var, (iv, self.depth()));
         let results = body(self, &phis)?;
 
         let mut head_params = vec![iv];
@@ -128,7 +126,7 @@ impl Lower<'_> {
             let from = self.block();
             self.f.branch(from, ConditionCode::l, (before, vec![]), (exit, leave(start_reg, carried)));
         }
-        self.ints.remove(&symbol);
+        self.ints.remove(&var);
         self.f.place(exit);
         self.scope().block = exit;
         let finals: Vec<VReg> = carried.iter().map(|v| self.f.vreg(v.class())).collect();
@@ -144,7 +142,7 @@ impl Lower<'_> {
     /// A loop one iteration at a time.
     pub fn serial_for(&mut self, header: &Loop, body: &[Stmt], context: &Context) -> Lowered<()> {
         let extent = self.resolve(&header.extent);
-        self.counted(header.var, Dim::ZERO, extent, 1, &[], |lower, _| {
+        self.counted(header.var, Index::ZERO, extent, 1, &[], |lower, _| {
             lower.statements(body, context)?;
             Ok(vec![])
         })?;
@@ -156,12 +154,11 @@ impl Lower<'_> {
         let Some(extent) = self.resolve(&header.extent).as_const().filter(|n| *n <= MAX_UNROLL) else {
             return self.serial_for(header, body, context);
         };
-        let symbol = Symbol(header.var.0);
         for i in 0..extent {
-            self.replaced.insert(symbol, Dim::from(i));
+            self.replaced.insert(header.var, Index::from(i));
             self.statements(body, context)?;
         }
-        self.replaced.remove(&symbol);
+        self.replaced.remove(&header.var);
         Ok(())
     }
 
@@ -207,22 +204,22 @@ impl Lower<'_> {
         carried: &[VReg],
         body: impl Fn(&mut Self, Context, usize, &[VReg]) -> Lowered<Vec<VReg>>,
     ) -> Lowered<Vec<VReg>> {
-        let (var, symbol) = (header.var, Symbol(header.var.0));
+        let var = header.var;
         let extent = self.resolve(&header.extent);
         let full = Context { size: self.size, lanes: self.lanes, axis: Some(var), tail: None };
         let lanes = self.lanes as i64;
         let mut values = carried.to_vec();
-        let mut at = Dim::ZERO;
+        let mut at = Index::ZERO;
         for copies in if unroll > 1 { vec![unroll, 1] } else { vec![1] } {
             let step = lanes * copies as i64;
             let done = self.counted(var, at, extent.clone(), step, &values, |lower, phis| {
-                let base = lower.replaced.get(&symbol).cloned().unwrap_or_else(|| Dim::sym(symbol));
+                let base = lower.replaced.get(&var).cloned().unwrap_or_else(|| var.index());
                 let mut values = phis.to_vec();
                 for copy in 0..copies {
-                    lower.replaced.insert(symbol, &base + lanes * copy as i64);
+                    lower.replaced.insert(var, &base + lanes * copy as i64);
                     values = body(lower, full, copy, &values)?;
                 }
-                lower.replaced.remove(&symbol);
+                lower.replaced.remove(&var);
                 Ok(values)
             })?;
             (values, at) = (done.carried, done.end);
@@ -239,7 +236,7 @@ impl Lower<'_> {
             return Ok(done.carried);
         }
         let done = self.while_below(var, at, extent.clone(), lanes, &values, |lower, phis| {
-            let at = lower.resolve(&Dim::sym(symbol));
+            let at = lower.resolve(&var.index());
             let tail = lower.tail_mask(&(&extent - &at))?;
             lower.last = Some(&extent - 1);
             let result = body(lower, Context { tail: Some(tail), ..full }, 0, phis);
@@ -250,7 +247,7 @@ impl Lower<'_> {
     }
 
     /// The mask of the first `count` lanes, `count` being resolved and less than a vector.
-    pub fn tail_mask(&mut self, count: &Dim) -> Lowered<VReg> {
+    pub fn tail_mask(&mut self, count: &Index) -> Lowered<VReg> {
         if self.f.evex {
             let bits = match count.as_const() {
                 Some(n) => self.imm_reg((1i64 << n.clamp(0, 16)) - 1),

@@ -1,8 +1,8 @@
 //! Loads, stores and values moving between general, vector and mask registers.
 
 use iced_x86::Mnemonic as M;
-use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::{BufferRef, Expr, affine};
+use nnc_ir::DType;
+use nnc_kernels::{BufferRef, Expr, Index, affine};
 use regalloc2::VReg;
 
 use super::address::r64;
@@ -252,14 +252,14 @@ impl Lower<'_> {
     }
 
     /// Elements between lanes of an index.
-    pub fn lane_stride(&self, index: &Dim, context: &Context) -> Lowered<i64> {
+    pub fn lane_stride(&self, index: &Index, context: &Context) -> Lowered<i64> {
         let Some(axis) = context.axis else { return Ok(0) };
         let (coefficient, _) = affine::split(&self.expand(index), axis).ok_or(Stop::Unsupported(Reason::Gather))?;
         self.resolve(&coefficient).as_const().ok_or(Stop::Unsupported(Reason::RunTimeStride))
     }
 
     /// Loads along the axis.
-    pub fn vector_load(&mut self, buffer: BufferRef, index: &Dim, context: &Context) -> Lowered<Value> {
+    pub fn vector_load(&mut self, buffer: BufferRef, index: &Index, context: &Context) -> Lowered<Value> {
         let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
         let stride = self.lane_stride(index, context)?;
         let resolved = self.resolve(index);
@@ -273,7 +273,7 @@ impl Lower<'_> {
         self.gather(buffer, &resolved, stride, context)
     }
 
-    fn gather(&mut self, buffer: BufferRef, index: &Dim, stride: i64, context: &Context) -> Lowered<Value> {
+    fn gather(&mut self, buffer: BufferRef, index: &Index, stride: i64, context: &Context) -> Lowered<Value> {
         let stride = i32::try_from(stride).map_err(|_| Stop::Unsupported(Reason::Gather))?;
         let offsets: Vec<u32> = (0..context.lanes as i32).map(|i| i.wrapping_mul(stride) as u32).collect();
         let offsets = self.constant_reg(&offsets, context)?;
@@ -300,7 +300,7 @@ impl Lower<'_> {
     }
 
     /// Stores a value at an element.
-    pub fn store(&mut self, buffer: BufferRef, index: &Dim, expr: &Expr, context: &Context) -> Lowered<()> {
+    pub fn store(&mut self, buffer: BufferRef, index: &Index, expr: &Expr, context: &Context) -> Lowered<()> {
         let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
         if context.axis.is_none() {
             return self.scalar_store(buffer, index, expr, dtype);
@@ -330,7 +330,7 @@ impl Lower<'_> {
     }
 
     /// Stores lanes one after the other. Lanes past the end store the last one's value again.
-    fn scatter(&mut self, buffer: BufferRef, index: &Dim, expr: &Expr, context: &Context) -> Lowered<()> {
+    fn scatter(&mut self, buffer: BufferRef, index: &Index, expr: &Expr, context: &Context) -> Lowered<()> {
         let dtype = self.kernel.buffers[buffer.0 as usize].dtype;
         let Some(axis) = context.axis else { return Err(Stop::fault("lanes without an axis")) };
         let value = match self.vector_value(expr, context)? {
@@ -339,12 +339,11 @@ impl Lower<'_> {
         };
         let slot = self.f.frame(context.size.bytes(), 64);
         self.effect(M::Vmovups, vec![Operand::Mem(Mem::frame(slot)), Operand::Reg(value, context.size)]);
-        let symbol = Symbol(axis.0);
-        let base = self.replaced.get(&symbol).cloned();
-        let first = base.clone().unwrap_or_else(|| Dim::sym(symbol));
+        let base = self.replaced.get(&axis).cloned();
+        let first = base.clone().unwrap_or_else(|| axis.index());
         let last = self.last.clone().filter(|_| context.tail.is_some());
         for lane in 0..context.lanes {
-            let (mut at, mut from) = (&first + lane as i64, Dim::from(lane));
+            let (mut at, mut from) = (&first + lane as i64, Index::from(lane));
             if let Some(last) = &last {
                 at = at.min(last);
                 from = from.min(&(last - &first));
@@ -358,18 +357,18 @@ impl Lower<'_> {
             };
             let bits = self.f.int();
             self.def(M::Mov, vec![Operand::Reg(bits, Size::R32), Operand::Mem(source)]);
-            self.replaced.insert(symbol, at);
+            self.replaced.insert(axis, at);
             let mem = self.element(buffer, index, dtype)?;
             self.store_int(dtype, mem, bits)?;
         }
         match base {
-            Some(base) => self.replaced.insert(symbol, base),
-            None => self.replaced.remove(&symbol),
+            Some(base) => self.replaced.insert(axis, base),
+            None => self.replaced.remove(&axis),
         };
         Ok(())
     }
 
-    fn element(&mut self, buffer: BufferRef, index: &Dim, dtype: DType) -> Lowered<Mem> {
+    fn element(&mut self, buffer: BufferRef, index: &Index, dtype: DType) -> Lowered<Mem> {
         let resolved = self.resolve(index);
         self.address(buffer, &resolved, dtype.size())
     }
@@ -423,7 +422,7 @@ impl Lower<'_> {
         self.vec_def(op, Size::X, vec![Operand::Reg(value, Size::X), Operand::Reg(high, Size::X)])
     }
 
-    fn scalar_store(&mut self, buffer: BufferRef, index: &Dim, expr: &Expr, dtype: DType) -> Lowered<()> {
+    fn scalar_store(&mut self, buffer: BufferRef, index: &Index, expr: &Expr, dtype: DType) -> Lowered<()> {
         let context = self.scalar();
         let value = self.scalar_value(expr)?;
         if dtype == DType::F32 {

@@ -4,10 +4,10 @@
 //! combined after it. The order of combination is fixed when compiling, so results do not vary between runs.
 
 use iced_x86::Mnemonic as M;
+use nnc_ir::DType;
 use nnc_ir::op::ReduceOp;
-use nnc_ir::{DType, Dim, Symbol};
 use nnc_kernels::kernel::{Accumulator, AxisKind};
-use nnc_kernels::{Expr, Loop, Stmt};
+use nnc_kernels::{Expr, Index, Loop, Stmt};
 use regalloc2::{RegClass, VReg};
 
 use super::loops::MAX_UNROLL;
@@ -176,7 +176,6 @@ impl Lower<'_> {
         accumulators: &[Accumulator],
         context: &Context,
     ) -> Lowered<()> {
-        let symbol = Symbol(header.var.0);
         let extent = self.resolve(&header.extent);
         let mut inits = vec![];
         for acc in accumulators {
@@ -216,10 +215,10 @@ impl Lower<'_> {
         let values = if let Some(count) = written_out {
             let mut values = inits;
             for i in 0..count {
-                self.replaced.insert(symbol, Dim::from(i));
+                self.replaced.insert(header.var, Index::from(i));
                 values = step(self, &values)?;
             }
-            self.replaced.remove(&symbol);
+            self.replaced.remove(&header.var);
             values
         } else {
             let copies = self.serial_copies(body, accumulators, constant, context);
@@ -229,7 +228,7 @@ impl Lower<'_> {
             self.forget(acc.var);
             let depth = self.depth();
             if value.class() == RegClass::Int && self.kernel.var_dtype(acc.var) == DType::I64 {
-                self.ints.insert(Symbol(acc.var.0), (value, depth));
+                self.ints.insert(acc.var, (value, depth));
             } else {
                 let is_int = value.class() == RegClass::Int;
                 let value = if is_int { Value::Int(value) } else { Value::Vec(value) };
@@ -261,15 +260,15 @@ impl Lower<'_> {
     fn serial_sets(
         &mut self,
         header: &Loop,
-        extent: &Dim,
+        extent: &Index,
         accumulators: &[Accumulator],
         inits: Vec<VReg>,
         copies: usize,
         context: &Context,
         step: &Step<'_, Self>,
     ) -> Lowered<Vec<VReg>> {
-        let (var, symbol, n) = (header.var, Symbol(header.var.0), accumulators.len());
-        let (mut values, mut at) = (inits, Dim::ZERO);
+        let (var, n) = (header.var, accumulators.len());
+        let (mut values, mut at) = (inits, Index::ZERO);
         if copies > 1 {
             let mut all = values.clone();
             for _ in 1..copies {
@@ -278,13 +277,13 @@ impl Lower<'_> {
                 }
             }
             let done = self.counted(var, at, extent.clone(), copies as i64, &all, |lower, phis| {
-                let base = lower.replaced.get(&symbol).cloned().unwrap_or_else(|| Dim::sym(symbol));
+                let base = lower.replaced.get(&var).cloned().unwrap_or_else(|| var.index());
                 let mut next = vec![];
                 for copy in 0..copies {
-                    lower.replaced.insert(symbol, &base + copy as i64);
+                    lower.replaced.insert(var, &base + copy as i64);
                     next.extend(step(lower, &phis[copy * n..(copy + 1) * n])?);
                 }
-                lower.replaced.remove(&symbol);
+                lower.replaced.remove(&var);
                 Ok(next)
             })?;
             at = done.end;

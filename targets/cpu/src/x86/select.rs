@@ -15,10 +15,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use iced_x86::{ConditionCode, Mnemonic as M};
 use nnc_desc::{Feature, Target};
-use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::affine;
+use nnc_ir::DType;
 use nnc_kernels::kernel::{Access, AxisKind};
-use nnc_kernels::{BufferRef, Expr, Kernel, Stmt, Var};
+use nnc_kernels::{BufferRef, Expr, Index, Kernel, Stmt, Var};
 use regalloc2::VReg;
 
 use super::Fault;
@@ -86,9 +85,9 @@ pub struct OpenLoop {
     /// Its variable.
     pub var: Var,
     /// First value.
-    pub start: Dim,
+    pub start: Index,
     /// Further induction variables: multiples of the variable, as (factor, current value, first value).
-    pub derived: Vec<(Dim, VReg, VReg)>,
+    pub derived: Vec<(Index, VReg, VReg)>,
 }
 
 /// A region of code that is still being appended to.
@@ -97,9 +96,9 @@ pub struct Scope {
     /// Where code goes.
     pub block: BlockId,
     /// Index values already computed.
-    pub ints: HashMap<Dim, VReg>,
+    pub ints: HashMap<Index, VReg>,
     /// Addresses already computed, by buffer and first element.
-    pub pointers: HashMap<(BufferRef, Dim), VReg>,
+    pub pointers: HashMap<(BufferRef, Index), VReg>,
     /// Vector values already computed that are the same in every iteration of the scopes inside.
     pub uniforms: HashMap<(Expr, Size), Value>,
     /// Vector constants in registers.
@@ -141,13 +140,13 @@ pub struct Lower<'a> {
     /// Scopes, outermost first; never empty.
     pub scopes: Vec<Scope>,
     /// `i64` variables in registers, with the scope that defines them.
-    pub ints: HashMap<Symbol, (VReg, usize)>,
+    pub ints: HashMap<Var, (VReg, usize)>,
     /// Other variables with the scope that defines them; `true` when one value per lane.
     pub values: HashMap<Var, (Value, usize, bool)>,
     /// What loop variables stand for inside indices: a constant, or the variable of the open loop plus a constant.
-    pub replaced: HashMap<Symbol, Dim>,
+    pub replaced: HashMap<Var, Index>,
     /// `Let`s of indices, in terms of loop variables and variables in registers.
-    pub lets: HashMap<Symbol, Dim>,
+    pub lets: HashMap<Var, Index>,
     /// The registers of the arguments `buffers` and `params`.
     arguments: (VReg, VReg),
     /// Frame offsets of scratch buffers.
@@ -155,7 +154,7 @@ pub struct Lower<'a> {
     /// Expressions of the open vector loop that are evaluated lane by lane.
     pub by_lane: HashSet<Expr>,
     /// In the tail of a vector loop, the last value of its variable.
-    pub last: Option<Dim>,
+    pub last: Option<Index>,
     /// Why vector loops so far became scalar.
     pub scalar_loops: BTreeSet<Reason>,
     /// Number of the next variable made up here.
@@ -233,16 +232,16 @@ impl Lower<'_> {
     }
 
     /// Makes up a variable for an index value in a register, defined in the current scope.
-    pub fn bind_fresh(&mut self, reg: VReg) -> Dim {
-        let symbol = self.fresh_symbol();
-        self.ints.insert(symbol, (reg, self.depth()));
-        Dim::sym(symbol)
+    pub fn bind_fresh(&mut self, reg: VReg) -> Index {
+        let var = self.fresh_var();
+        self.ints.insert(var, (reg, self.depth()));
+        var.index()
     }
 
     /// Makes up a variable.
-    pub fn fresh_symbol(&mut self) -> Symbol {
+    pub fn fresh_var(&mut self) -> Var {
         self.next_var += 1;
-        Symbol(self.next_var - 1)
+        Var(self.next_var - 1)
     }
 
     /// The context of scalar code.
@@ -282,38 +281,38 @@ impl Lower<'_> {
     }
 
     /// The outermost scope in which all variables of an index are known.
-    pub fn depth_of(&self, index: &Dim) -> usize {
-        index.symbols().iter().map(|s| self.depth_of_symbol(*s)).max().unwrap_or(0)
+    pub fn depth_of(&self, index: &Index) -> usize {
+        index.vars().iter().map(|v| self.depth_of_var(*v)).max().unwrap_or(0)
     }
 
     /// The scope that defines a variable (0 for parameters).
-    pub fn depth_of_symbol(&self, symbol: Symbol) -> usize {
-        self.ints.get(&symbol).map_or(0, |&(_, depth)| depth)
+    pub fn depth_of_var(&self, var: Var) -> usize {
+        self.ints.get(&var).map_or(0, |&(_, depth)| depth)
     }
 
     /// An index with `Let` indices put in, so that it shows every loop variable that it depends on.
-    pub fn expand(&self, index: &Dim) -> Dim {
+    pub fn expand(&self, index: &Index) -> Index {
         if self.lets.is_empty() {
             return index.clone();
         }
-        index.substitute(&|s| self.lets.get(&s).cloned())
+        index.substitute(&|v| self.lets.get(&v).cloned())
     }
 
     /// An index with the current meaning of variables put in.
-    pub fn resolve(&self, index: &Dim) -> Dim {
+    pub fn resolve(&self, index: &Index) -> Index {
         let index = self.expand(index);
         if self.replaced.is_empty() {
             return index;
         }
-        index.substitute(&|s| self.replaced.get(&s).cloned())
+        index.substitute(&|v| self.replaced.get(&v).cloned())
     }
 
     /// The register of a variable of an index.
-    pub fn int_symbol(&mut self, symbol: Symbol) -> Lowered<VReg> {
-        if let Some(&(reg, _)) = self.ints.get(&symbol) {
+    pub fn int_var(&mut self, var: Var) -> Lowered<VReg> {
+        if let Some(&(reg, _)) = self.ints.get(&var) {
             return Ok(reg);
         }
-        let position = self.kernel.params.iter().position(|p| p.0 == symbol.0);
+        let position = self.kernel.params.iter().position(|p| *p == var);
         let position = position.ok_or(Stop::fault("index of an unknown variable"))?;
         let params = self.arguments.1;
         let reg = self.f.int();
@@ -322,13 +321,13 @@ impl Lower<'_> {
             lower.def(M::Mov, operands);
             Ok(())
         })?;
-        self.ints.insert(symbol, (reg, 0));
+        self.ints.insert(var, (reg, 0));
         Ok(reg)
     }
 
     /// The address of a buffer's first element.
     pub fn buffer_base(&mut self, buffer: BufferRef) -> Lowered<VReg> {
-        let key = (buffer, Dim::ZERO);
+        let key = (buffer, Index::ZERO);
         if let Some(&reg) = self.scopes[0].pointers.get(&key) {
             return Ok(reg);
         }
@@ -379,12 +378,11 @@ impl Lower<'_> {
 
     fn let_(&mut self, var: Var, expr: &Expr, context: &Context) -> Lowered<()> {
         let dtype = self.dtype(expr);
-        let symbol = Symbol(var.0);
         // A variable written out several times (unrolled loops) takes its latest meaning.
         self.forget(var);
         if let (DType::I64, Expr::Index(index)) = (dtype, expr) {
             let meaning = self.expand(index);
-            self.lets.insert(symbol, meaning);
+            self.lets.insert(var, meaning);
             return Ok(());
         }
         let varying = context.axis.is_some() && self.varies(expr, context);
@@ -393,7 +391,7 @@ impl Lower<'_> {
             let value = self.scalar_value(expr)?;
             if dtype == DType::I64 {
                 let reg = self.int_reg(value)?;
-                self.ints.insert(symbol, (reg, self.depth()));
+                self.ints.insert(var, (reg, self.depth()));
                 return Ok(());
             }
             let value = match value {
@@ -417,14 +415,13 @@ impl Lower<'_> {
 
     /// Drops what is known of a variable that is about to be defined again, and everything computed from it.
     pub fn forget(&mut self, var: Var) {
-        let symbol = Symbol(var.0);
-        let known = self.ints.remove(&symbol).is_some() | self.values.remove(&var).is_some();
-        self.lets.remove(&symbol);
+        let known = self.ints.remove(&var).is_some() | self.values.remove(&var).is_some();
+        self.lets.remove(&var);
         if known {
             for scope in &mut self.scopes {
                 scope.uniforms.retain(|(e, _), _| !e.mentions(var));
-                scope.ints.retain(|d, _| !d.symbols().contains(&symbol));
-                scope.pointers.retain(|(_, d), _| !d.symbols().contains(&symbol));
+                scope.ints.retain(|d, _| !d.mentions(var));
+                scope.pointers.retain(|(_, d), _| !d.mentions(var));
             }
         }
     }
@@ -470,7 +467,7 @@ impl Lower<'_> {
     }
 
     /// Whether an index differs between lanes.
-    pub fn index_varies(&self, index: &Dim, axis: Var) -> bool {
-        affine::mentions(&self.expand(index), axis)
+    pub fn index_varies(&self, index: &Index, axis: Var) -> bool {
+        self.expand(index).mentions(axis)
     }
 }

@@ -3,10 +3,10 @@
 //! Invariant: [`of_loop`] answers a [`Reason`] whenever lowering in lanes could meet something unsupported; such a loop
 //! runs one iteration at a time, in scalar code.
 
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim};
 use nnc_kernels::kernel::AxisKind;
-use nnc_kernels::{BufferRef, Expr, Stmt, Var, affine};
+use nnc_kernels::{BufferRef, Expr, Index, Stmt, Var, affine};
 use std::collections::HashSet;
 
 use super::reason::Reason;
@@ -142,7 +142,7 @@ struct Check<'a, 'k> {
     axis: Var,
     varying: HashSet<Var>,
     /// `Let` indices that differ between lanes.
-    indices: Vec<(Var, Dim)>,
+    indices: Vec<(Var, Index)>,
     narrow: bool,
     nested: bool,
     gathers: bool,
@@ -152,9 +152,9 @@ struct Check<'a, 'k> {
 }
 
 impl Check<'_, '_> {
-    fn expand(&self, index: &Dim) -> Dim {
+    fn expand(&self, index: &Index) -> Index {
         let index = self.lower.expand(index);
-        index.substitute(&|s| self.indices.iter().rev().find(|(v, _)| v.0 == s.0).map(|(_, d)| d.clone()))
+        index.substitute(&|var| self.indices.iter().rev().find(|(v, _)| *v == var).map(|(_, d)| d.clone()))
     }
 
     fn varies(&self, expr: &Expr) -> bool {
@@ -164,14 +164,13 @@ impl Check<'_, '_> {
         })
     }
 
-    fn index_varies(&self, index: &Dim) -> bool {
-        affine::mentions(&self.expand(index), self.axis)
-            || index.symbols().iter().any(|s| self.varying.contains(&Var(s.0)))
+    fn index_varies(&self, index: &Index) -> bool {
+        self.expand(index).mentions(self.axis) || index.vars().iter().any(|v| self.varying.contains(v))
     }
 
     /// Elements between lanes, when that is the same everywhere.
-    fn stride(&self, index: &Dim) -> Result<Dim, Reason> {
-        if index.symbols().iter().any(|s| self.varying.contains(&Var(s.0))) {
+    fn stride(&self, index: &Index) -> Result<Index, Reason> {
+        if index.vars().iter().any(|v| self.varying.contains(v)) {
             return Err(Reason::Gather);
         }
         affine::split(&self.expand(index), self.axis).map(|(coefficient, _)| coefficient).ok_or(Reason::Gather)
@@ -200,7 +199,7 @@ impl Check<'_, '_> {
             Stmt::Let(var, expr) => {
                 let varies = self.varies(expr);
                 if let (true, Expr::Index(index)) = (varies, expr) {
-                    need(!index.symbols().iter().any(|s| self.varying.contains(&Var(s.0))), Reason::IndexInLanes)?;
+                    need(!index.vars().iter().any(|v| self.varying.contains(v)), Reason::IndexInLanes)?;
                     let meaning = self.expand(index);
                     self.indices.push((*var, meaning));
                     return Ok(());
@@ -241,7 +240,7 @@ impl Check<'_, '_> {
                 if !self.stride(index).is_ok_and(|s| s.is_const(1)) {
                     self.scatters = true;
                     self.by_lane_weight += 2;
-                    let free = !index.symbols().iter().any(|s| self.varying.contains(&Var(s.0)));
+                    let free = !index.vars().iter().any(|v| self.varying.contains(v));
                     need(free && self.by_lane_weight <= MOST_BY_LANE, Reason::Scatter)?;
                 }
                 self.expr(value)
@@ -261,7 +260,7 @@ impl Check<'_, '_> {
         self.lower.kernel.buffers[buffer.0 as usize].dtype
     }
 
-    fn load(&mut self, buffer: BufferRef, index: &Dim) -> Result<(), Reason> {
+    fn load(&mut self, buffer: BufferRef, index: &Index) -> Result<(), Reason> {
         let dtype = self.element(buffer);
         match self.stride(index)?.as_const() {
             Some(0) => Ok(()),
@@ -284,7 +283,7 @@ impl Check<'_, '_> {
     fn stands_alone(&self, expr: &Expr) -> bool {
         !expr.any(&|e| match e {
             Expr::Var(v) => self.varying.contains(v),
-            _ => e.index().is_some_and(|d| d.symbols().iter().any(|s| self.varying.contains(&Var(s.0)))),
+            _ => e.index().is_some_and(|d| d.vars().iter().any(|v| self.varying.contains(v))),
         })
     }
 
@@ -384,7 +383,7 @@ impl Check<'_, '_> {
             let stride = |e: &Expr| match e {
                 Expr::Index(d) => self.stride(d),
                 Expr::Var(v) if !self.varying.contains(v) => self.stride(&v.index()),
-                Expr::Const(_) => Ok(Dim::ZERO),
+                Expr::Const(_) => Ok(Index::ZERO),
                 _ => Err(Reason::Lanes64),
             };
             let difference = stride(x)? - stride(y)?;

@@ -3,9 +3,9 @@
 //! What is the same in all lanes is evaluated once, in scalar code, as far out as its operands allow, and spread over
 //! the lanes; the rest goes to `vector_ops`, with loads folded into the instruction that uses them.
 
+use nnc_ir::DType;
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim, Symbol};
-use nnc_kernels::{BufferRef, Expr};
+use nnc_kernels::{BufferRef, Expr, Index};
 use regalloc2::VReg;
 
 use iced_x86::Mnemonic as M;
@@ -95,16 +95,15 @@ impl Lower<'_> {
                 (_, value) => Value::Vec(self.vec_reg(value, context)?),
             });
         };
-        let symbol = Symbol(axis.0);
-        let base = self.replaced.get(&symbol).cloned();
-        let first = base.clone().unwrap_or_else(|| Dim::sym(symbol));
+        let base = self.replaced.get(&axis).cloned();
+        let first = base.clone().unwrap_or_else(|| axis.index());
         let slot = self.f.frame(context.size.bytes(), 64);
         for lane in 0..context.lanes {
             let mut at = &first + lane as i64;
             if let (Some(_), Some(last)) = (context.tail, &self.last) {
                 at = at.min(last);
             }
-            self.replaced.insert(symbol, at);
+            self.replaced.insert(axis, at);
             let value = self.scalar_value(expr)?;
             let memory = Operand::Mem(Mem::frame(slot + 4 * lane as i32));
             match value {
@@ -125,8 +124,8 @@ impl Lower<'_> {
             }
         }
         match base {
-            Some(base) => self.replaced.insert(symbol, base),
-            None => self.replaced.remove(&symbol),
+            Some(base) => self.replaced.insert(axis, base),
+            None => self.replaced.remove(&axis),
         };
         let lanes = self.vec_reg(Value::Mem(Mem::frame(slot), false), context)?;
         self.lanes_to_value(dtype, lanes, context)
@@ -250,7 +249,7 @@ impl Lower<'_> {
         let index = |e: &Expr| match e {
             Expr::Index(d) => Ok(d.clone()),
             Expr::Var(v) => Ok(v.index()),
-            Expr::Const(s) => Ok(Dim::from(s.bits as i64)),
+            Expr::Const(s) => Ok(Index::from(s.bits as i64)),
             _ => Err(Stop::Unsupported(Reason::Lanes64)),
         };
         let difference = index(x)? - index(y)?;
@@ -258,7 +257,7 @@ impl Lower<'_> {
         let first = self.resolve(&difference);
         // first + stride * lane op 0, that is stride * lane op -first; clamping keeps the answer, lanes are few.
         let limit = i64::from(i32::MAX - 1);
-        let bound = (-first).max(&Dim::from(-limit)).min(&Dim::from(limit));
+        let bound = (-first).max(&Index::from(-limit)).min(&Index::from(limit));
         let bound = match bound.as_const() {
             Some(value) => Value::Bits(value as i32 as u32),
             None => {
@@ -276,7 +275,7 @@ impl Lower<'_> {
         &mut self,
         condition: &Expr,
         buffer: BufferRef,
-        index: &Dim,
+        index: &Index,
         otherwise: &Expr,
         context: &Context,
     ) -> Lowered<Value> {

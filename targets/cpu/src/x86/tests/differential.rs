@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use nnc_ir::DType;
 use nnc_ir::op::ReduceOp;
-use nnc_ir::{DType, Dim};
 use nnc_kernels::kernel::{Access, Accumulator, AxisKind};
-use nnc_kernels::{Expr, Kernel, Loop, Stmt, generate, interpret};
+use nnc_kernels::{Expr, Index, Kernel, Loop, Stmt, generate, interpret};
 
 use super::host::{Function, targets};
 use crate::x86::{Reason, compile};
@@ -65,7 +65,7 @@ fn sum(dtype: DType, count: i64) -> Kernel {
     let i = kernel.add_var("i", DType::I64, 0, count - 1);
     let total = kernel.add_var("total", DType::I32, i64::MIN, i64::MAX);
     let value = Expr::convert(DType::I32, dtype, Expr::Load(x, i.index()));
-    let header = Loop { var: i, extent: Dim::from(count), axis: AxisKind::Vector };
+    let header = Loop { var: i, extent: Index::from(count), axis: AxisKind::Vector };
     let init = Expr::constant(DType::I32, 100.0);
     kernel.body = vec![
         Stmt::Reduce(header, vec![], vec![Accumulator { var: total, op: ReduceOp::Sum, init, value }]),

@@ -2,11 +2,11 @@
 
 use nnc_desc::Target;
 use nnc_desc::tiles::Tile;
+use nnc_ir::DType;
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim};
 use nnc_kernels::contraction::{Extents, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Access;
-use nnc_kernels::{Contraction, Expr, Kernel, Stmt};
+use nnc_kernels::{Contraction, Expr, Index, Kernel, Stmt};
 
 use super::host::{Function, targets};
 use crate::x86::{assembler, compile, encode, select};
@@ -76,7 +76,7 @@ impl Shape {
         let mut params = vec![];
         let mut size = |kernel: &mut Kernel, value: usize| {
             if !self.dynamic {
-                return Dim::from(value);
+                return Index::from(value);
             }
             let var = kernel.add_var("s", DType::I64, 0, 1 << 40);
             kernel.params.push(var);
@@ -85,7 +85,7 @@ impl Shape {
         };
         let m = size(&mut kernel, self.m);
         let n_value = size(&mut kernel, self.n);
-        let n = if self.row_stride.is_some() { n_value.clone() } else { Dim::from(self.n) };
+        let n = if self.row_stride.is_some() { n_value.clone() } else { Index::from(self.n) };
         let k = size(&mut kernel, self.k);
         let row_stride = size(&mut kernel, self.a_stride());
         let taps =
@@ -112,8 +112,8 @@ impl Shape {
         epilogue.push(Stmt::Store(c, at, value));
         kernel.body.push(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
-            left: LeftOperand { buffer: a, offset: Dim::ZERO, row_stride },
-            right: RightOperand { buffer: b, offset: Dim::ZERO, layout },
+            left: LeftOperand { buffer: a, offset: Index::ZERO, row_stride },
+            right: RightOperand { buffer: b, offset: Index::ZERO, layout },
             taps,
             tile: Tile { rows: self.rows, width: self.width },
             accumulator: DType::F32,

@@ -2,10 +2,10 @@
 
 use iced_x86::{Decoder, DecoderOptions, Formatter, IntelFormatter, Mnemonic};
 use nnc_desc::Target;
+use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, ReduceOp};
-use nnc_ir::{DType, Dim};
 use nnc_kernels::kernel::{Access, Accumulator, AxisKind};
-use nnc_kernels::{Expr, Kernel, Loop, Stmt};
+use nnc_kernels::{Expr, Index, Kernel, Loop, Stmt};
 
 use crate::x86::compile;
 
@@ -40,7 +40,7 @@ fn elementwise() -> Kernel {
     let i = kernel.add_var("i", DType::I64, 0, 999);
     let sum = Expr::binary(BinaryOp::Add, Expr::Load(x, i.index()), Expr::Load(x, i.index() + 1));
     let value = Expr::binary(BinaryOp::Max, sum, Expr::constant(DType::F32, 0.0));
-    let header = Loop { var: i, extent: Dim::from(1000), axis: AxisKind::Vector };
+    let header = Loop { var: i, extent: Index::from(1000), axis: AxisKind::Vector };
     kernel.body.push(Stmt::For(header, vec![Stmt::Store(y, i.index(), value)]));
     kernel
 }
@@ -55,7 +55,7 @@ fn squares() -> Kernel {
     let load = Expr::Load(x, i.index());
     let value = Expr::binary(BinaryOp::Mul, load.clone(), load);
     let init = Expr::constant(DType::F32, 0.0);
-    let header = Loop { var: i, extent: Dim::from(4096), axis: AxisKind::Vector };
+    let header = Loop { var: i, extent: Index::from(4096), axis: AxisKind::Vector };
     kernel.body.push(Stmt::Reduce(header, vec![], vec![Accumulator { var: sum, op: ReduceOp::Sum, init, value }]));
     kernel.body.push(Stmt::Store(y, kernel.parallel.0.index(), Expr::Var(sum)));
     kernel
