@@ -78,7 +78,7 @@ fn check(before: &Graph, after: &Graph) -> Result<(), Box<dyn std::error::Error>
             .collect();
         inputs.push(nnc_ir::Tensor::from_f64s(ty.dtype, &shape, &values));
     }
-    let (a, b) = (nnc_ops::interpret::run(before, &inputs)?, nnc_ops::interpret::run(after, &inputs)?);
+    let (a, b) = (nnc_eval::run(before, &inputs)?, nnc_eval::run(after, &inputs)?);
     for ((name, _), (a, b)) in before.outputs.iter().zip(a.iter().zip(&b)) {
         let (x, y) = (a.to_f64s(), b.to_f64s());
         let scale = x.iter().fold(0.0, |m: f64, v| m.max(v.abs()));

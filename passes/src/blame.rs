@@ -155,7 +155,7 @@ mod tests {
         };
         let choice: Vec<f64> = (0..16).map(|i| f64::from(i % 3 / 2)).collect();
         let inputs = [numbers(0.3), numbers(0.6), Tensor::from_f64s(nnc_ir::DType::Bool, &[4, 4], &choice)];
-        let run = |graph: &Graph| nnc_ops::interpret::run(graph, &inputs).unwrap();
+        let run = |graph: &Graph| nnc_eval::run(graph, &inputs).unwrap();
         let expected = run(&graph);
         let mut agrees = |graph: &Graph| {
             run(graph).iter().zip(&expected).all(|(x, y)| {

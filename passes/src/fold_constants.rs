@@ -5,12 +5,12 @@
 //! that repeats its operand stays a broadcast, but operations over it are folded when their own result is small enough,
 //! e.g. weights times a broadcast scale.
 //!
-//! Invariant: results are those of [`nnc_ops::interpret`], so folding changes no value. What fails to evaluate stays
+//! Invariant: results are those of [`nnc_eval`], so folding changes no value. What fails to evaluate stays
 //! for run time, where it fails likewise if it is ever reached.
 
+use nnc_eval::{Env, eval_op, work};
 use nnc_ir::op::Op;
 use nnc_ir::{ConstPool, Graph, Node, Tensor, TensorType};
-use nnc_ops::interpret::{Env, eval_op, work};
 
 /// Results up to this size are always worth a constant.
 const SMALL_BYTES: u64 = 4096;

@@ -201,8 +201,7 @@ mod tests {
         let merged = crate::dead_code::sweep(merge_contracts(graph.clone()));
         nnc_ir::verify::verify(&merged).unwrap();
         let x = [Tensor::from_slice(&[2, 3], &[1f32, 2.0, 3.0, 4.0, 5.0, 6.0])];
-        let (before, after) =
-            (nnc_ops::interpret::run(&graph, &x).unwrap(), nnc_ops::interpret::run(&merged, &x).unwrap());
+        let (before, after) = (nnc_eval::run(&graph, &x).unwrap(), nnc_eval::run(&merged, &x).unwrap());
         for (a, b) in before.iter().zip(&after) {
             assert_eq!(a.to_f64s(), b.to_f64s());
         }
@@ -251,8 +250,7 @@ mod tests {
             let inputs: Vec<Tensor> = (0..graph.inputs.len())
                 .map(|i| Tensor::from_slice(&[2, 3], &[1f32, -2.0, 3.0, 4.0, 5.0, -6.0].map(|v| v + i as f32)))
                 .collect();
-            let (before, after) =
-                (nnc_ops::interpret::run(&graph, &inputs).unwrap(), nnc_ops::interpret::run(&merged, &inputs).unwrap());
+            let (before, after) = (nnc_eval::run(&graph, &inputs).unwrap(), nnc_eval::run(&merged, &inputs).unwrap());
             // Small integers: sums are exact, so the order of summing does not matter.
             for (a, b) in before.iter().zip(&after) {
                 assert_eq!(a.to_f64s(), b.to_f64s(), "seed {seed}\n{}", nnc_ir::print::graph(&graph));

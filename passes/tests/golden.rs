@@ -53,7 +53,7 @@ fn compare(before: &Graph, after: &Graph, exact: bool) {
         Tensor::from_f64s(ty.dtype, &shape, &values)
     };
     let inputs: Vec<Tensor> = before.inputs.iter().enumerate().map(input).collect();
-    let (a, b) = (nnc_ops::interpret::run(before, &inputs).unwrap(), nnc_ops::interpret::run(after, &inputs).unwrap());
+    let (a, b) = (nnc_eval::run(before, &inputs).unwrap(), nnc_eval::run(after, &inputs).unwrap());
     for (a, b) in a.iter().zip(&b) {
         assert_eq!(a.shape, b.shape);
         let (x, y) = (a.to_f64s(), b.to_f64s());

@@ -69,7 +69,7 @@ fn check(folder: &Path) -> Outcome {
 fn check_set(graph: &Graph, data: &Path, tolerance: (f64, f64)) -> Result<(), String> {
     let inputs: Vec<Tensor> =
         (0..graph.inputs.len()).map(|i| load(&data.join(format!("input_{i}.pb")))).collect::<Result<_, _>>()?;
-    let results = nnc_ops::interpret::run(graph, &inputs).map_err(|e| e.to_string())?;
+    let results = nnc_eval::run(graph, &inputs).map_err(|e| e.to_string())?;
     for (i, ((name, _), found)) in graph.outputs.iter().zip(&results).enumerate() {
         let expected = load(&data.join(format!("output_{i}.pb")))?;
         if (expected.dtype, &expected.shape) != (found.dtype, &found.shape) {

@@ -266,7 +266,7 @@ mod tests {
         let small = |op, x: &[f32]| {
             let graph = sketch().given("x", &[x.len()], x).node(op, "x -> y").output("y").translate().unwrap();
             let input = [nnc_ir::Tensor::from_slice(&[x.len()], x)];
-            crate::interpret::run(&graph, &input).unwrap().remove(0).to_f64s()
+            nnc_eval::run(&graph, &input).unwrap().remove(0).to_f64s()
         };
         let close = |found: Vec<f64>, expected: &[f64]| {
             found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-6 * e.abs())

@@ -216,7 +216,7 @@ mod tests {
             let sketch = sketch().input("x", Float, "n").input("y", Float, "m").node("Add", "x y -> z").output("z");
             let ones = |size: usize| nnc_ir::Tensor::from_slice(&[size], &vec![1.0f32; size]);
             let graph = sketch.translate().map_err(|e| e.to_string())?;
-            let found = crate::interpret::run(&graph, &[ones(n), ones(m)]).map_err(|e| e.to_string())?;
+            let found = nnc_eval::run(&graph, &[ones(n), ones(m)]).map_err(|e| e.to_string())?;
             Ok(found[0].shape.clone())
         };
         let fine: [(usize, usize, Result<Vec<usize>, String>); 6] = [

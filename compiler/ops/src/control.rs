@@ -379,7 +379,7 @@ mod tests {
         for (size, condition, expected) in [(3, 1, Some(3.0)), (5, 1, Some(5.0)), (5, 0, Some(10.0)), (3, 0, None)] {
             let x = nnc_ir::Tensor::from_slice(&[size], &vec![1.0f32; size]);
             let c = nnc_ir::Tensor { dtype: DType::Bool, ..nnc_ir::Tensor::scalar(condition as u8) };
-            let sum = crate::interpret::run(&graph, &[x, c]).ok().map(|y| y[0].to_f64s().iter().sum::<f64>());
+            let sum = nnc_eval::run(&graph, &[x, c]).ok().map(|y| y[0].to_f64s().iter().sum::<f64>());
             assert_eq!(sum, expected, "{size} {condition}");
         }
     }

@@ -48,7 +48,6 @@ pub mod error;
 mod finish;
 #[cfg(test)]
 mod hostile;
-pub mod interpret;
 mod names;
 mod ranges;
 mod require;

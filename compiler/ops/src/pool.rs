@@ -288,7 +288,6 @@ pub fn global_lp_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::interpret;
     use crate::testing::{Sketch, sketch};
     use nnc_ir::Tensor;
     use nnc_onnx::ElemType::Float;
@@ -349,7 +348,7 @@ mod tests {
             let fixed = attributes(sketch().given("x", &[1, 1, length], &x).node("AveragePool", "x -> y"));
             let x = Tensor::from_slice(&[1, 1, length], &x);
             let run = |sketch: &Sketch| {
-                let results = interpret::run(&sketch.translate().unwrap(), std::slice::from_ref(&x)).unwrap();
+                let results = nnc_eval::run(&sketch.translate().unwrap(), std::slice::from_ref(&x)).unwrap();
                 (results[0].shape.clone(), results[0].to_f64s())
             };
             assert_eq!(run(&open), run(&fixed), "length {length}");

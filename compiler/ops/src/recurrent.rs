@@ -7,7 +7,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
-use crate::interpret::{Env, eval_op};
+use nnc_eval::{Env, eval_op};
 use nnc_ir::op::{Activation, CellKind, Recurrent};
 use nnc_ir::{DType, Dim, Op, ValueId};
 

@@ -316,7 +316,6 @@ fn weighted_sum(ctx: &mut Context, x: ValueId, axis: &Axis, taps: Taps) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use crate::interpret;
     use crate::testing::sketch;
     use nnc_ir::Tensor;
     use nnc_onnx::ElemType::Float;
@@ -356,7 +355,7 @@ mod tests {
                     let sketch = sketch.node("Resize", "x _ s -> y").string("mode", mode);
                     let sketch = sketch.string("coordinate_transformation_mode", places).output("y");
                     let x = Tensor::from_slice(&[1, 7], &x);
-                    interpret::run(&sketch.translate().unwrap(), &[x]).unwrap().remove(0).to_f64s()
+                    nnc_eval::run(&sketch.translate().unwrap(), &[x]).unwrap().remove(0).to_f64s()
                 };
                 assert_eq!(run("1 n"), run("1 7"), "{mode} {places} {scale}");
             }
@@ -383,7 +382,7 @@ mod tests {
             let sketch = sketch().given("x", &[elements], &x).ints("s", &[1], &[size]);
             let sketch = sketch.node("Resize", "x _ _ s -> y").string("nearest_mode", nearest);
             let sketch = sketch.string("coordinate_transformation_mode", "asymmetric").output("y");
-            let y = interpret::run(&sketch.translate().unwrap(), &[Tensor::from_slice(&[elements], &x)]);
+            let y = nnc_eval::run(&sketch.translate().unwrap(), &[Tensor::from_slice(&[elements], &x)]);
             assert_eq!(y.unwrap()[0].to_f64s()[at], element, "{elements} to {size}");
         }
     }

@@ -6,9 +6,9 @@
 
 use crate::assume::settle;
 use crate::error::{Result, invalid, unfit_types, unsupported};
-use crate::interpret::{self, Env};
 use crate::names::Names;
 use crate::{stated, tensors};
+use nnc_eval::Env;
 use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
@@ -81,7 +81,7 @@ impl Default for Budget {
 impl Budget {
     /// Pays for an operation; `false` when it costs more than is left.
     fn pay(&mut self, op: &Op, operands: &[&TensorType], results: &[TensorType]) -> bool {
-        let work = self.work.checked_sub(interpret::work(op, operands, results));
+        let work = self.work.checked_sub(nnc_eval::work(op, operands, results));
         let sizes = results.iter().filter_map(|ty| {
             let count = ty.static_shape()?.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
             Some(count.saturating_mul(ty.dtype.size() as u64))
@@ -242,7 +242,7 @@ impl Frame<'_> {
             let node = self.graph.nodes.get(node)?;
             let inputs: Option<Vec<&Tensor>> = node.inputs.iter().map(|&i| self.constant(i)).collect();
             let env = &mut Env::with_table(&self.graph.dims);
-            return interpret::eval_op(&node.op, &inputs?, &self.graph.consts, env).ok()?.pop();
+            return nnc_eval::eval_op(&node.op, &inputs?, &self.graph.consts, env).ok()?.pop();
         }
         let elements = self.symbolic.elements(&self.graph, value)?;
         let number = |element: &Element| match element {
@@ -252,7 +252,7 @@ impl Frame<'_> {
         let numbers: Vec<i64> = elements.iter().map(number).collect::<Option<_>>()?;
         let wide = Tensor::from_slice(&shape, &numbers);
         let env = &mut Env::with_table(&self.graph.dims);
-        interpret::eval_op(&Op::Convert(dtype), &[&wide], &self.graph.consts, env).ok()?.pop()
+        nnc_eval::eval_op(&Op::Convert(dtype), &[&wide], &self.graph.consts, env).ok()?.pop()
     }
 
     /// The results of an operation when everything they depend on is known.
@@ -291,7 +291,7 @@ impl Frame<'_> {
         }
         let operands: Vec<&Tensor> = known.iter().collect();
         let env = &mut Env::with_table(&self.graph.dims);
-        interpret::eval_op(op, &operands, &self.graph.consts, env).ok()
+        nnc_eval::eval_op(op, &operands, &self.graph.consts, env).ok()
     }
 }
 

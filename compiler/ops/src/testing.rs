@@ -158,7 +158,7 @@ impl Sketch {
         if let Err(error) = nnc_ir::verify::verify(&graph) {
             return format!("does not verify: {error:?}");
         }
-        match crate::interpret::run(&graph, &self.values).map(|results| results.into_iter().next()) {
+        match nnc_eval::run(&graph, &self.values).map(|results| results.into_iter().next()) {
             Ok(Some(tensor)) => show(&tensor),
             Ok(None) => String::new(),
             Err(error) => error.to_string(),

@@ -17,8 +17,8 @@ use super::load::{Loaded, load};
 use super::saturate::{Limits, Stop, saturate};
 use super::{EXACT, Rule, approx};
 use egg::Id;
+use nnc_eval::{Env, eval_op};
 use nnc_ir::{Graph, Op, Tensor};
-use nnc_ops::interpret::{Env, eval_op};
 use rustc_hash::FxHashMap;
 
 /// All rules, exact or not.
@@ -87,7 +87,7 @@ fn judge(
 ) -> Result<(), String> {
     let net = &loaded.net;
     let (consts, heads) = (&net.egraph.analysis.consts, &net.egraph.analysis.heads);
-    let trace = nnc_ops::interpret::trace(graph, inputs).map_err(|e| e.to_string())?.values;
+    let trace = nnc_eval::trace(graph, inputs).map_err(|e| e.to_string())?.values;
     let mut values: FxHashMap<Id, Tensor> = FxHashMap::default();
     // Terms may come in any order, and only those whose operands are known have a value: until nothing is new.
     let mut pending: Vec<(Id, &super::language::Term)> =

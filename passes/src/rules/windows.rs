@@ -157,7 +157,7 @@ mod tests {
     fn windows_compute_the_same() {
         let graph = nnc_ir::parse::graph(TEXT).unwrap();
         let x = [Tensor::from_slice(&[2, 2], &[1f32, -2.0, 3.0, 0.5])];
-        let expected = nnc_ops::interpret::run(&graph, &x).unwrap();
+        let expected = nnc_eval::run(&graph, &x).unwrap();
         for most in 1..=7 {
             let mut parts = 0;
             let joined = in_windows(graph.clone(), most, |part| {
@@ -167,7 +167,7 @@ mod tests {
             });
             nnc_ir::verify::verify(&joined).unwrap();
             assert_eq!(parts, 7usize.div_ceil(most));
-            let results = nnc_ops::interpret::run(&joined, &x).unwrap();
+            let results = nnc_eval::run(&joined, &x).unwrap();
             assert!(results.iter().zip(&expected).all(|(a, b)| a.to_f64s() == b.to_f64s()));
         }
     }

@@ -190,7 +190,7 @@ impl Subject {
     /// The reference of each output; without one the inputs are not valid, or nobody knows what is right.
     fn reference(&self, set: &Set, notes: &mut Vec<String>) -> Step<Result<Vec<Reference>, String>> {
         let inputs = self.inputs(set);
-        let want = match nnc_ops::interpret::run(&self.graph, &inputs) {
+        let want = match nnc_eval::run(&self.graph, &inputs) {
             Ok(want) => want,
             Err(error) if set.expected.is_some() => {
                 return Err(Verdict::wrong(Fault::Translation, None, format!("the interpreter refuses: {error}")));
@@ -198,9 +198,9 @@ impl Subject {
             Err(error) => return Ok(Err(format!("the interpreter refuses the inputs: {error}"))),
         };
         let wide_inputs: Vec<Tensor> = inputs.iter().map(tolerance::widen_tensor).collect();
-        let exact = self.wide.as_ref().and_then(|g| nnc_ops::interpret::run(g, &wide_inputs).ok());
+        let exact = self.wide.as_ref().and_then(|g| nnc_eval::run(g, &wide_inputs).ok());
         let mut exact = exact.unwrap_or_default().into_iter();
-        let trace = nnc_ops::interpret::trace(&self.graph, &inputs).unwrap_or_default();
+        let trace = nnc_eval::trace(&self.graph, &inputs).unwrap_or_default();
         let values = || trace.values.iter().flatten().chain(&trace.inside);
         let spread = tolerance::spread(values());
         let reference = |want| Reference { want, exact: exact.next(), spread };

@@ -58,7 +58,7 @@ fn inputs(graph: &Graph) -> Vec<Tensor> {
 
 fn agree(file: &Path, before: &Graph, after: &Graph) {
     let inputs = inputs(before);
-    let run = |graph| nnc_ops::interpret::run(graph, &inputs).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    let run = |graph| nnc_eval::run(graph, &inputs).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     for (a, b) in run(before).iter().zip(run(after)) {
         let (a_values, b_values) = (a.to_f64s(), b.to_f64s());
         let close = |(a, b): (&f64, &f64)| a == b || (a - b).abs() <= 1e-5 * (1.0 + a.abs());

@@ -1,7 +1,7 @@
 //! Random numbers: Philox 4x32-10, one block of four elements per iteration.
 //!
 //! Which words belong to which element, and how a word becomes a number, is as the reference interpreter documents
-//! (`compiler/ops/src/interpret/random.rs`): bits are equal, whatever runs them. Numbers are computed in `f64`.
+//! (`compiler/eval/src/random.rs`): bits are equal, whatever runs them. Numbers are computed in `f64`.
 //!
 //! Source: J. Salmon, M. Moraes, R. Dror and D. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011,
 //! <https://doi.org/10.1145/2063384.2063405>.

@@ -108,7 +108,7 @@ fn both(signature: &str, body: &str, inputs: &[Tensor]) -> (Vec<f64>, Vec<f64>) 
     let graph = parse(&text(signature, body));
     let target = Target::parse("x86_64-avx2").unwrap();
     let optimized = optimize(graph.clone(), &target, &PipelineOptions::default()).unwrap();
-    let run = |graph: &Graph| nnc_ops::interpret::run(graph, inputs).unwrap()[0].to_f64s();
+    let run = |graph: &Graph| nnc_eval::run(graph, inputs).unwrap()[0].to_f64s();
     (run(&graph), run(&optimized))
 }
 

@@ -117,8 +117,8 @@ fn random_programs() {
         let (rewritten, _) = rewrite(graph.clone(), false, &tables, &target, &mut crate::fuel::Fuel::default());
         nnc_ir::verify::verify(&rewritten).unwrap();
         let inputs = inputs(&graph, seed);
-        let before = nnc_ops::interpret::run(&graph, &inputs).unwrap();
-        let after = nnc_ops::interpret::run(&rewritten, &inputs).unwrap();
+        let before = nnc_eval::run(&graph, &inputs).unwrap();
+        let after = nnc_eval::run(&rewritten, &inputs).unwrap();
         for (a, b) in before.iter().zip(&after) {
             agree(a, b).unwrap();
         }

@@ -11,8 +11,8 @@ pub(super) fn optimized(text: &str) -> Graph {
     let target = Target::parse("x86_64-avx2").unwrap();
     let result = optimize(graph.clone(), &target, &PipelineOptions::default()).unwrap();
     let inputs = inputs(&graph, 5);
-    let before = nnc_ops::interpret::run(&graph, &inputs).unwrap();
-    let after = nnc_ops::interpret::run(&result, &inputs).unwrap();
+    let before = nnc_eval::run(&graph, &inputs).unwrap();
+    let after = nnc_eval::run(&result, &inputs).unwrap();
     for (a, b) in before.iter().zip(&after) {
         agree(a, b).unwrap();
     }

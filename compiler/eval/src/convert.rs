@@ -1,7 +1,7 @@
 //! `convert` and `bitcast`.
 
-use super::error::{Eval, unfit};
-use super::values::{Values, allocatable, from_floats, from_ints, int_to_float, load};
+use crate::error::{Eval, unfit};
+use crate::values::{Values, allocatable, from_floats, from_ints, int_to_float, load};
 use nnc_ir::{DType, Tensor};
 
 pub(super) fn convert(to: DType, x: &Tensor) -> Eval<Tensor> {

@@ -11,7 +11,7 @@ mod selection;
 mod values;
 mod windows;
 
-use super::{Env, eval_op};
+use crate::{Env, eval_op};
 use nnc_ir::tensor::Element;
 use nnc_ir::{ConstPool, DType, Dim, Op, Tensor};
 

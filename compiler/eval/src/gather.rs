@@ -2,8 +2,8 @@
 //!
 //! Rules: indices count from 0; one out of range (a negative one too) is an error.
 
-use super::error::{Cause, Eval, unfit};
-use super::values::{advance, allocatable, count, ints, strides};
+use crate::error::{Cause, Eval, unfit};
+use crate::values::{advance, allocatable, count, ints, strides};
 use nnc_ir::{Data, Tensor};
 
 /// An index tensor's elements.

@@ -5,8 +5,8 @@
 //! zero is 0; an integer power with a negative exponent truncates toward zero (0 to a negative power is 0); a shift
 //! by the type's width or more shifts everything out.
 
-use super::error::{Eval, unfit};
-use super::values::{allocatable, elements, floats, from_bools, from_floats, from_ints, ints, typed};
+use crate::error::{Eval, unfit};
+use crate::values::{allocatable, elements, floats, from_bools, from_floats, from_ints, ints, typed};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Data, Tensor};
 

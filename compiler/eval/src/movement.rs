@@ -3,9 +3,9 @@
 //! Rules: bytes are copied in units of one element whatever its type; a result with the operand's elements in the
 //! operand's order shares its bytes.
 
-use super::env::Env;
-use super::error::{Cause, Eval, unfit};
-use super::values::{MAX_COUNT, advance, allocatable, count, strides};
+use crate::env::Env;
+use crate::error::{Cause, Eval, unfit};
+use crate::values::{MAX_COUNT, advance, allocatable, count, strides};
 use nnc_ir::op::PadMode;
 use nnc_ir::{Data, Dim, Tensor};
 

@@ -3,10 +3,10 @@
 //! Rules: floats accumulate in `f64`, in row-major order of the operand, and are rounded once. NaN is the largest and
 //! the smallest element alike, so `arg_reduce` finds the first (or last) NaN, as numpy does.
 
-use super::elementwise::{float_binary, int_accepts, int_binary, order_key};
-use super::error::{Eval, unfit};
-use super::movement::{axes_around, transpose};
-use super::values::{Values, allocatable, count, load, store, typed};
+use crate::elementwise::{float_binary, int_accepts, int_binary, order_key};
+use crate::error::{Eval, unfit};
+use crate::movement::{axes_around, transpose};
+use crate::values::{Values, allocatable, count, load, store, typed};
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Tensor};
 

@@ -15,10 +15,10 @@
 //! <https://doi.org/10.1145/2063384.2063405>; G. Box and M. Muller, "A note on the generation of random normal
 //! deviates", 1958.
 
-use super::env::Env;
-use super::error::{Eval, unfit};
-use super::reduce::Lanes;
-use super::values::{allocatable, from_floats, from_ints, scalar_int};
+use crate::env::Env;
+use crate::error::{Eval, unfit};
+use crate::reduce::Lanes;
+use crate::values::{allocatable, from_floats, from_ints, scalar_int};
 use nnc_ir::op::Distribution;
 use nnc_ir::{DType, Dim, Tensor};
 

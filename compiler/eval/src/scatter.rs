@@ -3,10 +3,10 @@
 //! Rules: updates apply in row-major order, so of two replacements of one element the later stays; floats combine in
 //! `f64` and are rounded once, after the last update.
 
-use super::elementwise::{float_binary, int_accepts, int_binary};
-use super::error::{Eval, unfit};
-use super::gather::{element_targets, slices};
-use super::values::{Values, count, load, store};
+use crate::elementwise::{float_binary, int_accepts, int_binary};
+use crate::error::{Eval, unfit};
+use crate::gather::{element_targets, slices};
+use crate::values::{Values, count, load, store};
 use nnc_ir::op::{BinaryOp, ScatterOp};
 use nnc_ir::{Data, Tensor};
 

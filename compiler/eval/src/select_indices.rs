@@ -4,9 +4,9 @@
 //! <https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html>; areas and overlap as ONNX Runtime's
 //! `SuppressByIOU` computes them, but in `f64`.
 
-use super::env::Env;
-use super::error::{Eval, unfit};
-use super::values::{Values, advance, allocatable, floats, ints, load, scalar_float, scalar_int, typed};
+use crate::env::Env;
+use crate::error::{Eval, unfit};
+use crate::values::{Values, advance, allocatable, floats, ints, load, scalar_float, scalar_int, typed};
 use nnc_ir::{DType, Symbol, Tensor};
 
 pub(super) fn nonzero(x: &Tensor, symbol: Symbol, env: &mut Env) -> Eval<Tensor> {

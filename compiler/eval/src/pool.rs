@@ -3,11 +3,11 @@
 //! Rules: positions in the border are left out, which is what the operation's empty value means. A window that lies
 //! wholly in the border gives the empty value, and index 0.
 
-use super::conv::Geometry;
-use super::elementwise::order_key;
-use super::error::Eval;
-use super::reduce::{Fold, float_identity, int_identity};
-use super::values::{Values, allocatable, load, store, typed};
+use crate::conv::Geometry;
+use crate::elementwise::order_key;
+use crate::error::Eval;
+use crate::reduce::{Fold, float_identity, int_identity};
+use crate::values::{Values, allocatable, load, store, typed};
 use nnc_ir::op::{ReduceOp, Window};
 use nnc_ir::{DType, Tensor};
 

@@ -1,7 +1,7 @@
 //! `top_k`, `non_zero`, `unique`, `non_max_suppression`, `bind_dims`, `random`.
 
-use super::super::random::philox;
 use super::*;
+use crate::random::philox;
 use nnc_ir::op::Distribution;
 use nnc_ir::{DimTable, Symbol};
 

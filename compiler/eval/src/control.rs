@@ -5,10 +5,10 @@
 //! dimension that is one symbol without a value takes its value from the tensor where tensors enter or leave a
 //! graph: at inputs, and at the results of `if` and `loop`.
 
-use super::env::Env;
-use super::error::{Cause, Eval, EvalError, unfit};
-use super::eval_op;
-use super::values::{allocatable, scalar_int};
+use crate::env::Env;
+use crate::error::{Cause, Eval, EvalError, unfit};
+use crate::eval_op;
+use crate::values::{allocatable, scalar_int};
 use nnc_ir::graph::{TensorType, Value};
 use nnc_ir::{ConstPool, DType, Data, Graph, Op, Symbol, Tensor, ValueId};
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 //! Rules: one total order, in which NaNs are equal and above everything, and -0 equals 0; equal elements keep their
 //! order.
 
-use super::elementwise::order_key;
-use super::env::Env;
-use super::error::{Eval, unfit};
-use super::reduce::Lanes;
-use super::values::{Values, allocatable, load, typed};
+use crate::elementwise::order_key;
+use crate::env::Env;
+use crate::error::{Eval, unfit};
+use crate::reduce::Lanes;
+use crate::values::{Values, allocatable, load, typed};
 use nnc_ir::{DType, Data, Dim, Symbol, Tensor};
 use std::cmp::Ordering;
 

@@ -3,7 +3,7 @@
 //! Rules: a float is rounded to its type once, when an operation's result is stored; integers wrap when stored;
 //! `u64` is carried as its bit pattern. No size is allocated before it is checked here.
 
-use super::error::{Cause, Eval, unfit};
+use crate::error::{Cause, Eval, unfit};
 use half::{bf16, f16};
 use nnc_ir::tensor::Element;
 use nnc_ir::{DType, Data, Tensor};

@@ -1,7 +1,7 @@
 //! Whole graphs: symbols, declared types, `if`, `loop`, tracing.
 
-use super::super::{run, trace};
 use super::*;
+use crate::{run, trace};
 use nnc_ir::Graph;
 
 fn parse(text: &str) -> Graph {

@@ -2,7 +2,7 @@
 
 use nnc_ir::{Op, TensorType};
 
-/// About how many elements (or products of elements) [`super::eval_op`] touches. Symbolic sizes count as 1.
+/// About how many elements (or products of elements) [`crate::eval_op`] touches. Symbolic sizes count as 1.
 pub fn work(op: &Op, operands: &[&TensorType], results: &[TensorType]) -> u64 {
     let count = |ty: &TensorType| {
         let sizes = ty.shape.iter().map(|d| d.as_const().and_then(|n| u64::try_from(n).ok()).unwrap_or(1));

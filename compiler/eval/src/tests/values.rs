@@ -1,7 +1,7 @@
 //! Rounding to narrow floats, against every value of the type; sizes that must be refused.
 
-use super::super::values::{allocatable, count, from_floats};
 use super::*;
+use crate::values::{allocatable, count, from_floats};
 use half::{bf16, f16};
 
 /// For each pair of neighbours: a value below the middle, the middle, and one above it.

@@ -3,9 +3,9 @@
 //! Rules: both operands are brought to `[batch, m, k]` and `[batch, k, n]`; products of floats are exact or rounded
 //! to `f64` and summed in `f64` in order of `k`; integers wrap.
 
-use super::error::{Eval, unfit};
-use super::movement::{axes_around, transpose};
-use super::values::{Values, allocatable, floats, ints, store};
+use crate::error::{Eval, unfit};
+use crate::movement::{axes_around, transpose};
+use crate::values::{Values, allocatable, floats, ints, store};
 use nnc_ir::{DType, Tensor};
 
 /// A computing type with multiplication and addition.

@@ -3,9 +3,9 @@
 //! Rules: direct convolution, summed in `f64` (integers wrap) over kernel positions in row-major order and then
 //! channels; positions in the border are left out, since they read as 0.
 
-use super::contract::{Number, add_scaled, multiplies};
-use super::error::{Cause, Eval, unfit};
-use super::values::{Values, advance, allocatable, count, floats, ints, store, strides};
+use crate::contract::{Number, add_scaled, multiplies};
+use crate::error::{Cause, Eval, unfit};
+use crate::values::{Values, advance, allocatable, count, floats, ints, store, strides};
 use nnc_ir::op::Window;
 use nnc_ir::{DType, Tensor};
 use std::ops::Range;

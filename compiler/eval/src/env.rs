@@ -1,7 +1,7 @@
 //! Values of dimension symbols during a run.
 
-use super::error::{Cause, Eval};
-use super::values::MAX_COUNT;
+use crate::error::{Cause, Eval};
+use crate::values::MAX_COUNT;
 use nnc_ir::{Dim, DimTable, Symbol, Tensor};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;

@@ -6,9 +6,9 @@
 //!
 //! Source: the ONNX operators `LSTM`, `GRU` and `RNN`, <https://onnx.ai/onnx/operators/onnx__LSTM.html>.
 
-use super::error::{Eval, unfit};
-use super::gather::indices;
-use super::values::{floats, from_floats};
+use crate::error::{Eval, unfit};
+use crate::gather::indices;
+use crate::values::{floats, from_floats};
 use nnc_ir::Tensor;
 use nnc_ir::op::{Activation, CellKind, Recurrent};
 
