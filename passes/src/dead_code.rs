@@ -3,7 +3,7 @@
 //! A node stays when a result of it is used, when it has an effect, or when it defines a symbol that something that
 //! stays mentions.
 
-use crate::rules::emit::{defined, mentioned};
+use crate::rules::emit::mentioned;
 use nnc_ir::graph::Value;
 use nnc_ir::{Graph, Op, Symbol, ValueId};
 use rustc_hash::FxHashMap;
@@ -64,7 +64,7 @@ fn live_nodes(graph: &Graph) -> Vec<bool> {
     let definitions = graph.definitions();
     let mut definers: FxHashMap<Symbol, usize> = FxHashMap::default();
     for (position, node) in graph.nodes.iter().enumerate() {
-        definers.extend(defined(&node.op).into_iter().map(|symbol| (symbol, position)));
+        definers.extend(node.op.defined_symbols().into_iter().map(|symbol| (symbol, position)));
     }
     let mut live = vec![false; graph.nodes.len()];
     let mut work: Vec<usize> = vec![];

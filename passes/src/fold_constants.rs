@@ -75,16 +75,10 @@ pub fn known<'t>(
         Op::Iota { .. } => return if bytes <= SMALL_BYTES { Known::Folded(bytes) } else { Known::No },
         // A product of constants costs time rather than memory; it is rare and left to run time when large.
         Op::Contract { .. } | Op::Conv { .. } if bytes > 1 << 20 => return Known::No,
-        // Effects, randomness and loops without a bound on their work.
-        Op::BindDims { .. }
-        | Op::Require { .. }
-        | Op::Random { .. }
-        | Op::If { .. }
-        | Op::Loop { .. }
-        | Op::Recurrent(_) => {
-            return Known::No;
-        }
-        Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } => return Known::No,
+        // Randomness, and what is rare and long.
+        Op::Random { .. } | Op::Recurrent(_) => return Known::No,
+        // What defines symbols stands there for them; graphs have loops without a bound on their work.
+        op if op.has_effect() || !op.defined_symbols().is_empty() || !op.subgraphs().is_empty() => return Known::No,
         _ => {}
     }
     let base = args.iter().map(|a| a.bytes()).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?)));

@@ -13,8 +13,8 @@ use crate::merge_contracts::merge_contracts;
 use crate::rules::saturate::Report;
 use crate::rules::{EXACT, Rule, approx, rewrite};
 use nnc_desc::Target;
+use nnc_ir::Graph;
 use nnc_ir::verify::{VerifyError, verify};
-use nnc_ir::{Graph, Op};
 use std::time::{Duration, Instant};
 
 /// How far results may differ from the model's arithmetic, done in its order.
@@ -205,13 +205,8 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
 fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) -> Graph) -> Graph {
     let inside = std::mem::replace(&mut context.inside, true);
     for node in &mut graph.nodes {
-        let bodies: Vec<&mut Box<Graph>> = match &mut node.op {
-            Op::If { then, otherwise, .. } => vec![then, otherwise],
-            Op::Loop { body, .. } => vec![body],
-            _ => continue,
-        };
-        for body in bodies {
-            **body = nested(std::mem::take(body), context, run);
+        for inner in node.op.subgraphs_mut() {
+            *inner = nested(std::mem::take(inner), context, run);
         }
     }
     context.inside = inside;
@@ -323,7 +318,7 @@ mod tests {
 ";
         let graph = nnc_ir::parse::graph(text).unwrap();
         let graph = optimize(graph, &Target::parse("x86_64").unwrap(), &PipelineOptions::default()).unwrap();
-        let Op::If { then, .. } = &graph.nodes[0].op else { panic!("{graph:?}") };
+        let [then, _] = graph.nodes[0].op.subgraphs()[..] else { panic!("{graph:?}") };
         assert!(then.nodes.is_empty());
     }
 }

@@ -1,7 +1,7 @@
 //! `unary`, `binary` and `select`.
 //!
-//! Rules: floats are computed in `f64` with the functions of the `libm` crate, so that results do not depend on the
-//! host's C library, and rounded once. Choices that `op.rs` leaves open: the remainder of an integer division by
+//! Rules: floats are computed in `f64` ([`UnaryOp::on_floats`], [`BinaryOp::on_floats`]) and rounded once. Choices that
+//! `nnc_ir::op` leaves open: the remainder of an integer division by
 //! zero is 0; an integer power with a negative exponent truncates toward zero (0 to a negative power is 0); a shift
 //! by the type's width or more shifts everything out.
 
@@ -26,7 +26,7 @@ pub(super) fn unary(op: UnaryOp, x: &Tensor) -> Eval<Tensor> {
         _ => {}
     }
     if x.dtype.is_float() {
-        let f = float_unary(op).ok_or_else(refuse)?;
+        let f = op.on_floats().ok_or_else(refuse)?;
         return Ok(match x.dtype {
             DType::F32 => {
                 typed(DType::F32, shape, elements::<f32>(x).iter().map(|&v| f(f64::from(v)) as f32).collect())
@@ -48,41 +48,6 @@ pub(super) fn unary(op: UnaryOp, x: &Tensor) -> Eval<Tensor> {
         _ => return Err(refuse()),
     };
     Ok(from_ints(x.dtype, shape, ints(x).into_iter().map(f).collect()))
-}
-
-/// The function on floats; `None` for those of integers and bools, and those with a bool result.
-pub(super) fn float_unary(op: UnaryOp) -> Option<fn(f64) -> f64> {
-    Some(match op {
-        UnaryOp::Neg => |x| -x,
-        UnaryOp::Abs => f64::abs,
-        UnaryOp::Sign => |x| if x == 0.0 || x.is_nan() { x } else { x.signum() },
-        UnaryOp::Floor => f64::floor,
-        UnaryOp::Ceil => f64::ceil,
-        UnaryOp::Round => f64::round_ties_even,
-        UnaryOp::Trunc => f64::trunc,
-        UnaryOp::Sqrt => f64::sqrt,
-        UnaryOp::Rsqrt => |x| 1.0 / x.sqrt(),
-        UnaryOp::Recip => |x| 1.0 / x,
-        UnaryOp::Exp => libm::exp,
-        UnaryOp::Expm1 => libm::expm1,
-        UnaryOp::Log => libm::log,
-        UnaryOp::Log1p => libm::log1p,
-        UnaryOp::Sin => libm::sin,
-        UnaryOp::Cos => libm::cos,
-        UnaryOp::Tan => libm::tan,
-        UnaryOp::Asin => libm::asin,
-        UnaryOp::Acos => libm::acos,
-        UnaryOp::Atan => libm::atan,
-        UnaryOp::Sinh => libm::sinh,
-        UnaryOp::Cosh => libm::cosh,
-        UnaryOp::Tanh => libm::tanh,
-        UnaryOp::Asinh => libm::asinh,
-        UnaryOp::Acosh => libm::acosh,
-        UnaryOp::Atanh => libm::atanh,
-        UnaryOp::Erf => libm::erf,
-        UnaryOp::Sigmoid => |x| 1.0 / (1.0 + libm::exp(-x)),
-        UnaryOp::Not | UnaryOp::BitNot | UnaryOp::IsNan | UnaryOp::IsInf => return None,
-    })
 }
 
 pub(super) fn binary(op: BinaryOp, x: &Tensor, y: &Tensor) -> Eval<Tensor> {
@@ -120,28 +85,8 @@ pub(super) fn binary(op: BinaryOp, x: &Tensor, y: &Tensor) -> Eval<Tensor> {
     if op.is_comparison() {
         return Ok(from_bools(shape, pairs.map(|(a, b)| float_compare(op, a, b))));
     }
-    let f = float_binary(op).ok_or_else(refuse)?;
+    let f = op.on_floats().ok_or_else(refuse)?;
     Ok(from_floats(dtype, shape, pairs.map(|(a, b)| f(a, b)).collect()))
-}
-
-/// The function on floats; `None` for comparisons and bitwise operations.
-pub(super) fn float_binary(op: BinaryOp) -> Option<fn(f64, f64) -> f64> {
-    Some(match op {
-        BinaryOp::Add => |a, b| a + b,
-        BinaryOp::Sub => |a, b| a - b,
-        BinaryOp::Mul => |a, b| a * b,
-        BinaryOp::Div => |a, b| a / b,
-        BinaryOp::Mod => |a, b| {
-            let r = a % b;
-            if r != 0.0 && (r < 0.0) != (b < 0.0) { r + b } else { r }
-        },
-        BinaryOp::Rem => |a, b| a % b,
-        BinaryOp::Pow => libm::pow,
-        BinaryOp::Max => |a, b| if a.is_nan() || a > b { a } else { b },
-        BinaryOp::Min => |a, b| if a.is_nan() || a < b { a } else { b },
-        BinaryOp::Atan2 => libm::atan2,
-        _ => return None,
-    })
 }
 
 fn float_compare(op: BinaryOp, a: f64, b: f64) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Rules: plain code over exactness. Floats of every type are computed and accumulated in `f64` and rounded to their
 //! type once, at the end of each operation; integers wrap. Nothing panics, whatever the operands: sizes are checked
-//! before anything is allocated, and what does not fit is an [`EvalError`]. Where `op.rs` leaves a case open, the
+//! before anything is allocated, and what does not fit is an [`EvalError`]. Where `nnc_ir::op` leaves a case open, the
 //! module that evaluates the operation says what happens.
 //!
 //! [`eval_op`] also folds constants, so operations that move elements copy bytes, and a reshape shares them.

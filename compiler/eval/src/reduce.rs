@@ -3,7 +3,7 @@
 //! Rules: floats accumulate in `f64`, in row-major order of the operand, and are rounded once. NaN is the largest and
 //! the smallest element alike, so `arg_reduce` finds the first (or last) NaN, as numpy does.
 
-use crate::elementwise::{float_binary, int_accepts, int_binary, order_key};
+use crate::elementwise::{int_accepts, int_binary, order_key};
 use crate::error::{Eval, unfit};
 use crate::movement::{axes_around, transpose};
 use crate::values::{Values, allocatable, count, load, store, typed};
@@ -57,7 +57,7 @@ pub(super) struct Fold {
 impl Fold {
     pub fn new(op: ReduceOp, dtype: DType) -> Eval<Fold> {
         let op = combiner(op);
-        match float_binary(op) {
+        match op.on_floats() {
             Some(float) if dtype.is_float() || int_accepts(op, dtype) => Ok(Fold { float, op, dtype }),
             _ => Err(unfit(format!("{op:?} of {dtype}"))),
         }

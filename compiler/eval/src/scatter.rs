@@ -3,7 +3,7 @@
 //! Rules: updates apply in row-major order, so of two replacements of one element the later stays; floats combine in
 //! `f64` and are rounded once, after the last update.
 
-use crate::elementwise::{float_binary, int_accepts, int_binary};
+use crate::elementwise::{int_accepts, int_binary};
 use crate::error::{Eval, unfit};
 use crate::gather::{element_targets, slices};
 use crate::values::{Values, count, load, store};
@@ -58,7 +58,7 @@ fn apply(x: &Tensor, updates: &Tensor, targets: &[usize], run: usize, op: Scatte
     let pairs = targets.iter().enumerate().flat_map(|(i, &t)| (0..run).map(move |j| (t + j, i * run + j)));
     let values = match (load(x), load(updates)) {
         (Values::Float(mut out), Values::Float(new)) => {
-            let f = float_binary(op).ok_or_else(refuse)?;
+            let f = op.on_floats().ok_or_else(refuse)?;
             pairs.for_each(|(to, from)| out[to] = f(out[to], new[from]));
             Values::Float(out)
         }

@@ -1,85 +1,35 @@
-//! The text of operations' attributes, both ways, derived from one table of their fields.
+//! What there is to every type of attribute: its text, both ways, and the dimensions, symbols and graphs in it.
 //!
-//! `name operand, operand key=value key=value : result types`. Constants and elementwise functions are written by
-//! [`crate::print`] and [`crate::parse`] themselves; every other operation is a row of [`operations!`] below.
+//! The table of operations ([`crate::op`]) says which operation has which. In the text form an attribute is ` key=value`.
 
 use crate::graph::Graph;
-use crate::op::{Activation, CellKind, Distribution, Op, PadMode, Recurrent, ReduceOp, Relation, ScatterOp, Window};
+use crate::op::{Activation, CellKind, Distribution, PadMode, Recurrent, ReduceOp, Relation, ScatterOp, Window};
 use crate::parse::{ParseError, Parser};
 use crate::print::Printer;
 use crate::{DType, Dim, Symbol};
 
-/// A value with a text form.
-pub(crate) trait Attribute: Sized {
+/// A type of attributes.
+pub(crate) trait Attribute {
     fn write(&self, p: &mut Printer<'_>);
-    fn read(p: &mut Parser<'_>) -> Result<Self, ParseError>;
-}
 
-macro_rules! operations {
-    ($($name:literal => $variant:ident $({ $($field:ident),* })? $(( $($position:ident),* ))?;)*) => {
-        /// Every operation that is a row.
-        #[cfg(test)]
-        pub(crate) const NAMES: &[&str] = &[$($name),*];
+    fn read(p: &mut Parser<'_>) -> Result<Self, ParseError>
+    where
+        Self: Sized;
 
-        /// Writes ` key=value` for each attribute.
-        pub(crate) fn write(op: &Op, p: &mut Printer<'_>) {
-            match op {
-                Op::Constant(_) | Op::Unary(_) | Op::Binary(_) => {}
-                $(Op::$variant $({ $($field),* })? $(( $($position),* ))? => {
-                    $($(p.attribute(stringify!($field), $field);)*)?
-                    $($(p.attribute(stringify!($position), $position);)*)?
-                })*
-            }
-        }
+    /// Adds the dimensions in it.
+    fn dims<'a>(&'a self, _found: &mut Vec<&'a Dim>) {}
 
-        /// Reads the attributes of the operation called `name`; `None` when there is no such operation.
-        pub(crate) fn read(name: &str, p: &mut Parser<'_>) -> Result<Option<Op>, ParseError> {
-            Ok(Some(match name {
-                $($name => {
-                    $($(let $field = p.attribute(stringify!($field))?;)*)?
-                    $($(let $position = p.attribute(stringify!($position))?;)*)?
-                    Op::$variant $({ $($field),* })? $(( $($position),* ))?
-                })*
-                _ => return Ok(None),
-            }))
-        }
-    };
-}
+    /// [`Attribute::dims`] for rewriting.
+    fn dims_mut<'a>(&'a mut self, _found: &mut Vec<&'a mut Dim>) {}
 
-operations! {
-    "dims" => Dims { dims, scalar };
-    "iota" => Iota { dtype, shape, axis };
-    "select" => Select;
-    "convert" => Convert(to);
-    "bitcast" => Bitcast(to);
-    "broadcast" => Broadcast { shape, axes };
-    "reshape" => Reshape { shape };
-    "transpose" => Transpose { perm };
-    "slice" => Slice { starts, sizes, steps };
-    "pad" => Pad { low, high, mode };
-    "concat" => Concat { axis };
-    "reduce" => Reduce { op, axes };
-    "arg_reduce" => ArgReduce { axis, max, last };
-    "contract" => Contract { batch, contract, out };
-    "conv" => Conv { window, groups, out };
-    "pool" => Pool { op, window };
-    "pool_index" => PoolIndex { window };
-    "gather" => Gather { axis, batch };
-    "gather_elements" => GatherElements { axis };
-    "gather_nd" => GatherNd { batch };
-    "scatter_nd" => ScatterNd(op);
-    "scatter_elements" => ScatterElements { axis, op };
-    "cumulative" => Cumulative { op, axis, exclusive, reverse };
-    "top_k" => TopK { axis, k, largest };
-    "non_zero" => NonZero { count };
-    "unique" => Unique { sorted, count };
-    "non_max_suppression" => NonMaxSuppression { center, count };
-    "bind_dims" => BindDims { symbols };
-    "require" => Require { left, relation, right, what };
-    "recurrent" => Recurrent(cell);
-    "random" => Random { distribution, dtype, shape, seed };
-    "if" => If { varying, sizes, then, otherwise };
-    "loop" => Loop { carried, trips, body };
+    /// Adds the symbols in it.
+    fn symbols(&self, _found: &mut Vec<Symbol>) {}
+
+    /// Adds the graphs in it.
+    fn graphs<'a>(&'a self, _found: &mut Vec<&'a Graph>) {}
+
+    /// [`Attribute::graphs`] for rewriting.
+    fn graphs_mut<'a>(&'a mut self, _found: &mut Vec<&'a mut Graph>) {}
 }
 
 macro_rules! structs {
@@ -138,6 +88,21 @@ numbers!(usize: "a count", i64: "an integer", u64: "an unsigned integer", f32: "
     bool: "true or false");
 
 impl<T: Attribute> Attribute for Vec<T> {
+    fn dims<'a>(&'a self, found: &mut Vec<&'a Dim>) {
+        self.iter().for_each(|item| item.dims(found));
+    }
+    fn dims_mut<'a>(&'a mut self, found: &mut Vec<&'a mut Dim>) {
+        self.iter_mut().for_each(|item| item.dims_mut(found));
+    }
+    fn symbols(&self, found: &mut Vec<Symbol>) {
+        self.iter().for_each(|item| item.symbols(found));
+    }
+    fn graphs<'a>(&'a self, found: &mut Vec<&'a Graph>) {
+        self.iter().for_each(|item| item.graphs(found));
+    }
+    fn graphs_mut<'a>(&'a mut self, found: &mut Vec<&'a mut Graph>) {
+        self.iter_mut().for_each(|item| item.graphs_mut(found));
+    }
     fn write(&self, p: &mut Printer<'_>) {
         p.text("[");
         for (i, item) in self.iter().enumerate() {
@@ -167,6 +132,12 @@ impl Attribute for (usize, usize) {
 }
 
 impl Attribute for Dim {
+    fn dims<'a>(&'a self, found: &mut Vec<&'a Dim>) {
+        found.push(self);
+    }
+    fn dims_mut<'a>(&'a mut self, found: &mut Vec<&'a mut Dim>) {
+        found.push(self);
+    }
     fn write(&self, p: &mut Printer<'_>) {
         p.dim(self);
     }
@@ -185,6 +156,9 @@ impl Attribute for String {
 }
 
 impl Attribute for Symbol {
+    fn symbols(&self, found: &mut Vec<Symbol>) {
+        found.push(*self);
+    }
     fn write(&self, p: &mut Printer<'_>) {
         p.dim(&Dim::sym(*self));
     }
@@ -195,6 +169,12 @@ impl Attribute for Symbol {
 }
 
 impl Attribute for Box<Graph> {
+    fn graphs<'a>(&'a self, found: &mut Vec<&'a Graph>) {
+        found.push(self);
+    }
+    fn graphs_mut<'a>(&'a mut self, found: &mut Vec<&'a mut Graph>) {
+        found.push(self);
+    }
     fn write(&self, p: &mut Printer<'_>) {
         p.graph(self);
     }
@@ -235,71 +215,26 @@ impl Attribute for CellKind {
     }
 }
 
-fn write_call<T: Attribute>(p: &mut Printer<'_>, name: &str, arguments: &[T]) {
-    p.text(name);
-    for (i, argument) in arguments.iter().enumerate() {
-        p.text(if i == 0 { "(" } else { ", " });
-        argument.write(p);
-    }
-    p.text(if arguments.is_empty() { "" } else { ")" });
-}
-
-fn read_arguments<T: Attribute>(p: &mut Parser<'_>) -> Result<Vec<T>, ParseError> {
-    if p.eat("(") { p.list(")", T::read) } else { Ok(vec![]) }
-}
-
-impl Attribute for Activation {
-    fn write(&self, p: &mut Printer<'_>) {
-        use Activation::*;
-        match *self {
-            Sigmoid => p.text("sigmoid"),
-            Tanh => p.text("tanh"),
-            Relu => p.text("relu"),
-            Softsign => p.text("softsign"),
-            Softplus => p.text("softplus"),
-            Affine { alpha, beta } => write_call(p, "affine", &[alpha, beta]),
-            LeakyRelu { alpha } => write_call(p, "leaky_relu", &[alpha]),
-            ThresholdedRelu { alpha } => write_call(p, "thresholded_relu", &[alpha]),
-            ScaledTanh { alpha, beta } => write_call(p, "scaled_tanh", &[alpha, beta]),
-            HardSigmoid { alpha, beta } => write_call(p, "hard_sigmoid", &[alpha, beta]),
-            Elu { alpha } => write_call(p, "elu", &[alpha]),
+macro_rules! calls {
+    ($($ty:ty: $what:literal),*) => { $(
+        impl Attribute for $ty {
+            fn write(&self, p: &mut Printer<'_>) {
+                let (name, numbers) = self.call();
+                p.text(name);
+                for (i, number) in numbers.iter().enumerate() {
+                    p.text(if i == 0 { "(" } else { ", " });
+                    number.write(p);
+                }
+                p.text(if numbers.is_empty() { "" } else { ")" });
+            }
+            fn read(p: &mut Parser<'_>) -> Result<$ty, ParseError> {
+                let word = p.word($what)?;
+                let numbers = if p.eat("(") { p.list(")", Attribute::read)? } else { vec![] };
+                let count = numbers.len();
+                let error = || p.error(format!("`{word}` with {count} numbers is not {}", $what));
+                <$ty>::from_call(word, &numbers).ok_or_else(error)
+            }
         }
-    }
-    fn read(p: &mut Parser<'_>) -> Result<Activation, ParseError> {
-        use Activation::*;
-        let word = p.word("an activation")?;
-        let arguments = read_arguments::<f32>(p)?;
-        Ok(match (word, arguments.as_slice()) {
-            ("sigmoid", []) => Sigmoid,
-            ("tanh", []) => Tanh,
-            ("relu", []) => Relu,
-            ("softsign", []) => Softsign,
-            ("softplus", []) => Softplus,
-            ("affine", &[alpha, beta]) => Affine { alpha, beta },
-            ("leaky_relu", &[alpha]) => LeakyRelu { alpha },
-            ("thresholded_relu", &[alpha]) => ThresholdedRelu { alpha },
-            ("scaled_tanh", &[alpha, beta]) => ScaledTanh { alpha, beta },
-            ("hard_sigmoid", &[alpha, beta]) => HardSigmoid { alpha, beta },
-            ("elu", &[alpha]) => Elu { alpha },
-            _ => return Err(p.error(format!("`{word}` with {} numbers is not an activation", arguments.len()))),
-        })
-    }
+    )* };
 }
-
-impl Attribute for Distribution {
-    fn write(&self, p: &mut Printer<'_>) {
-        match *self {
-            Distribution::Uniform { low, high } => write_call(p, "uniform", &[low, high]),
-            Distribution::Normal { mean, std } => write_call(p, "normal", &[mean, std]),
-        }
-    }
-    fn read(p: &mut Parser<'_>) -> Result<Distribution, ParseError> {
-        let word = p.word("a distribution")?;
-        let arguments = read_arguments::<f64>(p)?;
-        match (word, arguments.as_slice()) {
-            ("uniform", &[low, high]) => Ok(Distribution::Uniform { low, high }),
-            ("normal", &[mean, std]) => Ok(Distribution::Normal { mean, std }),
-            _ => Err(p.error(format!("`{word}` with {} numbers is not a distribution", arguments.len()))),
-        }
-    }
-}
+calls!(Activation: "an activation", Distribution: "a distribution");

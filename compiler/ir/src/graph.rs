@@ -5,6 +5,7 @@ use crate::tensor::Tensor;
 use crate::{DType, Dim, DimTable};
 use rustc_hash::FxHashMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 macro_rules! index_type {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
@@ -73,7 +74,7 @@ impl TensorType {
 }
 
 /// A value: its type, and the name it had in the model (empty when made by the compiler).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Value {
     /// Type.
     pub ty: TensorType,
@@ -82,7 +83,7 @@ pub struct Value {
 }
 
 /// An operation with its operands and results.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     /// The operation.
     pub op: Op,
@@ -127,6 +128,21 @@ impl ConstPool {
     }
 }
 
+impl PartialEq for ConstPool {
+    /// By content.
+    fn eq(&self, other: &ConstPool) -> bool {
+        self.by_hash == other.by_hash
+    }
+}
+
+impl Eq for ConstPool {}
+
+impl Hash for ConstPool {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.tensors.len().hash(state);
+    }
+}
+
 /// Hash over type, shape and elements.
 pub fn content_hash(tensor: &Tensor) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
@@ -143,7 +159,7 @@ pub fn content_hash(tensor: &Tensor) -> [u8; 32] {
 ///
 /// Subgraphs (of `If` and `Loop`) are graphs of their own with their own values and constants; they share the
 /// symbols of the outermost graph by having a copy of its [`DimTable`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Graph {
     /// Name, usually the model's.
     pub name: String,

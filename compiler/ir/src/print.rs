@@ -14,10 +14,11 @@
 //! Subgraphs print nested and use the symbols of the outermost graph. Invariant: printing the parsed text gives the
 //! same text.
 
+use crate::attributes::Attribute;
 use crate::dim::is_identifier;
 use crate::graph::{Graph, Node, TensorType, ValueId, content_hash};
 use crate::op::Op;
-use crate::{DType, Dim, DimTable, SymbolOrigin, Tensor, attributes};
+use crate::{DType, Dim, DimTable, SymbolOrigin, Tensor};
 use std::fmt::{self, Write};
 
 /// Constants with more elements are written by hash.
@@ -86,7 +87,7 @@ impl Printer<'_> {
         self.text(&text);
     }
 
-    pub fn attribute(&mut self, key: &str, value: &impl attributes::Attribute) {
+    pub fn attribute(&mut self, key: &str, value: &dyn Attribute) {
         self.text(&format!(" {key}="));
         value.write(self);
     }
@@ -106,7 +107,7 @@ impl Printer<'_> {
 
     fn ty(&mut self, ty: &TensorType) {
         self.text(ty.dtype.name());
-        attributes::Attribute::write(&ty.shape, self);
+        ty.shape.write(self);
     }
 
     /// `(a, b)`, on one line or one line each.
@@ -188,7 +189,7 @@ impl Printer<'_> {
             for (i, input) in node.inputs.iter().enumerate() {
                 self.text(&format!("{} %{}", if i == 0 { "" } else { "," }, input.0));
             }
-            attributes::write(&node.op, self);
+            node.op.attributes(&mut |key, value| self.attribute(key, value));
             for (i, &output) in node.outputs.iter().enumerate() {
                 self.text(if i == 0 { " : " } else { ", " });
                 self.type_of(graph, output);

@@ -1,4 +1,4 @@
-//! Operand and result types of the scalar functions, shared by the verifier, the interpreter and the backends.
+//! Operand types of the scalar functions, shared by the verifier, the interpreter and the backends.
 //!
 //! Invariant: a function that [`unary_accepts`], [`binary_accepts`] or [`reduce_accepts`] allows has a meaning in the
 //! interpreter, and every backend implements it.
@@ -13,26 +13,14 @@ const fn computes(dtype: DType) -> bool {
 
 /// Whether the function takes an operand of this type.
 pub fn unary_accepts(op: UnaryOp, dtype: DType) -> bool {
-    computes(dtype)
-        && match op {
-            UnaryOp::Neg | UnaryOp::Abs | UnaryOp::Sign => dtype != DType::Bool,
-            UnaryOp::Not => dtype == DType::Bool,
-            UnaryOp::BitNot => dtype.is_int(),
-            _ => dtype.is_float(),
-        }
+    computes(dtype) && op.accepts(dtype)
 }
 
-/// Whether the function takes operands of this type.
+/// Whether the function takes operands of this type; bools are ordered here.
 pub fn binary_accepts(op: BinaryOp, dtype: DType) -> bool {
-    use BinaryOp::*;
-    computes(dtype)
-        && match op {
-            Add | Sub | Mul | Div | Mod | Rem | Pow => dtype != DType::Bool,
-            Max | Min | Eq | Ne | Lt | Le | Gt | Ge => true,
-            Atan2 => dtype.is_float(),
-            And | Or | Xor => !dtype.is_float(),
-            Shl | Shr => dtype.is_int(),
-        }
+    use BinaryOp::{Ge, Gt, Le, Lt, Max, Min};
+    let ordered = dtype == DType::Bool && matches!(op, Max | Min | Lt | Le | Gt | Ge);
+    computes(dtype) && (ordered || op.accepts(dtype))
 }
 
 /// Whether elements of this type are combined so.
@@ -47,13 +35,5 @@ pub const fn reduce_function(op: ReduceOp) -> BinaryOp {
         ReduceOp::Prod => BinaryOp::Mul,
         ReduceOp::Max => BinaryOp::Max,
         ReduceOp::Min => BinaryOp::Min,
-    }
-}
-
-/// Result type of a function of one operand.
-pub const fn unary_result(op: UnaryOp, operand: DType) -> DType {
-    match op {
-        UnaryOp::IsNan | UnaryOp::IsInf => DType::Bool,
-        _ => operand,
     }
 }

@@ -9,7 +9,7 @@
 
 use crate::scope::Frame;
 use nnc_ir::dim::{Atom, DimOp};
-use nnc_ir::{Dim, DimTable, Graph, Op, Symbol, SymbolOrigin, TensorType};
+use nnc_ir::{Dim, DimTable, Graph, Symbol, SymbolOrigin, TensorType};
 
 /// The expression with input dimensions of one possible size replaced by it, simplified.
 pub(crate) fn settle(dim: &Dim, table: &DimTable) -> Dim {
@@ -146,11 +146,7 @@ fn retype(graph: &mut Graph, table: &DimTable) -> bool {
     for i in 0..graph.nodes.len() {
         let node = &mut graph.nodes[i];
         node.op.dims_mut().into_iter().for_each(|d| *d = settle(d, table));
-        let nested = match &mut node.op {
-            Op::If { then, otherwise, .. } => retype(then, table) && retype(otherwise, table),
-            Op::Loop { body, .. } => retype(body, table),
-            _ => true,
-        };
+        let nested = node.op.subgraphs_mut().into_iter().all(|inner| retype(inner, table));
         let node = &graph.nodes[i];
         let operands: Vec<&TensorType> = node.inputs.iter().map(|&v| &graph.values[v.index()].ty).collect();
         let Ok(types) = nnc_ir::infer::infer(&node.op, &operands, &graph.consts) else { return false };

@@ -2,7 +2,7 @@
 
 use crate::error::{Result, invalid};
 use crate::translate::declared_shape;
-use nnc_ir::{Dim, Graph, Op, SymbolOrigin};
+use nnc_ir::{Dim, Graph, SymbolOrigin};
 use nnc_onnx::TypeInfo;
 
 /// Takes constants from the stated output shapes as bounds of dimensions that have no other: sizes that data defines.
@@ -71,14 +71,7 @@ pub(crate) fn finish(graph: &mut Graph) {
 fn share_dims(graph: &mut Graph, dims: &nnc_ir::DimTable) {
     graph.dims = dims.clone();
     for node in &mut graph.nodes {
-        match &mut node.op {
-            Op::If { then, otherwise, .. } => {
-                share_dims(then, dims);
-                share_dims(otherwise, dims);
-            }
-            Op::Loop { body, .. } => share_dims(body, dims),
-            _ => {}
-        }
+        node.op.subgraphs_mut().into_iter().for_each(|inner| share_dims(inner, dims));
     }
 }
 

@@ -257,17 +257,9 @@ impl Frame<'_> {
 
     /// The results of an operation when everything they depend on is known.
     fn fold(&mut self, op: &Op, inputs: &[ValueId]) -> Option<Vec<Tensor>> {
-        let lasting = matches!(
-            op,
-            Op::Constant(_)
-                | Op::Iota { .. }
-                | Op::Broadcast { .. }
-                | Op::Random { .. }
-                | Op::If { .. }
-                | Op::Loop { .. }
-                | Op::BindDims { .. }
-                | Op::Require { .. }
-        );
+        let lasting = op.has_effect()
+            || !op.subgraphs().is_empty()
+            || matches!(op, Op::Constant(_) | Op::Iota { .. } | Op::Broadcast { .. } | Op::Random { .. });
         let too_large = |&i: &ValueId| !self.graph.ty(i).static_shape().is_some_and(|s| small(&s));
         if lasting || inputs.iter().any(too_large) {
             return None;

@@ -14,7 +14,7 @@
 use super::language::Head;
 use super::net::Net;
 use egg::Id;
-use nnc_ir::op::{Op, ReduceOp, UnaryOp};
+use nnc_ir::op::{Op, ReduceOp};
 use nnc_ir::{Dim, DimTable, Graph, TensorType};
 use rustc_hash::FxHashSet;
 
@@ -31,11 +31,9 @@ pub enum Role {
 
 /// The role of an operation with operands of these types.
 pub fn role(op: &Op, operands: &[&TensorType], dims: &DimTable) -> Role {
-    use UnaryOp::*;
     match op {
-        Op::Unary(Floor | Ceil | Round | Trunc | Sign | IsNan | IsInf) => Role::Jumps,
-        Op::Binary(f) if f.is_comparison() => Role::Jumps,
-        Op::Binary(nnc_ir::op::BinaryOp::Mod | nnc_ir::op::BinaryOp::Rem) => Role::Jumps,
+        Op::Unary(f) if f.jumps() => Role::Jumps,
+        Op::Binary(f) if f.jumps() => Role::Jumps,
         Op::Convert(to) if !to.is_float() => Role::Jumps,
         Op::Contract { .. } | Op::Conv { .. } | Op::Reduce { .. } | Op::Pool { .. } => {
             if sums(op, operands, dims) {

@@ -64,7 +64,10 @@ pub fn emit(old: &Graph, loaded: &Loaded, choice: &Choice) -> Option<Graph> {
             ..Graph::default()
         },
         values: FxHashMap::default(),
-        definers: fixed.iter().flat_map(|&i| defined(&old.nodes[i].op).into_iter().map(move |s| (s, i))).collect(),
+        definers: fixed
+            .iter()
+            .flat_map(|&i| old.nodes[i].op.defined_symbols().into_iter().map(move |s| (s, i)))
+            .collect(),
         leaves: fixed.iter().flat_map(|&i| old.nodes[i].outputs.iter().map(move |&v| (v, i))).collect(),
         placed_leaves: FxHashMap::default(),
         names: FxHashMap::default(),
@@ -90,17 +93,6 @@ pub fn emit(old: &Graph, loaded: &Loaded, choice: &Choice) -> Option<Graph> {
         emitter.new.outputs.push((name.clone(), value));
     }
     Some(emitter.new)
-}
-
-/// The symbols a node defines.
-pub fn defined(op: &Op) -> Vec<Symbol> {
-    match op {
-        Op::NonZero { count } | Op::Unique { count, .. } | Op::NonMaxSuppression { count, .. } => vec![*count],
-        Op::BindDims { symbols } => symbols.clone(),
-        Op::If { sizes, .. } => sizes.clone(),
-        Op::Loop { trips, .. } => vec![*trips],
-        _ => vec![],
-    }
 }
 
 impl Emitter<'_> {
@@ -159,7 +151,7 @@ impl Emitter<'_> {
                     let id = self.loaded.classes[input.index()]?;
                     needs.push(Item::Class(self.loaded.net.egraph.find(id)));
                 }
-                let own = defined(&node.op);
+                let own = node.op.defined_symbols();
                 let shapes = node.outputs.iter().flat_map(|&v| self.old.shape(v));
                 let mut symbols: Vec<Symbol> = shapes.flat_map(|d| d.symbols()).collect();
                 symbols.extend(mentioned(&node.op));
@@ -221,21 +213,12 @@ impl Emitter<'_> {
 /// The symbols that an operation mentions, subgraphs included.
 pub fn mentioned(op: &Op) -> Vec<Symbol> {
     let mut found: Vec<Symbol> = op.dims().into_iter().flat_map(|d| d.symbols()).collect();
-    let mut graphs: Vec<&Graph> = vec![];
-    match op {
-        Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
-        Op::Loop { body, .. } => graphs.push(body),
-        _ => {}
-    }
+    let mut graphs = op.subgraphs();
     while let Some(graph) = graphs.pop() {
         found.extend(graph.values.iter().flat_map(|v| &v.ty.shape).flat_map(|d| d.symbols()));
         for node in &graph.nodes {
             found.extend(node.op.dims().into_iter().flat_map(|d| d.symbols()));
-            match &node.op {
-                Op::If { then, otherwise, .. } => graphs.extend([&**then, &**otherwise]),
-                Op::Loop { body, .. } => graphs.push(body),
-                _ => {}
-            }
+            graphs.extend(node.op.subgraphs());
         }
     }
     found.sort_unstable();

@@ -10,5 +10,6 @@ mod examples;
 mod fuzz;
 mod golden;
 mod guard;
+mod places;
 mod tidy;
 mod wide;

@@ -2,6 +2,7 @@
 
 use super::{Dim, Symbol};
 use rustc_hash::FxHashMap;
+use std::hash::{Hash, Hasher};
 
 /// Who gives a symbol its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +14,7 @@ pub enum SymbolOrigin {
 }
 
 /// What is known of a symbol.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SymbolInfo {
     /// Unique in its table.
     pub name: String,
@@ -41,6 +42,21 @@ pub struct DimTable {
     by_name: FxHashMap<String, Symbol>,
     /// By prefix the first number that no symbol named after it may have, so that finding one takes no search.
     numbers: FxHashMap<String, usize>,
+}
+
+impl PartialEq for DimTable {
+    /// The rest follows from the symbols, or is only a hint.
+    fn eq(&self, other: &DimTable) -> bool {
+        self.symbols == other.symbols
+    }
+}
+
+impl Eq for DimTable {}
+
+impl Hash for DimTable {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.symbols.hash(state);
+    }
 }
 
 impl DimTable {

@@ -6,39 +6,20 @@ use crate::graph::TensorType;
 use crate::op::{BinaryOp, UnaryOp};
 
 pub(super) fn unary(f: UnaryOp, inputs: &[&TensorType]) -> Types {
-    use UnaryOp::*;
     let [x] = operands(inputs)?;
-    let fits = match f {
-        Neg | Abs | Sign => x.dtype != DType::Bool,
-        Not => x.dtype == DType::Bool,
-        BitNot => x.dtype.is_int(),
-        Floor | Ceil | Round | Trunc | Sqrt | Rsqrt | Recip | Exp | Expm1 | Log | Log1p | Sin | Cos | Tan | Asin
-        | Acos | Atan | Sinh | Cosh | Tanh | Asinh | Acosh | Atanh | Erf | Sigmoid | IsNan | IsInf => {
-            x.dtype.is_float()
-        }
-    };
-    if !fits {
+    if !f.accepts(x.dtype) {
         return Err(format!("is not defined on {x}"));
     }
-    let result = if matches!(f, IsNan | IsInf) { DType::Bool } else { x.dtype };
-    one(result, x.shape.clone())
+    one(f.result(x.dtype), x.shape.clone())
 }
 
 pub(super) fn binary(f: BinaryOp, inputs: &[&TensorType]) -> Types {
-    use BinaryOp::*;
     let [x, y] = operands(inputs)?;
     same(x, y)?;
-    let fits = match f {
-        Add | Sub | Mul | Div | Mod | Rem | Pow | Max | Min | Lt | Le | Gt | Ge => x.dtype != DType::Bool,
-        Atan2 => x.dtype.is_float(),
-        And | Or | Xor => !x.dtype.is_float(),
-        Shl | Shr => x.dtype.is_int(),
-        Eq | Ne => true,
-    };
-    if !fits {
+    if !f.accepts(x.dtype) {
         return Err(format!("is not defined on {x}"));
     }
-    one(if f.is_comparison() { DType::Bool } else { x.dtype }, x.shape.clone())
+    one(f.result(x.dtype), x.shape.clone())
 }
 
 pub(super) fn select(inputs: &[&TensorType]) -> Types {

@@ -112,7 +112,7 @@ fn accepted() {
     for node in nodes {
         assert_eq!(check(node), Ok(()), "{node}");
     }
-    for name in crate::attributes::NAMES {
+    for name in crate::op::NAMES {
         assert!(nodes.iter().any(|node| node.contains(&format!("{name} "))), "no line for {name}");
     }
 }
@@ -121,17 +121,15 @@ fn accepted() {
 fn elementwise_functions() {
     let dtypes = [("%0", DType::F32), ("%2", DType::Bool), ("%3", DType::I64)];
     for f in UnaryOp::ALL {
-        let accepted = dtypes.iter().filter(|(x, dtype)| {
-            let result = if matches!(f, UnaryOp::IsNan | UnaryOp::IsInf) { DType::Bool } else { *dtype };
-            check(&format!("%40 = {} {x} : {result}[n, 4]", f.name())).is_ok()
-        });
+        let accepted = dtypes
+            .iter()
+            .filter(|(x, dtype)| check(&format!("%40 = {} {x} : {}[n, 4]", f.name(), f.result(*dtype))).is_ok());
         assert!(accepted.count() > 0, "{f:?}");
     }
     for f in BinaryOp::ALL {
-        let accepted = dtypes.iter().filter(|(x, dtype)| {
-            let result = if f.is_comparison() { DType::Bool } else { *dtype };
-            check(&format!("%40 = {} {x}, {x} : {result}[n, 4]", f.name())).is_ok()
-        });
+        let accepted = dtypes
+            .iter()
+            .filter(|(x, dtype)| check(&format!("%40 = {} {x}, {x} : {}[n, 4]", f.name(), f.result(*dtype))).is_ok());
         assert!(accepted.count() > 0, "{f:?}");
     }
 }

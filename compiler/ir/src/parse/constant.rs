@@ -30,14 +30,9 @@ impl Constants {
 
     fn add_graph(&mut self, graph: &Graph) {
         for node in &graph.nodes {
-            match &node.op {
-                Op::Constant(id) if id.index() < graph.consts.len() => self.add(graph.consts.get(*id).clone()),
-                Op::If { then, otherwise, .. } => {
-                    self.add_graph(then);
-                    self.add_graph(otherwise);
-                }
-                Op::Loop { body, .. } => self.add_graph(body),
-                _ => {}
+            match node.op {
+                Op::Constant(id) if id.index() < graph.consts.len() => self.add(graph.consts.get(id).clone()),
+                _ => node.op.subgraphs().into_iter().for_each(|inner| self.add_graph(inner)),
             }
         }
     }

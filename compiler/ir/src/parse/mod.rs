@@ -10,7 +10,7 @@ mod tests;
 
 pub use constant::Constants;
 
-use crate::attributes::{self, Attribute};
+use crate::attributes::Attribute;
 use crate::dim::{self, DimParseError};
 use crate::graph::{Graph, Node, TensorType, Value, ValueId};
 use crate::op::{BinaryOp, Op, UnaryOp};
@@ -299,7 +299,7 @@ impl<'a> Parser<'a> {
 
     fn operation(&mut self, name: &str) -> Result<Op, ParseError> {
         // `select` and other core operations come first: no elementwise function is called like one.
-        if let Some(op) = attributes::read(name, self)? {
+        if let Some(op) = Op::read(name, self)? {
             return Ok(op);
         }
         let unary = UnaryOp::from_name(name).map(Op::Unary);

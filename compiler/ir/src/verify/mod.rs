@@ -177,7 +177,7 @@ fn check_node(graph: &Graph, node: &Node, symbols: &mut Symbols, defined: &mut [
     if types.len() != node.outputs.len() {
         return Err((5, format!("yields {} results, the node has {}", types.len(), node.outputs.len())).into());
     }
-    for &symbol in node.op.defined_symbols() {
+    for symbol in node.op.defined_symbols() {
         symbols.define(graph, symbol)?;
     }
     for (&output, ty) in node.outputs.iter().zip(&types) {

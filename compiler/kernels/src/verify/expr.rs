@@ -26,14 +26,14 @@ impl Checker<'_> {
                 let dtype = operand(x)?;
                 let name = op.name();
                 ensure(ops::unary_accepts(*op, dtype), 6, || format!("{name} is not defined on {dtype}"))?;
-                Ok(ops::unary_result(*op, dtype))
+                Ok(op.result(dtype))
             }
             Expr::Binary(op, x, y) => {
                 let dtype = operand(x)?;
                 same(dtype, operand(y)?)?;
                 let name = op.name();
                 ensure(ops::binary_accepts(*op, dtype), 6, || format!("{name} is not defined on {dtype}"))?;
-                Ok(if op.is_comparison() { DType::Bool } else { dtype })
+                Ok(op.result(dtype))
             }
             Expr::MulAdd(x, y, z) => {
                 let dtype = operand(x)?;
