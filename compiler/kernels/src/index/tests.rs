@@ -1,3 +1,5 @@
+//! Arithmetic, splitting, substitution and bounds of indices.
+
 use super::*;
 
 #[test]
