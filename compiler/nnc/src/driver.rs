@@ -192,15 +192,27 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// When the model cannot be translated, or does not fit the options.
     pub fn graph(&mut self, model: &nnc_onnx::Model) -> Result<Graph, Halt> {
+        let graph = self.translated(model)?;
+        self.optimize(graph, &model.file)
+    }
+
+    /// The graph of a model as it was written.
+    ///
+    /// # Errors
+    /// When the model cannot be translated, or does not fit the options.
+    pub fn translated(&mut self, model: &nnc_onnx::Model) -> Result<Graph, Halt> {
         let options = nnc_ops::Options { dims: self.options.dims.clone() };
         let mut graph = self.stage("translate", |_| Ok(nnc_ops::translate(model, &options)?))?;
         graph.name.clone_from(&self.options.name);
         self.after_graph("translate", &model.file, &graph)?;
-        self.optimize(graph, &model.file)
+        Ok(graph)
     }
 
     /// Runs the graph passes.
-    fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
+    ///
+    /// # Errors
+    /// When a pass breaks the graph.
+    pub fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
         self.watch.begin("optimize");
         let stop_after = self.options.stop_after.clone().filter(|s| pipeline::names().contains(&s.as_str()));
         let stops = stop_after.is_some();
@@ -289,7 +301,11 @@ impl<'a> Compilation<'a> {
         self.load_optimized(graph, file)
     }
 
-    fn load_optimized(&mut self, graph: Graph, file: &str) -> Result<nnc_runtime::Model> {
+    /// Compiles a graph as it is into the memory of this process.
+    ///
+    /// # Errors
+    /// When it cannot be compiled.
+    pub fn load_optimized(&mut self, graph: Graph, file: &str) -> Result<nnc_runtime::Model> {
         let program = self.program(graph, file).map_err(Halt::into_failure)?;
         let code = self.stage("codegen", |this| {
             Jit::compile(&program, &this.options.target).map_err(|e| Failure::from(e).in_file(file))

@@ -114,6 +114,23 @@ fn stages_as_text() {
 }
 
 #[test]
+fn blames() {
+    let case = Case::new(&dense());
+    let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));
+    let line = nnc(["blame", &text(&case.model()), "--inputs", &inputs]).ok();
+    assert!(line.contains("nothing is wrong"), "{line}");
+
+    // With no tolerance at all the first function that rounds otherwise than the interpreter does is to blame.
+    let nodes = vec![node("Relu", "x -> r"), node("Tanh", "r -> t"), node("Neg", "t -> y")];
+    let case = Case::new(&model(vec![value("x", 1, "256")], nodes, vec![value("y", 1, "256")], vec![]));
+    let numbers: Vec<f32> = (0..256).map(|i| i as f32 / 99.0).collect();
+    let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[256], &numbers))]));
+    let outcome = nnc(["blame", &text(&case.model()), "--inputs", &inputs, "--tolerance", "0"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stdout.contains("the code of Tanh") && outcome.stdout.contains("elements of"), "{outcome:?}");
+}
+
+#[test]
 fn inputs_that_do_not_fit() {
     let case = Case::new(&dense());
     case.compile(&[]).ok();

@@ -4,6 +4,7 @@
 //! standard output is one JSON object.
 
 pub mod bench;
+pub mod blame;
 pub mod compile;
 pub mod inspect;
 pub mod load;
@@ -44,6 +45,8 @@ pub enum Command {
     Bench(bench::Arguments),
     /// Run test cases in the format of ONNX's backend tests
     Test(test::Arguments),
+    /// Name the rewrite, or the node, that makes a model's results wrong
+    Blame(blame::Arguments),
     /// Run test cases named on standard input (started by `test`)
     #[command(hide = true)]
     TestWorker(worker::Arguments),
@@ -61,6 +64,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Run(arguments) => run::run(&arguments).map(|()| 0),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| 0),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Blame(arguments) => blame::run(&arguments),
         Command::TestWorker(arguments) => worker::run(&arguments).map(|()| 0),
     }
 }
