@@ -38,7 +38,7 @@ pub fn print(regions: &[Region]) -> String {
     })
 }
 
-/// Reads what [`print`] prints; empty lines and comments (`;`) are skipped.
+/// Reads what [`print()`] prints; empty lines and comments (`;`) are skipped.
 ///
 /// # Errors
 /// The first line that is no region.
