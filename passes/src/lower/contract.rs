@@ -6,13 +6,13 @@
 
 use super::builder::KernelBuilder;
 use super::emit::compute_type;
-use super::panels::Right;
+use super::problem::Problem;
 use super::view::View;
 use super::{LowerError, Lowering};
 use nnc_desc::Product;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::contraction::Contraction;
 use nnc_kernels::kernel::{Expr, Index, Stmt, Var};
 use nnc_kernels::plan::BufferId;
 
@@ -111,7 +111,6 @@ impl Lowering<'_> {
         };
         let taps = summed;
 
-        let batch_dims: Vec<Dim> = left.batch.iter().map(|a| a.size.clone()).collect();
         let row_dims: Vec<Dim> = left.free.iter().map(|a| a.size.clone()).collect();
         let column_dims: Vec<Dim> = right_roles.free.iter().map(|&a| self.graph.shape(rhs)[a].clone()).collect();
         let rows = row_dims.iter().fold(Dim::from(1), |a, d| &a * d);
@@ -121,116 +120,44 @@ impl Lowering<'_> {
             .tile(rows.as_const().map(|n| n as usize), columns.as_const().map_or(4096, |n| n as usize).max(1));
         let right = self.right_operand(rhs, &right_roles, &left, tile.width, acc)?;
 
-        // The rows walked by one stride are the GEMM's; further row axes are loops.
+        // The rows walked by one stride are the problem's; further row axes are loops.
         let mut row_axes = merge(&left.free);
-        let inner_rows = row_axes.pop().unwrap_or(Axis { size: Dim::from(1), stride: Dim::from(0) });
-        let outer_rows = row_axes;
-        let panels = columns.ceil_div(&Dim::from(tile.width as i64));
-        let storage = self.storage_to_write(root)?;
-        let ty = self.graph.ty(root).clone();
-        let work = (&(&rows * &columns) * &(&self.product(&left.summed) * &self.product(&left.batch)))
-            .floor_div(&Dim::from(40))
-            .max(&Dim::from(1));
-
-        // Rows per block: the block of the left operand stays in the first-level cache while panels pass.
-        let (block, blocks) = self.row_block(&inner_rows.size, tile.rows);
-        let right_bytes = &(&panels * &Dim::from(tile.width as i64)) * &(&k * &Dim::from(acc.size() as i64));
-        let right_fits = right_bytes.as_const().is_some_and(|b| b <= self.target.l2_bytes as i64 / 2);
-
-        let mut b = KernelBuilder::new(self, "contract");
-        b.root = Some(root);
-        let outer_batch: Vec<Dim> = batch_dims.clone();
-        let mut extents: Vec<Dim> = outer_batch;
-        extents.extend(outer_rows.iter().map(|a| a.size.clone()));
-        let fixed = extents.len();
-        if right_fits {
-            extents.extend([blocks.clone(), panels.clone()]);
-        } else {
-            extents.extend([panels.clone(), blocks.clone()]);
-        }
-        let total = extents.iter().fold(Dim::from(1), |a, d| &a * d);
-        let flat = b.parallel(&total);
-        let imported: Vec<Index> = extents.iter().map(|d| b.import(d)).collect();
-        let position = b.split_index(&flat, &imported);
-        let (block_index, panel_index) = if right_fits {
-            (position[fixed].clone(), position[fixed + 1].clone())
-        } else {
-            (position[fixed + 1].clone(), position[fixed].clone())
+        let rows = row_axes.pop().unwrap_or(Axis { size: Dim::ONE, stride: Dim::ZERO });
+        let problem = Problem {
+            name: "contract",
+            batch: left.batch,
+            outer: row_axes,
+            rows,
+            columns,
+            taps,
+            k,
+            left: (left.buffer, left.offset),
+            right,
+            accumulator: acc,
+            anchor: anchor.outputs[0],
+            root,
         };
-        let batch_index = &position[..batch_dims.len()];
-        let outer_index = &position[batch_dims.len()..fixed];
-
-        let walk = |b: &mut KernelBuilder<'_, '_>, axes: &[Axis], index: &[Index]| {
-            axes.iter().zip(index).fold(Index::ZERO, |sum, (a, i)| sum + i * &b.import(&a.stride))
-        };
-        let row_start = &block_index * &b.import(&block);
-        let row_stride = b.import(&inner_rows.stride);
-        let a_offset =
-            walk(&mut b, &left.batch, batch_index) + walk(&mut b, &outer_rows, outer_index) + &row_start * &row_stride;
-        let a = b.buffer(left.buffer, &left.offset, false);
-        let imported_columns = b.import(&columns);
-        let column_start = &panel_index * &Index::from(tile.width as i64);
-        let (b_buffer, b_offset, layout) = match &right {
-            Right::Panels { buffer, batch, panel_elements } => {
-                let start = walk(&mut b, batch, batch_index) + &panel_index * &b.import(panel_elements);
-                (b.buffer(*buffer, &Dim::from(0), false), start, RightLayout::Panel)
-            }
-            Right::Rows { buffer, offset, batch, row_stride } => {
-                let start = walk(&mut b, batch, batch_index) + &column_start;
-                let row_stride = b.import(row_stride);
-                (b.buffer(*buffer, offset, false), start, RightLayout::Rows { row_stride })
-            }
-        };
-        let imported_rows = b.import(&inner_rows.size);
-        let imported_block = b.import(&block);
-        let cut = Cut {
-            rows: (imported_rows.clone(), block_index.clone(), imported_block),
-            columns: (imported_columns, panel_index.clone(), tile.width as i64),
-        };
-        let taps = taps
-            .iter()
-            .map(|t| t.size.as_const().map(|n| Tap { count: n as usize, stride: b.import(&t.stride) }))
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| b.cx.error("a contraction sums over a symbolic axis that is not contiguous"))?;
-        let k = b.import(&k);
-
+        let choice = self.choose(&problem, tile);
         // The epilogue sees the result's index: batch, rows, columns.
-        let row_dims: Vec<Index> = row_dims.iter().map(|d| b.import(d)).collect();
-        let column_dims: Vec<Index> = column_dims.iter().map(|d| b.import(d)).collect();
-        let outer_sizes: Vec<Index> = outer_rows.iter().map(|a| b.import(&a.size)).collect();
-        let mut outer_row = Index::ZERO;
-        for (i, size) in outer_index.iter().zip(&outer_sizes) {
-            outer_row = &outer_row * size + i;
-        }
-        let batch_index = batch_index.to_vec();
-        b.gemm_blocks(&cut, &mut |b, m, n| {
-            let cell = b.open_cell(&m, tile.width, acc);
-            let flat_row = &outer_row * &imported_rows + &row_start + cell.row.index();
-            let mut index = batch_index.clone();
-            index.extend(b.unflatten(&flat_row, &row_dims));
-            index.extend(b.unflatten(&(&column_start + &cell.col.index()), &column_dims));
-            let body = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
-            Ok(Contraction {
-                extents: Extents { m, n, k: k.clone() },
-                left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: row_stride.clone() },
-                right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: layout.clone() },
-                taps: taps.clone(),
-                tile,
-                accumulator: acc,
-                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
-            })
-        })?;
-        b.finish(work)
+        self.emit_problem(&problem, &choice, &mut |b, at| {
+            let mut import = |dims: &[Dim]| dims.iter().map(|d| b.import(d)).collect::<Vec<Index>>();
+            let (row_dims, column_dims) = (import(&row_dims), import(&column_dims));
+            let rows = b.import(&problem.rows.size);
+            let mut outer = Index::ZERO;
+            for (i, axis) in at.outer.iter().zip(&problem.outer) {
+                outer = &outer * &b.import(&axis.size) + i;
+            }
+            let mut index = at.batch.to_vec();
+            index.extend(b.unflatten(&(&outer * &rows + &at.row), &row_dims));
+            index.extend(b.unflatten(&at.column, &column_dims));
+            index
+        })
     }
 
     /// The row of the product table for sums of this type. What is multiplied has that type or is widened to it.
     pub(super) fn product_row(&self, accumulator: DType) -> Result<&'static Product, LowerError> {
         let row = self.target.product(accumulator, accumulator, accumulator);
         row.ok_or_else(|| self.error(format!("no target sums products in {accumulator}")))
-    }
-
-    pub(super) fn product(&self, axes: &[Axis]) -> Dim {
-        axes.iter().fold(Dim::from(1), |a, x| &a * &x.size)
     }
 
     /// Rows handled by one parallel iteration and how many such blocks there are. A block is a few register tiles;

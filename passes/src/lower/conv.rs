@@ -4,15 +4,15 @@
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
 use super::builder::KernelBuilder;
-use super::contract::{Cut, accumulator_type};
+use super::contract::{Axis, accumulator_type};
 use super::emit::{compute_type, identity};
 use super::halo::border;
-use super::panels::widened;
+use super::panels::{Right, widened};
+use super::problem::Problem;
 use super::storage::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp, Window};
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::weights::Pack;
 
@@ -160,75 +160,36 @@ impl Lowering<'_> {
         let weights = self.add_weight(&source, pack);
         let panel_elements = total as i64 * width;
 
-        let storage = self.storage_to_write(root)?;
-        let ty = self.graph.ty(root).clone();
-        let positions = sizes.iter().fold(batch.clone(), |a, d| &a * d);
-        let work = (&positions * &Dim::from(outputs * total as i64)).floor_div(&Dim::from(40)).max(&Dim::from(1));
-        let (block, blocks) = self.row_block(&rows, tile.rows);
-        let weight_bytes = panels * panel_elements * acc.size() as i64;
-        let weights_fit = weight_bytes <= self.target.l2_bytes as i64 / 2;
-
         let anchor_shape: Vec<Dim> = self.graph.shape(anchor.outputs[0]).to_vec();
-        let mut b = KernelBuilder::new(self, "conv");
-        b.root = Some(root);
-        // Loop order: whichever operand is small stays in cache while the other streams.
-        let mut extents = vec![Dim::from(groups as i64)];
-        let panel_axis = if weights_fit {
-            extents.extend(outer_sizes.iter().cloned());
-            extents.extend([blocks.clone(), Dim::from(panels)]);
-            extents.len() - 1
-        } else {
-            extents.push(Dim::from(panels));
-            extents.extend(outer_sizes.iter().cloned());
-            extents.push(blocks.clone());
-            1
+        let axis = |size: &Dim, stride: &Dim| Axis { size: size.clone(), stride: stride.clone() };
+        let count = Dim::from(groups as i64);
+        let packed_group = Axis { size: count.clone(), stride: Dim::from(panels * panel_elements) };
+        let problem = Problem {
+            name: "conv",
+            batch: vec![Axis { size: count, stride: Dim::from(per_group) }],
+            outer: outer_sizes.iter().zip(&outer_strides).map(|(size, stride)| axis(size, stride)).collect(),
+            rows: axis(&rows, &row_stride),
+            columns: Dim::from(columns),
+            taps: taps.iter().map(|(n, stride)| axis(&Dim::from(*n as i64), stride)).collect(),
+            k: Dim::from(k),
+            left: (input.buffer, input.offset.clone()),
+            right: Right::Panels {
+                buffer: weights,
+                batch: vec![packed_group],
+                panel_elements: Dim::from(panel_elements),
+            },
+            accumulator: acc,
+            anchor: anchor.outputs[0],
+            root,
         };
-        let all = extents.iter().fold(Dim::from(1), |a, d| &a * d);
-        let flat = b.parallel(&all);
-        let imported: Vec<Index> = extents.iter().map(|d| b.import(d)).collect();
-        let position = b.split_index(&flat, &imported);
-        let group = position[0].clone();
-        let panel = position[panel_axis].clone();
-        let (outer, block_index) = if weights_fit {
-            (position[1..=outer_sizes.len()].to_vec(), position[panel_axis - 1].clone())
-        } else {
-            (position[2..2 + outer_sizes.len()].to_vec(), position[2 + outer_sizes.len()].clone())
-        };
-        let imported_rows = b.import(&rows);
-        let imported_block = b.import(&block);
-        let row_start = &block_index * &imported_block;
-        let a_row_stride = b.import(&row_stride);
-        let mut a_offset = &group * &Index::from(per_group) + &row_start * &a_row_stride;
-        for (i, stride) in outer.iter().zip(&outer_strides) {
-            a_offset = a_offset + i * &b.import(stride);
-        }
-        let column_start = &panel * &Index::from(width);
-        let cut = Cut {
-            rows: (imported_rows, block_index, imported_block),
-            columns: (Index::from(columns), panel.clone(), width),
-        };
-        let a = b.buffer(input.buffer, &input.offset, false);
-        let b_buffer = b.buffer(weights, &Dim::from(0), false);
-        let b_offset = &group * &Index::from(panels * panel_elements) + &panel * &Index::from(panel_elements);
-        let taps: Vec<Tap> = taps.into_iter().map(|(count, s)| Tap { count, stride: b.import(&s) }).collect();
-        let inner_dims: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
-        b.gemm_blocks(&cut, &mut |b, m, n| {
-            let cell = b.open_cell(&m, tile.width, acc);
-            let mut index = outer.clone();
-            index.extend(b.unflatten(&(&row_start + &cell.row.index()), &inner_dims));
-            index.push(&group * &Index::from(columns) + &column_start + cell.col.index());
-            let body = b.epilogue(anchor.outputs[0], root, cell.acc, &index, &ty, &storage)?;
-            Ok(Contraction {
-                extents: Extents { m, n, k: Index::from(k) },
-                left: LeftOperand { buffer: a, offset: a_offset.clone(), row_stride: a_row_stride.clone() },
-                right: RightOperand { buffer: b_buffer, offset: b_offset.clone(), layout: RightLayout::Panel },
-                taps: taps.clone(),
-                tile,
-                accumulator: acc,
-                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
-            })
-        })?;
-        b.finish(work)
+        let choice = self.choose(&problem, tile);
+        self.emit_problem(&problem, &choice, &mut |b, at| {
+            let inner: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
+            let mut index = at.outer.to_vec();
+            index.extend(b.unflatten(&at.row, &inner));
+            index.push(&at.batch[0] * &Index::from(columns) + &at.column);
+            index
+        })
     }
 
     /// The tensor of a constant, or of a run-time weight's view of one.

@@ -20,6 +20,7 @@ mod map;
 mod movement;
 mod panels;
 mod pool;
+mod problem;
 mod recurrent;
 mod storage;
 mod view;

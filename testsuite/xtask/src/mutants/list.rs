@@ -109,6 +109,7 @@ mod tests {
     const STAGES: &[&str] = &[
         "compiler/ir/",
         "compiler/onnx/",
+        "compiler/eval/",
         "compiler/ops/",
         "passes/src/rules/",
         "passes/src/lower/",
