@@ -10,10 +10,9 @@ use super::problem::Problem;
 use super::view::View;
 use super::{LowerError, Lowering};
 use nnc_desc::Product;
-use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Node, ValueId};
-use nnc_kernels::contraction::Contraction;
-use nnc_kernels::kernel::{Expr, Index, Stmt, Var};
+use nnc_kernels::kernel::{Index, Stmt};
 use nnc_kernels::plan::BufferId;
 
 /// An axis of the product with the elements per step in an operand.
@@ -245,85 +244,7 @@ impl Lowering<'_> {
     }
 }
 
-/// How a product is cut into blocks: (total, index of the block, size of a block) of rows and of columns.
-pub(crate) struct Cut {
-    pub rows: (Index, Index, Index),
-    pub columns: (Index, Index, i64),
-}
-
-/// The variables an epilogue binds.
-pub(crate) struct Cell {
-    pub row: Var,
-    pub col: Var,
-    pub acc: Var,
-}
-
-/// The highest row index.
-pub(crate) fn high(m: &Index, b: &KernelBuilder<'_, '_>) -> i64 {
-    m.bounds(&b.ranges).1.saturating_sub(1).max(0)
-}
-
 impl KernelBuilder<'_, '_> {
-    /// Opens an epilogue's scope over `m` rows and `width` columns.
-    pub fn open_cell(&mut self, m: &Index, width: usize, acc: DType) -> Cell {
-        self.open_scope(true);
-        let row = self.var("row", DType::I64, 0, high(m, self), Some(m - 1));
-        let col = self.var("col", DType::I64, 0, width as i64 - 1, None);
-        let acc = self.var("sum", acc, i64::MIN, i64::MAX, None);
-        Cell { row, col, acc }
-    }
-
-    /// Adds the GEMM of the current block: sizes that differ in the last block of a constant total are cases of
-    /// their own, so that code generators see constants.
-    pub fn gemm_blocks(
-        &mut self,
-        cut: &Cut,
-        make: &mut dyn FnMut(&mut Self, Index, Index) -> Result<Contraction, LowerError>,
-    ) -> Result<(), LowerError> {
-        let (rows, row_block, block) = &cut.rows;
-        let cases = |total: &Index, at: &Index, size: &Index| match (total.as_const(), size.as_const()) {
-            (Some(total), Some(size)) if total <= size => vec![(None, Index::from(total))],
-            (Some(total), Some(size)) if total % size == 0 => vec![(None, Index::from(size))],
-            (Some(total), Some(size)) => {
-                let full = Expr::binary(BinaryOp::Lt, Expr::Index(at.clone()), Expr::Index(Index::from(total / size)));
-                vec![(Some(full), Index::from(size)), (None, Index::from(total % size))]
-            }
-            _ => vec![(None, (total - &(at * size)).min(size))],
-        };
-        let (columns, panel, width) = &cut.columns;
-        let row_cases = cases(rows, row_block, block);
-        let column_cases = cases(columns, panel, &Index::from(*width));
-        self.case_of(&row_cases, &mut |b, m| {
-            b.case_of(&column_cases, &mut |b, n| {
-                let gemm = make(b, m.clone(), n)?;
-                b.push(Stmt::Contract(Box::new(gemm)));
-                Ok(())
-            })
-        })
-    }
-
-    /// Adds one body per case, the first guarded by its condition.
-    fn case_of(
-        &mut self,
-        cases: &[(Option<Expr>, Index)],
-        body: &mut dyn FnMut(&mut Self, Index) -> Result<(), LowerError>,
-    ) -> Result<(), LowerError> {
-        match cases {
-            [(Some(condition), first), (_, second)] => {
-                self.open_scope(false);
-                body(self, first.clone())?;
-                let then = self.close_scope();
-                self.open_scope(false);
-                body(self, second.clone())?;
-                let otherwise = self.close_scope();
-                self.push(Stmt::If(condition.clone(), then, otherwise));
-                Ok(())
-            }
-            [(_, only), ..] => body(self, only.clone()),
-            [] => Ok(()),
-        }
-    }
-
     /// Splits a flat index into one per dimension without naming the parts: where consumers are dense over the
     /// merged axes, the parts add up to the flat index again.
     pub fn unflatten(&mut self, flat: &Index, dims: &[Index]) -> Vec<Index> {

@@ -7,6 +7,7 @@
 //! - regions are lowered in the order of their roots, so that memory is written before it is read;
 //! - kernels mention no global symbol: symbols reach them as integer parameters, so that equal layers share a kernel.
 
+mod block;
 mod builder;
 mod contract;
 mod conv;

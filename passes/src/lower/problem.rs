@@ -3,13 +3,14 @@
 //! What is computed is a [`Problem`]; how its loops run is a [`Choice`]. Emission only writes them down: a parallel loop
 //! over everything that is independent, and in it the contraction of one block of rows and one panel of columns.
 
+use super::block::{Block, Cut};
 use super::builder::KernelBuilder;
-use super::contract::{Axis, Cut};
+use super::contract::Axis;
 use super::panels::Right;
 use super::{LowerError, Lowering};
 use nnc_desc::tiles::Tile;
 use nnc_ir::{DType, Dim, ValueId};
-use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::contraction::{LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Index;
 use nnc_kernels::plan::BufferId;
 
@@ -144,20 +145,11 @@ impl Lowering<'_> {
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| b.cx.error("a contraction sums over a symbolic axis that is not contiguous"))?;
         let k = b.import(&problem.k);
-        b.gemm_blocks(&cut, &mut |b, m, n| {
-            let cell = b.open_cell(&m, tile.width, problem.accumulator);
+        let block = Block { k, left, right, taps, tile, accumulator: problem.accumulator };
+        b.contraction(&cut, &block, &mut |b, cell| {
             let (row, column) = (&row_start + &cell.row.index(), &column_start + &cell.col.index());
             let index = index(b, &Position { batch: &at.batch, outer: &at.outer, row, column });
-            let body = b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)?;
-            Ok(Contraction {
-                extents: Extents { m, n, k: k.clone() },
-                left: left.clone(),
-                right: right.clone(),
-                taps: taps.clone(),
-                tile,
-                accumulator: problem.accumulator,
-                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
-            })
+            b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)
         })?;
         b.finish(problem.work())
     }

@@ -6,15 +6,15 @@
 //!
 //! Source: ONNX LSTM, GRU and RNN operator definitions (onnx.ai/onnx/operators).
 
+use super::block::{Block, Cut};
 use super::builder::KernelBuilder;
-use super::contract::Cut;
 use super::emit::compute_type;
 use super::panels::widened;
 use super::{LowerError, Lowering};
 use nnc_desc::tiles::Tile;
 use nnc_ir::op::{Activation, BinaryOp, CellKind, Op, Recurrent, UnaryOp};
 use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
-use nnc_kernels::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand};
+use nnc_kernels::contraction::{LeftOperand, RightLayout, RightOperand};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
 use nnc_kernels::weights::Pack;
@@ -253,25 +253,23 @@ impl KernelBuilder<'_, '_> {
         let b = self.buffer(matrix.buffer, &Dim::from(0), false);
         let cut =
             Cut { rows: (m.clone(), Index::ZERO, m), columns: (Index::from(matrix.columns), panel.clone(), width) };
-        self.gemm_blocks(&cut, &mut |builder, m, n| {
-            let cell = builder.open_cell(&m, matrix.tile.width, DType::F32);
-            let at =
-                &cell.row.index() * &Index::from(out_columns) + &column_start + cell.col.index() + Index::from(start);
+        let block = Block {
+            k: Index::from(hidden),
+            left: LeftOperand { buffer: state, offset: Index::ZERO, row_stride: state_stride.clone() },
+            right: RightOperand {
+                buffer: b,
+                offset: &panel * &Index::from(hidden * width),
+                layout: RightLayout::Panel,
+            },
+            taps: vec![],
+            tile: matrix.tile,
+            accumulator: DType::F32,
+        };
+        self.contraction(&cut, &block, &mut |builder, cell| {
+            let row = &cell.row.index() * &Index::from(out_columns);
+            let at = row + &column_start + cell.col.index() + Index::from(start);
             builder.push(Stmt::Store(out, at, Expr::Var(cell.acc)));
-            let body = builder.close_scope();
-            Ok(Contraction {
-                extents: Extents { m, n, k: Index::from(hidden) },
-                left: LeftOperand { buffer: state, offset: Index::ZERO, row_stride: state_stride.clone() },
-                right: RightOperand {
-                    buffer: b,
-                    offset: &panel * &Index::from(hidden * width),
-                    layout: RightLayout::Panel,
-                },
-                taps: vec![],
-                tile: matrix.tile,
-                accumulator: DType::F32,
-                epilogue: Epilogue { row: cell.row, column: cell.col, sum: cell.acc, body },
-            })
+            Ok(builder.close_scope())
         })?;
         self.close_loop();
         Ok(())
