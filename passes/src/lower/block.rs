@@ -37,6 +37,9 @@ pub(crate) struct Cell {
     pub acc: Var,
 }
 
+/// Makes the statements that finish an element; the scope that binds the cell is open, and closed by it.
+pub(crate) type Finish<'a> = dyn FnMut(&mut KernelBuilder<'_, '_>, &Cell) -> Result<Vec<Stmt>, LowerError> + 'a;
+
 /// The highest row index.
 fn high(m: &Index, b: &KernelBuilder<'_, '_>) -> i64 {
     m.bounds(&b.ranges).1.saturating_sub(1).max(0)
@@ -54,12 +57,7 @@ impl KernelBuilder<'_, '_> {
 
     /// Adds the contraction of the current block, `finish` making the statements of its epilogue: sizes that differ in the
     /// last block of a constant total are cases of their own, so that code generators see constants.
-    pub fn contraction(
-        &mut self,
-        cut: &Cut,
-        block: &Block,
-        finish: &mut dyn FnMut(&mut Self, &Cell) -> Result<Vec<Stmt>, LowerError>,
-    ) -> Result<(), LowerError> {
+    pub fn contraction(&mut self, cut: &Cut, block: &Block, finish: &mut Finish<'_>) -> Result<(), LowerError> {
         let (rows, row_block, block_rows) = &cut.rows;
         let cases = |total: &Index, at: &Index, size: &Index| match (total.as_const(), size.as_const()) {
             (Some(total), Some(size)) if total <= size => vec![(None, Index::from(total))],
