@@ -40,6 +40,8 @@ pub enum Stage {
 
 /// What a pass is given beside the graph.
 struct Context<'a> {
+    /// The name of the pass.
+    pass: &'static str,
     target: &'a Target,
     numerics: Numerics,
     fuel: Fuel,
@@ -61,34 +63,22 @@ pub struct Pass {
 
 /// The passes in order.
 pub const PASSES: &[Pass] = &[
-    Pass {
-        name: "remove_dead",
-        stage: Stage::Prepare,
-        run: |graph, context| spend("remove_dead", graph, context, remove_dead),
-    },
+    Pass { name: "remove_dead", stage: Stage::Prepare, run: |graph, context| spend(graph, context, remove_dead) },
     // Before the e-graph, which then has fewer terms and knows the values of scalars.
-    Pass {
-        name: "fold_constants",
-        stage: Stage::Prepare,
-        run: |graph, context| spend("fold_constants", graph, context, fold_constants),
-    },
+    Pass { name: "fold_constants", stage: Stage::Prepare, run: |graph, context| spend(graph, context, fold_constants) },
     Pass { name: "simplify", stage: Stage::Rewrite, run: simplify },
     // After `simplify`: scales stand next to their products only when the transposes between them are gone, and the
     // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: fold_scales },
     // After the rewrites, which leave arithmetic on weights as operations.
-    Pass {
-        name: "fold_weights",
-        stage: Stage::Finish,
-        run: |graph, context| spend("fold_weights", graph, context, fold_weights),
-    },
+    Pass { name: "fold_weights", stage: Stage::Finish, run: |graph, context| spend(graph, context, fold_weights) },
     // After `fold_weights`: only constant weights are joined.
     Pass {
         name: "merge_contracts",
         stage: Stage::Finish,
-        run: |graph, context| spend("merge_contracts", graph, context, merge_contracts),
+        run: |graph, context| spend(graph, context, merge_contracts),
     },
-    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend("sweep", graph, context, sweep) },
+    Pass { name: "sweep", stage: Stage::Finish, run: |graph, context| spend(graph, context, sweep) },
 ];
 
 /// The names of the passes, in order.
@@ -169,6 +159,7 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
         }
     }
     let mut context = Context {
+        pass: "",
         target,
         numerics: options.numerics,
         fuel: Fuel::new(options.fuel),
@@ -179,6 +170,7 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
     let mut graph = graph;
     for pass in PASSES {
         let start = Instant::now();
+        context.pass = pass.name;
         graph = nested(graph, &mut context, pass.run);
         let elapsed = start.elapsed();
         verify(&graph).map_err(|error| PassError::Broken { pass: pass.name, error })?;
@@ -214,11 +206,11 @@ fn nested(mut graph: Graph, context: &mut Context, run: fn(Graph, &mut Context) 
 }
 
 /// Runs a pass that costs one unit of fuel.
-fn spend(name: &'static str, graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph {
+fn spend(graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph {
     if context.fuel.is_empty() {
         return graph;
     }
-    context.fuel.spend(name);
+    context.fuel.spend(context.pass);
     run(graph)
 }
 

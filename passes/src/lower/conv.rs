@@ -123,10 +123,9 @@ impl Lowering<'_> {
             }
         }
         let batch = self.graph.shape(x)[0].clone();
-        let outer_sizes: Vec<Dim> =
-            std::iter::once(batch.clone()).chain(sizes[..spatial - merged].iter().cloned()).collect();
-        let outer_strides: Vec<Dim> =
-            std::iter::once(input.strides[0].clone()).chain(steps[..spatial - merged].iter().cloned()).collect();
+        let axis = |size: &Dim, stride: &Dim| Axis { size: size.clone(), stride: stride.clone() };
+        let spatial_rows = sizes[..spatial - merged].iter().zip(&steps).map(|(size, step)| axis(size, step));
+        let outer = std::iter::once(axis(&batch, &input.strides[0])).chain(spatial_rows).collect();
 
         // The sum: kernel axes as taps around the contiguous channels; the innermost joins them if it can.
         let mut k = per_group;
@@ -161,13 +160,12 @@ impl Lowering<'_> {
         let panel_elements = total as i64 * width;
 
         let anchor_shape: Vec<Dim> = self.graph.shape(anchor.outputs[0]).to_vec();
-        let axis = |size: &Dim, stride: &Dim| Axis { size: size.clone(), stride: stride.clone() };
         let count = Dim::from(groups as i64);
         let packed_group = Axis { size: count.clone(), stride: Dim::from(panels * panel_elements) };
         let problem = Problem {
             name: "conv",
             batch: vec![Axis { size: count, stride: Dim::from(per_group) }],
-            outer: outer_sizes.iter().zip(&outer_strides).map(|(size, stride)| axis(size, stride)).collect(),
+            outer,
             rows: axis(&rows, &row_stride),
             columns: Dim::from(columns),
             taps: taps.iter().map(|(n, stride)| axis(&Dim::from(*n as i64), stride)).collect(),
