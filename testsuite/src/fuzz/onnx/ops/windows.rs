@@ -208,9 +208,11 @@ fn pool(g: &mut Gen, op: &str) -> Option<()> {
     window.ceil = fixed && window.auto.is_none() && g.random.percent(30);
     if op == "LpPool" {
         window.dilations = vec![1; rank];
-        // ONNX Runtime begins windows farther apart than they are wide after the first element.
-        window.auto = window.auto.filter(|_| (0..rank).all(|axis| window.strides[axis] <= window.size[axis]));
     }
+    // ONNX Runtime takes the border of windows farther apart than they are wide as negative, and begins them after the
+    // first element (its MaxPool fails); nnc begins them at the first, as TensorFlow does.
+    let apart = (0..rank).any(|axis| window.strides[axis] > window.size[axis]);
+    window.auto = window.auto.filter(|&auto| auto == "VALID" || !apart);
     let mut dims = x.dims[..2].to_vec();
     for axis in 0..rank {
         dims.push(window.result(g, axis, &x.dims[axis + 2])?);
