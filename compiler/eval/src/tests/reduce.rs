@@ -69,6 +69,7 @@ fn running_sums() {
     check(&run(&x, ReduceOp::Sum, 0, false, true), &[3], &[6i32, 5, 3]);
     check(&run(&x, ReduceOp::Sum, 0, true, true), &[3], &[5i32, 3, 0]);
     check(&run(&x, ReduceOp::Prod, 0, true, false), &[3], &[1i32, 1, 2]);
+    check(&run(&row(&[1.0f32, 2.0, 3.0]), ReduceOp::Sum, 0, true, false), &[3], &[0.0f32, 1.0, 3.0]);
     check(&run(&counting(&[2, 2]), ReduceOp::Sum, 0, false, false), &[2, 2], &[0.0f32, 1.0, 2.0, 4.0]);
     check(&run(&row(&[1.0f32, 3.0, 2.0]), ReduceOp::Max, 0, false, false), &[3], &[1.0f32, 3.0, 3.0]);
     check::<f32>(&run(&row::<f32>(&[]), ReduceOp::Sum, 0, false, false), &[0], &[]);
