@@ -1,6 +1,7 @@
 //! The target table and its command-line syntax: `x86_64-avx2+avx512f,-fma`.
 
 use crate::features::{Arch, Feature, Features};
+use crate::rates::{self, Rates};
 
 /// A processor that code is generated for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,10 +12,8 @@ pub struct Target {
     pub arch: Arch,
     /// Extensions that may be used.
     pub features: Features,
-    /// Bytes of a core's first-level data cache.
-    pub l1_bytes: usize,
-    /// Bytes of a core's second-level cache.
-    pub l2_bytes: usize,
+    /// What work costs.
+    pub rates: &'static Rates,
 }
 
 /// Why a target text was refused.
@@ -42,8 +41,7 @@ struct Row {
     name: &'static str,
     arch: Arch,
     features: &'static [Feature],
-    l1: usize,
-    l2: usize,
+    rates: &'static Rates,
 }
 
 const AVX2: &[Feature] = &[Feature::Avx2, Feature::Fma, Feature::F16c, Feature::Bmi2, Feature::Popcnt, Feature::Lzcnt];
@@ -58,10 +56,10 @@ const AVX512: &[Feature] = &[
 ];
 
 const TABLE: &[Row] = &[
-    Row { name: "x86_64", arch: Arch::X86_64, features: &[], l1: 32 << 10, l2: 256 << 10 },
-    Row { name: "x86_64-avx2", arch: Arch::X86_64, features: AVX2, l1: 32 << 10, l2: 512 << 10 },
-    Row { name: "x86_64-avx512", arch: Arch::X86_64, features: AVX512, l1: 32 << 10, l2: 1 << 20 },
-    Row { name: "aarch64", arch: Arch::Aarch64, features: &[Feature::Neon], l1: 64 << 10, l2: 512 << 10 },
+    Row { name: "x86_64", arch: Arch::X86_64, features: &[], rates: &rates::X86_64 },
+    Row { name: "x86_64-avx2", arch: Arch::X86_64, features: AVX2, rates: &rates::X86_64_AVX2 },
+    Row { name: "x86_64-avx512", arch: Arch::X86_64, features: AVX512, rates: &rates::X86_64_AVX512 },
+    Row { name: "aarch64", arch: Arch::Aarch64, features: &[Feature::Neon], rates: &rates::AARCH64 },
 ];
 
 fn names() -> String {
@@ -117,8 +115,7 @@ impl Target {
             name: row.name.to_owned(),
             arch: row.arch,
             features: Features::of(row.features),
-            l1_bytes: row.l1,
-            l2_bytes: row.l2,
+            rates: row.rates,
         })
     }
 

@@ -81,6 +81,9 @@ fn tiles() -> Result<Vec<String>> {
             shares.extend(share.rsplit(' ').next().and_then(|n| n.parse::<f64>().ok()));
         }
     }
+    if lines.is_empty() {
+        bail!("the tiles were not measured");
+    }
     Ok(lines
         .into_iter()
         .map(|(target, shares)| {
