@@ -41,6 +41,8 @@ pub struct Signature {
     pub code_bytes: u64,
     /// Kernels in the code.
     pub kernels: u32,
+    /// Kernel launches in one run: of a branch those of the longer side, of a loop those of one round.
+    pub steps: u64,
     /// BLAKE3 of the source model.
     pub source_hash: [u8; 32],
     /// BLAKE3 of the weights.
@@ -267,6 +269,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         weights_bytes: long(model::WEIGHTS_BYTES, "weights_bytes")?,
         code_bytes: long(model::CODE_BYTES, "code_bytes")?,
         kernels: number(model::N_KERNELS, "n_kernels")?,
+        steps: long(model::N_STEPS, "n_steps")?,
         source_hash: hash(model::SOURCE_HASH, "source_hash")?,
         weights_hash: hash(model::WEIGHTS_HASH, "weights_hash")?,
         artifact_hash: hash(model::ARTIFACT_HASH, "artifact_hash")?,

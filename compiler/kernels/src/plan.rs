@@ -157,3 +157,42 @@ pub struct Program {
     /// Bytes of workspace needed, over symbols of origin `Input` alone.
     pub workspace_bytes: Dim,
 }
+
+impl Program {
+    /// Kernel launches in one run: of a branch those of the longer side, of a loop those of one round.
+    pub fn launches(&self) -> u64 {
+        launches(&self.steps)
+    }
+}
+
+fn launches(steps: &[Step]) -> u64 {
+    let of = |step: &Step| match step {
+        Step::Run { .. } => 1,
+        Step::Bind { .. } | Step::Check(_) => 0,
+        Step::If { then, otherwise, .. } => launches(then).max(launches(otherwise)),
+        Step::While { body, .. } => launches(body),
+    };
+    steps.iter().map(of).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn launches_are_counted_by_the_longer_side() {
+        let run = || Step::Run {
+            kernel: KernelId(0),
+            arguments: vec![],
+            params: vec![],
+            extent: Dim::ONE,
+            work: Dim::ONE,
+            origin: String::new(),
+        };
+        let condition = || Argument { buffer: BufferId(0), offset: Dim::ZERO };
+        let branch = |then, otherwise| Step::If { condition: condition(), then, otherwise };
+        assert_eq!(launches(&[run(), branch(vec![run()], vec![run(), run()]), run()]), 4);
+        assert_eq!(launches(&[branch(vec![run(), run(), run()], vec![])]), 3);
+        assert_eq!(launches(&[Step::While { condition: condition(), body: vec![run(), branch(vec![], vec![])] }]), 1);
+    }
+}

@@ -41,6 +41,7 @@ pub fn compiled(path: &Path) -> Result<Report> {
         "outputs": signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
         "dims": symbols.collect::<Vec<_>>(),
         "kernels": signature.kernels,
+        "steps": signature.steps,
         "code_bytes": signature.code_bytes,
         "weights_bytes": signature.weights_bytes,
         "weights_file": signature.weights_file,
@@ -74,6 +75,7 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     };
     out.lines("dims", s.symbols.iter().map(range));
     out.line("kernels", s.kernels);
+    out.line("steps", s.steps);
     out.line("code", format!("{} bytes", s.code_bytes));
     let file = s.weights_file.as_ref().map_or_else(String::new, |f| format!(" in {f}"));
     out.line("weights", format!("{} bytes{file}", s.weights_bytes));
@@ -108,6 +110,7 @@ pub fn source(path: &Path) -> Result<Report> {
         "missing": missing,
         "weights_bytes": weights,
         "kernels": null,
+        "steps": null,
         "code_bytes": null,
         "workspace_bytes": null,
     });

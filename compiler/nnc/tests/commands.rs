@@ -65,6 +65,8 @@ fn inspects() {
     for key in ["kernels", "code_bytes", "weights_bytes", "workspace_bytes"] {
         assert!(report[key].is_u64(), "{key}: {report}");
     }
+    // The product with its epilogue is all there is to run.
+    assert_eq!((&report["kernels"], &report["steps"]), (&1.into(), &1.into()));
     assert_eq!(report["name"], "out");
     assert_eq!(report["inputs"][0]["name"], "x");
     assert_eq!(report["inputs"][0]["dims"], serde_json::json!(["batch", "3"]));

@@ -78,8 +78,10 @@ pub struct ModelDescriptor {
     /// BLAKE3 of the ELF file this was written to (in a static library, of the member) without the embedded weights,
     /// which have a hash of their own, and with zeros in place of this field. Zero in a model that is in no file.
     pub artifact_hash: [u8; 32],
+    /// Kernel launches in one run, for information: of a branch those of the longer side, of a loop those of one round.
+    pub n_steps: u64,
     /// Zero.
-    pub reserved: [u64; 4],
+    pub reserved: [u64; 3],
 }
 
 impl ModelDescriptor {
@@ -117,7 +119,8 @@ impl ModelDescriptor {
         n_faults: 0,
         workspace_text: core::ptr::null(),
         artifact_hash: [0; 32],
-        reserved: [0; 4],
+        n_steps: 0,
+        reserved: [0; 3],
     };
 }
 

@@ -45,6 +45,7 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     outputs: (&raw const OUTPUTS).cast(),
     n_symbols: 1,
     n_kernels: 1,
+    n_steps: 4,
     symbols: (&raw const SYMBOLS).cast(),
     input_dims_len: 5,
     output_dims_len: 3,

@@ -165,13 +165,14 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     let symbols: Vec<_> = program.dims.iter().filter(|(_, i)| i.origin == SymbolOrigin::Input).collect();
     let (arch, features) = machine(facts.target);
     let workspace = program.workspace_bytes.as_const().unwrap_or(-1);
-    let words: [(usize, u64); 6] = [
+    let words: [(usize, u64); 7] = [
         (model::MAGIC, MAGIC),
         (model::FEATURES, features),
         (model::WORKSPACE_BYTES, workspace as u64),
         (model::WORKSPACE_ALIGNMENT, ALIGNMENT as u64),
         (model::WEIGHTS_BYTES, facts.weights_bytes),
         (model::CODE_BYTES, facts.code_bytes),
+        (model::N_STEPS, program.launches()),
     ];
     for (at, value) in words {
         fixed.put(at, &value.to_le_bytes());

@@ -126,7 +126,7 @@ unsafe extern "C" fn backwards(
 fn call_and_check(model: &ModelDescriptor) {
     // SAFETY: strings of a descriptor end in NUL.
     assert_eq!(unsafe { CStr::from_ptr(model.name) }.to_str(), Ok("tiny"));
-    assert_eq!((model.magic, model.n_inputs, model.n_kernels), (nnc_abi::MAGIC, 1, 2));
+    assert_eq!((model.magic, model.n_inputs, model.n_kernels, model.n_steps), (nnc_abi::MAGIC, 1, 2, 2));
     assert_eq!(model.weights_bytes, 128, "equal weights are stored once");
     // SAFETY: the weights are as long as the descriptor says.
     let weights = unsafe { std::slice::from_raw_parts(model.weights.cast::<u8>(), 128) };
