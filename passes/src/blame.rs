@@ -86,6 +86,7 @@ mod tests {
     use super::*;
     use crate::rules::Rule;
     use crate::rules::net::Net;
+    use crate::rules::rule::exactly;
     use crate::rules::saturate::Site;
     use egg::Id;
     use nnc_ir::Tensor;
@@ -134,17 +135,17 @@ mod tests {
 
     /// Wrong rules whose results are cheaper, so that extraction takes them. Each is named like the node it breaks.
     const WRONG: &[Rule] = &[
-        Rule::exact("exp", |net, site| unary(net, site, UnaryOp::Exp, UnaryOp::Neg)),
-        Rule::exact("tanh", |net, site| unary(net, site, UnaryOp::Tanh, UnaryOp::Abs)),
-        Rule::exact("div", |net, site| product(net, site, BinaryOp::Div)),
-        Rule::exact("sqrt", |_, site| first(site, |op| matches!(op, Op::Unary(UnaryOp::Sqrt)))),
-        Rule::exact("sigmoid", |net, site| unary(net, site, UnaryOp::Sigmoid, UnaryOp::Neg)),
-        Rule::exact("transpose", |_, site| first(site, |op| matches!(op, Op::Transpose { .. }))),
-        Rule::exact("log", |_, site| first(site, |op| matches!(op, Op::Unary(UnaryOp::Log)))),
-        Rule::exact("pow", |net, site| product(net, site, BinaryOp::Pow)),
-        Rule::exact("add", |_, site| first(site, |op| matches!(op, Op::Binary(BinaryOp::Add)))),
-        Rule::exact("max", |_, site| first(site, |op| matches!(op, Op::Binary(BinaryOp::Max)))),
-        Rule::exact("erf", |net, site| unary(net, site, UnaryOp::Erf, UnaryOp::Abs)),
+        exactly("exp", 2, |net, site| unary(net, site, UnaryOp::Exp, UnaryOp::Neg)),
+        exactly("tanh", 2, |net, site| unary(net, site, UnaryOp::Tanh, UnaryOp::Abs)),
+        exactly("div", 2, |net, site| product(net, site, BinaryOp::Div)),
+        exactly("sqrt", 2, |_, site| first(site, |op| matches!(op, Op::Unary(UnaryOp::Sqrt)))),
+        exactly("sigmoid", 2, |net, site| unary(net, site, UnaryOp::Sigmoid, UnaryOp::Neg)),
+        exactly("transpose", 2, |_, site| first(site, |op| matches!(op, Op::Transpose { .. }))),
+        exactly("log", 2, |_, site| first(site, |op| matches!(op, Op::Unary(UnaryOp::Log)))),
+        exactly("pow", 2, |net, site| product(net, site, BinaryOp::Pow)),
+        exactly("add", 2, |_, site| first(site, |op| matches!(op, Op::Binary(BinaryOp::Add)))),
+        exactly("max", 2, |_, site| first(site, |op| matches!(op, Op::Binary(BinaryOp::Max)))),
+        exactly("erf", 2, |net, site| unary(net, site, UnaryOp::Erf, UnaryOp::Abs)),
     ];
 
     fn found(planted: &[Rule]) -> Option<Blame> {

@@ -7,17 +7,17 @@
 //! then nothing that is merged overflows. There is no lower bound, for trained models have channels that died out: a
 //! weight that becomes subnormal by its scale loses digits, which is an error below `2^-149` of the input.
 
-use super::approx::{addends_merge, merge, merges};
+use super::approx::merges;
+use super::discrete;
 use super::net::Net;
 use super::range::magnitudes;
 use super::saturate::Site;
-use super::{discrete, one};
 use egg::Id;
 use nnc_ir::Dim;
-use nnc_ir::op::{BinaryOp, Op, UnaryOp};
+use nnc_ir::op::{BinaryOp, Op};
 
 /// The operands as (the one that is not known, the known one).
-pub(super) fn split_known(net: &Net, args: &[Id]) -> Option<(Id, Id)> {
+fn split_known(net: &Net, args: &[Id]) -> Option<(Id, Id)> {
     let &[x, y] = args else { return None };
     match (net.is_known(x), net.is_known(y)) {
         (false, true) => Some((x, y)),
@@ -36,7 +36,7 @@ fn spread(net: &Net, id: Id) -> Option<(Id, Vec<usize>)> {
 }
 
 /// Whether a class is a product with known weights that sums several terms.
-fn is_sum(net: &Net, id: Id) -> bool {
+pub(super) fn is_sum(net: &Net, id: Id) -> bool {
     let types = |args: &[Id]| args.iter().map(|&arg| net.ty(arg)).collect::<Vec<_>>();
     let product = |op: &Op, args: &[Id]| {
         let weights = matches!(op, Op::Conv { .. } | Op::Contract { .. }) && net.is_known(args[1]);
@@ -58,16 +58,6 @@ fn scales(net: &mut Net, scale: Id) -> bool {
 /// Whether a known class may be scaled.
 fn scalable(net: &mut Net, weights: Id) -> bool {
     magnitudes(net, weights).is_some_and(|m| m.most <= MOST_WEIGHT)
-}
-
-/// `x - c` is `x + -c`, so that offsets meet; exact, but of no use by itself.
-pub(super) fn subtract_constant(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Binary(BinaryOp::Sub), &[x, y]) = (site.op, site.args) else { return vec![] };
-    if !net.dtype(x).is_float() || !net.is_known(y) || net.is_known(x) {
-        return vec![];
-    }
-    let negated = net.unary(UnaryOp::Neg, y);
-    one(negated.and_then(|negated| net.binary(BinaryOp::Add, x, negated)))
 }
 
 /// `(x + b) * s` is `x * s + b * s` where a product can take the scale.
@@ -96,11 +86,6 @@ pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
         found.extend(scaled.zip(shift).and_then(|(scaled, shift)| net.binary(f, scaled, shift)));
     }
     found
-}
-
-/// `(product + a) + b` is `product + (a + b)`.
-pub(super) fn merge_offsets(net: &mut Net, site: &Site) -> Vec<Id> {
-    merge(net, site, BinaryOp::Add, is_sum, addends_merge)
 }
 
 /// `conv(x, w) * s` is `conv(x, w * s)` for a scale per output channel.

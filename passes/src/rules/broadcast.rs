@@ -4,25 +4,26 @@
 
 use super::groups::{groups, same_but_units};
 use super::net::Net;
+use super::one;
+use super::rule::{Rule, exact, exactly};
 use super::saturate::Site;
-use super::{Rule, one};
 use egg::Id;
 use nnc_ir::op::{Op, ReduceOp};
 use nnc_ir::{Dim, Tensor};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule::exact("broadcast-squeeze", squeeze),
-    Rule::exact("broadcast-reshape", broadcast_reshape),
-    Rule::exact("broadcast-broadcast", broadcast_broadcast),
-    Rule::exact("broadcast-units", only_adds_units),
-    Rule::exact("elementwise-broadcast", elementwise),
-    Rule::exact("transpose-broadcast", transpose),
-    Rule::exact("reshape-broadcast", reshape),
-    Rule::exact("slice-broadcast", slice),
-    Rule::exact("reduce-broadcast", reduce),
-    Rule::exact("concat-splat", concat_splat),
-    Rule::exact("shrink-splat", shrink_splat),
+    exactly("broadcast-squeeze", 1, squeeze),
+    exactly("broadcast-reshape", 2, broadcast_reshape),
+    exactly("broadcast-broadcast", 2, broadcast_broadcast),
+    exact("broadcast-units", "(broadcast:to ?x) if repeats_nothing(to, x)", "(reshape ?x)"),
+    exactly("elementwise-broadcast", 2, elementwise),
+    exactly("transpose-broadcast", 2, transpose),
+    exactly("reshape-broadcast", 2, reshape),
+    exactly("slice-broadcast", 2, slice),
+    exactly("reduce-broadcast", 2, reduce),
+    exactly("concat-splat", 1, concat_splat),
+    exactly("shrink-splat", 1, shrink_splat),
 ];
 
 /// Unit axes of the operand go.
@@ -70,17 +71,6 @@ fn broadcast_broadcast(net: &mut Net, site: &Site) -> Vec<Id> {
         found.extend(net.broadcast(inner, shape.clone(), first.iter().map(|&a| axes[a]).collect()));
     }
     found
-}
-
-/// A broadcast that repeats nothing is a reshape.
-fn only_adds_units(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Broadcast { shape, axes }, &[x]) = (site.op, site.args) else { return vec![] };
-    let from = net.shape(x);
-    let repeats = shape.iter().enumerate().any(|(i, size)| match axes.iter().position(|&a| a == i) {
-        Some(operand) => from[operand] != *size,
-        None => !size.is_const(1),
-    });
-    if repeats { vec![] } else { one(net.reshape(x, shape.clone())) }
 }
 
 /// Operands that are all broadcasts, or constants of one value, are combined before they are repeated, over the axes

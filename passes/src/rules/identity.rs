@@ -1,104 +1,58 @@
 //! Operations that change nothing, or undo each other.
 
 use super::net::{Net, compose, is_identity};
+use super::one;
+use super::rule::{Rule, exact, exactly};
 use super::saturate::Site;
-use super::{Rule, one};
 use egg::Id;
-use nnc_ir::op::{BinaryOp, Op, UnaryOp};
+use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule::exact("neutral-operand", neutral_operand),
-    Rule::exact("absorbing-operand", absorbing_operand),
-    Rule::exact("equal-operands", equal_operands),
-    Rule::exact("double-unary", double_unary),
-    Rule::exact("convert-same", convert_same),
-    Rule::exact("convert-back", convert_back),
-    Rule::exact("bitcast-twice", bitcast_twice),
-    Rule::exact("select-known", select_known),
-    Rule::exact("select-not", select_not),
-    Rule::exact("reshape-same", reshape_same),
-    Rule::exact("reshape-reshape", reshape_reshape),
-    Rule::exact("transpose-transpose", transpose_transpose),
-    Rule::exact("transpose-units", transpose_units),
-    Rule::exact("broadcast-same", broadcast_same),
-    Rule::exact("slice-all", slice_all),
-    Rule::exact("slice-slice", slice_slice),
-    Rule::exact("slice-concat", slice_concat),
-    Rule::exact("concat-one", concat_one),
-    Rule::exact("concat-concat", concat_concat),
-    Rule::exact("evaluate", evaluate),
+    // Adding 0 to a float makes `0` of `-0`, subtracting it does not: see `approx`.
+    exact("add-nothing", "(add ?x 0) if not float(x)", "?x"),
+    exact("subtract-nothing", "(sub ?x 0)", "?x"),
+    exact("shift-by-nothing", "(shl|shr ?x 0)", "?x"),
+    exact("multiply-by-one", "(mul ?x 1)", "?x"),
+    exact("divide-by-one", "(div|pow ?x 1)", "?x"),
+    exact("or-nothing", "(or|xor ?x 0)", "?x"),
+    exact("and-true", "(and ?x 1) if bool(x)", "?x"),
+    exact("max-lowest", "(max ?x -inf)", "?x"),
+    exact("min-highest", "(min ?x inf)", "?x"),
+    exact("multiply-by-nothing", "(mul ?x ?y@0) if not float(x)", "?y"),
+    exact("and-nothing", "(and ?x ?y@0)", "?y"),
+    exact("or-true", "(or ?x ?y@1) if bool(x)", "?y"),
+    exact("equal-operands", "(max|min|and|or ?x ?x)", "?x"),
+    exact("negate-twice", "(neg (neg ?x))", "?x"),
+    exact("not-twice", "(not (not ?x))", "?x"),
+    exact("complement-twice", "(bit_not (bit_not ?x))", "?x"),
+    exact("round-twice", "(floor|ceil|round|trunc ?y@(floor|ceil|round|trunc ?x))", "?y"),
+    exact("magnitude-twice", "(abs ?y@(abs|exp|sigmoid ?x))", "?y"),
+    exact("sign-twice", "(sign ?y@(sign ?x))", "?y"),
+    exact("convert-same", "(convert|bitcast ?x) if same_type(x, root)", "?x"),
+    exact("convert-back", "(convert:to ?y@(convert ?x)) if lossless(x, y, root)", "(convert:to ?x)"),
+    exact("bitcast-twice", "(bitcast (bitcast ?x)) if same_type(x, root)", "?x"),
+    exact("select-true", "(select 1 ?x ?y)", "?x"),
+    exact("select-false", "(select 0 ?x ?y)", "?y"),
+    exact("select-equal", "(select ?c ?x ?x)", "?x"),
+    exact("select-not", "(select (not ?c) ?x ?y)", "(select ?c ?y ?x)"),
+    exact("reshape-same", "(reshape ?x) if same_shape(x, root)", "?x"),
+    exact("reshape-twice", "(reshape:to (reshape ?x))", "(reshape:to ?x)"),
+    exactly("transpose-transpose", 2, transpose_transpose),
+    // A transpose that moves only unit axes leaves the memory as it is.
+    exact("transpose-units", "(transpose:by ?x) if moves_units_only(by, x)", "(reshape ?x)"),
+    exact("broadcast-same", "(broadcast ?x) if same_shape(x, root)", "?x"),
+    exact("slice-all", "(slice:at ?x) if takes_all(at, x)", "?x"),
+    exactly("slice-slice", 2, slice_slice),
+    exactly("slice-concat", 2, slice_concat),
+    exactly("concat-one", 1, concat_one),
+    exactly("concat-concat", 2, concat_concat),
+    exactly("evaluate", 1, evaluate),
 ];
 
-fn neutral_operand(net: &mut Net, site: &Site) -> Vec<Id> {
-    use BinaryOp::*;
-    let (Op::Binary(f), &[x, y]) = (site.op, site.args) else { return vec![] };
-    let boolean = net.dtype(x) == DType::Bool;
-    let ones = net.dtype(x).is_int();
-    // The neutral element on the right, and whether it may stand on the left.
-    let (neutral, commutes) = match f {
-        // Adding 0 to a float makes `0` of `-0`, subtracting it does not: see `approx`.
-        Add if !net.dtype(x).is_float() => (0.0, true),
-        Sub | Shl | Shr => (0.0, false),
-        Mul => (1.0, true),
-        Div | Pow => (1.0, false),
-        Or | Xor if boolean || ones => (0.0, true),
-        And if boolean => (1.0, true),
-        Max if net.dtype(x).is_float() => (f64::NEG_INFINITY, true),
-        Min if net.dtype(x).is_float() => (f64::INFINITY, true),
-        _ => return vec![],
-    };
-    if net.is_splat(y, neutral) {
-        vec![x]
-    } else if commutes && net.is_splat(x, neutral) {
-        vec![y]
-    } else {
-        vec![]
-    }
-}
-
-/// What one operand decides, for types without NaN.
-fn absorbing_operand(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Binary(f), &[x, y]) = (site.op, site.args) else { return vec![] };
-    if net.dtype(x).is_float() {
-        return vec![];
-    }
-    let absorbing = match f {
-        BinaryOp::Mul | BinaryOp::And => 0.0,
-        BinaryOp::Or if net.dtype(x) == DType::Bool => 1.0,
-        _ => return vec![],
-    };
-    [x, y].into_iter().find(|&operand| net.is_splat(operand, absorbing)).into_iter().collect()
-}
-
-fn equal_operands(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Binary(f), &[x, y]) = (site.op, site.args) else { return vec![] };
-    let idempotent = matches!(f, BinaryOp::Max | BinaryOp::Min | BinaryOp::And | BinaryOp::Or);
-    if idempotent && net.equal(x, y) { vec![x] } else { vec![] }
-}
-
-fn double_unary(net: &mut Net, site: &Site) -> Vec<Id> {
-    use UnaryOp::*;
-    let (Op::Unary(outer), &[x]) = (site.op, site.args) else { return vec![] };
-    net.pick(x, |op, args| match (outer, op) {
-        (Neg, Op::Unary(Neg)) | (Not, Op::Unary(Not)) | (BitNot, Op::Unary(BitNot)) => Some(args[0]),
-        // Whole numbers stay as they are, and so do magnitudes and signs.
-        (Floor | Ceil | Round | Trunc, Op::Unary(Floor | Ceil | Round | Trunc)) => Some(x),
-        (Abs, Op::Unary(Abs | Exp | Sigmoid)) | (Sign, Op::Unary(Sign)) => Some(x),
-        _ => None,
-    })
-}
-
-fn convert_same(net: &mut Net, site: &Site) -> Vec<Id> {
-    match (site.op, site.args) {
-        (Op::Convert(to) | Op::Bitcast(to), &[x]) if net.dtype(x) == *to => vec![x],
-        _ => vec![],
-    }
-}
-
 /// Whether every value of a type is one of another type.
-fn embeds(narrow: DType, wide: DType) -> bool {
+pub(super) fn embeds(narrow: DType, wide: DType) -> bool {
     use DType::*;
     let within = |types: &[DType]| types.contains(&wide);
     match narrow {
@@ -115,58 +69,6 @@ fn embeds(narrow: DType, wide: DType) -> bool {
     }
 }
 
-fn convert_back(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Convert(to), &[x]) = (site.op, site.args) else { return vec![] };
-    let middle = net.dtype(x);
-    let inner = net.pick(x, |op, args| matches!(op, Op::Convert(_)).then(|| args[0]));
-    let mut found = vec![];
-    for first in inner {
-        let from = net.dtype(first);
-        // Between integers a conversion wraps, from a float it saturates.
-        let wraps = from.is_int() && to.is_int() && from != *to && !embeds(from, *to);
-        if embeds(from, middle) && !(wraps && middle.is_float()) {
-            // The middle type lost nothing, so the first may be converted straight away.
-            found.extend(if from == *to { Some(first) } else { net.add(Op::Convert(*to), &[first]) });
-        }
-    }
-    found
-}
-
-fn bitcast_twice(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Bitcast(to), &[x]) = (site.op, site.args) else { return vec![] };
-    let inner = net.pick(x, |op, args| matches!(op, Op::Bitcast(_)).then(|| args[0]));
-    inner.into_iter().filter(|&first| net.dtype(first) == *to).collect()
-}
-
-fn select_known(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Select, &[condition, x, y]) = (site.op, site.args) else { return vec![] };
-    match net.splat(condition) {
-        Some(0.0) => vec![y],
-        Some(_) => vec![x],
-        None if net.equal(x, y) => vec![x],
-        None => vec![],
-    }
-}
-
-fn select_not(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Select, &[condition, x, y]) = (site.op, site.args) else { return vec![] };
-    let negated = net.pick_one(condition, |op, args| matches!(op, Op::Unary(UnaryOp::Not)).then(|| args[0]));
-    one(negated.and_then(|c| net.add(Op::Select, &[c, y, x])))
-}
-
-fn reshape_same(net: &mut Net, site: &Site) -> Vec<Id> {
-    match (site.op, site.args) {
-        (Op::Reshape { shape }, &[x]) if net.facts(x).ty.shape == *shape => vec![x],
-        _ => vec![],
-    }
-}
-
-fn reshape_reshape(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Reshape { shape }, &[x]) = (site.op, site.args) else { return vec![] };
-    let inner = net.all_reshapes(x);
-    inner.into_iter().filter_map(|inner| net.reshape(inner, shape.clone())).collect()
-}
-
 fn transpose_transpose(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Transpose { perm }, &[x]) = (site.op, site.args) else { return vec![] };
     if is_identity(perm) {
@@ -177,29 +79,6 @@ fn transpose_transpose(net: &mut Net, site: &Site) -> Vec<Id> {
         _ => None,
     });
     inner.into_iter().filter_map(|(inner, first)| net.transpose(inner, compose(&first, perm))).collect()
-}
-
-/// A transpose that moves only unit axes leaves the memory as it is.
-fn transpose_units(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Transpose { perm }, &[x]) = (site.op, site.args) else { return vec![] };
-    if !super::cost::moves_units_only(&net.ty(x), perm) {
-        return vec![];
-    }
-    let shape = net.shape(site.class);
-    one(net.reshape(x, shape))
-}
-
-fn broadcast_same(net: &mut Net, site: &Site) -> Vec<Id> {
-    match (site.op, site.args) {
-        (Op::Broadcast { shape, axes }, &[x]) if net.facts(x).ty.shape == *shape && is_identity(axes) => vec![x],
-        _ => vec![],
-    }
-}
-
-fn slice_all(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
-    let from_zero = starts.iter().all(|s| s.is_const(0)) && steps.iter().all(|&s| s == 1);
-    if from_zero && net.facts(x).ty.shape == *sizes { vec![x] } else { vec![] }
 }
 
 fn slice_slice(net: &mut Net, site: &Site) -> Vec<Id> {

@@ -1,7 +1,8 @@
 //! Rewriting by equality saturation over the core ops.
 //!
-//! A rule is one named row of a table: a function that looks at a term and the classes below it and answers with
-//! classes equal to the term. Tables by topic: [`identity`], [`algebra`], [`broadcast`], [`reshape`], [`transpose`],
+//! A rule is one named row of a table: a pattern and what it is equal to ([`pattern`]), or a function that looks at a term
+//! and the classes below it and answers with classes equal to the term. It states its effect on values ([`rule`]). Tables
+//! by topic: [`identity`], [`algebra`], [`broadcast`], [`reshape`], [`transpose`],
 //! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value, which `--numerics strict` leaves out.
 //!
 //! Invariants:
@@ -28,9 +29,11 @@ pub mod language;
 pub mod load;
 pub mod net;
 pub mod pad;
+pub mod pattern;
 pub mod range;
 pub mod reduce;
 pub mod reshape;
+pub mod rule;
 pub mod saturate;
 #[cfg(test)]
 mod tests;
@@ -41,48 +44,10 @@ pub mod windows;
 use crate::fuel::Fuel;
 use cost::Costs;
 use egg::Id;
-use net::Net;
 use nnc_desc::Target;
 use nnc_ir::Graph;
-use saturate::{Limits, Report, Site, Stop};
-
-/// A named rewrite.
-pub struct Rule {
-    /// Its name in reports and tests.
-    pub name: &'static str,
-    /// Classes equal to the term at hand; none when the rule does not apply.
-    pub apply: Apply,
-    /// What it does to values.
-    pub changes: Changes,
-}
-
-/// The function of a rule.
-pub type Apply = fn(&mut Net, &Site) -> Vec<Id>;
-
-/// What a rule does to values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Changes {
-    /// Nothing, but perhaps to the sign of a zero.
-    Nothing,
-    /// Rounds them differently: not where a discrete operation sees them.
-    Rounding,
-    /// Rounds a sum of several terms differently: everywhere.
-    Sum,
-}
-
-impl Rule {
-    pub(crate) const fn exact(name: &'static str, apply: Apply) -> Rule {
-        Rule { name, apply, changes: Changes::Nothing }
-    }
-
-    const fn rounding(name: &'static str, apply: Apply) -> Rule {
-        Rule { name, apply, changes: Changes::Rounding }
-    }
-
-    const fn within_sum(name: &'static str, apply: Apply) -> Rule {
-        Rule { name, apply, changes: Changes::Sum }
-    }
-}
+pub use rule::Rule;
+use saturate::{Limits, Report, Stop};
 
 /// The rules that keep every value as it is.
 pub const EXACT: &[&[Rule]] =

@@ -1,7 +1,7 @@
 //! Explicit borders become the implicit borders of windows.
 
-use super::Rule;
 use super::net::Net;
+use super::rule::{Rule, exact, exactly};
 use super::saturate::Site;
 use egg::Id;
 use nnc_ir::op::{Op, PadMode, ReduceOp, Window};
@@ -9,18 +9,11 @@ use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule::exact("pad-nothing", pad_nothing),
-    Rule::exact("pad-pad", pad_pad),
-    Rule::exact("conv-pad", conv_pad),
-    Rule::exact("pool-pad", pool_pad),
+    exact("pad-nothing", "(pad:by ?x ?value) if no_border(by, x)", "?x"),
+    exactly("pad-pad", 2, pad_pad),
+    exactly("conv-pad", 2, conv_pad),
+    exactly("pool-pad", 2, pool_pad),
 ];
-
-fn pad_nothing(_: &mut Net, site: &Site) -> Vec<Id> {
-    match (site.op, site.args) {
-        (Op::Pad { low, high, .. }, &[x, _]) if low.iter().chain(high).all(|d| d.is_const(0)) => vec![x],
-        _ => vec![],
-    }
-}
 
 /// Operand, value, sizes before, sizes after.
 type Border = (Id, Id, Vec<Dim>, Vec<Dim>);

@@ -1,13 +1,13 @@
 //! Reductions of reductions.
 
-use super::Rule;
 use super::net::Net;
+use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use egg::Id;
 use nnc_ir::op::{Op, ReduceOp};
 
 /// The rules.
-pub const RULES: &[Rule] = &[Rule::exact("reduce-reduce", reduce_reduce)];
+pub const RULES: &[Rule] = &[exactly("reduce-reduce", 2, reduce_reduce)];
 
 /// Maxima and minima over some axes and then others are taken at once. Sums are not: the order of rounding differs.
 fn reduce_reduce(net: &mut Net, site: &Site) -> Vec<Id> {

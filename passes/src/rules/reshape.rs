@@ -1,9 +1,9 @@
 //! Reshapes move toward the results: through elementwise operations, and through products where the axes allow, so
 //! that what follows a product stays in its epilogue.
 
-use super::Rule;
 use super::groups::{Group, groups, same_but_units};
 use super::net::Net;
+use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use egg::Id;
 use nnc_ir::Dim;
@@ -11,12 +11,12 @@ use nnc_ir::op::{Op, ReduceOp};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule::exact("elementwise-reshape", elementwise),
-    Rule::exact("reduce-reshape", reduce),
-    Rule::exact("contract-reshape", contract),
-    Rule::exact("contract-split", contract_split),
-    Rule::exact("slice-reshape", slice),
-    Rule::exact("concat-reshape", concat),
+    exactly("elementwise-reshape", 2, elementwise),
+    exactly("reduce-reshape", 2, reduce),
+    exactly("contract-reshape", 2, contract),
+    exactly("contract-split", 3, contract_split),
+    exactly("slice-reshape", 2, slice),
+    exactly("concat-reshape", 2, concat),
 ];
 
 /// `f(reshape(x), y)` is `reshape(f(x, reshape(y)))`. The other operands must be reshapes from the same shape, or

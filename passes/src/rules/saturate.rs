@@ -12,15 +12,12 @@
 use super::discrete::{Role, role};
 use super::language::Head;
 use super::net::Net;
-use super::{Changes, Rule};
+use super::rule::{Ready, Rule};
 use crate::fuel::Fuel;
 use egg::Id;
 use nnc_ir::op::Op;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// Rules look this many operations deep, so a change may enable a rule that far above it.
-const DEPTH: usize = 3;
 
 /// Where saturation stops, whatever is left to do.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +90,9 @@ pub struct Site<'a> {
 /// Applies `rules`; each rewrite that changed something takes a unit of fuel.
 pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Fuel) -> Report {
     let mut report = Report { stop: Stop::Rounds, ..Report::default() };
+    let rules: Vec<Ready> = rules.iter().map(|rule| Ready::new(rule)).collect();
+    // A change may enable a rule as far above it as rules look down.
+    let depth = rules.iter().map(Ready::depth).max().unwrap_or(0);
     let most = net.egraph.total_size().saturating_mul(limits.growth).max(1000);
     net.egraph.rebuild();
     net.egraph.analysis.changed.clear();
@@ -100,7 +100,7 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Fuel)
     for round in 0..limits.rounds {
         report.rounds = round + 1;
         for id in work {
-            if let Some(stop) = visit(net, id, rules, most, fuel, &mut report) {
+            if let Some(stop) = visit(net, id, &rules, most, fuel, &mut report) {
                 report.stop = stop;
                 break;
             }
@@ -109,7 +109,7 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Fuel)
         if net.egraph.analysis.conflict {
             report.stop = Stop::Conflict;
         }
-        work = above(net);
+        work = above(net, depth);
         if report.stop == Stop::Rounds && work.is_empty() {
             report.stop = Stop::Saturated;
         }
@@ -123,7 +123,7 @@ pub fn saturate(net: &mut Net, rules: &[&Rule], limits: Limits, fuel: &mut Fuel)
 
 /// Applies every rule to every term of a class, until there are more than `most` terms. One class may make very many:
 /// that of the products of a constant of zeros holds a term for every constant.
-fn visit(net: &mut Net, id: Id, rules: &[&Rule], most: usize, fuel: &mut Fuel, report: &mut Report) -> Option<Stop> {
+fn visit(net: &mut Net, id: Id, rules: &[Ready], most: usize, fuel: &mut Fuel, report: &mut Report) -> Option<Stop> {
     let class = net.egraph.find(id);
     let heads = &net.egraph.analysis.heads;
     let terms: Vec<(Arc<Head>, Box<[Id]>)> =
@@ -135,11 +135,12 @@ fn visit(net: &mut Net, id: Id, rules: &[&Rule], most: usize, fuel: &mut Fuel, r
             let types: Vec<_> = types.iter().map(|ty| &**ty).collect();
             role(op, &types, &net.egraph.analysis.dims) == Role::Jumps
         };
-        for rule in rules {
+        for ready in rules {
+            let rule = ready.rule;
             if net.egraph.total_size() > most {
                 return Some(Stop::Terms);
             }
-            let rounds = rule.changes == Changes::Rounding;
+            let rounds = rule.effect.touches_single();
             if rounds && net.facts(class).discrete {
                 continue;
             }
@@ -148,7 +149,7 @@ fn visit(net: &mut Net, id: Id, rules: &[&Rule], most: usize, fuel: &mut Fuel, r
             // What is made here is made for this class, or for operands of this operation.
             net.egraph.analysis.discrete = jumps || net.facts(class).discrete;
             let site = Site { class: net.egraph.find(class), op, args };
-            for found in (rule.apply)(net, &site) {
+            for found in ready.apply(net, &site) {
                 if fuel.is_empty() {
                     return Some(Stop::Fuel);
                 }
@@ -173,11 +174,11 @@ fn visit(net: &mut Net, id: Id, rules: &[&Rule], most: usize, fuel: &mut Fuel, r
 }
 
 /// The classes that changed since the last call, and those a few operations above.
-fn above(net: &mut Net) -> BTreeSet<Id> {
+fn above(net: &mut Net, depth: usize) -> BTreeSet<Id> {
     let changed = std::mem::take(&mut net.egraph.analysis.changed);
     let mut found: BTreeSet<Id> = changed.into_iter().map(|id| net.egraph.find(id)).collect();
     let mut frontier: Vec<Id> = found.iter().copied().collect();
-    for _ in 0..DEPTH {
+    for _ in 0..depth {
         let mut next = vec![];
         for id in frontier {
             for parent in net.egraph[id].parents() {

@@ -2,10 +2,11 @@
 //!
 //! [`check`] is an independent judge: it rewrites a graph, then evaluates every term of every class with the reference
 //! interpreter on pseudo-random inputs and demands that all terms of one class agree. A wrong rule equates terms that
-//! differ, so it is caught whether or not extraction would choose them. `each_rule_has_an_example` demands an example for
-//! every rule of every table; `extremes` has nastier inputs, `discrete` discrete operations behind each value-changing
-//! rule.
+//! differ, so it is caught whether or not extraction would choose them. `examples` demands an example for every rule of every
+//! table; `extremes` has nastier inputs, `bounds` holds value-changing rules to what they state, `discrete` has discrete
+//! operations behind each.
 
+mod bounds;
 mod discrete;
 mod examples;
 mod extremes;
@@ -85,6 +86,35 @@ fn judge(
     inputs: &[Tensor],
     agree: fn(&Tensor, &Tensor) -> Result<(), String>,
 ) -> Result<(), String> {
+    let (net, heads) = (&loaded.net, &loaded.net.egraph.analysis.heads);
+    evaluate(graph, loaded, inputs, &mut |id, first, result| {
+        let Some(first) = first else { return Ok(()) };
+        agree(first, result).map_err(|why| {
+            let terms: Vec<String> =
+                net.egraph[id].iter().map(|t| format!("{:?} {:?}", heads.get(t.head), t.args)).collect();
+            format!("{why}\nin a class of\n{}", terms.join("\n"))
+        })
+    })
+}
+
+/// What the terms of one class evaluate to.
+fn values_of(graph: &Graph, loaded: &Loaded, inputs: &[Tensor], class: Id) -> Vec<Tensor> {
+    let (class, mut found) = (loaded.net.egraph.find(class), vec![]);
+    evaluate(graph, loaded, inputs, &mut |id, _, result| {
+        if id == class {
+            found.push(result.clone());
+        }
+        Ok(())
+    })
+    .unwrap();
+    found
+}
+
+/// Sees the value of a term, with its class and the value of the class's first term.
+type See<'a> = dyn FnMut(Id, Option<&Tensor>, &Tensor) -> Result<(), String> + 'a;
+
+/// Shows the value of every term.
+fn evaluate(graph: &Graph, loaded: &Loaded, inputs: &[Tensor], see: &mut See) -> Result<(), String> {
     let net = &loaded.net;
     let (consts, heads) = (&net.egraph.analysis.consts, &net.egraph.analysis.heads);
     let trace = nnc_eval::trace(graph, inputs).map_err(|e| e.to_string())?.values;
@@ -109,18 +139,8 @@ fn judge(
                     .pop()
                     .ok_or("no result")?,
             };
-            match values.get(&id) {
-                None => {
-                    values.insert(id, result);
-                }
-                Some(first) => {
-                    agree(first, &result).map_err(|why| {
-                        let terms: Vec<String> =
-                            net.egraph[id].iter().map(|t| format!("{:?} {:?}", heads.get(t.head), t.args)).collect();
-                        format!("{why}\nin a class of\n{}", terms.join("\n"))
-                    })?;
-                }
-            }
+            see(id, values.get(&id), &result)?;
+            values.entry(id).or_insert(result);
         }
         pending = left;
         if pending.len() == before {

@@ -5,8 +5,8 @@
 //! transpose to channels-last cancels `T`. They only ever move transposes one way, so they end; where sinking does not
 //! pay, extraction keeps the original.
 
-use super::Rule;
 use super::net::{Net, inverse, is_identity};
+use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use super::transpose_shape as shape;
 use egg::Id;
@@ -14,17 +14,17 @@ use nnc_ir::op::Op;
 
 /// The rules.
 pub const RULES: &[Rule] = &[
-    Rule::exact("elementwise-transpose", elementwise),
-    Rule::exact("concat-transpose", concat),
-    Rule::exact("reduce-transpose", reduce),
-    Rule::exact("along-axis-transpose", along_axis),
-    Rule::exact("broadcast-transpose", broadcast),
-    Rule::exact("contract-transpose", contract),
-    Rule::exact("transpose-contract", transpose_of_contract),
-    Rule::exact("reshape-transpose", shape::reshape),
-    Rule::exact("slice-transpose", shape::slice),
-    Rule::exact("pad-transpose", shape::pad),
-    Rule::exact("gather-transpose", shape::gather),
+    exactly("elementwise-transpose", 2, elementwise),
+    exactly("concat-transpose", 2, concat),
+    exactly("reduce-transpose", 2, reduce),
+    exactly("along-axis-transpose", 2, along_axis),
+    exactly("broadcast-transpose", 2, broadcast),
+    exactly("contract-transpose", 2, contract),
+    exactly("transpose-contract", 2, transpose_of_contract),
+    exactly("reshape-transpose", 2, shape::reshape),
+    exactly("slice-transpose", 2, shape::slice),
+    exactly("pad-transpose", 2, shape::pad),
+    exactly("gather-transpose", 2, shape::gather),
 ];
 
 /// The distinct permutations that operands are transposed by.

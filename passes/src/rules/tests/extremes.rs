@@ -1,6 +1,6 @@
 //! Exact rules on nasty inputs: no value changes, not even the sign of a zero.
 
-use super::examples::{EXAMPLES, text};
+use super::examples::{EXAMPLES, generated, text};
 use super::{check_with, parse};
 use crate::rules::{EXACT, Rule};
 use crate::testing::Random;
@@ -68,7 +68,8 @@ fn sums(body: &str) -> bool {
 #[test]
 fn exact_rules_keep_every_bit() {
     let mut failures = vec![];
-    let examples = EXAMPLES.iter().map(|(_, signature, body)| (signature.to_string(), body.to_string()));
+    let by_hand = EXAMPLES.iter().map(|(_, signature, body)| (signature.to_string(), body.to_string()));
+    let examples = by_hand.chain(exact_rules().into_iter().flat_map(generated));
     for (signature, body) in examples.chain(more()).filter(|(_, body)| !sums(body)) {
         let graph = parse(&text(&signature, &body));
         for seed in 0..20 {
