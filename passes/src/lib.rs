@@ -5,6 +5,7 @@
 //! place in the workspace and [`memory_check`] checks that independently.
 
 pub mod blame;
+pub mod choose;
 pub mod dead_code;
 pub mod fold_constants;
 pub mod fuel;

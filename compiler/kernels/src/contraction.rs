@@ -60,6 +60,25 @@ pub struct RightOperand {
     pub offset: Index,
     /// Order of the elements.
     pub layout: RightLayout,
+    /// What is fetched meanwhile.
+    pub fetch: Fetch,
+}
+
+/// What is brought into cache while products are summed. A hint: it changes no result, and may name what is not there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Fetch {
+    /// Nothing: the right operand is in cache, or the processor knows better.
+    Nothing,
+    /// The panel itself, a little ahead of its use: few rows pass it once.
+    Ahead,
+    /// Elements of the right operand's buffer from `offset` on, `per_row` of them with every row. Where many rows pass a
+    /// panel, each brings in its part of the next one.
+    Next {
+        /// First element.
+        offset: Index,
+        /// Elements a row.
+        per_row: Index,
+    },
 }
 
 /// Order of the right operand's elements.

@@ -21,7 +21,7 @@ mod program;
 
 pub use program::program;
 
-use crate::contraction::{Contraction, RightLayout, Tap};
+use crate::contraction::{Contraction, Fetch, RightLayout, Tap};
 use crate::index::Names;
 use crate::kernel::{Access, AxisKind, BufferRef, Index, Kernel, Loop, Stmt, Var};
 use nnc_ir::DType;
@@ -306,6 +306,14 @@ impl<'a> Printer<'a> {
         match &c.right.layout {
             RightLayout::Panel => self.push(" panel"),
             RightLayout::Rows { row_stride } => self.bracketed(" rows", row_stride),
+        }
+        match &c.right.fetch {
+            Fetch::Nothing => {}
+            Fetch::Ahead => self.push(" fetch ahead"),
+            Fetch::Next { offset, per_row } => {
+                self.bracketed(" fetch", offset);
+                self.bracketed(" by", per_row);
+            }
         }
         self.push(" -> (");
         self.var(c.epilogue.row);

@@ -4,7 +4,7 @@
 //!
 //! Invariant: operands, values, definitions and blocks come in the order in which they are written.
 
-use crate::contraction::RightLayout;
+use crate::contraction::{Fetch, RightLayout};
 use crate::kernel::{Accumulator, AxisKind, BufferRef, Expr, Index, Stmt, Var};
 
 impl Expr {
@@ -178,6 +178,10 @@ pub fn walk(statements: &mut [Stmt], f: &mut dyn FnMut(Mention<'_>)) {
                 c.taps.iter_mut().for_each(|t| f(Mention::Index(&mut t.stride)));
                 if let RightLayout::Rows { row_stride } = &mut c.right.layout {
                     f(Mention::Index(row_stride));
+                }
+                if let Fetch::Next { offset, per_row } = &mut c.right.fetch {
+                    f(Mention::Index(offset));
+                    f(Mention::Index(per_row));
                 }
                 for v in [&mut c.epilogue.row, &mut c.epilogue.column, &mut c.epilogue.sum] {
                     f(Mention::Definition(v));

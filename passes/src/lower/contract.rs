@@ -6,9 +6,10 @@
 
 use super::builder::KernelBuilder;
 use super::emit::compute_type;
-use super::problem::Problem;
+use super::problem::{Problem, count};
 use super::view::View;
 use super::{LowerError, Lowering};
+use crate::choose::Shape;
 use nnc_desc::Product;
 use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Node, ValueId};
@@ -112,16 +113,27 @@ impl Lowering<'_> {
 
         let row_dims: Vec<Dim> = left.free.iter().map(|a| a.size.clone()).collect();
         let column_dims: Vec<Dim> = right_roles.free.iter().map(|&a| self.graph.shape(rhs)[a].clone()).collect();
-        let rows = row_dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let columns = column_dims.iter().fold(Dim::from(1), |a, d| &a * d);
-        let tile = self
-            .product_row(acc)?
-            .tile(rows.as_const().map(|n| n as usize), columns.as_const().map_or(4096, |n| n as usize).max(1));
-        let right = self.right_operand(rhs, &right_roles, &left, tile.width, acc)?;
-
         // The rows walked by one stride are the problem's; further row axes are loops.
         let mut row_axes = merge(&left.free);
         let rows = row_axes.pop().unwrap_or(Axis { size: Dim::ONE, stride: Dim::ZERO });
+        let form = self.right_form(rhs, &right_roles, &left, acc);
+        let shape = Shape {
+            batch: count(&left.batch),
+            outer: count(&row_axes),
+            rows: rows.size.clone(),
+            row_stride: rows.stride.clone(),
+            columns: columns.clone(),
+            depth: &count(&taps) * &k,
+            runs: count(&taps),
+            element_bytes: acc.size() as u64,
+            packed: form.is_packed(),
+            panels: true,
+            depthwise: false,
+        };
+        let (panels, work) = self.choose_panels(&shape, self.product_row(acc)?)?;
+        let right = self.right_operand(rhs, &right_roles, form, panels.tile.width, acc)?;
+
         let problem = Problem {
             name: "contract",
             batch: left.batch,
@@ -136,9 +148,8 @@ impl Lowering<'_> {
             anchor: anchor.outputs[0],
             root,
         };
-        let choice = self.choose(&problem, tile);
         // The epilogue sees the result's index: batch, rows, columns.
-        self.emit_problem(&problem, &choice, &mut |b, at| {
+        self.emit_problem(&problem, (&panels, work), &mut |b, at| {
             let mut import = |dims: &[Dim]| dims.iter().map(|d| b.import(d)).collect::<Vec<Index>>();
             let (row_dims, column_dims) = (import(&row_dims), import(&column_dims));
             let rows = b.import(&problem.rows.size);
@@ -157,25 +168,6 @@ impl Lowering<'_> {
     pub(super) fn product_row(&self, accumulator: DType) -> Result<&'static Product, LowerError> {
         let row = self.target.product(accumulator, accumulator, accumulator);
         row.ok_or_else(|| self.error(format!("no target sums products in {accumulator}")))
-    }
-
-    /// Rows handled by one parallel iteration and how many such blocks there are. A block is a few register tiles;
-    /// a constant number of rows is cut evenly where it can be.
-    pub(super) fn row_block(&self, rows: &Dim, tile_rows: usize) -> (Dim, Dim) {
-        let target = (tile_rows * 4) as i64;
-        let block = match rows.as_const() {
-            Some(n) if n <= target => n.max(1),
-            Some(n) => {
-                // The largest divisor near the target, else even parts.
-                let divisor = (target / 2..=target * 3 / 2).rev().find(|d| n % d == 0 && d % tile_rows as i64 == 0);
-                let divisor = divisor.or_else(|| (target / 2..=target * 3 / 2).rev().find(|d| n % d == 0));
-                divisor.unwrap_or(target)
-            }
-            None => target,
-        };
-        let block = Dim::from(block);
-        let blocks = rows.ceil_div(&block);
-        (block, blocks)
     }
 
     /// The left operand as a view whose last merged summed axis is contiguous.

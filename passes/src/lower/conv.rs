@@ -8,16 +8,33 @@ use super::contract::{Axis, accumulator_type};
 use super::emit::{compute_type, identity};
 use super::halo::border;
 use super::panels::{Right, widened};
-use super::problem::Problem;
+use super::problem::{Problem, count};
 use super::storage::Storage;
 use super::{LowerError, Lowering};
+use crate::choose::{Algorithm, Panels, Shape};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp, Window};
-use nnc_ir::{DType, Dim, Node, ValueId};
+use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::weights::Pack;
 
 /// Most kernel elements that a depthwise kernel writes out.
 const UNROLLED_TAPS: usize = 64;
+
+/// A convolution as a matrix product for each group: positions by channels, summed over the window.
+struct Windows {
+    groups: usize,
+    /// Channels that a group sums.
+    per_group: i64,
+    /// Channels that a group yields.
+    columns: i64,
+    /// Batch and spatial axes around `rows`.
+    outer: Vec<Axis>,
+    rows: Axis,
+    /// The axes of the result that `rows` goes over.
+    row_dims: Vec<Dim>,
+    taps: Vec<Axis>,
+    k: i64,
+}
 
 impl Lowering<'_> {
     pub(super) fn lower_conv(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
@@ -31,12 +48,29 @@ impl Lowering<'_> {
         if channels == 0 || per_group == 0 || outputs == 0 {
             return Err(self.error("a convolution over a symbolic or empty number of channels: fix it with --dim"));
         }
+        let windows = self.windows(anchor, window, *groups, &input);
         let taps: usize = window.size.iter().product();
-        let depthwise = *groups as i64 == channels && per_group == 1 && outputs == channels && *groups > 1;
-        if depthwise && taps <= UNROLLED_TAPS {
-            return self.lower_depthwise(anchor, root, window, &input, acc);
+        let weights = self.constant_of(w);
+        let shape = Shape {
+            batch: Dim::from(*groups as i64),
+            outer: count(&windows.outer),
+            rows: windows.rows.size.clone(),
+            row_stride: windows.rows.stride.clone(),
+            columns: Dim::from(windows.columns),
+            depth: Dim::from(taps as i64 * per_group),
+            runs: count(&windows.taps),
+            element_bytes: acc.size() as u64,
+            packed: true,
+            panels: weights.is_some(),
+            depthwise: *groups as i64 == channels && per_group == 1 && outputs == channels && taps <= UNROLLED_TAPS,
+        };
+        match (self.choose(&shape, self.product_row(acc)?)?, weights) {
+            ((Algorithm::Depthwise, work), _) => self.lower_depthwise(anchor, root, window, &input, acc, work),
+            ((Algorithm::Panels(panels), work), Some(weights)) => {
+                self.lower_grouped(anchor, root, windows, (&input, &weights), acc, (&panels, work))
+            }
+            _ => Err(self.error("a convolution whose weights are computed at run time is not supported yet")),
         }
-        self.lower_grouped(anchor, root, window, *groups, &input, acc)
     }
 
     /// The input as strided memory that includes the border; its offset is at the border's first element.
@@ -93,23 +127,15 @@ impl Lowering<'_> {
         (sizes, scaled(&window.strides), scaled(&window.dilations))
     }
 
-    fn lower_grouped(
-        &mut self,
-        anchor: &Node,
-        root: ValueId,
-        window: &Window,
-        groups: usize,
-        input: &Storage,
-        acc: DType,
-    ) -> Result<(), LowerError> {
+    /// The axes of a convolution as those of a matrix product for each group.
+    fn windows(&self, anchor: &Node, window: &Window, groups: usize, input: &Storage) -> Windows {
         let (x, w) = (anchor.inputs[0], anchor.inputs[1]);
         let spatial = window.size.len();
         let (sizes, steps, tap_strides) = self.geometry(anchor, window, input);
         let per_group = self.graph.ty(w).shape[spatial].as_const().unwrap_or(1);
         let outputs = self.graph.ty(w).shape[spatial + 1].as_const().unwrap_or(1);
-        let columns = outputs / groups as i64;
 
-        // Rows of the GEMM: the output axes that one input stride walks, from the innermost outwards.
+        // Rows: the output axes that one input stride walks, from the innermost outwards.
         let mut rows = sizes[spatial - 1].clone();
         let row_stride = steps[spatial - 1].clone();
         let mut merged = 1;
@@ -122,10 +148,9 @@ impl Lowering<'_> {
                 break;
             }
         }
-        let batch = self.graph.shape(x)[0].clone();
         let axis = |size: &Dim, stride: &Dim| Axis { size: size.clone(), stride: stride.clone() };
         let spatial_rows = sizes[..spatial - merged].iter().zip(&steps).map(|(size, step)| axis(size, step));
-        let outer = std::iter::once(axis(&batch, &input.strides[0])).chain(spatial_rows).collect();
+        let outer = std::iter::once(axis(&self.graph.shape(x)[0], &input.strides[0])).chain(spatial_rows).collect();
 
         // The sum: kernel axes as taps around the contiguous channels; the innermost joins them if it can.
         let mut k = per_group;
@@ -140,49 +165,61 @@ impl Lowering<'_> {
             }
         }
         taps.retain(|t| t.0 > 1);
-
-        let tile = self.product_row(acc)?.tile(rows.as_const().map(|n| n as usize), columns as usize);
-        let width = tile.width as i64;
-        let panels = (columns + width - 1) / width;
-        let Some(tensor) = self.constant_of(w) else {
-            return self.error_run_time_weights();
-        };
-        let source = widened(&tensor, acc);
-        let total: usize = window.size.iter().product::<usize>() * per_group as usize;
-        let pack = Pack::Panels {
-            batch: vec![(groups, columns as usize)],
-            sum: vec![(total, outputs as usize)],
-            columns: columns as usize,
-            column_stride: 1,
-            width: tile.width,
-        };
-        let weights = self.add_weight(&source, pack);
-        let panel_elements = total as i64 * width;
-
-        let anchor_shape: Vec<Dim> = self.graph.shape(anchor.outputs[0]).to_vec();
-        let count = Dim::from(groups as i64);
-        let packed_group = Axis { size: count.clone(), stride: Dim::from(panels * panel_elements) };
-        let problem = Problem {
-            name: "conv",
-            batch: vec![Axis { size: count, stride: Dim::from(per_group) }],
+        Windows {
+            groups,
+            per_group,
+            columns: outputs / groups as i64,
             outer,
             rows: axis(&rows, &row_stride),
-            columns: Dim::from(columns),
+            row_dims: sizes[spatial - merged..].to_vec(),
             taps: taps.iter().map(|(n, stride)| axis(&Dim::from(*n as i64), stride)).collect(),
+            k,
+        }
+    }
+
+    fn lower_grouped(
+        &mut self,
+        anchor: &Node,
+        root: ValueId,
+        windows: Windows,
+        (input, weights): (&Storage, &Tensor),
+        acc: DType,
+        (panels, work): (&Panels, Dim),
+    ) -> Result<(), LowerError> {
+        let Windows { groups, per_group, columns, outer, rows, row_dims, taps, k } = windows;
+        let summed = count(&taps).as_const().unwrap_or(1) * k;
+        let width = panels.tile.width as i64;
+        let pack = Pack::Panels {
+            batch: vec![(groups, columns as usize)],
+            sum: vec![(summed as usize, columns as usize * groups)],
+            columns: columns as usize,
+            column_stride: 1,
+            width: panels.tile.width,
+        };
+        let weights = self.add_weight(&widened(weights, acc), pack);
+        let panel_elements = summed * width;
+        let group_elements = panel_elements * (columns as usize).div_ceil(panels.tile.width) as i64;
+        let group = |stride: i64| Axis { size: Dim::from(groups as i64), stride: Dim::from(stride) };
+        let problem = Problem {
+            name: "conv",
+            batch: vec![group(per_group)],
+            outer,
+            rows,
+            columns: Dim::from(columns),
+            taps,
             k: Dim::from(k),
             left: (input.buffer, input.offset.clone()),
             right: Right::Panels {
                 buffer: weights,
-                batch: vec![packed_group],
+                batch: vec![group(group_elements)],
                 panel_elements: Dim::from(panel_elements),
             },
             accumulator: acc,
             anchor: anchor.outputs[0],
             root,
         };
-        let choice = self.choose(&problem, tile);
-        self.emit_problem(&problem, &choice, &mut |b, at| {
-            let inner: Vec<Index> = anchor_shape[1 + spatial - merged..=spatial].iter().map(|d| b.import(d)).collect();
+        self.emit_problem(&problem, (panels, work), &mut |b, at| {
+            let inner: Vec<Index> = row_dims.iter().map(|d| b.import(d)).collect();
             let mut index = at.outer.to_vec();
             index.extend(b.unflatten(&at.row, &inner));
             index.push(&at.batch[0] * &Index::from(columns) + &at.column);
@@ -198,10 +235,6 @@ impl Lowering<'_> {
         }
     }
 
-    fn error_run_time_weights(&self) -> Result<(), LowerError> {
-        Err(self.error("a convolution whose weights are computed at run time is not supported yet"))
-    }
-
     /// Lanes over channels, kernel elements written out, weights in registers along each row of outputs.
     fn lower_depthwise(
         &mut self,
@@ -210,6 +243,7 @@ impl Lowering<'_> {
         window: &Window,
         input: &Storage,
         acc: DType,
+        work: Dim,
     ) -> Result<(), LowerError> {
         let w = anchor.inputs[1];
         let spatial = window.size.len();
@@ -219,8 +253,6 @@ impl Lowering<'_> {
         let storage = self.storage_to_write(root)?;
         let ty = self.graph.ty(root).clone();
         let batch = self.graph.shape(anchor.inputs[0])[0].clone();
-        let positions = sizes.iter().fold(&batch * &channels, |a, d| &a * d);
-        let work = (&positions * &Dim::from(taps as i64)).floor_div(&Dim::from(12)).max(&Dim::from(1));
         let weight_type = self.graph.ty(w).dtype;
 
         let mut b = KernelBuilder::new(self, "depthwise");

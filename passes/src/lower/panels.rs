@@ -25,43 +25,81 @@ pub(crate) enum Right {
     Rows { buffer: BufferId, offset: Dim, batch: Vec<Axis>, row_stride: Dim },
 }
 
+/// How a right operand is made ready.
+pub(crate) enum RightForm {
+    /// A constant, packed into panels when the model is compiled.
+    Constant(Constant),
+    /// Rows read where they lie.
+    Rows(Right),
+    /// Packed into panels by a step.
+    Packed,
+    /// Copied into rows by a step: with a symbolic number of columns the last panel has no constant width.
+    Copied,
+}
+
+/// Axes of a constant by job, as (size, stride in elements).
+pub(crate) struct Constant {
+    tensor: Tensor,
+    batch: Vec<(usize, usize)>,
+    sum: Vec<(usize, usize)>,
+    columns: (usize, usize),
+}
+
+impl RightForm {
+    /// Whether it is read as panels.
+    pub fn is_packed(&self) -> bool {
+        matches!(self, RightForm::Constant(_) | RightForm::Packed)
+    }
+}
+
 impl Lowering<'_> {
-    /// Prepares the right operand of a contraction, its summed axes in the order of the left operand's.
-    pub(super) fn right_operand(
-        &mut self,
-        value: ValueId,
-        roles: &AxisRoles,
-        left: &Operand,
-        width: usize,
-        acc: DType,
-    ) -> Result<Right, LowerError> {
-        if let Some(packed) = self.pack_constant(value, roles, width, acc) {
-            return Ok(packed);
+    /// How the right operand of a contraction is made ready, its summed axes in the order of the left operand's.
+    pub(super) fn right_form(&mut self, value: ValueId, roles: &AxisRoles, left: &Operand, acc: DType) -> RightForm {
+        if let Some(constant) = self.constant_axes(value, roles) {
+            return RightForm::Constant(constant);
         }
         let dtype = self.graph.ty(value).dtype;
         if let Some(view) = self.view_of(value)
             && !self.is_constant(view.base)
             && dtype == acc
             && merge(&left.summed).len() <= 1
+            && let Ok(operand) = self.operand(value, &view, roles)
         {
-            let operand = self.operand(value, &view, roles)?;
             let (columns, summed) = (merge(&operand.free), merge(&operand.summed));
             let contiguous = columns.len() <= 1 && columns.first().is_none_or(|c| c.stride.is_const(1));
             if contiguous && summed.len() <= 1 {
                 let row_stride = summed.first().map_or(Dim::from(0), |s| s.stride.clone());
-                return Ok(Right::Rows {
-                    buffer: operand.buffer,
-                    offset: operand.offset,
-                    batch: operand.batch,
-                    row_stride,
-                });
+                let Operand { buffer, offset, batch, .. } = operand;
+                return RightForm::Rows(Right::Rows { buffer, offset, batch, row_stride });
             }
         }
-        self.pack_at_run_time(value, roles, width, acc)
+        let shape = self.graph.shape(value);
+        if roles.free.iter().all(|&axis| shape[axis].as_const().is_some()) {
+            RightForm::Packed
+        } else {
+            RightForm::Copied
+        }
     }
 
-    /// Packs a constant (or a view of one) at compile time.
-    fn pack_constant(&mut self, value: ValueId, roles: &AxisRoles, width: usize, acc: DType) -> Option<Right> {
+    /// Makes a right operand ready for panels of `width` columns.
+    pub(super) fn right_operand(
+        &mut self,
+        value: ValueId,
+        roles: &AxisRoles,
+        form: RightForm,
+        width: usize,
+        acc: DType,
+    ) -> Result<Right, LowerError> {
+        match form {
+            RightForm::Constant(constant) => Ok(self.pack_constant(constant, width, acc)),
+            RightForm::Rows(rows) => Ok(rows),
+            RightForm::Packed => self.pack_at_run_time(value, roles, width, acc),
+            RightForm::Copied => self.copy_to_rows(value, roles, acc),
+        }
+    }
+
+    /// The axes of a constant (or a view of one) that can be packed at compile time.
+    fn constant_axes(&mut self, value: ValueId, roles: &AxisRoles) -> Option<Constant> {
         let view = self.view_of(value)?;
         if !view.offset.is_const(0) {
             return None;
@@ -76,27 +114,29 @@ impl Lowering<'_> {
         let as_axes = |loops: &[(usize, usize)]| -> Vec<Axis> {
             loops.iter().map(|&(n, s)| Axis { size: Dim::from(n as i64), stride: Dim::from(s as i64) }).collect()
         };
-        let columns = merge(&as_axes(&axes(&roles.free)));
-        let (count, stride) = match columns.as_slice() {
+        let columns = match merge(&as_axes(&axes(&roles.free))).as_slice() {
             [] => (1, 1),
             [only] => (only.size.as_const()? as usize, only.stride.as_const()? as usize),
             _ => return None,
         };
-        let source = widened(self.graph.consts.get(id), acc);
-        let sum = axes(&roles.summed);
-        let batch = axes(&roles.batch);
-        let summed: usize = sum.iter().map(|s| s.0).product();
-        let panel = summed * width;
-        let per_batch = panel * count.div_ceil(width);
+        let tensor = self.graph.consts.get(id).clone();
+        Some(Constant { tensor, batch: axes(&roles.batch), sum: axes(&roles.summed), columns })
+    }
+
+    /// Packs a constant at compile time.
+    fn pack_constant(&mut self, constant: Constant, width: usize, acc: DType) -> Right {
+        let Constant { tensor, batch, sum, columns: (columns, column_stride) } = constant;
+        let source = widened(&tensor, acc);
+        let panel = sum.iter().map(|s| s.0).product::<usize>() * width;
+        let per_batch = panel * columns.div_ceil(width);
         let packed_batch: Vec<Dim> = batch.iter().map(|b| Dim::from(b.0 as i64)).collect();
         let batch_axes = super::storage::dense_strides(&packed_batch)
             .into_iter()
             .zip(&packed_batch)
             .map(|(s, n)| Axis { size: n.clone(), stride: s * Dim::from(per_batch as i64) })
             .collect();
-        let pack = Pack::Panels { batch, sum, columns: count, column_stride: stride, width };
-        let buffer = self.add_weight(&source, pack);
-        Some(Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64) })
+        let buffer = self.add_weight(&source, Pack::Panels { batch, sum, columns, column_stride, width });
+        Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64) }
     }
 
     /// Packs an operand into workspace memory by a step of its own.
@@ -109,9 +149,6 @@ impl Lowering<'_> {
     ) -> Result<Right, LowerError> {
         let ty = self.graph.ty(value).clone();
         let sizes = |axes: &[usize]| -> Vec<Dim> { axes.iter().map(|&a| ty.shape[a].clone()).collect() };
-        if sizes(&roles.free).iter().any(|d| d.as_const().is_none()) {
-            return self.copy_to_rows(value, roles, acc);
-        }
         let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |a, d| &a * d);
         let (batch, summed, free) = (sizes(&roles.batch), sizes(&roles.summed), sizes(&roles.free));
         let (summed_count, columns) = (product(&summed), product(&free));
@@ -167,7 +204,7 @@ impl Lowering<'_> {
         Ok(Right::Panels { buffer, batch: batch_axes, panel_elements })
     }
 
-    /// Copies an operand into dense rows: with a symbolic number of columns the last panel has no constant width.
+    /// Copies an operand into dense rows.
     fn copy_to_rows(&mut self, value: ValueId, roles: &AxisRoles, acc: DType) -> Result<Right, LowerError> {
         // In row order the columns are what a left operand sums over.
         let by_rows = AxisRoles { batch: roles.batch.clone(), free: roles.summed.clone(), summed: roles.free.clone() };

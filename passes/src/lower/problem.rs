@@ -1,6 +1,6 @@
 //! Sums of products over strided memory, the one form of matrix products and convolutions, and their emission.
 //!
-//! What is computed is a [`Problem`]; how its loops run is a [`Choice`]. Emission only writes them down: a parallel loop
+//! What is computed is a [`Problem`]; how its loops run was chosen before. Emission only writes them down: a parallel loop
 //! over everything that is independent, and in it the contraction of one block of rows and one panel of columns.
 
 use super::block::{Block, Cut};
@@ -8,9 +8,10 @@ use super::builder::KernelBuilder;
 use super::contract::Axis;
 use super::panels::Right;
 use super::{LowerError, Lowering};
-use nnc_desc::tiles::Tile;
+use crate::choose::{self, Algorithm, Panels, Shape};
+use nnc_desc::Product;
 use nnc_ir::{DType, Dim, ValueId};
-use nnc_kernels::contraction::{LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Index;
 use nnc_kernels::plan::BufferId;
 
@@ -42,19 +43,6 @@ pub(crate) struct Problem {
     pub root: ValueId,
 }
 
-/// How the loops of a problem run.
-#[derive(Clone, Debug)]
-pub(crate) struct Choice {
-    /// The register tile.
-    pub tile: Tile,
-    /// Rows of one parallel iteration.
-    pub block: Dim,
-    /// How many blocks there are.
-    pub blocks: Dim,
-    /// Panels outside of rows: each stays in cache while the rows pass. Otherwise all panels pass over each block.
-    pub panels_outside: bool,
-}
-
 /// Where in the result a sum stands.
 pub(crate) struct Position<'a> {
     /// Along the batch axes.
@@ -70,40 +58,32 @@ pub(crate) struct Position<'a> {
 /// The index into the anchor's value.
 pub(crate) type ResultIndex<'a> = dyn FnMut(&mut KernelBuilder<'_, '_>, &Position<'_>) -> Vec<Index> + 'a;
 
-fn count(axes: &[Axis]) -> Dim {
+/// How many there are of axes together.
+pub(crate) fn count(axes: &[Axis]) -> Dim {
     axes.iter().fold(Dim::ONE, |n, axis| &n * &axis.size)
 }
 
-impl Problem {
-    /// Products summed for one element.
-    fn depth(&self) -> Dim {
-        &count(&self.taps) * &self.k
-    }
-
-    /// An estimate of the whole, in nanoseconds on one core.
-    fn work(&self) -> Dim {
-        let elements = &(&count(&self.batch) * &count(&self.outer)) * &(&self.rows.size * &self.columns);
-        (&elements * &self.depth()).floor_div(&Dim::from(40)).max(&Dim::ONE)
-    }
-}
-
 impl Lowering<'_> {
-    /// How the loops of a problem run on the target.
-    pub(super) fn choose(&self, problem: &Problem, tile: Tile) -> Choice {
-        let (block, blocks) = self.row_block(&problem.rows.size, tile.rows);
-        // Whichever operand is small stays in cache while the other streams.
-        let width = Dim::from(tile.width as i64);
-        let padded = &problem.columns.ceil_div(&width) * &width;
-        let bytes = &(&padded * &problem.depth()) * &Dim::from(problem.accumulator.size() as i64);
-        let fits = bytes.as_const().is_some_and(|bytes| bytes <= self.target.l2_bytes as i64 / 2);
-        Choice { tile, block, blocks, panels_outside: !fits }
+    /// The cheapest way to do a contraction, and its nanoseconds on one core.
+    pub(super) fn choose(&self, shape: &Shape, product: &Product) -> Result<(Algorithm, Dim), LowerError> {
+        let cheapest = choose::candidates(shape, product, self.target).into_iter().next();
+        let cheapest = cheapest.ok_or_else(|| self.error("no way to do a contraction"))?;
+        Ok((cheapest.algorithm, choose::nanoseconds(cheapest.cost, &shape.volume())))
+    }
+
+    /// As [`Lowering::choose`], of what only panels do.
+    pub(super) fn choose_panels(&self, shape: &Shape, product: &Product) -> Result<(Panels, Dim), LowerError> {
+        match self.choose(shape, product)? {
+            (Algorithm::Panels(panels), work) => Ok((panels, work)),
+            (Algorithm::Depthwise, _) => Err(self.error("channels by themselves where there are none")),
+        }
     }
 
     /// Emits the kernel of a problem and its step.
     pub(super) fn emit_problem(
         &mut self,
         problem: &Problem,
-        choice: &Choice,
+        (choice, work): (&Panels, Dim),
         index: &mut ResultIndex<'_>,
     ) -> Result<(), LowerError> {
         let storage = self.storage_to_write(problem.root)?;
@@ -127,12 +107,19 @@ impl Lowering<'_> {
         let right = match &problem.right {
             Right::Panels { buffer, batch, panel_elements } => {
                 let offset = walk(&mut b, batch, &at.batch) + &at.panel * &b.import(panel_elements);
-                RightOperand { buffer: b.buffer(*buffer, &Dim::ZERO, false), offset, layout: RightLayout::Panel }
+                let fetch = match choice.fetch {
+                    choose::Fetch::Nothing => Fetch::Nothing,
+                    choose::Fetch::Ahead => Fetch::Ahead,
+                    choose::Fetch::Next => b.next_panel(problem, choice, &at, &offset, panel_elements),
+                };
+                let buffer = b.buffer(*buffer, &Dim::ZERO, false);
+                RightOperand { buffer, offset, layout: RightLayout::Panel, fetch }
             }
             Right::Rows { buffer, offset, batch, row_stride } => {
                 let start = walk(&mut b, batch, &at.batch) + &column_start;
                 let layout = RightLayout::Rows { row_stride: b.import(row_stride) };
-                RightOperand { buffer: b.buffer(*buffer, offset, false), offset: start, layout }
+                let buffer = b.buffer(*buffer, offset, false);
+                RightOperand { buffer, offset: start, layout, fetch: Fetch::Nothing }
             }
         };
         let rows = b.import(&problem.rows.size);
@@ -151,7 +138,7 @@ impl Lowering<'_> {
             let index = index(b, &Position { batch: &at.batch, outer: &at.outer, row, column });
             b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)
         })?;
-        b.finish(problem.work())
+        b.finish(work)
     }
 }
 
@@ -164,8 +151,25 @@ struct At {
 }
 
 impl KernelBuilder<'_, '_> {
+    /// The part of the panel after this one that this block's rows fetch: all rows that pass a panel share the next.
+    fn next_panel(&mut self, problem: &Problem, choice: &Panels, at: &At, panel: &Index, elements: &Dim) -> Fetch {
+        let block = self.import(&choice.block);
+        let rows = self.import(&problem.rows.size);
+        let (passing, position) = if choice.panels_outside {
+            let mut outer = Index::ZERO;
+            for (i, axis) in at.outer.iter().zip(&problem.outer) {
+                outer = &outer * &self.import(&axis.size) + i;
+            }
+            (&count(&problem.outer) * &problem.rows.size, &outer * &rows + &at.block * &block)
+        } else {
+            (choice.block.clone(), Index::ZERO)
+        };
+        let per_row = self.import(&elements.ceil_div(&passing.max(&Dim::ONE)));
+        Fetch::Next { offset: panel + &self.import(elements) + &position * &per_row, per_row }
+    }
+
     /// Opens the parallel loop over batches, panels, outer rows and blocks, in the order chosen.
-    fn open_problem(&mut self, problem: &Problem, choice: &Choice) -> At {
+    fn open_problem(&mut self, problem: &Problem, choice: &Panels) -> At {
         let panels = problem.columns.ceil_div(&Dim::from(choice.tile.width as i64));
         let sizes = |axes: &[Axis]| axes.iter().map(|a| a.size.clone()).collect::<Vec<Dim>>();
         let mut extents = sizes(&problem.batch);
@@ -173,7 +177,7 @@ impl KernelBuilder<'_, '_> {
             extents.push(panels.clone());
         }
         extents.extend(sizes(&problem.outer));
-        extents.push(choice.blocks.clone());
+        extents.push(problem.rows.size.ceil_div(&choice.block));
         if !choice.panels_outside {
             extents.push(panels);
         }

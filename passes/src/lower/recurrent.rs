@@ -11,10 +11,11 @@ use super::builder::KernelBuilder;
 use super::emit::compute_type;
 use super::panels::widened;
 use super::{LowerError, Lowering};
+use crate::choose::{Panels, Shape};
 use nnc_desc::tiles::Tile;
 use nnc_ir::op::{Activation, BinaryOp, CellKind, Op, Recurrent, UnaryOp};
 use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
-use nnc_kernels::contraction::{LeftOperand, RightLayout, RightOperand};
+use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
 use nnc_kernels::weights::Pack;
@@ -24,6 +25,8 @@ struct Matrix {
     buffer: BufferId,
     columns: i64,
     tile: Tile,
+    /// Nanoseconds of one product.
+    work: Dim,
 }
 
 impl Lowering<'_> {
@@ -80,7 +83,7 @@ impl Lowering<'_> {
             None => None,
         };
 
-        let work = &(&time * &batch) * &Dim::from((columns * hidden / 20).max(1));
+        let work = &time * &candidate.iter().fold(matrix.work.clone(), |work, other| work + &other.work);
         let mut b = KernelBuilder::new(self, "recurrent");
         let (hidden_index, columns_index) = (Index::from(hidden), Index::from(columns));
         let time_extent = b.import(&time);
@@ -207,7 +210,20 @@ impl Lowering<'_> {
         columns: i64,
         batch: &Dim,
     ) -> Result<Matrix, LowerError> {
-        let tile = self.product_row(DType::F32)?.tile(batch.as_const().map(|n| n as usize), count as usize);
+        let shape = Shape {
+            batch: Dim::ONE,
+            outer: Dim::ONE,
+            rows: batch.clone(),
+            row_stride: Dim::from(tensor.shape[0] as i64),
+            columns: Dim::from(count),
+            depth: Dim::from(tensor.shape[0] as i64),
+            runs: Dim::ONE,
+            element_bytes: 4,
+            packed: true,
+            panels: true,
+            depthwise: false,
+        };
+        let (Panels { tile, .. }, work) = self.choose_panels(&shape, self.product_row(DType::F32)?)?;
         let (start, count, columns) = (start as usize, count as usize, columns as usize);
         let hidden = tensor.shape[0];
         let source = if start == 0 && count == columns {
@@ -227,7 +243,7 @@ impl Lowering<'_> {
             width: tile.width,
         };
         let buffer = self.add_weight(&source, pack);
-        Ok(Matrix { buffer, columns: count as i64, tile })
+        Ok(Matrix { buffer, columns: count as i64, tile, work })
     }
 }
 
@@ -260,6 +276,7 @@ impl KernelBuilder<'_, '_> {
                 buffer: b,
                 offset: &panel * &Index::from(hidden * width),
                 layout: RightLayout::Panel,
+                fetch: Fetch::Nothing,
             },
             taps: vec![],
             tile: matrix.tile,

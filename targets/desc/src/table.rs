@@ -111,12 +111,7 @@ impl Target {
             return Target::native();
         }
         let row = TABLE.iter().find(|r| r.name == name).ok_or_else(|| TargetError::UnknownTarget(name.to_owned()))?;
-        Ok(Target {
-            name: row.name.to_owned(),
-            arch: row.arch,
-            features: Features::of(row.features),
-            rates: row.rates,
-        })
+        Ok(Target { name: row.name.to_owned(), arch: row.arch, features: Features::of(row.features), rates: row.rates })
     }
 
     /// The best row of the table that this machine's processor can run.

@@ -2,7 +2,7 @@
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::contraction::{Contraction, Epilogue, Extents, Fetch, LeftOperand, RightLayout, RightOperand, Tap};
 use crate::kernel::{Expr, Index, Stmt};
 use nnc_desc::tiles::Tile;
 use nnc_ir::DType;
@@ -86,10 +86,19 @@ pub(super) fn contraction(b: &mut Builder) {
     let value = b.any(&leaves, output, 2);
     epilogue.push(Stmt::Store(y, element, value.expr));
     let rows = b.rng.between(1, 8) as usize;
+    let fetch = match b.rng.between(0, 5) {
+        0 if panel => Fetch::Ahead,
+        // Of no use, and wherever it points: a hint.
+        1 if panel => Fetch::Next {
+            offset: p.index() * b.rng.between(0, 900) + b.rng.between(-900, 900),
+            per_row: Index::from(b.rng.between(0, 400)),
+        },
+        _ => Fetch::Nothing,
+    };
     b.kernel.body.push(Stmt::Contract(Box::new(Contraction {
         extents: Extents { m: m_dim.clone(), n: Index::from(n), k: Index::from(k) },
         left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Index::from(row_stride) },
-        right: RightOperand { buffer: w, offset: Index::from(offset), layout },
+        right: RightOperand { buffer: w, offset: Index::from(offset), layout, fetch },
         taps,
         tile: Tile { rows, width: width as usize },
         accumulator: acc_dtype,

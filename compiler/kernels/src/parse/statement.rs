@@ -1,7 +1,7 @@
 //! Statements.
 
 use super::{Parsed, Parser};
-use crate::contraction::{Contraction, Epilogue, Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::contraction::{Contraction, Epilogue, Extents, Fetch, LeftOperand, RightLayout, RightOperand, Tap};
 use crate::kernel::{Accumulator, AxisKind, Loop, Stmt, Var};
 use crate::print::{FULL_RANGE, RESERVED, loop_range};
 use nnc_desc::tiles::Tile;
@@ -160,6 +160,15 @@ impl Parser<'_> {
             self.expect("rows")?;
             RightLayout::Rows { row_stride: self.bracketed()? }
         };
+        let fetch = if !self.eat("fetch") {
+            Fetch::Nothing
+        } else if self.eat("ahead") {
+            Fetch::Ahead
+        } else {
+            let offset = self.bracketed()?;
+            self.expect("by")?;
+            Fetch::Next { offset, per_row: self.bracketed()? }
+        };
         self.expect("->")?;
         self.expect("(")?;
         let row = self.bound(DType::I64, loop_range(&m))?;
@@ -172,7 +181,7 @@ impl Parser<'_> {
         Ok(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
             left,
-            right: RightOperand { buffer, offset, layout },
+            right: RightOperand { buffer, offset, layout, fetch },
             taps,
             tile: Tile { rows, width },
             accumulator,

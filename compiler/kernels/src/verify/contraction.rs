@@ -2,7 +2,7 @@
 
 use super::{Checker, Inner, MAX_TAPS, MAX_WIDTH, Problem, State, ensure, may_be};
 use crate::affine::Varying;
-use crate::contraction::{Contraction, RightLayout, Tap};
+use crate::contraction::{Contraction, Fetch, RightLayout, Tap};
 use crate::kernel::Stmt;
 use nnc_desc::products;
 use nnc_ir::DType;
@@ -37,6 +37,10 @@ impl Checker<'_> {
                 self.index(row_stride)?;
                 ensure(g.taps.is_empty(), 12, || "a right operand of rows takes no taps".to_owned())?;
             }
+        }
+        if let Fetch::Next { offset, per_row } = &g.right.fetch {
+            self.index(offset)?;
+            self.index(per_row)?;
         }
         if let Some(stmt) = g.epilogue.body.iter().find(|s| !matches!(s, Stmt::Let(..) | Stmt::Store(..))) {
             let text = crate::print::statement_head(self.kernel, stmt);

@@ -7,7 +7,7 @@
 
 use iced_x86::Mnemonic as M;
 use nnc_ir::DType;
-use nnc_kernels::contraction::RightLayout;
+use nnc_kernels::contraction::{Fetch, RightLayout};
 use nnc_kernels::{Contraction, Expr, Index, Var};
 use regalloc2::VReg;
 
@@ -41,7 +41,8 @@ struct Panel<'g> {
     weight: usize,
     /// Expressions of the epilogue that are evaluated lane by lane.
     by_lane: HashSet<Expr>,
-    streaming: bool,
+    /// Bytes of the right operand that each row fetches, where it fetches of the next panel.
+    fetched: Option<i64>,
 }
 
 /// Sizes of balanced tiles: (rows, number of tiles), larger first.
@@ -100,7 +101,10 @@ impl Lower<'_> {
             Stride::Const(_) => rows,
             Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
         } as i64;
-        let streaming = m.as_const().is_some_and(|m| m <= rows && m <= 4);
+        let fetched = match &gemm.right.fetch {
+            Fetch::Next { per_row, .. } => self.resolve(per_row).as_const().map(|elements| elements.saturating_mul(4)),
+            _ => None,
+        };
         let panel = Panel {
             gemm,
             vectors,
@@ -113,7 +117,7 @@ impl Lower<'_> {
             taps,
             weight: shape.weight,
             by_lane: shape.by_lane,
-            streaming,
+            fetched,
         };
         let first_row = self.fresh_var();
         let mut at = Index::ZERO;
@@ -226,6 +230,26 @@ impl Lower<'_> {
         }
     }
 
+    /// What a tile of `rows` rows from `start` on fetches.
+    fn fetch(&mut self, panel: &Panel<'_>, start: &Index, rows: usize) -> Lowered<micro::Fetch> {
+        let (offset, per_row) = match &panel.gemm.right.fetch {
+            Fetch::Nothing => return Ok(micro::Fetch::Nothing),
+            Fetch::Ahead => return Ok(micro::Fetch::Ahead),
+            Fetch::Next { offset, per_row } => (self.resolve(offset), self.resolve(per_row)),
+        };
+        let at = self.pointer(panel.gemm.right.buffer, &(offset + start * per_row), 4)?;
+        let taps: i64 = panel.taps.iter().map(|tap| tap.count as i64).product();
+        let rounds = panel.k.map_or(0, |k| k / micro::UNROLL).saturating_mul(taps);
+        let bytes = match panel.fetched {
+            Some(of_row) if rounds > 0 => of_row.saturating_mul(rows as i64).saturating_add(rounds - 1) / rounds,
+            // How much there is to fetch, or in how many rounds, is known at run time only: a line a round.
+            _ => micro::LINE,
+        };
+        // More than the whole of what a round reads would be another panel's.
+        let most = (panel.vectors as i64 * i64::from(self.size.bytes()) * micro::UNROLL).max(micro::LINE);
+        Ok(micro::Fetch::Next { at, bytes: bytes.clamp(0, most) as i32 })
+    }
+
     /// One tile of rows.
     fn tile(&mut self, panel: &Panel<'_>, first_row: Var, rows: usize) -> Lowered<()> {
         let block = self.block();
@@ -246,6 +270,7 @@ impl Lower<'_> {
         for j in 0..panel.vectors {
             masks.push(if panel.mask_loads { self.column_mask(panel, j)? } else { None });
         }
+        let fetch = self.fetch(panel, &start, rows)?;
         let results: Vec<VReg> = (0..rows * panel.vectors).map(|_| self.f.vec()).collect();
         self.push(Body::Micro(Box::new(MicroKernel {
             rows,
@@ -259,7 +284,7 @@ impl Lower<'_> {
             taps: panel.taps.clone(),
             masks,
             results: results.clone(),
-            streaming: panel.streaming,
+            fetch,
         })));
         let mut tails = vec![];
         for j in 0..panel.vectors {

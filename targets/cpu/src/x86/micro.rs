@@ -77,12 +77,31 @@ pub struct MicroKernel {
     pub masks: Vec<Option<VReg>>,
     /// The accumulators, row by row.
     pub results: Vec<VReg>,
-    /// Whether one pass streams all of `b` from far memory, rather than using it again soon.
-    pub streaming: bool,
+    /// What is fetched meanwhile.
+    pub fetch: Fetch,
+}
+
+/// What a tile brings into cache meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Nothing.
+    Nothing,
+    /// What it reads of `b`, a little ahead.
+    Ahead,
+    /// What is at an address, into the second level.
+    Next {
+        /// The first byte.
+        at: VReg,
+        /// Bytes for every [`UNROLL`] elements of k.
+        bytes: i32,
+    },
 }
 
 /// Elements of k per round of the loop.
-const UNROLL: i64 = 4;
+pub const UNROLL: i64 = 4;
+
+/// Bytes of a cache line.
+pub const LINE: i64 = 64;
 
 /// How far ahead a streamed panel is fetched.
 const STREAM_AHEAD: i32 = 2048;
@@ -92,6 +111,8 @@ const B: usize = reg::RCX;
 const K: usize = reg::RDX;
 const A_STRIDE: usize = reg::RSI;
 const B_STRIDE: usize = reg::RDI;
+/// What is fetched next: only panels, where the distance between rows of `b` is constant, have a next one.
+const NEXT: usize = B_STRIDE;
 /// Further row bases when the distance between rows is not constant.
 const BASES: [usize; 8] = [reg::R8, reg::R9, reg::R10, reg::R11, reg::RBX, reg::R12, reg::R13, reg::R14];
 /// Loop counter.
@@ -181,6 +202,9 @@ impl MicroKernel {
         }
         if let Stride::Reg(v) = self.b_stride {
             out.push(RaOperand::reg_fixed_use(v, int(B_STRIDE)));
+        } else if let Fetch::Next { at, .. } = self.fetch {
+            out.push(RaOperand::reg_fixed_use(at, int(NEXT)));
+            clobbers.add(int(NEXT));
         }
         let plan = self.plan();
         for (next, mask) in self.masks.iter().flatten().enumerate() {
@@ -307,12 +331,15 @@ impl MicroKernel {
             return Ok(());
         }
         let r64 = |n| Arg::Reg(gpr(n, Size::R64));
+        if count == UNROLL {
+            self.fetch_next(asm)?;
+        }
         for step in 0..count as i32 {
             let b_offset = match self.b_stride {
                 Stride::Const(bytes) => bytes * step,
                 Stride::Reg(_) => 0,
             };
-            self.prefetch(asm, b_offset)?;
+            self.fetch_ahead(asm, b_offset)?;
             let set = step as usize % plan.sets;
             let mut column = 0;
             while column < self.vectors {
@@ -333,18 +360,28 @@ impl MicroKernel {
         Ok(())
     }
 
+    /// Fetches a round's part of the next panel.
+    fn fetch_next(&self, asm: &mut Assembler) -> Result<(), Fault> {
+        let (Fetch::Next { bytes, .. }, Stride::Const(_)) = (self.fetch, self.b_stride) else { return Ok(()) };
+        let mut line = 0;
+        while line < bytes {
+            asm.op(M::Prefetcht1, &[Arg::Mem(gpr(NEXT, Size::R64), None, line)])?;
+            line += LINE as i32;
+        }
+        asm.op(M::Add, &[Arg::Reg(gpr(NEXT, Size::R64)), Arg::Imm(i64::from(bytes))])
+    }
+
     /// Fetches ahead the part of the panel that a later step loads.
-    fn prefetch(&self, asm: &mut Assembler, b_offset: i32) -> Result<(), Fault> {
+    fn fetch_ahead(&self, asm: &mut Assembler, b_offset: i32) -> Result<(), Fault> {
         let Stride::Const(bytes) = self.b_stride else { return Ok(()) };
-        // Panels that stay in cache gain nothing: the prefetches take the load ports' time. Rows that are not dense
-        // belong to a larger matrix, where what follows is another panel's.
-        if !self.streaming || bytes != self.vectors as i32 * self.size.bytes() {
+        // Rows that are not dense belong to a larger matrix, where what follows is another panel's.
+        if self.fetch != Fetch::Ahead || bytes != self.vectors as i32 * self.size.bytes() {
             return Ok(());
         }
         let mut line = 0;
         while line < bytes {
             asm.op(M::Prefetcht0, &[Arg::Mem(gpr(B, Size::R64), None, b_offset + STREAM_AHEAD + line)])?;
-            line += 64;
+            line += LINE as i32;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use nnc_desc::Target;
 use nnc_desc::tiles::Tile;
 use nnc_ir::DType;
 use nnc_ir::op::BinaryOp;
-use nnc_kernels::contraction::{Extents, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::contraction::{Extents, Fetch, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Access;
 use nnc_kernels::{Contraction, Expr, Index, Kernel, Stmt};
 
@@ -36,12 +36,13 @@ pub struct Shape {
     /// Sizes become parameters.
     pub dynamic: bool,
     pub epilogue: Epilogue,
+    pub fetch: Fetch,
 }
 
 impl Shape {
     pub fn new(m: usize, n: usize, k: usize, rows: usize, width: usize) -> Shape {
         let epilogue = Epilogue::Plain;
-        Shape { m, n, k, taps: vec![], rows, width, row_stride: None, dynamic: false, epilogue }
+        Shape { m, n, k, taps: vec![], rows, width, row_stride: None, dynamic: false, epilogue, fetch: Fetch::Nothing }
     }
 
     /// Elements between rows of `a`.
@@ -113,7 +114,7 @@ impl Shape {
         kernel.body.push(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
             left: LeftOperand { buffer: a, offset: Index::ZERO, row_stride },
-            right: RightOperand { buffer: b, offset: Index::ZERO, layout },
+            right: RightOperand { buffer: b, offset: Index::ZERO, layout, fetch: self.fetch.clone() },
             taps,
             tile: Tile { rows: self.rows, width: self.width },
             accumulator: DType::F32,

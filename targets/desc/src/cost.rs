@@ -1,0 +1,112 @@
+//! The cost model: what work costs one core of a target, in picoseconds.
+//!
+//! It serves to choose between ways to compute the same, and to tell which work is worth sharing out between threads; it
+//! predicts no time. Who asks counts the work by resource ([`Work`]); the target's [`Rates`] price each unit. Arithmetic and the
+//! streams from the levels of memory run side by side: the busiest counts in full, the others by a share. What
+//! begins and ends loops, tiles and steps is added, and so is what memory makes a core wait for.
+
+use crate::products::Product;
+use crate::rates::Rates;
+
+/// What a kernel or a graph operation does, counted by resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Thousandths of cycles in which arithmetic units or load ports are busy.
+    pub millicycles: u64,
+    /// Bytes streamed from or to the first-level cache.
+    pub l1_bytes: u64,
+    /// Bytes streamed from or to the second-level cache.
+    pub l2_bytes: u64,
+    /// Bytes streamed from or to what is beyond.
+    pub memory_bytes: u64,
+    /// Bytes from beyond the second level that nothing fetches before they are wanted.
+    pub awaited_bytes: u64,
+    /// Register tiles.
+    pub tiles: u64,
+    /// Iterations of parallel loops.
+    pub iterations: u64,
+    /// Steps.
+    pub launches: u64,
+}
+
+impl Work {
+    /// Adds bytes that stream again and again from a block of memory of `block` bytes: from the level that holds it.
+    #[must_use]
+    pub fn streaming(mut self, rates: &Rates, block: u64, bytes: u64) -> Work {
+        let level = if block <= rates.l1_bytes * 3 / 4 {
+            &mut self.l1_bytes
+        } else if block <= rates.l2_bytes * 3 / 4 {
+            &mut self.l2_bytes
+        } else {
+            &mut self.memory_bytes
+        };
+        *level = level.saturating_add(bytes);
+        self
+    }
+
+    /// Does this `times` over.
+    #[must_use]
+    pub fn times(self, times: u64) -> Work {
+        let by = |n: u64| n.saturating_mul(times);
+        Work {
+            millicycles: by(self.millicycles),
+            l1_bytes: by(self.l1_bytes),
+            l2_bytes: by(self.l2_bytes),
+            memory_bytes: by(self.memory_bytes),
+            awaited_bytes: by(self.awaited_bytes),
+            tiles: by(self.tiles),
+            iterations: by(self.iterations),
+            launches: by(self.launches),
+        }
+    }
+}
+
+impl std::ops::Add for Work {
+    type Output = Work;
+
+    fn add(self, other: Work) -> Work {
+        Work {
+            millicycles: self.millicycles.saturating_add(other.millicycles),
+            l1_bytes: self.l1_bytes.saturating_add(other.l1_bytes),
+            l2_bytes: self.l2_bytes.saturating_add(other.l2_bytes),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+            awaited_bytes: self.awaited_bytes.saturating_add(other.awaited_bytes),
+            tiles: self.tiles.saturating_add(other.tiles),
+            iterations: self.iterations.saturating_add(other.iterations),
+            launches: self.launches.saturating_add(other.launches),
+        }
+    }
+}
+
+impl Rates {
+    /// What work costs, in picoseconds.
+    pub fn cost(&self, work: &Work) -> u64 {
+        let lines = |bytes: u64, price: u64| bytes.saturating_mul(price) / 64;
+        // Two that run side by side: the busier in full, the other by a share.
+        let beside = |one: u64, other: u64, share: u64| one.max(other).saturating_add(one.min(other) / share);
+        let core = beside(work.millicycles.saturating_mul(self.cycle) / 1000, lines(work.l1_bytes, self.l1_line), 4);
+        let near = beside(core, lines(work.l2_bytes, self.l2_line), 4);
+        [
+            beside(near, lines(work.memory_bytes, self.memory_line), 2),
+            lines(work.awaited_bytes, self.memory_line),
+            work.tiles.saturating_mul(self.tile),
+            work.iterations.saturating_mul(self.iteration),
+            work.launches.saturating_mul(self.launch),
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
+}
+
+/// Cycles between two multiply-adds into one register.
+const LATENCY: u64 = 4;
+
+impl Product {
+    /// Thousandths of cycles for one summed element of a tile of `rows` by `vectors`: its multiply-adds, its loads (a
+    /// broadcast a row and the vectors, two of either a cycle), or waiting for the element before.
+    pub fn millicycles(&self, rows: u64, vectors: u64) -> u64 {
+        let multiplies = rows.saturating_mul(vectors).saturating_mul(10_000) / u64::from(self.per_ten_cycles).max(1);
+        let loads = rows.saturating_add(vectors).saturating_mul(500);
+        multiplies.max(loads).max(LATENCY * 1000)
+    }
+}

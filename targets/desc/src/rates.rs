@@ -1,0 +1,59 @@
+//! What units of work cost on the targets of the table: the constants of the cost model.
+//!
+//! Source: cache sizes are the smallest of processors in use that have the target's features. Everything else is what
+//! `cargo xtask calibrate` printed on a Xeon of generation Sapphire Rapids (virtual machine, 2 threads), rounded;
+//! `aarch64` takes the row of `x86_64`, whose vectors are as wide.
+
+/// Prices on one core, in picoseconds but where the unit is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Bytes of a core's first-level data cache.
+    pub l1_bytes: u64,
+    /// Bytes of a core's second-level cache.
+    pub l2_bytes: u64,
+    /// A cycle.
+    pub cycle: u64,
+    /// Sixty-four bytes that stream from or to the first-level cache.
+    pub l1_line: u64,
+    /// Sixty-four bytes that stream from or to the second level.
+    pub l2_line: u64,
+    /// Sixty-four bytes that stream from or to what is beyond.
+    pub memory_line: u64,
+    /// Beginning and ending a register tile, its products and epilogue aside.
+    pub tile: u64,
+    /// Beginning an iteration of a kernel's parallel loop.
+    pub iteration: u64,
+    /// Beginning a step on the thread that runs the plan.
+    pub launch: u64,
+    /// The least work that is worth handing to another thread.
+    pub fork: u64,
+}
+
+macro_rules! rates {
+    ($($name:ident $l1k:literal $l2k:literal $cycle:literal $l1:literal $l2:literal $memory:literal $tile:literal
+        $iteration:literal $launch:literal $fork:literal;)*) => {
+        $(
+            #[doc = concat!("Rates of `", stringify!($name), "`.")]
+            pub(crate) const $name: Rates = Rates {
+                l1_bytes: $l1k << 10,
+                l2_bytes: $l2k << 10,
+                cycle: $cycle,
+                l1_line: $l1,
+                l2_line: $l2,
+                memory_line: $memory,
+                tile: $tile,
+                iteration: $iteration,
+                launch: $launch,
+                fork: $fork,
+            };
+        )*
+    };
+}
+
+rates! {
+    //            caches: KiB   cycle   64 bytes of L1, L2, beyond   tile iteration launch      fork
+    X86_64            32  256     333      670  1_300  5_000      10_000   5_000   20_000  10_000_000;
+    X86_64_AVX2       32  512     333      330  1_000  5_000      10_000   5_000   20_000  10_000_000;
+    X86_64_AVX512     32 1024     333      170  1_000  5_000      10_000   5_000   20_000  10_000_000;
+    AARCH64           64  512     333      670  1_300  5_000      10_000   5_000   20_000  10_000_000;
+}
