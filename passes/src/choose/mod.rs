@@ -7,6 +7,8 @@
 //! alike; where a size is not known, several are tried.
 
 mod panels;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use nnc_desc::tiles::Tile;
@@ -135,9 +137,10 @@ impl Shape {
         u64::try_from(mean).unwrap_or(u64::MAX)
     }
 
-    /// Multiply-adds of the whole.
-    pub fn volume(&self) -> Dim {
-        &(&self.batch * &self.outer) * &(&(&self.rows * &self.columns) * &self.depth)
+    /// Nanoseconds on one core of what costs so many picoseconds, whatever the sizes come to be.
+    pub fn nanoseconds(&self, cost: u64) -> Dim {
+        let volume = &(&self.batch * &self.outer) * &(&(&self.rows * &self.columns) * &self.depth);
+        nanoseconds(cost, self.sizes(MANY).volume(), &volume)
     }
 }
 
@@ -154,9 +157,9 @@ pub fn candidates(shape: &Shape, product: &Product, target: &Target) -> Vec<Cand
     list
 }
 
-/// Nanoseconds that work of some volume takes, when what is assumed of it costs so many picoseconds.
-pub fn nanoseconds(cost: u64, volume: &Dim) -> Dim {
-    let assumed = volume.eval(&|_| Some(MANY as i64)).map_or(MANY, |n| n.max(1).unsigned_abs());
+/// Nanoseconds that work of some volume takes, when as much as is assumed of it costs so many picoseconds.
+pub fn nanoseconds(cost: u64, assumed: u64, volume: &Dim) -> Dim {
+    let assumed = assumed.max(1);
     let cost = (cost / 1000).max(1);
     let rounded = |n: u64, by: u64| Dim::from(((n + by / 2) / by).max(1).min(i64::MAX as u64) as i64);
     match volume.as_const() {

@@ -18,7 +18,7 @@ pub(super) fn candidates(shape: &Shape, product: &Product, target: &Target) -> V
         for block in blocks(&shape.rows, rows as u64) {
             for panels_outside in [false, true] {
                 for fetch in [Fetch::Nothing, Fetch::Ahead, Fetch::Next] {
-                    if fetch != Fetch::Nothing && !shape.packed {
+                    if fetch != Fetch::Nothing && !(shape.packed && product.fetches()) {
                         continue;
                     }
                     let panels = Panels { tile, block: Dim::from(block as i64), panels_outside, fetch };

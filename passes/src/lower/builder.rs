@@ -343,25 +343,35 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         var.index()
     }
 
-    /// Finishes the kernel and adds its step. `work` is in nanoseconds on one core, over the graph's symbols.
-    pub fn finish(mut self, work: Dim) -> Result<(), LowerError> {
+    /// Finishes the kernel and adds its step.
+    pub fn finish(mut self) -> Result<(), LowerError> {
         self.kernel.body = self.close_scope();
         super::loops::collapse(&mut self.kernel);
         super::loops::parallelise(&mut self.kernel);
-        self.add_step(work)
+        self.add_step(None)
+    }
+
+    /// Finishes the kernel of a step that takes `work` nanoseconds on one core, over the graph's symbols.
+    pub fn finish_in(mut self, work: Dim) -> Result<(), LowerError> {
+        self.kernel.body = self.close_scope();
+        super::loops::collapse(&mut self.kernel);
+        super::loops::parallelise(&mut self.kernel);
+        self.add_step(Some(work))
     }
 
     /// Finishes a kernel whose loops depend on each other's order.
-    pub fn finish_serial(mut self, work: Dim) -> Result<(), LowerError> {
+    pub fn finish_serial(mut self) -> Result<(), LowerError> {
         self.kernel.body = self.close_scope();
-        self.add_step(work)
+        self.add_step(None)
     }
 
-    fn add_step(mut self, work: Dim) -> Result<(), LowerError> {
+    fn add_step(mut self, work: Option<Dim>) -> Result<(), LowerError> {
         self.split_by_guards();
         super::loops::scratch_last(&mut self.kernel);
         let params: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
-        let extent = self.kernel.parallel.1.export(&|v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone()));
+        let dim_of = |v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone());
+        let extent = self.kernel.parallel.1.export(&dim_of);
+        let work = work.unwrap_or_else(|| super::work::of_kernel(&self.kernel, self.cx.target, &dim_of));
         self.cx.add_step(self.kernel, self.arguments, self.params, extent, work);
         Ok(())
     }

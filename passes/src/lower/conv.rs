@@ -65,7 +65,7 @@ impl Lowering<'_> {
             depthwise: *groups as i64 == channels && per_group == 1 && outputs == channels && taps <= UNROLLED_TAPS,
         };
         match (self.choose(&shape, self.product_row(acc)?)?, weights) {
-            ((Algorithm::Depthwise, work), _) => self.lower_depthwise(anchor, root, window, &input, acc, work),
+            ((Algorithm::Depthwise, _), _) => self.lower_depthwise(anchor, root, window, &input, acc),
             ((Algorithm::Panels(panels), work), Some(weights)) => {
                 self.lower_grouped(anchor, root, windows, (&input, &weights), acc, (&panels, work))
             }
@@ -243,7 +243,6 @@ impl Lowering<'_> {
         window: &Window,
         input: &Storage,
         acc: DType,
-        work: Dim,
     ) -> Result<(), LowerError> {
         let w = anchor.inputs[1];
         let spatial = window.size.len();
@@ -303,7 +302,7 @@ impl Lowering<'_> {
         for _ in 0..opened + 2 {
             b.close_loop();
         }
-        b.finish(work)
+        b.finish()
     }
 }
 

@@ -90,7 +90,6 @@ impl Lowering<'_> {
                 for a in 0..axis {
                     origin = origin + &strides[a] * &Dim::from(halo[a].0 as i64);
                 }
-                let work = extents.iter().fold(Dim::from(1), |a, d| &a * d).floor_div(&Dim::from(8));
                 let mut b = KernelBuilder::new(self, "zero");
                 let (index, opened) = b.open_loops(&extents, AxisKind::Vector);
                 let target = b.buffer(buffer, &origin, true);
@@ -99,7 +98,7 @@ impl Lowering<'_> {
                 for _ in 0..opened {
                     b.close_loop();
                 }
-                b.finish(work)?;
+                b.finish()?;
             }
         }
         Ok(())

@@ -45,7 +45,6 @@ impl Lowering<'_> {
         }
         let ty = self.graph.ty(indices).clone();
         let outer = if coordinates { ty.rank() - 1 } else { ty.rank() };
-        let work = ty.count();
         let mut b = KernelBuilder::new(self, "check");
         let (index, opened) = b.open_loops(&ty.shape[..outer], AxisKind::Serial);
         for (k, size) in sizes.iter().enumerate() {
@@ -67,7 +66,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish(work)
+        b.finish()
     }
 
     /// Whether a constant index tensor is known to be in range.

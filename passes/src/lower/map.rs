@@ -3,8 +3,8 @@
 use super::builder::KernelBuilder;
 use super::emit::compute_type;
 use super::{LowerError, Lowering};
-use nnc_ir::op::{Op, UnaryOp};
-use nnc_ir::{Dim, ValueId};
+use nnc_ir::ValueId;
+use nnc_ir::op::Op;
 use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 
 impl Lowering<'_> {
@@ -18,7 +18,6 @@ impl Lowering<'_> {
             Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape { .. } => "copy",
             _ => "map",
         });
-        let work = self.map_work(root, &ty.count());
         let last = if self.row_reduction_inside(root) { AxisKind::Serial } else { AxisKind::Vector };
         let mut builder = KernelBuilder::new(self, name);
         builder.root = Some(root);
@@ -31,7 +30,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             builder.close_loop();
         }
-        builder.finish(work)
+        builder.finish()
     }
 
     /// Whether computing one element of `root` reduces over an operand's last axis: then lanes go along that axis.
@@ -62,37 +61,5 @@ impl Lowering<'_> {
             }
         }
         false
-    }
-
-    /// Estimated nanoseconds on one core: a quarter per element, more for transcendental functions and reductions.
-    fn map_work(&self, root: ValueId, elements: &Dim) -> Dim {
-        let mut weight = 1;
-        let mut elements = elements.clone();
-        let mut pending = vec![root];
-        let mut first = true;
-        let mut steps = 0;
-        while let Some(value) = pending.pop() {
-            steps += 1;
-            if steps > 64 || (!first && self.regions.is_stored(value)) {
-                continue;
-            }
-            first = false;
-            let Some(node) = self.definition(value) else { continue };
-            match &node.op {
-                Op::Unary(UnaryOp::Exp | UnaryOp::Expm1 | UnaryOp::Tanh | UnaryOp::Erf | UnaryOp::Sigmoid) => {
-                    weight += 4
-                }
-                Op::Unary(UnaryOp::Log | UnaryOp::Log1p) => weight += 4,
-                Op::Reduce { .. } | Op::ArgReduce { .. } => {
-                    let operand = self.graph.ty(node.inputs[0]).count();
-                    if operand.as_const().unwrap_or(i64::MAX) > elements.as_const().unwrap_or(0) {
-                        elements = operand;
-                    }
-                }
-                _ => weight += 1,
-            }
-            pending.extend(node.inputs.iter().copied());
-        }
-        elements * Dim::from(weight.min(40)).floor_div(&Dim::from(4)).max(&Dim::from(1))
     }
 }

@@ -25,6 +25,7 @@ mod problem;
 mod recurrent;
 mod storage;
 mod view;
+mod work;
 
 pub use storage::Storage;
 

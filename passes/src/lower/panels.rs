@@ -200,7 +200,7 @@ impl Lowering<'_> {
         for _ in 0..=opened {
             b.close_loop();
         }
-        b.finish(elements)?;
+        b.finish()?;
         Ok(Right::Panels { buffer, batch: batch_axes, panel_elements })
     }
 
@@ -237,7 +237,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish(ty.count())
+        b.finish()
     }
 }
 

@@ -7,7 +7,7 @@ use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp};
-use nnc_ir::{Dim, Node, ValueId};
+use nnc_ir::{Node, ValueId};
 use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
 
 impl Lowering<'_> {
@@ -19,10 +19,6 @@ impl Lowering<'_> {
         let storage = self.storage_to_write(root)?;
         let ty = self.graph.ty(root).clone();
         let spatial = window.size.len();
-        let taps: usize = window.size.iter().product();
-        let work = (&self.graph.ty(anchor.outputs[0]).count() * &Dim::from(taps as i64))
-            .floor_div(&Dim::from(8))
-            .max(&Dim::from(1));
         let mut b = KernelBuilder::new(self, "pool");
         b.root = Some(root);
         let (index, opened) = b.open_loops(&anchor_shape, AxisKind::Vector);
@@ -89,6 +85,6 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish(work)
+        b.finish()
     }
 }

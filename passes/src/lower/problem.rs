@@ -68,7 +68,7 @@ impl Lowering<'_> {
     pub(super) fn choose(&self, shape: &Shape, product: &Product) -> Result<(Algorithm, Dim), LowerError> {
         let cheapest = choose::candidates(shape, product, self.target).into_iter().next();
         let cheapest = cheapest.ok_or_else(|| self.error("no way to do a contraction"))?;
-        Ok((cheapest.algorithm, choose::nanoseconds(cheapest.cost, &shape.volume())))
+        Ok((cheapest.algorithm, shape.nanoseconds(cheapest.cost)))
     }
 
     /// As [`Lowering::choose`], of what only panels do.
@@ -138,7 +138,7 @@ impl Lowering<'_> {
             let index = index(b, &Position { batch: &at.batch, outer: &at.outer, row, column });
             b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)
         })?;
-        b.finish(work)
+        b.finish_in(work)
     }
 }
 

@@ -25,8 +25,6 @@ struct Matrix {
     buffer: BufferId,
     columns: i64,
     tile: Tile,
-    /// Nanoseconds of one product.
-    work: Dim,
 }
 
 impl Lowering<'_> {
@@ -83,7 +81,6 @@ impl Lowering<'_> {
             None => None,
         };
 
-        let work = &time * &candidate.iter().fold(matrix.work.clone(), |work, other| work + &other.work);
         let mut b = KernelBuilder::new(self, "recurrent");
         let (hidden_index, columns_index) = (Index::from(hidden), Index::from(columns));
         let time_extent = b.import(&time);
@@ -191,7 +188,7 @@ impl Lowering<'_> {
         b.push(Stmt::Store(h_buffer, &row * &h_stride + &unit, choose(new_h, old_h)));
         b.close_cells(opened);
         b.close_loop();
-        b.finish_serial(work)?;
+        b.finish_serial()?;
 
         self.storage[h.index()] = Some(state_h);
         self.storage[y.index()] = Some(y_storage);
@@ -223,7 +220,7 @@ impl Lowering<'_> {
             panels: true,
             depthwise: false,
         };
-        let (Panels { tile, .. }, work) = self.choose_panels(&shape, self.product_row(DType::F32)?)?;
+        let (Panels { tile, .. }, _) = self.choose_panels(&shape, self.product_row(DType::F32)?)?;
         let (start, count, columns) = (start as usize, count as usize, columns as usize);
         let hidden = tensor.shape[0];
         let source = if start == 0 && count == columns {
@@ -243,7 +240,7 @@ impl Lowering<'_> {
             width: tile.width,
         };
         let buffer = self.add_weight(&source, pack);
-        Ok(Matrix { buffer, columns: count as i64, tile, work })
+        Ok(Matrix { buffer, columns: count as i64, tile })
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! Symbolic sizes are taken as `NOMINAL`, within their bounds.
 
-use nnc_desc::Target;
-use nnc_ir::op::{BinaryOp, Op, UnaryOp};
+use nnc_desc::{Target, operations};
+use nnc_ir::op::Op;
 use nnc_ir::{Dim, DimTable, TensorType};
 
 /// Assumed size of a symbolic dimension.
@@ -75,8 +75,8 @@ impl<'a> Costs<'a> {
                 [x] if moves_units_only(x, perm) => VIEW + 1,
                 _ => moved.saturating_mul(2),
             },
-            Op::Unary(f) => fused(unary_weight(*f)),
-            Op::Binary(f) => fused(binary_weight(*f)),
+            Op::Unary(f) => fused(operations::unary(*f)),
+            Op::Binary(f) => fused(operations::binary(*f)),
             Op::Select | Op::Convert(_) => fused(1),
             Op::Reduce { .. } | Op::ArgReduce { .. } => {
                 let read = args.iter().map(|ty| self.vector(self.count(ty), ty)).fold(0, u64::saturating_add);
@@ -106,24 +106,4 @@ impl<'a> Costs<'a> {
 pub fn moves_units_only(x: &TensorType, perm: &[usize]) -> bool {
     let solid = perm.iter().filter(|&&axis| x.shape.get(axis).is_some_and(|d| !d.is_const(1)));
     solid.is_sorted()
-}
-
-fn unary_weight(f: UnaryOp) -> u64 {
-    use UnaryOp::*;
-    match f {
-        Neg | Abs | Floor | Ceil | Round | Trunc | Not | BitNot | IsNan | IsInf => 1,
-        Sign => 2,
-        Sqrt | Recip => 6,
-        Rsqrt => 10,
-        _ => 16,
-    }
-}
-
-fn binary_weight(f: BinaryOp) -> u64 {
-    match f {
-        BinaryOp::Div => 6,
-        BinaryOp::Mod | BinaryOp::Rem => 10,
-        BinaryOp::Pow | BinaryOp::Atan2 => 40,
-        _ => 1,
-    }
 }

@@ -65,6 +65,7 @@ pub(crate) fn fill<M: Module>(
     let entries = Host {
         module,
         program,
+        target,
         kernels: &functions,
         fails: &fails,
         weights,

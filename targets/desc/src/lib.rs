@@ -4,6 +4,7 @@
 
 pub mod cost;
 pub mod features;
+pub mod operations;
 pub mod products;
 pub mod rates;
 pub mod table;

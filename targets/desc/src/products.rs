@@ -12,7 +12,6 @@
 
 use crate::features::{Arch, Feature};
 use crate::table::Target;
-use crate::tiles::Tile;
 use nnc_ir::DType;
 
 /// A row of the table.
@@ -97,14 +96,14 @@ impl Product {
         self.vector_bytes / self.accumulator.size()
     }
 
+    /// Whether kernels of it fetch into cache ahead: the generator of wide vectors can, Cranelift has no instruction for it.
+    pub fn fetches(&self) -> bool {
+        self.vector_bytes > 16
+    }
+
     /// Whether it multiplies elements of these types.
     pub fn takes(&self, left: DType, right: DType) -> bool {
         self.operands.contains(&(left, right))
-    }
-
-    /// The register tile for `rows` (`None` when not known) by `columns`.
-    pub fn tile(&self, rows: Option<usize>, columns: usize) -> Tile {
-        Tile::of(self.tiles, self.lanes(), rows, columns)
     }
 }
 

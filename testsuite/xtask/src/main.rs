@@ -21,6 +21,7 @@ cargo xtask COMMAND
   bench      measures the benchmark models beside ONNX Runtime and OpenVINO
   machine    the tests and figures that depend on the processor, and one summary of them
   emulate    the test cases on processors that are not here, by qemu
+  calibrate  measures the rates of the cost model, by default of the native target
   fuzz       compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
   mutants    defects planted in every stage, and whether the tests find them; by name, some of them
   same-code  whether the code of the benchmark models is what `cargo xtask same-code record` kept
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
+        ["calibrate", target @ ..] => test::calibrate(target),
         ["machine"] => machine::machine(),
         ["emulate"] => emulate::emulate(),
         ["mutants", names @ ..] => mutants::mutants(names),

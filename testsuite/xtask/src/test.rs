@@ -156,6 +156,12 @@ pub fn fuzz(arguments: &[&str]) -> Result<()> {
     run(cargo(fuzzer).args(arguments))
 }
 
+/// Measures the rates of the cost model.
+pub fn calibrate(target: &[&str]) -> Result<()> {
+    let calibrate = ["run", "--release", "--quiet", "--package", "nnc-testsuite", "--bin", "calibrate", "--"];
+    run(cargo(calibrate).args(target))
+}
+
 /// A command of the virtual environment.
 fn in_venv(program: &str) -> PathBuf {
     venv().join("bin").join(program)

@@ -91,7 +91,7 @@ impl Lowering<'_> {
                     let mut b = KernelBuilder::new(inner, "size");
                     let size = b.import(&graph.shape(results[result])[axis]);
                     b.store_cell(cell, Expr::Index(size));
-                    b.finish_serial(Dim::ONE)?;
+                    b.finish_serial()?;
                 }
                 Ok(())
             })
@@ -264,7 +264,7 @@ impl Lowering<'_> {
         let wanted = binary(BinaryOp::Gt, Expr::Load(limit, Index::ZERO), Expr::Index(Index::ZERO));
         b.store_cell(progress.counter, Expr::Index(Index::ZERO));
         b.store_cell(progress.go, binary(BinaryOp::And, holds, wanted));
-        b.finish_serial(Dim::ONE)
+        b.finish_serial()
     }
 
     /// The end of an iteration whose `go` is what it yields.
@@ -279,7 +279,7 @@ impl Lowering<'_> {
         let done = Expr::Var(b.define_here("done", done));
         b.push(Stmt::Store(counter, Index::ZERO, done.clone()));
         b.push(Stmt::Store(go, Index::ZERO, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit))));
-        b.finish_serial(Dim::ONE)
+        b.finish_serial()
     }
 
     /// Copies what an iteration yields to the states, of which `inputs` are the values; `counter` is state as well.
@@ -324,7 +324,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish(ty.count())
+        b.finish()
     }
 }
 

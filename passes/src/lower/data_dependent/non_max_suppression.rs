@@ -81,7 +81,7 @@ impl Lowering<'_> {
             })
         })?;
         b.store_cell(cell, Expr::Var(found));
-        b.finish_serial(product(&lists.shape[..2]) * Dim::from(4))?;
+        b.finish_serial()?;
         self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Lowering<'_> {
         for (i, part) in parts.into_iter().chain([area]).enumerate() {
             b.push(Stmt::Store(target, &first + &Index::from(i as i64), part));
         }
-        b.finish_serial(product(shape) * Dim::from(4))
+        b.finish_serial()
     }
 
     /// Selects boxes of each batch and class.
@@ -128,7 +128,6 @@ impl Lowering<'_> {
         let &[_, scores, limit, overlap, threshold] = node.inputs.as_slice() else {
             return Err(self.error("suppression takes five operands"));
         };
-        let work = product(&lists.shape) * Dim::from(20);
         let mut b = KernelBuilder::new(self, "suppress");
         let at = b.parallel_over(&lists.shape[..2]);
         let [classes, n] = [b.import(&lists.shape[1]), b.import(&lists.shape[2])];
@@ -211,7 +210,7 @@ impl Lowering<'_> {
         })?;
         let counts = b.buffer(lists.counts, &Dim::ZERO, true);
         b.push(Stmt::Store(counts, list, Expr::Var(kept)));
-        b.finish_serial(work)
+        b.finish_serial()
     }
 }
 

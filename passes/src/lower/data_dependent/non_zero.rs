@@ -33,7 +33,7 @@ impl Lowering<'_> {
             })
         })?;
         b.store_cell(cell, Expr::Var(found));
-        b.finish_serial(ty.count() * Dim::from(2))?;
+        b.finish_serial()?;
         self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
         Ok(())
     }

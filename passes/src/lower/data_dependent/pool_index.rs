@@ -23,7 +23,6 @@ impl Lowering<'_> {
         if results.is_const(0) {
             return Ok(());
         }
-        let work = &results * &super::product(&taps) * Dim::from(2);
 
         let mut b = KernelBuilder::new(self, "pool_index");
         let at = b.parallel_over(&shape);
@@ -70,6 +69,6 @@ impl Lowering<'_> {
         let target = b.buffer(storage.buffer, &storage.offset, true);
         let element = b.element(&storage.strides, &at);
         b.push(Stmt::Store(target, element, Expr::Var(place)));
-        b.finish_serial(work)
+        b.finish_serial()
     }
 }

@@ -64,7 +64,7 @@ impl Lowering<'_> {
                 b.when(less(&flat, &total), store)?;
             }
         }
-        b.finish_serial(ty.count() * Dim::from(8))
+        b.finish_serial()
     }
 }
 

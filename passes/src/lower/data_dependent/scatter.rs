@@ -57,7 +57,7 @@ impl Lowering<'_> {
             }
             Ok(())
         })?;
-        b.finish_serial(count)
+        b.finish_serial()
     }
 
     pub(super) fn lower_scatter_elements(&mut self, node: &Node, axis: usize, op: ScatterOp) -> Lowered {
@@ -85,7 +85,7 @@ impl Lowering<'_> {
             let element = b.element(&storage.strides, &with(&row, axis, &position));
             b.apply_update(updates, &place, op, target, element)
         })?;
-        b.finish_serial(count * Dim::from(2))
+        b.finish_serial()
     }
 
     fn copy_operand_into(&mut self, x: ValueId, output: ValueId) -> Lowered {

@@ -23,7 +23,6 @@ impl Lowering<'_> {
         let size = &ty.shape[axis];
         let fits = size.provably_ge(k, &self.graph.dims);
         let order = if largest { Order::Descending } else { Order::Ascending };
-        let work = ty.count() * Dim::from(4) + product(&outer) * k * Dim::from(40);
 
         let mut b = KernelBuilder::new(self, "top_k");
         let row = b.parallel_over(&outer);
@@ -63,6 +62,6 @@ impl Lowering<'_> {
             b.push(Stmt::Store(target, element, Expr::convert(ty.dtype, compute_type(ty.dtype), value)));
             Ok(())
         })?;
-        b.finish_serial(work)
+        b.finish_serial()
     }
 }

@@ -100,7 +100,7 @@ impl Lowering<'_> {
             })?;
         }
         b.store_cell(cell, Expr::Var(found));
-        b.finish_serial(size * &Dim::from(60))?;
+        b.finish_serial()?;
         self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
         Ok(())
     }

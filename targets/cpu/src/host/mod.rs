@@ -25,12 +25,14 @@ use cranelift_codegen::ir::{AbiParam, InstBuilder, Signature, UserFuncName, Valu
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use cranelift_module::{DataId, FuncId, Linkage, Module};
 use nnc_abi::Status;
+use nnc_desc::Target;
 use nnc_kernels::Program;
 
 /// What the entry points are made from.
 pub(crate) struct Host<'a, M: Module> {
     pub(crate) module: &'a mut M,
     pub(crate) program: &'a Program,
+    pub(crate) target: &'a Target,
     /// The function of each kernel.
     pub(crate) kernels: &'a [FuncId],
     /// Whether each kernel may fail.

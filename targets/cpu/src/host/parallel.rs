@@ -16,12 +16,12 @@ pub(super) const PARAMS: i32 = 16;
 pub(super) const CELL: i32 = 24;
 pub(super) const TASK_BYTES: u32 = 32;
 
-/// Nanoseconds of work below which a step stays on its thread.
-pub(super) const LEAST_WORK: i64 = 20_000;
-/// Nanoseconds of work that a range should have at least.
-pub(super) const RANGE_WORK: i64 = 10_000;
-
 impl<M: Module> Host<'_, M> {
+    /// Nanoseconds of work that a range should have at least. A step of less than two ranges stays on its thread.
+    pub(super) fn range_work(&self) -> i64 {
+        (self.target.rates.fork / 1000).clamp(1, i64::MAX as u64 / 2) as i64
+    }
+
     /// `ParallelBody` of the binary interface: `fn(task, begin, end)`.
     pub(super) fn trampoline(&mut self) -> Result<FuncId, CodegenError> {
         let mut signature = self.signature(3);

@@ -2,7 +2,7 @@
 
 use super::dims::check_sizes;
 use super::frame::{ARGS, CONTEXT, FAILURE, FLAGS, SYMBOLS, Table, WEIGHTS, WORKSPACE};
-use super::parallel::{BUFFERS, CELL, FUNCTION, LEAST_WORK, PARAMS, RANGE_WORK, TASK_BYTES};
+use super::parallel::{BUFFERS, CELL, FUNCTION, PARAMS, TASK_BYTES};
 use super::{Host, answer, compare, pass_on};
 use crate::cranelift::index;
 use crate::error::CodegenError;
@@ -225,13 +225,14 @@ impl<M: Module> Host<'_, M> {
         let params = b.ins().stack_addr(types::I64, at.scratch.params, 0);
         let count = index::value(b, &mut at.table, extent);
         let callee = self.module.declare_func_in_func(function, b.func);
-        let alone = extent.is_const(1) || work.as_const().is_some_and(|w| w < LEAST_WORK);
+        let least = 2 * self.range_work();
+        let alone = extent.is_const(1) || work.as_const().is_some_and(|w| w < least);
         let after = b.create_block();
         if !alone {
             let work = index::value(b, &mut at.table, work);
             let context = b.ins().load(types::I64, FLAGS, at.frame, CONTEXT);
             let threads = compare(b, IntCC::NotEqual, context, 0);
-            let enough = compare(b, IntCC::SignedGreaterThanOrEqual, work, LEAST_WORK);
+            let enough = compare(b, IntCC::SignedGreaterThanOrEqual, work, least);
             let several = compare(b, IntCC::SignedGreaterThan, count, 1);
             let both = b.ins().band(threads, enough);
             let all = b.ins().band(both, several);
@@ -276,8 +277,8 @@ impl<M: Module> Host<'_, M> {
         b.ins().stack_store(types::I64, cell, at.scratch.task, CELL);
         let none = b.ins().iconst(types::I64, -1);
         b.ins().store(FLAGS, none, cell, 0);
-        // At least RANGE_WORK per range; `work` is positive here.
-        let (least, one) = (b.ins().iconst(types::I64, RANGE_WORK), b.ins().iconst(types::I64, 1));
+        // `work` is positive here.
+        let (least, one) = (b.ins().iconst(types::I64, self.range_work()), b.ins().iconst(types::I64, 1));
         let total = b.ins().imul(count, least);
         let divisor = b.ins().smax(work, one);
         let grain = b.ins().udiv(total, divisor);

@@ -1,0 +1,118 @@
+//! What is chosen where one way is plainly better.
+
+use super::{Algorithm, Candidate, Fetch, Panels, Shape, candidates};
+use nnc_desc::Target;
+use nnc_ir::{DType, Dim, DimTable};
+
+fn shape(rows: i64, columns: i64, depth: i64) -> Shape {
+    let [rows, columns, depth] = [rows, columns, depth].map(Dim::from);
+    Shape {
+        batch: Dim::ONE,
+        outer: Dim::ONE,
+        row_stride: depth.clone(),
+        rows,
+        columns,
+        depth,
+        runs: Dim::ONE,
+        element_bytes: 4,
+        packed: true,
+        panels: true,
+        depthwise: false,
+    }
+}
+
+fn list(target: &str, shape: &Shape) -> Vec<Candidate> {
+    let target = Target::parse(target).unwrap();
+    let product = target.product(DType::F32, DType::F32, DType::F32).unwrap();
+    candidates(shape, product, &target)
+}
+
+fn panels(target: &str, shape: &Shape) -> Panels {
+    match list(target, shape).swap_remove(0).algorithm {
+        Algorithm::Panels(panels) => panels,
+        other => panic!("{other}"),
+    }
+}
+
+const TARGETS: [&str; 4] = ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64"];
+
+#[test]
+fn the_cheapest_comes_first_and_nothing_is_named_twice() {
+    for target in TARGETS {
+        let list = list(target, &shape(128, 768, 768));
+        assert!(list.is_sorted_by_key(|candidate| candidate.cost) && list[0].cost > 0);
+        let mut names: Vec<String> = list.iter().map(|candidate| candidate.algorithm.to_string()).collect();
+        names.sort();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
+    }
+}
+
+#[test]
+fn weights_that_do_not_stay_in_cache_are_fetched_before_they_are_wanted() {
+    for target in ["x86_64-avx2", "x86_64-avx512"] {
+        let large = panels(target, &shape(128, 3072, 768));
+        assert!(large.panels_outside && large.fetch == Fetch::Next, "{target}: {large}");
+        let row = panels(target, &shape(1, 3072, 768));
+        assert_ne!(row.fetch, Fetch::Nothing, "{target}: {row}");
+        assert_eq!(panels(target, &shape(3136, 64, 64)).fetch, Fetch::Nothing, "{target}");
+        let read_in_place = Shape { packed: false, ..shape(128, 3072, 768) };
+        assert_eq!(panels(target, &read_in_place).fetch, Fetch::Nothing, "{target}");
+    }
+}
+
+#[test]
+fn few_rows_go_with_wide_panels() {
+    for (target, width) in [("x86_64-avx2", 24), ("x86_64-avx512", 64)] {
+        assert_eq!(panels(target, &shape(1, 384, 512)).tile.width, width, "{target}");
+    }
+}
+
+/// Twenty-eight rows a multiple of 4 KiB apart evict each other from the first-level cache.
+#[test]
+fn rows_that_share_a_set_of_the_cache_make_low_tiles() {
+    let apart = |stride: i64| Shape { row_stride: Dim::from(stride), ..shape(504, 16, 3072) };
+    let cost = |stride| {
+        let list = list("x86_64-avx512", &apart(stride));
+        let of_tile = |c: &&Candidate| matches!(&c.algorithm, Algorithm::Panels(p) if p.tile.rows == 28);
+        list.iter().find(of_tile).unwrap().cost
+    };
+    assert!(cost(3072) > cost(3088), "{} {}", cost(3072), cost(3088));
+}
+
+#[test]
+fn rows_known_at_run_time_are_served_at_every_number() {
+    let mut dims = DimTable::default();
+    let rows = Dim::sym(dims.fresh("n", 0, i64::MAX, None));
+    for target in TARGETS {
+        let some = panels(target, &Shape { rows: rows.clone(), ..shape(1, 768, 768) });
+        // Neither a block as high as all rows nor a single one.
+        assert!(some.block.as_const().is_some_and(|block| block >= some.tile.rows as i64), "{target}: {some}");
+    }
+}
+
+#[test]
+fn channels_by_themselves() {
+    let one =
+        Shape { batch: Dim::from(96), outer: Dim::from(56), depthwise: true, runs: Dim::from(3), ..shape(56, 1, 9) };
+    for target in TARGETS {
+        assert_eq!(list(target, &one)[0].algorithm, Algorithm::Depthwise, "{target}");
+        let only = Shape { panels: false, ..one.clone() };
+        assert_eq!(list(target, &only).len(), 1);
+        let none = Shape { depthwise: false, ..only };
+        assert!(list(target, &none).is_empty());
+    }
+}
+
+#[test]
+fn costs_grow_with_sizes_known_at_run_time() {
+    let mut dims = DimTable::default();
+    let n = dims.fresh("n", 0, i64::MAX, None);
+    let shape = Shape { rows: Dim::sym(n), ..shape(1, 768, 768) };
+    let cost = list("x86_64-avx2", &shape)[0].cost;
+    let at = |rows: i64| shape.nanoseconds(cost).eval(&|_| Some(rows)).unwrap();
+    let of_row = cost as f64 / 1000.0 / super::MANY as f64;
+    for rows in [1, 100, 10_000] {
+        let ratio = at(rows) as f64 / (rows as f64 * of_row);
+        assert!((0.5..2.0).contains(&ratio), "{rows}: {ratio}");
+    }
+}
