@@ -17,6 +17,7 @@ use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_ops::DimRange;
+use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline::{self, Event, Numerics, PassError, PipelineOptions};
 use nnc_passes::regions::Regions;
 
@@ -78,6 +79,14 @@ pub trait Watch {
     /// # Errors
     /// What goes wrong in showing it.
     fn regions(&mut self, _stage: &str, _regions: &Regions) -> Result<()> {
+        Ok(())
+    }
+
+    /// The regions of the graph last shown have become a program.
+    ///
+    /// # Errors
+    /// What goes wrong in showing it.
+    fn lowered(&mut self, _graph: &Graph, _lowered: &Lowered) -> Result<()> {
         Ok(())
     }
 
@@ -259,7 +268,9 @@ impl<'a> Compilation<'a> {
             nnc_passes::lower::lower(&graph, regions, &this.options.target)
                 .map_err(|e| Failure::unsupported(format!("{file}: {e}")))
         };
-        let mut program = self.stage("lower", lower)?;
+        let lowered = self.stage("lower", lower)?;
+        self.watch.lowered(&graph, &lowered)?;
+        let mut program = lowered.program;
         drop(graph);
         self.after_program("lower", &program)?;
         self.stage("plan_memory", |_| {

@@ -16,6 +16,7 @@ pub mod compare;
 pub mod dims;
 pub mod driver;
 pub mod errors;
+pub mod explain;
 pub mod guard;
 pub mod helper;
 pub mod inputs;

@@ -116,6 +116,21 @@ fn stages_as_text() {
 }
 
 #[test]
+fn explains() {
+    let case = Case::new(&dense());
+    let path = text(&case.model());
+    let lines = nnc(["compile", &path, "--target", "x86_64-avx2", "--explain", "--stop-after", "lower"]).ok();
+    for part in ["contraction -> f32[", "MatMul", "ends here: it is an output", " ways:\n", " us panels tile "] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let printed = nnc(["compile", &path, "--explain=json", "--stop-after", "lower"]).ok();
+    let value: serde_json::Value = serde_json::from_str(&printed).expect("JSON");
+    let ways = &value["regions"][0]["contractions"][0];
+    assert!(ways["candidates"][0]["microseconds"].as_f64().is_some_and(|cost| cost > 0.0), "{printed}");
+    assert!(ways["compared"].as_u64().is_some_and(|n| n > 4), "{printed}");
+}
+
+#[test]
 fn blames() {
     let case = Case::new(&dense());
     let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));

@@ -1,6 +1,7 @@
 //! Choices as text, for explanations and golden files.
 
 use super::{Algorithm, Candidate, Fetch, Panels, Shape};
+use nnc_ir::{Dim, DimTable};
 use std::fmt;
 
 impl fmt::Display for Algorithm {
@@ -15,7 +16,7 @@ impl fmt::Display for Algorithm {
 impl fmt::Display for Panels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outside = if self.panels_outside { "panels" } else { "rows" };
-        write!(f, "panels tile {} x {} block {:?} outside {outside}", self.tile.rows, self.tile.width, self.block)?;
+        write!(f, "panels tile {} x {} block {} outside {outside}", self.tile.rows, self.tile.width, self.block)?;
         match self.fetch {
             Fetch::Nothing => Ok(()),
             Fetch::Ahead => f.write_str(" fetch ahead"),
@@ -30,9 +31,21 @@ impl fmt::Display for Candidate {
     }
 }
 
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch {:?} outer {:?} rows {:?}", self.batch, self.outer, self.rows)?;
-        write!(f, " columns {:?} depth {:?} in {:?} runs", self.columns, self.depth, self.runs)
+impl Shape {
+    /// The sizes, with the names of a table.
+    pub fn display(&self, dims: &DimTable) -> String {
+        let sizes = [
+            ("batch", &self.batch),
+            ("outer", &self.outer),
+            ("rows", &self.rows),
+            ("columns", &self.columns),
+            ("depth", &self.depth),
+            ("runs", &self.runs),
+        ];
+        let named = |(name, size): (&str, &Dim)| format!("{name} {}", dims.display(size));
+        // What is one in most products is not worth a word.
+        let told =
+            sizes.into_iter().filter(|(name, size)| matches!(*name, "rows" | "columns" | "depth") || !size.is_const(1));
+        told.map(named).collect::<Vec<String>>().join(", ")
     }
 }

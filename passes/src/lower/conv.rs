@@ -64,12 +64,15 @@ impl Lowering<'_> {
             panels: weights.is_some(),
             depthwise: *groups as i64 == channels && per_group == 1 && outputs == channels && taps <= UNROLLED_TAPS,
         };
+        if !shape.panels && !shape.depthwise {
+            return Err(self.error("a convolution whose weights are computed at run time is not supported yet"));
+        }
         match (self.choose(&shape, self.product_row(acc)?)?, weights) {
             ((Algorithm::Depthwise, _), _) => self.lower_depthwise(anchor, root, window, &input, acc),
             ((Algorithm::Panels(panels), work), Some(weights)) => {
                 self.lower_grouped(anchor, root, windows, (&input, &weights), acc, (&panels, work))
             }
-            _ => Err(self.error("a convolution whose weights are computed at run time is not supported yet")),
+            ((Algorithm::Panels(_), _), None) => Err(self.error("panels of weights that are not constant")),
         }
     }
 

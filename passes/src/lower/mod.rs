@@ -29,7 +29,8 @@ mod work;
 
 pub use storage::Storage;
 
-use crate::regions::{Anchor, Region, Regions};
+use crate::choose::{Candidate, Shape};
+use crate::regions::{Anchor, Reason, Region, Regions};
 use nnc_desc::Target;
 use nnc_ir::op::{Op, Relation};
 use nnc_ir::{DType, Dim, Graph, Node, NodeId, Tensor, ValueId};
@@ -67,6 +68,10 @@ pub(crate) struct Lowering<'g> {
     checked: FxHashSet<(ValueId, Vec<Dim>)>,
     kernels: FxHashMap<Kernel, KernelId>,
     weights: FxHashMap<([u8; 32], Pack), BufferId>,
+    /// What became of the regions so far.
+    lowered: Vec<LoweredRegion>,
+    /// The choices of the region being lowered.
+    choices: Vec<(Shape, Vec<Candidate>)>,
     /// Whether this is the graph of the model, whose nodes all run.
     outermost: bool,
     /// The node being lowered, for messages.
@@ -78,13 +83,35 @@ pub(crate) struct Lowering<'g> {
 /// Most bytes of one buffer, 1 TiB. Sums over any number of buffers then stay within `i64`.
 pub const MOST_BUFFER_BYTES: i64 = 1 << 40;
 
+/// A program, and how it came to be.
+#[derive(Debug)]
+pub struct Lowered {
+    /// The program.
+    pub program: Program,
+    /// What became of each region, in the order in which they run.
+    pub regions: Vec<LoweredRegion>,
+}
+
+/// What a region became.
+#[derive(Clone, Debug)]
+pub struct LoweredRegion {
+    /// The region.
+    pub region: Region,
+    /// Why it ends where it does; `None` of an operation without results.
+    pub reason: Option<Reason>,
+    /// Its steps in the program, as numbers from the first to before the last; those inside of branches and loops aside.
+    pub steps: std::ops::Range<usize>,
+    /// Its contractions: sizes, and the ways to do them from the cheapest, which was taken.
+    pub choices: Vec<(Shape, Vec<Candidate>)>,
+}
+
 /// Lowers a verified graph, divided into regions.
 ///
 /// The workspace offsets are not assigned yet: [`crate::memory::plan`] does that.
 ///
 /// # Errors
 /// When an operation has no lowering, naming its node.
-pub fn lower(graph: &Graph, regions: Regions, target: &Target) -> Result<Program, LowerError> {
+pub fn lower(graph: &Graph, regions: Regions, target: &Target) -> Result<Lowered, LowerError> {
     let parameter = |name: &str, value: ValueId| Parameter {
         name: name.to_owned(),
         dtype: graph.ty(value).dtype,
@@ -99,7 +126,7 @@ pub fn lower(graph: &Graph, regions: Regions, target: &Target) -> Result<Program
     lowering.check_sizes()?;
     lowering.lower_regions()?;
     lowering.finish_outputs()?;
-    Ok(lowering.program)
+    Ok(Lowered { program: lowering.program, regions: lowering.lowered })
 }
 
 /// A program over a graph's symbols that does nothing.
@@ -140,6 +167,8 @@ impl<'g> Lowering<'g> {
             checked: FxHashSet::default(),
             kernels: FxHashMap::default(),
             weights: FxHashMap::default(),
+            lowered: vec![],
+            choices: vec![],
             outermost: false,
             origin: String::new(),
             too_large: None,
@@ -151,8 +180,12 @@ impl<'g> Lowering<'g> {
         self.request_halos();
         self.place_concatenated()?;
         for region in std::mem::take(&mut self.regions.list) {
+            let first = self.program.steps.len();
             self.lower_region(&region)?;
             self.check_sizes()?;
+            let (steps, choices) = (first..self.program.steps.len(), std::mem::take(&mut self.choices));
+            let reason = region.results.first().and_then(|&root| self.regions.reason(root));
+            self.lowered.push(LoweredRegion { region, reason, steps, choices });
         }
         Ok(())
     }

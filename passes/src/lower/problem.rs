@@ -8,7 +8,7 @@ use super::builder::KernelBuilder;
 use super::contract::Axis;
 use super::panels::Right;
 use super::{LowerError, Lowering};
-use crate::choose::{self, Algorithm, Panels, Shape};
+use crate::choose::{self, Algorithm, Candidate, Panels, Shape};
 use nnc_desc::Product;
 use nnc_ir::{DType, Dim, ValueId};
 use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand, Tap};
@@ -65,14 +65,17 @@ pub(crate) fn count(axes: &[Axis]) -> Dim {
 
 impl Lowering<'_> {
     /// The cheapest way to do a contraction, and its nanoseconds on one core.
-    pub(super) fn choose(&self, shape: &Shape, product: &Product) -> Result<(Algorithm, Dim), LowerError> {
-        let cheapest = choose::candidates(shape, product, self.target).into_iter().next();
-        let cheapest = cheapest.ok_or_else(|| self.error("no way to do a contraction"))?;
-        Ok((cheapest.algorithm, shape.nanoseconds(cheapest.cost)))
+    pub(super) fn choose(&mut self, shape: &Shape, product: &Product) -> Result<(Algorithm, Dim), LowerError> {
+        let candidates = choose::candidates(shape, product, self.target);
+        let Some(Candidate { algorithm, cost }) = candidates.first().cloned() else {
+            return Err(self.error("no way to do a contraction"));
+        };
+        self.choices.push((shape.clone(), candidates));
+        Ok((algorithm, shape.nanoseconds(cost)))
     }
 
     /// As [`Lowering::choose`], of what only panels do.
-    pub(super) fn choose_panels(&self, shape: &Shape, product: &Product) -> Result<(Panels, Dim), LowerError> {
+    pub(super) fn choose_panels(&mut self, shape: &Shape, product: &Product) -> Result<(Panels, Dim), LowerError> {
         match self.choose(shape, product)? {
             (Algorithm::Panels(panels), work) => Ok((panels, work)),
             (Algorithm::Depthwise, _) => Err(self.error("channels by themselves where there are none")),

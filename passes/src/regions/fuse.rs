@@ -13,6 +13,7 @@
 //! an element, so that the work of lowering is linear in the graph. What exceeds a limit is stored.
 
 use super::places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES, Place, Places};
+use super::reason::Reason;
 use super::role::{Role, role};
 use nnc_ir::op::Op;
 use nnc_ir::{Graph, Node, NodeId, ValueId};
@@ -26,6 +27,16 @@ pub(super) struct Decisions {
     pub anchor: Vec<Option<NodeId>>,
     /// Uses of each value by nodes and outputs.
     pub use_counts: Vec<usize>,
+    /// Why a value is stored.
+    pub reasons: Vec<Option<Reason>>,
+}
+
+impl Decisions {
+    /// Stores a value, for the first reason there is.
+    fn store(&mut self, value: ValueId, reason: Reason) {
+        self.stored[value.index()] = true;
+        self.reasons[value.index()].get_or_insert(reason);
+    }
 }
 
 /// Where a value would be computed if it were inlined into all its uses.
@@ -55,7 +66,12 @@ impl Demand {
 /// Decides for every value of the graph.
 pub(super) fn decide_all(graph: &Graph) -> Decisions {
     let count = graph.values.len();
-    let mut fusion = Decisions { stored: vec![false; count], anchor: vec![None; count], use_counts: vec![0; count] };
+    let mut fusion = Decisions {
+        stored: vec![false; count],
+        anchor: vec![None; count],
+        use_counts: vec![0; count],
+        reasons: vec![None; count],
+    };
     let mut demand: Vec<Demand> = vec![Demand::default(); count];
     for node in &graph.nodes {
         for input in &node.inputs {
@@ -66,7 +82,7 @@ pub(super) fn decide_all(graph: &Graph) -> Decisions {
         fusion.use_counts[output.index()] += 1;
         demand[output.index()].memory = true;
         // A view that is an output is stored as it is, so that consumers may read it too.
-        fusion.stored[output.index()] = true;
+        fusion.store(*output, Reason::Output);
     }
     for &input in &graph.inputs {
         fusion.stored[input.index()] = true;
@@ -213,30 +229,45 @@ fn decide(
     fusion: &mut Decisions,
     walk: &mut Walk,
 ) {
-    let stored = &mut fusion.stored[output.index()];
     let single = match wants.regions.as_slice() {
-        [root] if !wants.memory && !*stored => Some(*root),
+        [root] if !wants.memory && !fusion.stored[output.index()] => Some(*root),
         _ => None,
     };
     let exceeds = walk.exceeds(output, wants);
+    // Why it joins no region, unless the reason is its own.
+    let apart = if wants.memory { Reason::NeededInMemory } else { Reason::SeveralKernels };
     match role {
         // A constant is a weight, and a broadcast's operand is stored in its stead.
         Role::View => {
-            *stored |= exceeds
-                && matches!(graph.nodes[id.index()].op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. });
+            let node = &graph.nodes[id.index()];
+            if exceeds && matches!(node.op, Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. }) {
+                fusion.store(output, Reason::Limit);
+            }
         }
         Role::Elementwise | Role::Movement => {
             let shared_row = walk.reduced[output.index()]
                 && fusion.use_counts[output.index()] > 1
                 && !walk.row_value[output.index()];
-            *stored |= single.is_none() || shared_row || exceeds;
+            if single.is_none() {
+                fusion.store(output, apart);
+            } else if shared_row {
+                fusion.store(output, Reason::ReducedAndRead);
+            } else if exceeds {
+                fusion.store(output, Reason::Limit);
+            }
         }
         Role::Reduction => {
             let joins = single.filter(|root| !exceeds && row_of(graph, output, *root, wants.aligned));
             match joins {
                 Some(root) if fusion.anchor[root.index()].is_none() => walk.has_reduction[root.index()] = true,
                 _ => {
-                    *stored = true;
+                    let reason = match single {
+                        None => apart,
+                        Some(_) if exceeds => Reason::Limit,
+                        Some(_) if joins.is_none() => Reason::OtherRows,
+                        Some(_) => Reason::OtherLoops,
+                    };
+                    fusion.store(output, reason);
                     walk.has_reduction[output.index()] = true;
                 }
             }
@@ -248,12 +279,14 @@ fn decide(
                     && fusion.anchor[root.index()].is_none()
                     && !walk.has_reduction[root.index()]
             });
-            *stored |= root.is_none();
+            if root.is_none() {
+                fusion.store(output, if single.is_some() { Reason::OtherLoops } else { apart });
+            }
             fusion.anchor[root.unwrap_or(output).index()] = Some(id);
         }
-        Role::Opaque => *stored = true,
+        Role::Opaque => fusion.store(output, Reason::Sequential),
     }
-    if !*stored && role != Role::Anchor {
+    if !fusion.stored[output.index()] && role != Role::Anchor {
         walk.inlined(output, wants);
     }
 }

@@ -11,6 +11,7 @@
 
 mod fuse;
 mod places;
+mod reason;
 mod role;
 mod text;
 mod verify;
@@ -19,6 +20,7 @@ use fuse::Decisions;
 use nnc_ir::op::Op;
 use nnc_ir::{Graph, NodeId, ValueId};
 pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
+pub use reason::Reason;
 pub use role::{Role, role};
 use rustc_hash::FxHashSet;
 pub use text::{TextError, parse, print};
@@ -77,12 +79,18 @@ pub struct Regions {
     pub list: Vec<Region>,
     stored: Vec<bool>,
     use_counts: Vec<usize>,
+    reasons: Vec<Option<Reason>>,
 }
 
 impl Regions {
     /// Whether the value has memory of its own.
     pub fn is_stored(&self, value: ValueId) -> bool {
         self.stored[value.index()]
+    }
+
+    /// Why the value is stored; `None` for values that are not, and those that no node computes.
+    pub fn reason(&self, value: ValueId) -> Option<Reason> {
+        self.reasons[value.index()]
     }
 
     /// Uses of the value by nodes and outputs.
@@ -93,7 +101,7 @@ impl Regions {
 
 /// Divides a graph into regions.
 pub fn fuse(graph: &Graph) -> Regions {
-    let Decisions { stored, anchor, use_counts } = fuse::decide_all(graph);
+    let Decisions { stored, anchor, use_counts, reasons } = fuse::decide_all(graph);
     let definitions = graph.definitions();
     let mut list = vec![];
     for (position, node) in graph.nodes.iter().enumerate() {
@@ -110,7 +118,7 @@ pub fn fuse(graph: &Graph) -> Regions {
         let (reads, inlined) = inside(graph, &definitions, &stored, id);
         list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined });
     }
-    Regions { list, stored, use_counts }
+    Regions { list, stored, use_counts, reasons }
 }
 
 /// What the region that ends in a node reads, and what it computes on the way.

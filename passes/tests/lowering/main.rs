@@ -35,7 +35,8 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
         let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-            .unwrap_or_else(|e| panic!("{e}\n{text}"));
+            .unwrap_or_else(|e| panic!("{e}\n{text}"))
+            .program;
         nnc_passes::memory::plan(&mut program);
         nnc_passes::memory_check::check(&program).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let printed = || program.kernels.iter().map(nnc_kernels::print::kernel).collect::<String>();
@@ -78,7 +79,8 @@ fn lowered(text: &str) -> nnc_kernels::plan::Program {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
     let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"));
+        .unwrap_or_else(|e| panic!("{e}\n{text}"))
+        .program;
     nnc_passes::memory::plan(&mut program);
     program
 }

@@ -13,10 +13,10 @@ use crate::rates::Rates;
 pub struct Work {
     /// Thousandths of cycles in which arithmetic units or load ports are busy.
     pub millicycles: u64,
-    /// Bytes streamed from or to the first-level cache.
-    pub l1_bytes: u64,
     /// Bytes streamed from or to the second-level cache.
     pub l2_bytes: u64,
+    /// Bytes streamed from or to the last-level cache.
+    pub l3_bytes: u64,
     /// Bytes streamed from or to what is beyond.
     pub memory_bytes: u64,
     /// Bytes from beyond the second level that nothing fetches before they are wanted.
@@ -30,13 +30,16 @@ pub struct Work {
 }
 
 impl Work {
-    /// Adds bytes that stream again and again from a block of memory of `block` bytes: from the level that holds it.
+    /// Adds bytes that stream again and again from a block of memory of `block` bytes: from the level that holds it. The first
+    /// level costs no more than the loads themselves.
     #[must_use]
     pub fn streaming(mut self, rates: &Rates, block: u64, bytes: u64) -> Work {
         let level = if block <= rates.l1_bytes * 3 / 4 {
-            &mut self.l1_bytes
+            return self;
         } else if block <= rates.l2_bytes * 3 / 4 {
             &mut self.l2_bytes
+        } else if block <= rates.l3_bytes * 3 / 4 {
+            &mut self.l3_bytes
         } else {
             &mut self.memory_bytes
         };
@@ -50,8 +53,8 @@ impl Work {
         let by = |n: u64| n.saturating_mul(times);
         Work {
             millicycles: by(self.millicycles),
-            l1_bytes: by(self.l1_bytes),
             l2_bytes: by(self.l2_bytes),
+            l3_bytes: by(self.l3_bytes),
             memory_bytes: by(self.memory_bytes),
             awaited_bytes: by(self.awaited_bytes),
             tiles: by(self.tiles),
@@ -67,8 +70,8 @@ impl std::ops::Add for Work {
     fn add(self, other: Work) -> Work {
         Work {
             millicycles: self.millicycles.saturating_add(other.millicycles),
-            l1_bytes: self.l1_bytes.saturating_add(other.l1_bytes),
             l2_bytes: self.l2_bytes.saturating_add(other.l2_bytes),
+            l3_bytes: self.l3_bytes.saturating_add(other.l3_bytes),
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
             awaited_bytes: self.awaited_bytes.saturating_add(other.awaited_bytes),
             tiles: self.tiles.saturating_add(other.tiles),
@@ -84,8 +87,9 @@ impl Rates {
         let lines = |bytes: u64, price: u64| bytes.saturating_mul(price) / 64;
         // Two that run side by side: the busier in full, the other by a share.
         let beside = |one: u64, other: u64, share: u64| one.max(other).saturating_add(one.min(other) / share);
-        let core = beside(work.millicycles.saturating_mul(self.cycle) / 1000, lines(work.l1_bytes, self.l1_line), 4);
-        let near = beside(core, lines(work.l2_bytes, self.l2_line), 4);
+        let core = work.millicycles.saturating_mul(self.cycle) / 1000;
+        let near = beside(core, lines(work.l2_bytes, self.l2_line), 8);
+        let near = beside(near, lines(work.l3_bytes, self.l3_line), 4);
         [
             beside(near, lines(work.memory_bytes, self.memory_line), 2),
             lines(work.awaited_bytes, self.memory_line),

@@ -11,12 +11,14 @@ pub struct Rates {
     pub l1_bytes: u64,
     /// Bytes of a core's second-level cache.
     pub l2_bytes: u64,
+    /// Bytes that a core may hope to keep in the last level.
+    pub l3_bytes: u64,
     /// A cycle.
     pub cycle: u64,
-    /// Sixty-four bytes that stream from or to the first-level cache.
-    pub l1_line: u64,
-    /// Sixty-four bytes that stream from or to the second level.
+    /// Sixty-four bytes that stream from or to the second level. (Those of the first are loads and stores.)
     pub l2_line: u64,
+    /// Sixty-four bytes that stream from or to the last level.
+    pub l3_line: u64,
     /// Sixty-four bytes that stream from or to what is beyond.
     pub memory_line: u64,
     /// Beginning and ending a register tile, its products and epilogue aside.
@@ -30,16 +32,17 @@ pub struct Rates {
 }
 
 macro_rules! rates {
-    ($($name:ident $l1k:literal $l2k:literal $cycle:literal $l1:literal $l2:literal $memory:literal $tile:literal
-        $iteration:literal $launch:literal $fork:literal;)*) => {
+    ($($name:ident $l1:literal $l2:literal $l3:literal $cycle:literal $l2_line:literal $l3_line:literal $memory:literal
+        $tile:literal $iteration:literal $launch:literal $fork:literal;)*) => {
         $(
             #[doc = concat!("Rates of `", stringify!($name), "`.")]
             pub(crate) const $name: Rates = Rates {
-                l1_bytes: $l1k << 10,
-                l2_bytes: $l2k << 10,
+                l1_bytes: $l1 << 10,
+                l2_bytes: $l2 << 10,
+                l3_bytes: $l3 << 10,
                 cycle: $cycle,
-                l1_line: $l1,
-                l2_line: $l2,
+                l2_line: $l2_line,
+                l3_line: $l3_line,
                 memory_line: $memory,
                 tile: $tile,
                 iteration: $iteration,
@@ -51,9 +54,9 @@ macro_rules! rates {
 }
 
 rates! {
-    //            caches: KiB   cycle   64 bytes of L1, L2, beyond   tile iteration launch      fork
-    X86_64            32  256     333      670  1_300  5_000      10_000   5_000   20_000  10_000_000;
-    X86_64_AVX2       32  512     333      330  1_000  5_000      10_000   5_000   20_000  10_000_000;
-    X86_64_AVX512     32 1024     333      170  1_000  5_000      10_000   5_000   20_000  10_000_000;
-    AARCH64           64  512     333      670  1_300  5_000      10_000   5_000   20_000  10_000_000;
+    //          caches in KiB    cycle   64 bytes of L2, L3, memory   tile iteration launch      fork
+    X86_64          32  256 4096   333         1_000  2_000  5_000    8_000   3_000  16_000  10_000_000;
+    X86_64_AVX2     32  512 4096   333         1_000  2_000  5_000    8_000   3_000  16_000  10_000_000;
+    X86_64_AVX512   32 1024 8192   333         1_000  2_000  5_000    8_000   3_000  16_000  10_000_000;
+    AARCH64         64  512 4096   333         1_000  2_000  5_000    8_000   3_000  16_000  10_000_000;
 }

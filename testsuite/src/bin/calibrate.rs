@@ -126,8 +126,8 @@ fn calibrate(target: &Target) -> Result<()> {
     println!("processor runs  {}: {}", target.name, product_row.name);
     let line_of = |name: &str, measured: f64, now: u64| println!("{name:<15} {measured:>9.0} ps, in the table {now}");
     line_of("cycle", (long - short) / cycles, rates.cycle);
-    line_of("l1_line", line(target, rates.l1_bytes / 2)?, rates.l1_line);
     line_of("l2_line", line(target, rates.l2_bytes / 2)?, rates.l2_line);
+    line_of("l3_line", line(target, rates.l3_bytes / 2)?, rates.l3_line);
     line_of("memory_line", line(target, 256 << 20)?, rates.memory_line);
     line_of("tile", (2.0 * short - long - launch) / tiles as f64, rates.tile);
     line_of("iteration", iteration, rates.iteration);

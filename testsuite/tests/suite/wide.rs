@@ -10,7 +10,8 @@ fn kernels(text: &str, target: &str) -> Vec<KernelCode> {
     verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = Target::parse(target).unwrap();
     let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"));
+        .unwrap_or_else(|e| panic!("{e}\n{text}"))
+        .program;
     nnc_passes::memory::plan(&mut program);
     nnc_cpu::compile(&program, &target, &nnc_cpu::Options::default()).unwrap_or_else(|e| panic!("{e}\n{text}")).kernels
 }

@@ -8,12 +8,13 @@ use nnc_cpu::Artifact;
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
+use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline;
 use nnc_passes::regions::Regions;
 
 use crate::driver::{self, Compilation, Halt, Options, Watch};
 use crate::errors::{Failure, Result};
-use crate::{dims, name, output, progress};
+use crate::{dims, explain, name, output, progress};
 
 /// Arguments of `nnc compile`.
 #[derive(Debug, clap::Args)]
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// Stop after a pass, without an artifact
     #[arg(long, value_name = "PASS")]
     stop_after: Option<String>,
+    /// Print what each node became: kernels, why they are not larger, ways to do contractions with their costs
+    #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    explain: Option<explain::Format>,
     /// Write the text of a stage, or the object, instead of the artifact
     #[arg(long, value_enum)]
     emit: Option<Emit>,
@@ -108,7 +112,12 @@ impl Format {
 /// When the arguments are wrong, the model cannot be compiled, or the output cannot be written.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let options = options(arguments)?;
-    let mut watch = Terminal { spinner: progress::spinner("compiling"), dumps: dumps(&arguments.dump_ir)? };
+    let mut watch = Terminal {
+        spinner: progress::spinner("compiling"),
+        dumps: dumps(&arguments.dump_ir)?,
+        explain: arguments.explain,
+        nodes: vec![],
+    };
     check_outputs(arguments)?;
     let done = compile(arguments, &options, &mut watch);
     watch.spinner.finish_and_clear();
@@ -256,6 +265,9 @@ fn emit(arguments: &Arguments, bytes: &[u8]) -> Result<()> {
 struct Terminal {
     spinner: ProgressBar,
     dumps: Vec<String>,
+    explain: Option<explain::Format>,
+    /// The nodes of the model, where they are to be explained.
+    nodes: Vec<String>,
 }
 
 impl Terminal {
@@ -273,11 +285,24 @@ impl Watch for Terminal {
     }
 
     fn graph(&mut self, stage: &str, graph: &Graph) -> Result<()> {
+        if stage == "translate" && self.explain.is_some() {
+            self.nodes = graph.nodes.iter().map(|node| node.origin.clone()).collect();
+        }
         self.dump(stage, || nnc_ir::print::graph(graph))
     }
 
     fn regions(&mut self, stage: &str, regions: &Regions) -> Result<()> {
         self.dump(stage, || nnc_passes::regions::print(&regions.list))
+    }
+
+    fn lowered(&mut self, graph: &Graph, lowered: &Lowered) -> Result<()> {
+        let Some(format) = self.explain else { return Ok(()) };
+        let explanation = explain::explain(graph, lowered, &self.nodes);
+        let text = match format {
+            explain::Format::Text => explanation.text(),
+            explain::Format::Json => serde_json::to_string(&explanation).unwrap_or_default(),
+        };
+        progress::print(Some(&self.spinner), &text)
     }
 
     fn program(&mut self, stage: &str, program: &Program) -> Result<()> {
