@@ -153,3 +153,64 @@ impl Counter<'_> {
 fn instructions(count: u64) -> Work {
     Work { millicycles: count * 500, ..Work::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::of_kernel;
+    use nnc_desc::Target;
+    use nnc_ir::{Dim, DimTable};
+    use nnc_kernels::parse;
+
+    /// Nanoseconds of a kernel on AVX2 at a size of `n`.
+    fn nanoseconds(text: &str, n: i64) -> i64 {
+        let kernel = parse::kernel(text).unwrap_or_else(|e| panic!("{e}"));
+        let mut dims = DimTable::default();
+        let symbol = dims.fresh("n", 0, i64::MAX, None);
+        let work = of_kernel(&kernel, &Target::parse("x86_64-avx2").unwrap(), &|_| Dim::sym(symbol));
+        work.eval(&|_| Some(n)).unwrap()
+    }
+
+    fn map(header: &str, extent: &str, value: &str) -> String {
+        let text = "kernel @k(x: read f32 align 4, y: write f32 align 4HEADER) parallel p in 0..64 {
+  for vector i in 0..EXTENT { store y[4096*p + i] = VALUE }
+}";
+        text.replace("HEADER", header).replace("EXTENT", extent).replace("VALUE", value)
+    }
+
+    #[test]
+    fn functions_cost_more_than_moves() {
+        let of = |value: &str| nanoseconds(&map("", "4096", value), 1);
+        let (copied, negated) = (of("load x[4096*p + i]"), of("neg(load x[4096*p + i])"));
+        let (computed, gathered) = (of("exp(load x[4096*p + i])"), of("load x[4096*i + p]"));
+        assert!(0 < copied && copied <= negated && negated < computed, "{copied} {negated} {computed}");
+        assert!(gathered > 2 * copied, "{gathered} {copied}");
+    }
+
+    #[test]
+    fn vectors_are_cheaper_than_elements() {
+        let vectors = map("", "4096", "neg(load x[4096*p + i])");
+        let elements = vectors.replace("vector i", "i");
+        assert!(nanoseconds(&elements, 1) > 2 * nanoseconds(&vectors, 1), "{elements}");
+    }
+
+    #[test]
+    fn sizes_known_at_run_time_count_when_they_are_known() {
+        let text = map("; n: i64 [0..=4096]", "n", "exp(load x[4096*p + i])");
+        let (short, long) = (nanoseconds(&text, 64), nanoseconds(&text, 4096));
+        let ratio = long as f64 / short as f64;
+        assert!((48.0..80.0).contains(&ratio), "{short} {long}");
+    }
+
+    #[test]
+    fn products_count_by_their_tiles() {
+        let text = "kernel @k(a: read f32 align 4, b: read f32 align 4, y: write f32 align 4) parallel p in 0..1 {
+  contract f32 tile 6 x 16 m [60] n [16] k [1000] a a[0] stride [1000] b b[0] panel -> (row, col, sum) {
+    store y[16*row + col] = sum
+  }
+}";
+        // 60 * 16 * 1000 multiply-adds, sixteen in a cycle of a third of a nanosecond.
+        let expected = 60.0 * 16.0 * 1000.0 / 16.0 / 3.0;
+        let ratio = nanoseconds(text, 1) as f64 / expected;
+        assert!((0.9..1.2).contains(&ratio), "{ratio}");
+    }
+}

@@ -26,8 +26,11 @@ kernel @all_0(x0: read f32 align 4, \"a b\": read i8 align 1, y1: write f32 alig
       i = index(i + 1)
     }
   }
-  contract f32 tile 6 x 16 m [n] n [10] k [4] a x0[n + p] stride [4] tap 3 by [n] tap 2 by [4] b x0[0] panel -> (row, col, acc) {
+  contract f32 tile 6 x 16 m [n] n [10] k [4] a x0[n + p] stride [4] tap 3 by [n] tap 2 by [4] b x0[0] panel fetch [n + 64] by [12] -> (row, col, acc) {
     store y1[16*row + col] = add(acc, load_if(gt(index(n), 3i64), x0[col], 1e-8f32))
+  }
+  contract f32 tile 6 x 16 m [1] n [10] k [4] a x0[n] stride [4] b x0[0] panel fetch ahead -> (row.2, col.2, acc.2) {
+    store y1[col.2] = acc.2
   }
   contract i32 tile 6 x 16 m [1] n [n] k [4] a \"a b\"[0] stride [4] b \"a b\"[0] rows [n] -> (row.1, col.1, acc.1) {
     store y1[col.1] = convert.f32(acc.1)
