@@ -50,8 +50,10 @@ impl Effect {
     pub fn bound(self, terms: usize) -> f64 {
         match self {
             Effect::Exact | Effect::Signs => 0.0,
-            Effect::Rounds { roundings, touches: Touches::Single } => f64::from(roundings),
-            Effect::Rounds { roundings, touches: Touches::Sum } => f64::from(roundings) + 2.0 * terms as f64,
+            Effect::Rounds { roundings, touches } => {
+                let of_sum = if touches == Touches::Sum { 2.0 * terms as f64 } else { 0.0 };
+                f64::from(roundings) + of_sum
+            }
         }
     }
 
