@@ -6,7 +6,7 @@
 //! - [`RULES`] round single operations differently. They apply only where no discrete operation sees the result
 //!   ([`super::discrete`]), and only with constants that are finite and normal and whose merging neither overflows nor
 //!   underflows; a run-time divisor must be known to have a finite reciprocal ([`super::range`]).
-//! - [`AFFINE`] fold scales and offsets into the weights of a product that sums several terms. What a sum rounds to
+//! - [`AFFINE`] fold scales and offsets into the weights of a product that sums several terms, or sum in another order. What a sum rounds to
 //!   depends on the order of its terms, which no model prescribes, so these apply whatever comes after.
 //!
 //! None but the first is applied to 16-bit floats: kernels compute those in `f32`, so that merging constants would add
@@ -15,11 +15,11 @@
 //! A row says how many roundings its two sides have together; [`super::rule::Effect::bound`] is what follows of it, and a
 //! test holds every row to its bound. Each row has an example that ends in a discrete operation.
 
-use super::batch_norm;
 use super::net::Net;
 use super::range::{at_least, magnitudes};
 use super::rule::{Effect, Rule, Touches, rounds, signs, sums, with_effect};
 use super::saturate::Site;
+use super::{batch_norm, products, reduce};
 use egg::Id;
 use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, Op, UnaryOp};
@@ -29,6 +29,11 @@ pub const SIGNS: &[Rule] = &[
     signs("add-zero", "(add ?x 0)", "?x"),
     signs("subtract-from-zero", "(sub 0 ?x)", "(neg ?x)"),
     signs("negate-difference", "(neg (sub ?x ?y))", "(sub ?y ?x)"),
+    with_effect("extreme-of-map", Effect::Signs, 2, reduce::extreme_of_map),
+    signs("positive-part", "(max ?x 0) if at_least_zero(x)", "?x"),
+    signs("magnitude-of-positive", "(abs ?x) if at_least_zero(x)", "?x"),
+    // A mask times a number: 0 times a negative one is `-0`.
+    signs("select-factor", "(mul (convert ?c) ?k) if bool(c), splat(k), finite(k)", "(select ?c ?k 0)"),
 ];
 
 /// Rules of elementwise arithmetic that round differently.
@@ -59,7 +64,7 @@ pub const RULES: &[Rule] = &[
     ),
 ];
 
-/// Rules that fold scales and offsets into products.
+/// Rules around sums: they fold scales and offsets into products, and sum in another order.
 pub const AFFINE: &[Rule] = &[
     // Exact, but of no use by itself: offsets meet.
     sums("subtract-constant", 0, "(sub ?x ?c) if float(x), known(c), not known(x)", "(add ?x (neg ?c))"),
@@ -70,11 +75,15 @@ pub const AFFINE: &[Rule] = &[
         "(add (add ?x ?a) ?b) if merges(x), not known(x), known(a), known(b), sum(x), addends_merge(a, b)",
         "(add ?x (add ?a ?b))",
     ),
+    with_effect("sum-of-sums", SUM_0, 2, reduce::sum_of_sums),
+    with_effect("associate", SUM_0, 2, products::associate),
+    with_effect("scaled-operand", SUM_2, 2, products::scaled_operand),
     with_effect("conv-scale", SUM_2, 3, batch_norm::conv_scale),
     with_effect("contract-scale", SUM_2, 3, batch_norm::contract_scale),
 ];
 
 const SINGLE_3: Effect = Effect::Rounds { roundings: 3, touches: Touches::Single };
+const SUM_0: Effect = Effect::Rounds { roundings: 0, touches: Touches::Sum };
 const SUM_2: Effect = Effect::Rounds { roundings: 2, touches: Touches::Sum };
 const SUM_4: Effect = Effect::Rounds { roundings: 4, touches: Touches::Sum };
 

@@ -35,14 +35,18 @@ fn spread(net: &Net, id: Id) -> Option<(Id, Vec<usize>)> {
     net.broadcasts(id).into_iter().filter(full).min_by_key(|(_, axes)| axes.len())
 }
 
+/// Whether an operation over these classes sums several terms.
+pub(super) fn sums_several(net: &Net, op: &Op, args: &[Id]) -> bool {
+    let types = args.iter().map(|&arg| net.ty(arg)).collect::<Vec<_>>();
+    let types: Vec<_> = types.iter().map(|ty| &**ty).collect();
+    discrete::sums(op, &types, &net.egraph.analysis.dims)
+}
+
 /// Whether a class is a product with known weights that sums several terms.
 pub(super) fn is_sum(net: &Net, id: Id) -> bool {
-    let types = |args: &[Id]| args.iter().map(|&arg| net.ty(arg)).collect::<Vec<_>>();
     let product = |op: &Op, args: &[Id]| {
         let weights = matches!(op, Op::Conv { .. } | Op::Contract { .. }) && net.is_known(args[1]);
-        let types = types(args);
-        let types: Vec<_> = types.iter().map(|ty| &**ty).collect();
-        (weights && discrete::sums(op, &types, &net.egraph.analysis.dims)).then_some(())
+        (weights && sums_several(net, op, args)).then_some(())
     };
     net.pick_one(id, product).is_some()
 }

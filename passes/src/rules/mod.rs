@@ -2,7 +2,7 @@
 //!
 //! A rule is one named row of a table: a pattern and what it is equal to ([`pattern`]), or a function that looks at a term
 //! and the classes below it and answers with classes equal to the term. It states its effect on values ([`rule`]). Tables
-//! by topic: [`identity`], [`algebra`], [`broadcast`], [`reshape`], [`transpose`],
+//! by topic: [`identity`], [`algebra`], [`logic`], [`broadcast`], [`reshape`], [`transpose`], [`gather`], [`products`],
 //! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value, which `--numerics strict` leaves out.
 //!
 //! Invariants:
@@ -23,13 +23,16 @@ pub mod discrete;
 pub mod emit;
 pub mod extract;
 pub mod facts;
+pub mod gather;
 pub mod groups;
 pub mod identity;
 pub mod language;
 pub mod load;
+pub mod logic;
 pub mod net;
 pub mod pad;
 pub mod pattern;
+pub mod products;
 pub mod range;
 pub mod reduce;
 pub mod reshape;
@@ -50,8 +53,18 @@ pub use rule::Rule;
 use saturate::{Limits, Report, Stop};
 
 /// The rules that keep every value as it is.
-pub const EXACT: &[&[Rule]] =
-    &[identity::RULES, algebra::RULES, broadcast::RULES, reshape::RULES, transpose::RULES, reduce::RULES, pad::RULES];
+pub const EXACT: &[&[Rule]] = &[
+    identity::RULES,
+    algebra::RULES,
+    logic::RULES,
+    broadcast::RULES,
+    reshape::RULES,
+    transpose::RULES,
+    gather::RULES,
+    products::RULES,
+    reduce::RULES,
+    pad::RULES,
+];
 
 /// The result of a rule that finds at most one equal class.
 fn one(found: Option<Id>) -> Vec<Id> {

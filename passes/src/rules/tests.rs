@@ -10,7 +10,9 @@ mod bounds;
 mod discrete;
 mod examples;
 mod extremes;
+mod phases;
 mod random;
+mod ranges;
 mod results;
 
 use super::language::Head;

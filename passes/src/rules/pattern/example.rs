@@ -8,17 +8,18 @@ impl Pattern {
     /// operation named; none when it has operations with attributes. Some may not be well formed.
     pub fn examples(&self) -> Vec<(String, String)> {
         use DType::*;
+        const TYPES: [DType; 6] = [F32, F16, I8, U8, U64, Bool];
         let mut found = vec![];
-        for dtype in [F32, F16, F64, I8, U8, I32, U64, Bool] {
-            for choice in 0..4 {
-                let mut graph = Sketch { pattern: self, choice, inputs: vec![], body: String::new(), next: 100 };
-                let Some(last) = graph.value(&self.left, dtype) else { continue };
-                debug_assert_eq!(last + 1, graph.next);
-                let inputs = graph.inputs.iter().map(|(_, dtype)| format!("{dtype}[20]")).collect::<Vec<_>>();
-                let sketch = (inputs.join(", "), graph.body.trim_end().to_owned());
-                if !found.contains(&sketch) {
-                    found.push(sketch);
-                }
+        let types = TYPES.into_iter().flat_map(|dtype| TYPES.map(|inner| (dtype, inner)));
+        for ((dtype, inner), choice) in types.flat_map(|types| (0..4).map(move |choice| (types, choice))) {
+            let mut graph = Sketch { pattern: self, choice, inner, inputs: vec![], body: String::new(), next: 100 };
+            if graph.value(&self.left, dtype).is_none() {
+                continue;
+            }
+            let inputs = graph.inputs.iter().map(|(_, dtype)| format!("{dtype}[20]")).collect::<Vec<_>>();
+            let sketch = (inputs.join(", "), graph.body.trim_end().to_owned());
+            if !found.contains(&sketch) {
+                found.push(sketch);
             }
         }
         found
@@ -29,6 +30,8 @@ struct Sketch<'a> {
     pattern: &'a Pattern,
     /// Which of several operations is taken.
     choice: usize,
+    /// The type of what is compared or converted.
+    inner: DType,
     /// The classes that are inputs.
     inputs: Vec<(usize, DType)>,
     body: String,
@@ -51,7 +54,7 @@ impl Sketch<'_> {
     /// The value of a part of the left side.
     fn value(&mut self, left: &Left, dtype: DType) -> Option<usize> {
         match left {
-            Left::Any(at) => Some(self.class(*at, dtype)),
+            Left::Any(at) => self.class(*at, dtype),
             Left::Number(value) if dtype == DType::Bool => {
                 Some(self.constant(&format!("splat={}", *value != 0.0), dtype))
             }
@@ -59,10 +62,15 @@ impl Sketch<'_> {
             Left::Named(_, inner) => self.value(inner, dtype),
             Left::Term { functions, attributes: None, operands } => {
                 let function = *functions.get(self.choice % functions.len())?;
+                let of = match function {
+                    Function::Binary(f) if f.is_comparison() => self.inner,
+                    Function::Named("convert") => self.inner,
+                    _ => dtype,
+                };
                 let (name, fits) = match function {
-                    Function::Unary(f) => (f.name(), f.accepts(dtype) && f.result(dtype) == dtype),
-                    Function::Binary(f) => (f.name(), f.accepts(dtype) && f.result(dtype) == dtype),
-                    Function::Named(name) => (name, name == "select"),
+                    Function::Unary(f) => (f.name(), f.accepts(of) && f.result(of) == dtype),
+                    Function::Binary(f) => (f.name(), f.accepts(of) && f.result(of) == dtype),
+                    Function::Named(name) => (name, name == "select" || name == "convert"),
                 };
                 if !fits {
                     return None;
@@ -70,7 +78,10 @@ impl Sketch<'_> {
                 let mut args = vec![];
                 for (i, operand) in operands.iter().enumerate() {
                     let condition = i == 0 && name == "select";
-                    args.push(format!("%{}", self.value(operand, if condition { DType::Bool } else { dtype })?));
+                    args.push(format!("%{}", self.value(operand, if condition { DType::Bool } else { of })?));
+                }
+                if name == "convert" {
+                    return Some(self.line(&format!("convert {} to={dtype}", args[0]), dtype));
                 }
                 Some(self.line(&format!("{name} {}", args.join(", ")), dtype))
             }
@@ -79,20 +90,23 @@ impl Sketch<'_> {
     }
 
     /// An input, or a constant where a guard demands one.
-    fn class(&mut self, at: usize, dtype: DType) -> usize {
+    fn class(&mut self, at: usize, dtype: DType) -> Option<usize> {
         if let Some(known) = self.inputs.iter().position(|(class, _)| *class == at) {
-            return known;
+            return Some(known);
         }
         let guards = self.pattern.guards.iter().filter(|check| check.classes.contains(&at) && !check.negated);
         let names: Vec<&str> = guards.map(|check| check.name).collect();
+        if names.contains(&"bool") && dtype != DType::Bool {
+            return None;
+        }
         if names.contains(&"splat") {
-            return self.constant(&format!("splat={}", at + 1), dtype);
+            return Some(self.constant(&format!("splat={}", at + 1), dtype));
         }
         if names.contains(&"known") {
             let numbers: Vec<String> = (0..20).map(|i| format!("{}", 3 + (i * 7 + at) % 11)).collect();
-            return self.constant(&format!("[{}]", numbers.join(", ")), dtype);
+            return Some(self.constant(&format!("[{}]", numbers.join(", ")), dtype));
         }
         self.inputs.push((at, dtype));
-        self.inputs.len() - 1
+        Some(self.inputs.len() - 1)
     }
 }

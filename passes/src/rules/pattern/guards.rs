@@ -5,6 +5,7 @@ use crate::rules::approx::{addends_merge, factors_merge, merges, plain};
 use crate::rules::batch_norm::is_sum;
 use crate::rules::cost::moves_units_only;
 use crate::rules::identity::embeds;
+use crate::rules::logic::{stays_above, stays_below};
 use crate::rules::net::Net;
 use crate::rules::range::at_least;
 use egg::Id;
@@ -46,8 +47,11 @@ pub const GUARDS: &[(&str, Guard)] = &[
     ("known", Guard::Class(|net, x| net.is_known(x))),
     // Has one value everywhere, which is known.
     ("splat", Guard::Class(|net, x| net.splat(x).is_some())),
+    ("finite", Guard::Class(|net, x| net.splat(x).is_some_and(f64::is_finite))),
     ("at_least_zero", Guard::Class(|net, x| at_least(net, x) >= 0.0)),
     ("above_zero", Guard::Class(|net, x| at_least(net, x) > 0.0)),
+    ("stays_above", Guard::Pair(stays_above)),
+    ("stays_below", Guard::Pair(stays_below)),
     // All elements have plain reciprocals.
     ("plain", Guard::Class(|net, x| plain(net, x))),
     // Holds a product with constant weights that sums several terms.

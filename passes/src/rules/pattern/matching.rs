@@ -96,7 +96,8 @@ pub(super) fn build(right: &Right, net: &mut Net, bound: &Bindings) -> Option<Id
             other => Some(build(other, net, bound)?),
         });
     }
-    let neighbour = args.iter().flatten().next().map_or(root.clone(), |&id| net.ty(id));
+    // The condition of a selection comes first and has a type of its own.
+    let neighbour = args.iter().flatten().next_back().map_or(root.clone(), |&id| net.ty(id));
     let mut all = vec![];
     for (operand, arg) in operands.iter().zip(args) {
         all.push(match (operand, arg) {

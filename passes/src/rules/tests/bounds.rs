@@ -6,7 +6,7 @@ use crate::rules::load::load;
 use crate::rules::rule::Effect;
 use crate::rules::saturate::{Limits, saturate};
 use crate::testing::Random;
-use nnc_ir::op::BinaryOp;
+use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Graph, Op, Tensor};
 
 /// Numbers with full mantissas, of either sign, near 1.
@@ -33,7 +33,9 @@ fn magnitudes(graph: &Graph, inputs: &[Tensor]) -> Vec<f64> {
                 Op::Contract { batch: batch.clone(), contract: contract.clone(), out: DType::F64 }
             }
             Op::Conv { window, groups, .. } => Op::Conv { window: window.clone(), groups: *groups, out: DType::F64 },
-            op @ (Op::Binary(BinaryOp::Add | BinaryOp::Mul | BinaryOp::Div) | Op::Broadcast { .. }) => op.clone(),
+            op @ (Op::Binary(BinaryOp::Add | BinaryOp::Mul | BinaryOp::Div)
+            | Op::Broadcast { .. }
+            | Op::Reduce { .. }) => op.clone(),
             // Of any other operation the result has its magnitude.
             _ => continue,
         };
@@ -54,6 +56,9 @@ fn terms(graph: &Graph) -> usize {
             contract.iter().map(|p| graph.ty(node.inputs[0]).static_shape().unwrap()[p.0]).product()
         }
         Op::Conv { .. } => graph.ty(node.inputs[1]).static_shape().unwrap().split_last().unwrap().1.iter().product(),
+        Op::Reduce { op: ReduceOp::Sum, axes } => {
+            axes.iter().map(|&axis| graph.ty(node.inputs[0]).static_shape().unwrap()[axis]).product()
+        }
         _ => 0,
     };
     graph.nodes.iter().map(of).sum()

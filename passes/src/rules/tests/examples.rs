@@ -208,6 +208,107 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[2, 3, 4, 5]",
         "%9 = reduce %0 op=max axes=[1] : f32[2, 4, 5]\n%10 = reduce %9 op=max axes=[0, 2] : f32[4]",
     ),
+    (
+        "compare-by-range",
+        "i64[2, 3]",
+        "%8 = constant i64[] [0]\n%9 = broadcast %8 shape=[700] axes=[] : i64[700]\n%10 = iota dtype=i64 shape=[700] axis=0 : i64[700]\n%11 = ge %10, %9 : bool[700]",
+    ),
+    (
+        "compare-by-range",
+        "f32[20]",
+        "%8 = sigmoid %0 : f32[20]\n%9 = constant f32[20] splat=1\n%10 = gt %8, %9 : bool[20]",
+    ),
+    (
+        "max-by-range",
+        "f32[20]",
+        "%8 = sigmoid %0 : f32[20]\n%9 = constant f32[20] splat=-0.5\n%10 = max %8, %9 : f32[20]",
+    ),
+    ("min-by-range", "f32[20]", "%8 = tanh %0 : f32[20]\n%9 = constant f32[20] splat=1\n%10 = min %8, %9 : f32[20]"),
+    ("positive-part", "f32[20]", "%8 = exp %0 : f32[20]\n%9 = constant f32[20] splat=0\n%10 = max %9, %8 : f32[20]"),
+    ("magnitude-of-positive", "f32[20]", "%8 = sqrt %0 : f32[20]\n%10 = abs %8 : f32[20]"),
+    (
+        "gather-counted",
+        "f32[2, 9, 3]",
+        "%8 = constant i64[1, 3, 1] [2, 4, 6]\n%9 = broadcast %8 shape=[2, 3, 2] axes=[0, 1, 2] : i64[2, 3, 2]\n%10 = gather %0, %9 axis=1 batch=0 : f32[2, 2, 3, 2, 3]",
+    ),
+    (
+        "gather-counted",
+        "f32[700, 2]",
+        "%8 = iota dtype=i64 shape=[1, 700] axis=1 : i64[1, 700]\n%9 = slice %8 starts=[0, 5] sizes=[1, 600] steps=[1, 1] : i64[1, 600]\n%10 = gather %0, %9 axis=0 batch=0 : f32[1, 600, 2]",
+    ),
+    ("gather-counted", "f32[4, 7]", "%8 = constant i64[3] [5, 3, 1]\n%10 = gather %0, %8 axis=1 batch=0 : f32[4, 3]"),
+    ("gather-counted", "f32[4, 7]", "%8 = constant i64[2] splat=3\n%10 = gather %0, %8 axis=0 batch=0 : f32[2, 7]"),
+    (
+        "gather-coordinates",
+        "f32[600, 700, 2]",
+        "%6 = iota dtype=i64 shape=[600] axis=0 : i64[600]\n%7 = broadcast %6 shape=[3, 600, 1] axes=[1] : i64[3, 600, 1]\n%8 = constant i64[3, 1, 1] [4, 6, 8]\n%9 = broadcast %8 shape=[3, 600, 1] axes=[0, 1, 2] : i64[3, 600, 1]\n%10 = concat %7, %9 axis=2 : i64[3, 600, 2]\n%11 = gather_nd %0, %10 batch=0 : f32[3, 600, 2]",
+    ),
+    (
+        "gather-one-value",
+        "i64[3]",
+        "%7 = constant f32[9, 2] splat=3\n%8 = constant i64[3] splat=4\n%9 = mod %0, %8 : i64[3]\n%10 = gather %7, %9 axis=0 batch=0 : f32[3, 2]",
+    ),
+    (
+        "slice-gather",
+        "f32[4, 5, 6], i64[2, 3]",
+        "%9 = gather %0, %1 axis=1 batch=0 : f32[4, 2, 3, 6]\n%10 = slice %9 starts=[3, 0, 1, 5] sizes=[2, 1, 2, 3] steps=[-2, 1, 1, -1] : f32[2, 1, 2, 3]",
+    ),
+    (
+        "slice-contract",
+        "f32[2, 3, 4, 5], f32[2, 5, 6]",
+        "%9 = contract %0, %1 batch=[(0, 0)] contract=[(3, 1)] out=f32 : f32[2, 3, 4, 6]\n%10 = slice %9 starts=[1, 2, 0, 4] sizes=[1, 2, 4, 2] steps=[1, -2, 1, 1] : f32[1, 2, 4, 2]",
+    ),
+    (
+        "slice-conv",
+        "f32[2, 5, 3], f32[2, 3, 4]",
+        "%9 = conv %0, %1 window={ size=[2] strides=[1] dilations=[1] pad_low=[1] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%10 = slice %9 starts=[1, 0, 3] sizes=[1, 5, 2] steps=[1, 1, -2] : f32[1, 5, 2]",
+    ),
+    (
+        "concat-products",
+        "f32[3, 2, 5]",
+        "%6 = constant f32[2, 5, 4] random=3\n%7 = constant f32[2, 5, 6] random=4\n%8 = contract %0, %6 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 4]\n%9 = contract %0, %7 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 6]\n%10 = concat %8, %9 axis=2 : f32[2, 3, 10]",
+    ),
+    (
+        "concat-products",
+        "f32[2, 5, 3]",
+        "%6 = constant f32[1, 3, 4] random=3\n%7 = constant f32[1, 3, 2] random=4\n%8 = conv %0, %6 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%9 = conv %0, %7 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 2]\n%10 = concat %8, %9 axis=2 : f32[2, 5, 6]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[5, 3] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4, 5]\n%9 = contract %8, %7 batch=[] contract=[(2, 0)] out=f32 : f32[2, 4, 6]",
+    ),
+    (
+        "scaled-operand",
+        "f32[2, 3], f32[4, 3]",
+        "%6 = constant f32[2, 3] splat=0.3\n%7 = mul %0, %6 : f32[2, 3]\n%8 = contract %7, %1 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4]",
+    ),
+    (
+        "scaled-operand",
+        "f32[2, 3], f32[4, 3]",
+        "%6 = constant f32[4, 3] splat=-0.3\n%7 = mul %6, %1 : f32[4, 3]\n%8 = contract %0, %7 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4]",
+    ),
+    (
+        "sum-of-sums",
+        "f32[2, 3, 4, 5]",
+        "%9 = reduce %0 op=sum axes=[1] : f32[2, 4, 5]\n%10 = reduce %9 op=sum axes=[0, 2] : f32[4]",
+    ),
+    (
+        "extreme-of-map",
+        "f32[3, 4]",
+        "%8 = constant f32[3, 4] splat=-0.3\n%9 = mul %8, %0 : f32[3, 4]\n%10 = reduce %9 op=max axes=[1] : f32[3]",
+    ),
+    (
+        "extreme-of-map",
+        "f32[3, 4]",
+        "%8 = constant f32[3, 4] splat=0.3\n%9 = add %8, %0 : f32[3, 4]\n%10 = reduce %9 op=min axes=[0] : f32[4]",
+    ),
+    (
+        "extreme-of-map",
+        "f32[3, 4]",
+        "%8 = constant f32[3, 4] splat=0.3\n%9 = min %8, %0 : f32[3, 4]\n%10 = reduce %9 op=max axes=[1] : f32[3]",
+    ),
+    ("extreme-of-map", "f32[3, 4]", "%9 = neg %0 : f32[3, 4]\n%10 = reduce %9 op=max axes=[1] : f32[3]"),
     ("pad-nothing", "f32[2, 3], f32[]", "%10 = pad %0, %1 low=[0, 0] high=[0, 0] mode=edge : f32[2, 3]"),
     (
         "pad-pad",

@@ -7,7 +7,7 @@ use crate::testing::Random;
 use nnc_ir::{DType, Graph, Tensor};
 
 /// NaN, infinities, zeros of both signs, numbers at the ends of the range; integers likewise.
-fn nasty(graph: &Graph, seed: u64) -> Vec<Tensor> {
+pub(super) fn nasty(graph: &Graph, seed: u64) -> Vec<Tensor> {
     let mut random = Random(seed);
     let mut tensor = |value: &nnc_ir::ValueId| {
         let ty = graph.ty(*value);

@@ -1,0 +1,281 @@
+//! Gathers whose indices count are slices, and gathers of one value are that value.
+//!
+//! Position tables are read by `0, 1, 2, ...`, which exporters store or compute; masks are read by coordinates that
+//! count along axes of the result. A slice is a view, and needs no check of indices.
+//!
+//! Invariant: an index is known to be in range before its gather goes, for a run with one out of range must fail.
+
+use super::net::{Net, inverse};
+use super::one;
+use super::range::interval;
+use super::rule::{Rule, exactly};
+use super::saturate::Site;
+use egg::Id;
+use nnc_ir::Dim;
+use nnc_ir::op::{BinaryOp, Op};
+
+/// The rules.
+pub const RULES: &[Rule] = &[
+    exactly("gather-counted", 4, gather_counted),
+    exactly("gather-coordinates", 5, gather_coordinates),
+    exactly("gather-one-value", 2, gather_one_value),
+    exactly("slice-gather", 2, slice_gather),
+];
+
+/// Operations that [`count`] looks through.
+const DEPTH: usize = 3;
+/// Constants with more elements are not looked at.
+const MOST: usize = 1 << 16;
+
+/// Integers that count: `start + step * i` at index `i` of the axis, whatever the others are. Without an axis all are
+/// `start`.
+#[derive(Clone, Debug, PartialEq)]
+struct Count {
+    axis: Option<usize>,
+    start: Dim,
+    step: i64,
+}
+
+/// How a class of integers counts.
+fn count(net: &Net, id: Id, depth: usize) -> Option<Count> {
+    if net.dtype(id).is_float() {
+        return None;
+    }
+    if let Some(value) = net.splat(id) {
+        return Some(Count { axis: None, start: Dim::from(whole(value)?), step: 0 });
+    }
+    if let Some(tensor) = net.constant(id) {
+        return count_constant(&tensor.shape, &tensor.to_i64s().filter(|list| list.len() <= MOST)?);
+    }
+    let depth = depth.checked_sub(1)?;
+    net.pick_one(id, |op, args| count_term(net, op, args, depth))
+}
+
+fn whole(value: f64) -> Option<i64> {
+    (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64)
+}
+
+fn count_term(net: &Net, op: &Op, args: &[Id], depth: usize) -> Option<Count> {
+    match op {
+        Op::Iota { axis, .. } => Some(Count { axis: Some(*axis), start: Dim::ZERO, step: 1 }),
+        Op::Dims { dims, .. } if dims.len() == 1 => Some(Count { axis: None, start: dims[0].clone(), step: 0 }),
+        Op::Slice { starts, steps, .. } => {
+            let inner = count(net, args[0], depth)?;
+            let Some(axis) = inner.axis else { return Some(inner) };
+            let start = &inner.start + &(&starts[axis] * inner.step);
+            Some(Count { axis: Some(axis), start, step: inner.step.checked_mul(steps[axis])? })
+        }
+        Op::Broadcast { axes, shape } => {
+            let inner = count(net, args[0], depth)?;
+            let from = &net.facts(args[0]).ty.shape;
+            // An axis that is repeated does not count.
+            let kept = inner.axis.is_none_or(|axis| from[axis] == shape[axes[axis]]);
+            kept.then(|| Count { axis: inner.axis.map(|axis| axes[axis]), ..inner })
+        }
+        Op::Reshape { shape } => {
+            let inner = count(net, args[0], depth)?;
+            let Some(axis) = inner.axis else { return Some(inner) };
+            let from = net.shape(args[0]);
+            let groups = super::groups::groups(&from, shape)?;
+            let group = groups.iter().find(|group| group.from.contains(&axis))?;
+            let &[to] = group.to.clone().collect::<Vec<_>>().as_slice() else { return None };
+            (group.from.len() == 1).then_some(Count { axis: Some(to), ..inner })
+        }
+        Op::Transpose { perm } => {
+            let inner = count(net, args[0], depth)?;
+            Some(Count { axis: inner.axis.map(|axis| inverse(perm)[axis]), ..inner })
+        }
+        Op::Binary(BinaryOp::Add) => {
+            let (a, b) = (count(net, args[0], depth)?, count(net, args[1], depth)?);
+            let (counted, other) = if a.axis.is_some() { (a, b) } else { (b, a) };
+            other.axis.is_none().then(|| Count { start: &counted.start + &other.start, ..counted })
+        }
+        _ => None,
+    }
+}
+
+/// How the elements of a constant count.
+fn count_constant(shape: &[usize], values: &[i64]) -> Option<Count> {
+    let along = |axis: usize| {
+        let inner: usize = shape[axis + 1..].iter().product();
+        let start = *values.first()?;
+        let step = values.get(inner)?.checked_sub(start).filter(|&step| step != 0)?;
+        let counts = values.iter().enumerate().all(|(i, &value)| {
+            let index = (i / inner % shape[axis]) as i64;
+            index.checked_mul(step).and_then(|n| n.checked_add(start)) == Some(value)
+        });
+        counts.then(|| Count { axis: Some(axis), start: Dim::from(start), step })
+    };
+    (0..shape.len()).filter(|&axis| shape[axis] > 1).find_map(along)
+}
+
+/// The part of an axis of `size` that indices read: start, count and step, when all are in range.
+fn part(net: &Net, index: &Count, shape: &[Dim], size: &Dim) -> Option<(Dim, Dim, i64)> {
+    let dims = &net.egraph.analysis.dims;
+    let read = index.axis.map_or(Dim::ONE, |axis| shape[axis].clone());
+    let last = &index.start + &((&read - &Dim::ONE) * index.step);
+    let (low, high) = if index.step >= 0 { (&index.start, &last) } else { (&last, &index.start) };
+    let fits = low.provably_ge(&Dim::ZERO, dims) && size.provably_gt(high, dims);
+    fits.then(|| (index.start.clone(), read, if index.step == 0 { 1 } else { index.step }))
+}
+
+/// A gather whose indices count along one axis is a slice, repeated along the others.
+fn gather_counted(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Gather { axis, batch: 0 }, &[x, index]) = (site.op, site.args) else { return vec![] };
+    let (from, shape, result) = (net.shape(x), net.shape(index), net.shape(site.class));
+    let Some(counted) = count(net, index, DEPTH) else { return vec![] };
+    let Some((start, read, step)) = part(net, &counted, &shape, &from[*axis]) else { return vec![] };
+    let (mut starts, mut sizes, mut steps) = (vec![Dim::ZERO; from.len()], from.clone(), vec![1; from.len()]);
+    (starts[*axis], sizes[*axis], steps[*axis]) = (start, read, step);
+    let Some(slice) = net.add(Op::Slice { starts, sizes: sizes.clone(), steps }, &[x]) else { return vec![] };
+    // The one index that counts keeps its axis; without one the axis goes.
+    let place = |a: usize| if a < *axis { a } else { (a + shape.len()).saturating_sub(1) };
+    let mut places: Vec<usize> = (0..from.len()).map(place).collect();
+    let kept = match counted.axis {
+        Some(counted) => {
+            places[*axis] = axis + counted;
+            Some(slice)
+        }
+        None => {
+            places.remove(*axis);
+            sizes.remove(*axis);
+            net.reshape(slice, sizes)
+        }
+    };
+    one(kept.and_then(|kept| net.broadcast(kept, result, places)))
+}
+
+/// A gather by coordinates each of which counts along an axis of the result, all different, is a slice likewise.
+fn gather_coordinates(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::GatherNd { batch: 0 }, &[x, index]) = (site.op, site.args) else { return vec![] };
+    let (from, shape, result) = (net.shape(x), net.shape(index), net.shape(site.class));
+    let Some(last) = shape.len().checked_sub(1) else { return vec![] };
+    let joined = |op: &Op, args: &[Id]| (*op == Op::Concat { axis: last }).then(|| args.to_vec());
+    let mut found = vec![];
+    for coordinates in net.pick(index, joined) {
+        let single = coordinates.iter().all(|&c| net.facts(c).ty.shape[last].is_const(1));
+        let counts: Option<Vec<Count>> = coordinates.iter().map(|&c| count(net, c, DEPTH)).collect();
+        let Some(counts) = counts.filter(|_| single) else { continue };
+        let axes: Option<Vec<usize>> = counts.iter().map(|c| c.axis.filter(|&axis| axis != last)).collect();
+        let Some(mut axes) = axes.filter(|axes| axes.iter().enumerate().all(|(i, a)| !axes[..i].contains(a))) else {
+            continue;
+        };
+        let (mut starts, mut sizes, mut steps) = (vec![Dim::ZERO; from.len()], from.clone(), vec![1; from.len()]);
+        let parts: Option<Vec<_>> = counts.iter().zip(&from).map(|(c, size)| part(net, c, &shape, size)).collect();
+        let Some(parts) = parts else { continue };
+        for (i, (start, read, step)) in parts.into_iter().enumerate() {
+            (starts[i], sizes[i], steps[i]) = (start, read, step);
+        }
+        // Axes without a coordinate come last.
+        axes.extend((counts.len()..from.len()).map(|axis| last + axis - counts.len()));
+        let mut order: Vec<usize> = (0..axes.len()).collect();
+        order.sort_by_key(|&i| axes[i]);
+        let slice = net.add(Op::Slice { starts, sizes, steps }, &[x]);
+        let sorted = slice.and_then(|slice| net.transpose(slice, order.clone()));
+        let places = order.iter().map(|&i| axes[i]).collect();
+        found.extend(sorted.and_then(|sorted| net.broadcast(sorted, result.clone(), places)));
+    }
+    found
+}
+
+/// Whatever is gathered of equal elements is one of them.
+fn gather_one_value(net: &mut Net, site: &Site) -> Vec<Id> {
+    let &[x, index] = site.args else { return vec![] };
+    let Some(value) = net.splat(x) else { return vec![] };
+    let from = net.shape(x);
+    let indexed = match site.op {
+        Op::Gather { axis, .. } | Op::GatherElements { axis } => *axis..*axis + 1,
+        Op::GatherNd { batch } => {
+            let count = net.facts(index).ty.shape.last().and_then(Dim::as_const).unwrap_or(i64::MAX);
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            *batch..batch.saturating_add(count).min(from.len())
+        }
+        _ => return vec![],
+    };
+    let bounds = interval(net, index);
+    let dims = &net.egraph.analysis.dims;
+    let within = from[indexed].iter().all(|size| bounds.low >= 0.0 && bounds.high < size.bounds(dims).0 as f64);
+    let ty = net.ty(site.class);
+    if within { one(net.full(ty.dtype, value, ty.shape.clone())) } else { vec![] }
+}
+
+/// A slice of what was gathered gathers less: of the index along its axes, of the operand along the others.
+fn slice_gather(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
+    // Several parts of one gather would be several kernels.
+    if !net.used_once(x) {
+        return vec![];
+    }
+    let whole = net.shape(x);
+    let inner = net.pick(x, |op, args| match op {
+        Op::Gather { axis, batch: 0 } => Some((*axis, args[0], args[1])),
+        _ => None,
+    });
+    let mut found = vec![];
+    for (axis, table, index) in inner {
+        let rank = net.facts(index).ty.rank();
+        let cut = |axes: &[usize]| Op::Slice {
+            starts: axes.iter().map(|&a| starts[a].clone()).collect(),
+            sizes: axes.iter().map(|&a| sizes[a].clone()).collect(),
+            steps: axes.iter().map(|&a| steps[a]).collect(),
+        };
+        let touched = |a: usize| sizes[a] != whole[a] || steps[a] != 1;
+        let mut part = index;
+        if (axis..axis + rank).any(touched) {
+            let Some(id) = net.add(cut(&(axis..axis + rank).collect::<Vec<_>>()), &[index]) else { continue };
+            part = id;
+        }
+        let mut of = table;
+        if (0..axis).chain(axis + rank..whole.len()).any(touched) {
+            let from = net.shape(table);
+            let place = |a: usize| if a < axis { a } else { a + rank - 1 };
+            let mut op = (vec![Dim::ZERO; from.len()], from.clone(), vec![1; from.len()]);
+            for a in (0..from.len()).filter(|&a| a != axis) {
+                (op.0[a], op.1[a], op.2[a]) = (starts[place(a)].clone(), sizes[place(a)].clone(), steps[place(a)]);
+            }
+            let Some(id) = net.add(Op::Slice { starts: op.0, sizes: op.1, steps: op.2 }, &[table]) else { continue };
+            of = id;
+        }
+        found.extend(net.add(Op::Gather { axis, batch: 0 }, &[of, part]));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::EXACT;
+    use crate::rules::load::load;
+    use crate::rules::saturate::{Limits, saturate};
+    use crate::rules::tests::parse;
+
+    /// Whether a gather of 7 rows by these indices becomes something else.
+    fn goes(index: &str, shape: &str) -> bool {
+        let text = format!(
+            "graph @g(%0 x: f32[7, 2]) -> (y: %9) {{\n  %1 = constant i64{shape} {index}\n  %9 = gather %0, %1 axis=0 batch=0 : f32[{}, 2]\n}}\n",
+            shape.trim_matches(['[', ']'])
+        );
+        let mut loaded = load(&parse(&text), false);
+        let rules: Vec<_> = EXACT.iter().copied().flatten().collect();
+        let report = saturate(&mut loaded.net, &rules, Limits::default(), &mut crate::fuel::Fuel::default());
+        report.applied.contains_key("gather-counted")
+    }
+
+    /// A run with an index out of range must fail, so such a gather stays; so does one whose indices do not count.
+    #[test]
+    fn indices_are_known_to_be_in_range() {
+        for (index, shape, expected) in [
+            ("[4, 5, 6]", "[3]", true),
+            ("[5, 6, 7]", "[3]", false),
+            ("[2, 1, 0]", "[3]", true),
+            ("[1, 0, -1]", "[3]", false),
+            ("[6]", "[1]", true),
+            ("[7]", "[1]", false),
+            ("[-1]", "[1]", false),
+            ("[0, 1, 3]", "[3]", false),
+            ("[0, 2, 0, 2]", "[2, 2]", true),
+            ("[0, 2, 0, 3]", "[2, 2]", false),
+        ] {
+            assert_eq!(goes(index, shape), expected, "{index}");
+        }
+    }
+}

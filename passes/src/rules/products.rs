@@ -1,0 +1,206 @@
+//! Products of which a part is read, or that stand side by side; products of products with constants.
+//!
+//! Products of one operand that are read apart (query, key and value) are joined by the pass `merge_contracts`, not here:
+//! each alone gains nothing, so an extraction that looks at one class at a time would never choose it.
+
+use super::batch_norm::is_sum;
+use super::net::Net;
+use super::one;
+use super::range::magnitudes;
+use super::rule::{Rule, exactly};
+use super::saturate::Site;
+use super::{approx, batch_norm};
+use egg::Id;
+use nnc_ir::Dim;
+use nnc_ir::op::{BinaryOp, Op};
+
+/// The rules.
+pub const RULES: &[Rule] = &[
+    exactly("slice-contract", 2, slice_contract),
+    exactly("slice-conv", 2, slice_conv),
+    exactly("concat-products", 2, concat_products),
+];
+
+/// A slice of an operand.
+struct Cut {
+    starts: Vec<Dim>,
+    sizes: Vec<Dim>,
+    steps: Vec<i64>,
+}
+
+impl Cut {
+    fn whole(shape: Vec<Dim>) -> Cut {
+        Cut { starts: vec![Dim::ZERO; shape.len()], steps: vec![1; shape.len()], sizes: shape }
+    }
+
+    /// Takes of one axis what another slice takes of one.
+    fn take(&mut self, axis: usize, slice: (&[Dim], &[Dim], &[i64]), from: usize) {
+        self.starts[axis] = slice.0[from].clone();
+        self.sizes[axis] = slice.1[from].clone();
+        self.steps[axis] = slice.2[from];
+    }
+
+    fn of(self, net: &mut Net, x: Id) -> Option<Id> {
+        let all = net.facts(x).ty.shape == self.sizes
+            && self.steps.iter().all(|&step| step == 1)
+            && self.starts.iter().all(|start| start.is_const(0));
+        if all {
+            Some(x)
+        } else {
+            net.add(Op::Slice { starts: self.starts, sizes: self.sizes, steps: self.steps }, &[x])
+        }
+    }
+}
+
+/// A part of a product that nothing else reads is the product of parts.
+fn slice_contract(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
+    if !net.used_once(x) {
+        return vec![];
+    }
+    let slice = (starts.as_slice(), sizes.as_slice(), steps.as_slice());
+    let mut found = vec![];
+    for (op, lhs, rhs) in
+        net.pick(x, |op, args| matches!(op, Op::Contract { .. }).then(|| (op.clone(), args[0], args[1])))
+    {
+        let Op::Contract { batch, contract, .. } = &op else { continue };
+        let (mut left, mut right) = (Cut::whole(net.shape(lhs)), Cut::whole(net.shape(rhs)));
+        for (axis, &(l, r)) in batch.iter().enumerate() {
+            left.take(l, slice, axis);
+            right.take(r, slice, axis);
+        }
+        let paired =
+            |axis: usize, side: fn(&(usize, usize)) -> usize| batch.iter().chain(contract).any(|p| side(p) == axis);
+        let mut next = batch.len();
+        for axis in (0..left.sizes.len()).filter(|&axis| !paired(axis, |p| p.0)) {
+            left.take(axis, slice, next);
+            next += 1;
+        }
+        for axis in (0..right.sizes.len()).filter(|&axis| !paired(axis, |p| p.1)) {
+            right.take(axis, slice, next);
+            next += 1;
+        }
+        let parts = left.of(net, lhs).zip(right.of(net, rhs));
+        found.extend(parts.and_then(|(lhs, rhs)| net.add(op, &[lhs, rhs])));
+    }
+    found
+}
+
+/// Some output channels, and some of the batch, of a convolution that nothing else reads.
+fn slice_conv(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
+    let (whole, last) = (net.shape(x), sizes.len() - 1);
+    let spatial = 1..last;
+    let uncut = spatial.clone().all(|axis| sizes[axis] == whole[axis] && steps[axis] == 1);
+    if !net.used_once(x) || !uncut {
+        return vec![];
+    }
+    let slice = (starts.as_slice(), sizes.as_slice(), steps.as_slice());
+    let convs = net.pick(x, |op, args| match op {
+        Op::Conv { groups: 1, .. } => Some((op.clone(), args[0], args[1])),
+        _ => None,
+    });
+    let mut found = vec![];
+    for (op, image, weights) in convs {
+        let (mut images, mut filters) = (Cut::whole(net.shape(image)), Cut::whole(net.shape(weights)));
+        images.take(0, slice, 0);
+        filters.take(last, slice, last);
+        let parts = images.of(net, image).zip(filters.of(net, weights));
+        found.extend(parts.and_then(|(image, weights)| net.add(op, &[image, weights])));
+    }
+    found
+}
+
+/// Products of one operand with constants, side by side, are a product with the constants side by side.
+fn concat_products(net: &mut Net, site: &Site) -> Vec<Id> {
+    let Op::Concat { axis } = site.op else { return vec![] };
+    let Some((&first, others)) = site.args.split_first().filter(|(_, others)| !others.is_empty()) else {
+        return vec![];
+    };
+    let product = |op: &Op, args: &[Id]| {
+        matches!(op, Op::Contract { .. } | Op::Conv { groups: 1, .. }).then(|| (op.clone(), args[0], args[1]))
+    };
+    let mut found = vec![];
+    for (op, x, w) in net.pick(first, product) {
+        let Some(along) = column_axis(net, &op, w, *axis, net.facts(first).ty.rank()) else { continue };
+        let mut weights = vec![w];
+        for &other in others {
+            let same = |(f, y, _): &(Op, Id, Id)| *f == op && net.equal(*y, x);
+            weights.extend(net.pick(other, product).into_iter().find(same).map(|(_, _, w)| w));
+        }
+        if weights.len() == site.args.len() && weights.iter().all(|&w| net.is_known(w)) && !net.is_known(x) {
+            let joined = net.add(Op::Concat { axis: along }, &weights);
+            found.extend(joined.and_then(|joined| net.add(op, &[x, joined])));
+        }
+    }
+    found
+}
+
+/// The axis of the weights that an axis of a product's result is.
+fn column_axis(net: &Net, op: &Op, weights: Id, axis: usize, rank: usize) -> Option<usize> {
+    let right = net.facts(weights).ty.rank();
+    match op {
+        Op::Conv { .. } => (axis + 1 == rank).then_some(right - 1),
+        Op::Contract { batch, contract, .. } => {
+            let free: Vec<usize> = (0..right).filter(|&a| !batch.iter().chain(contract).any(|p| p.1 == a)).collect();
+            free.get(axis.checked_sub(rank - free.len())?).copied()
+        }
+        _ => None,
+    }
+}
+
+/// The largest magnitude of weights that are multiplied with each other.
+const MOST: f64 = (1u64 << 32) as f64;
+
+/// `(x * v) * w` is `x * (v * w)` for matrices of constants. Which is cheaper is for extraction to say.
+pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Contract { batch, contract, out }, &[inner, w]) = (site.op, site.args) else { return vec![] };
+    let (&[(left, right)], true, true) = (contract.as_slice(), batch.is_empty(), approx::merges(*out)) else {
+        return vec![];
+    };
+    let matrix = |net: &Net, id: Id| net.is_known(id) && net.facts(id).ty.rank() == 2;
+    let last = net.facts(inner).ty.rank() - 1;
+    let small = |net: &mut Net, id: Id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
+    if left != last || !matrix(net, w) || !net.used_once(inner) || !is_sum(net, site.class) || !small(net, w) {
+        return vec![];
+    }
+    let products = net.pick(inner, |op, args| match op {
+        Op::Contract { batch, contract, .. } if batch.is_empty() && contract.len() == 1 => {
+            Some((contract[0], args[0], args[1]))
+        }
+        _ => None,
+    });
+    let mut found = vec![];
+    for ((a, b), x, v) in products {
+        if !matrix(net, v) || net.is_known(x) || !is_sum(net, inner) || !small(net, v) {
+            continue;
+        }
+        let product = |contract| Op::Contract { batch: vec![], contract: vec![contract], out: *out };
+        let both = net.add(product((1 - b, right)), &[v, w]);
+        found.extend(both.and_then(|both| net.add(product((a, 0)), &[x, both])));
+    }
+    found
+}
+
+/// `(x * s) . y` is `(x . y) * s` for one number `s`: what scales an operand is done where the product is stored.
+pub(super) fn scaled_operand(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Contract { out, .. }, &[lhs, rhs]) = (site.op, site.args) else { return vec![] };
+    if !approx::merges(*out) || !batch_norm::sums_several(net, site.op, site.args) {
+        return vec![];
+    }
+    let shape = net.shape(site.class);
+    let mut found = vec![];
+    for side in [0, 1] {
+        let scaled = |op: &Op, args: &[Id]| (*op == Op::Binary(BinaryOp::Mul)).then(|| (args[0], args[1]));
+        for (x, y) in net.pick(if side == 0 { lhs } else { rhs }, scaled) {
+            let (x, factor) = if net.splat(y).is_some() { (x, y) } else { (y, x) };
+            let Some(value) = net.splat(factor).filter(|s| (1.0 / MOST..MOST).contains(&s.abs())) else { continue };
+            let args = if side == 0 { [x, rhs] } else { [lhs, x] };
+            let product = net.add(site.op.clone(), &args);
+            let factor = net.full(*out, value, shape.clone());
+            let result = product.zip(factor).and_then(|(product, s)| net.binary(BinaryOp::Mul, product, s));
+            found.extend(one(result));
+        }
+    }
+    found
+}
