@@ -28,7 +28,7 @@ pub struct Facts {
     pub splat: Option<f64>,
     /// Whether a discrete operation sees it.
     pub discrete: bool,
-    /// How often the graph uses it; 0 for what rewriting made.
+    /// How often the graph uses it, by way of views as well; 0 for what rewriting made.
     pub uses: u32,
     /// Index of the node it came from, for messages.
     pub origin: Option<u32>,

@@ -248,16 +248,40 @@ mod tests {
     use crate::rules::saturate::{Limits, saturate};
     use crate::rules::tests::parse;
 
+    /// Whether an exact rule applies to a graph.
+    fn applies(text: &str, rule: &str) -> bool {
+        let mut loaded = load(&parse(text), false);
+        let rules: Vec<_> = EXACT.iter().copied().flatten().collect();
+        let report = saturate(&mut loaded.net, &rules, Limits::default(), &mut crate::fuel::Fuel::default());
+        report.applied.contains_key(rule)
+    }
+
     /// Whether a gather of 7 rows by these indices becomes something else.
     fn goes(index: &str, shape: &str) -> bool {
         let text = format!(
             "graph @g(%0 x: f32[7, 2]) -> (y: %9) {{\n  %1 = constant i64{shape} {index}\n  %9 = gather %0, %1 axis=0 batch=0 : f32[{}, 2]\n}}\n",
             shape.trim_matches(['[', ']'])
         );
-        let mut loaded = load(&parse(&text), false);
-        let rules: Vec<_> = EXACT.iter().copied().flatten().collect();
-        let report = saturate(&mut loaded.net, &rules, Limits::default(), &mut crate::fuel::Fuel::default());
-        report.applied.contains_key("gather-counted")
+        applies(&text, "gather-counted")
+    }
+
+    #[test]
+    fn indices_of_equal_rows_are_known_to_be_in_range() {
+        let goes = |least: i64, most: i64| {
+            let text = format!(
+                "graph @g(%0 x: i64[3]) -> (y: %9) {{
+  %1 = constant i64[3] splat={least}
+  %2 = max %0, %1 : i64[3]
+  %3 = constant i64[3] splat={most}
+  %4 = min %2, %3 : i64[3]
+  %5 = constant f32[7, 2] splat=3
+  %9 = gather %5, %4 axis=0 batch=0 : f32[3, 2]
+}}
+"
+            );
+            applies(&text, "gather-one-value")
+        };
+        assert_eq!([goes(0, 6), goes(0, 7), goes(-1, 6)], [true, false, false]);
     }
 
     /// A run with an index out of range must fail, so such a gather stays; so does one whose indices do not count.

@@ -185,7 +185,9 @@ pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
 /// `(x * s) . y` is `(x . y) * s` for one number `s`: what scales an operand is done where the product is stored.
 pub(super) fn scaled_operand(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Contract { out, .. }, &[lhs, rhs]) = (site.op, site.args) else { return vec![] };
-    if !approx::merges(*out) || !batch_norm::sums_several(net, site.op, site.args) {
+    // Constant weights take scales from behind the product.
+    let weights = net.is_known(lhs) || net.is_known(rhs);
+    if weights || !approx::merges(*out) || !batch_norm::sums_several(net, site.op, site.args) {
         return vec![];
     }
     let shape = net.shape(site.class);

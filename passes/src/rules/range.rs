@@ -142,6 +142,10 @@ fn of_term(net: &Net, op: &Op, args: &[Id], dtype: DType, depth: u32, left: &mut
         Op::Binary(BinaryOp::Pow) if net.is_splat(args[1], 2.0) && dtype.is_float() => {
             Interval::new(0.0, f64::INFINITY)
         }
+        // What is one of the operands, or closer to 0, needs no rounding and does not wrap.
+        Op::Binary(f @ (BinaryOp::Max | BinaryOp::Min | BinaryOp::And | BinaryOp::Mod)) => {
+            binary(*f, of(0), of(1)).unwrap_or(unknown)
+        }
         Op::Binary(f) => binary(*f, of(0), of(1)).map_or(unknown, |exact| exact.stored(dtype)),
         Op::Select => of(1).union(of(2)),
         Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => of(0),

@@ -118,6 +118,17 @@ fn more() -> Vec<(String, String)> {
             found.push((format!("{a}[20]"), body));
         }
     }
+    // Bounds do not hold of NaN, and a root of `-0` is `-0`.
+    for (f, g, constant) in [("sigmoid", "lt", 2), ("sigmoid", "ge", -1), ("tanh", "eq", 2), ("tanh", "ne", 2)] {
+        let body = format!(
+            "%7 = {f} %0 : f32[20]\n%8 = constant f32[20] splat={constant}\n%9 = {g} %7, %8 : bool[20]\n%10 = {g} %8, %7 : bool[20]\n%11 = and %9, %10 : bool[20]\n%12 = or %11, %9 : bool[20]"
+        );
+        found.push(("f32[20]".into(), body));
+    }
+    for f in ["max", "min"] {
+        let body = format!("%7 = sqrt %0 : f32[40]\n%8 = constant f32[40] splat=0\n%9 = {f} %7, %8 : f32[40]");
+        found.push(("f32[40]".into(), body));
+    }
     // Empty axes.
     for op in ["max", "min"] {
         let body =
