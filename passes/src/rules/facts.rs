@@ -6,13 +6,14 @@
 //! may look through it.
 
 use super::language::{Head, HeadId, Heads, Term};
-use super::range::Magnitudes;
+use super::range::{Interval, Magnitudes};
 use crate::fold_constants::{Known, known};
 use egg::{Analysis, DidMerge, EGraph, Id};
 use nnc_ir::infer::infer;
 use nnc_ir::op::Op;
 use nnc_ir::{ConstId, ConstPool, DType, DimTable, TensorType};
 use rustc_hash::FxHashMap;
+use std::cell::RefCell;
 use std::sync::Arc;
 
 /// Facts of one class.
@@ -47,6 +48,8 @@ pub struct Tables {
     pub leaves: FxHashMap<HeadId, Arc<TensorType>>,
     /// The single value of constants that have one.
     splats: FxHashMap<ConstId, Option<f64>>,
+    /// What the elements of constants lie within.
+    pub intervals: RefCell<FxHashMap<ConstId, Interval>>,
     /// The magnitudes of the elements of constants.
     pub magnitudes: FxHashMap<ConstId, Option<Magnitudes>>,
     /// Given to classes made from now on.

@@ -161,7 +161,7 @@ pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
     let matrix = |net: &Net, id: Id| net.is_known(id) && net.facts(id).ty.rank() == 2;
     let last = net.facts(inner).ty.rank() - 1;
     let small = |net: &mut Net, id: Id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
-    if left != last || !matrix(net, w) || !net.used_once(inner) || !is_sum(net, site.class) || !small(net, w) {
+    if left != last || !matrix(net, w) || !net.used_once(inner) || !is_sum(net, site.class) {
         return vec![];
     }
     let products = net.pick(inner, |op, args| match op {
@@ -172,7 +172,7 @@ pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
     });
     let mut found = vec![];
     for ((a, b), x, v) in products {
-        if !matrix(net, v) || net.is_known(x) || !is_sum(net, inner) || !small(net, v) {
+        if !matrix(net, v) || net.is_known(x) || !is_sum(net, inner) || !small(net, v) || !small(net, w) {
             continue;
         }
         let product = |contract| Op::Contract { batch: vec![], contract: vec![contract], out: *out };

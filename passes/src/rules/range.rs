@@ -18,7 +18,7 @@ const DEPTH: u32 = 12;
 const TERMS: u32 = 1000;
 /// Operands of a concatenation that are looked at.
 const MOST_PARTS: usize = 64;
-/// Constants with more elements have no bounds where every element would be looked at each time.
+/// Constants with more elements have no bounds.
 const MOST: usize = 1 << 16;
 
 /// The least and the greatest of some numbers; the least is above the greatest when there are none.
@@ -108,8 +108,11 @@ fn within(net: &Net, id: Id, depth: u32, left: &mut u32) -> Interval {
     if let Some(value) = net.splat(id) {
         return Interval::new(value, value).both(of_type);
     }
-    if let Some(tensor) = net.constant(id) {
-        return if tensor.len() <= MOST { of_tensor(tensor) } else { of_type };
+    if let Some(constant) = net.facts(id).constant {
+        let tables = &net.egraph.analysis;
+        let tensor = tables.consts.get(constant);
+        let known = || if tensor.len() <= MOST { of_tensor(tensor) } else { of_type };
+        return *tables.intervals.borrow_mut().entry(constant).or_insert_with(known);
     }
     let Some(depth) = depth.checked_sub(1) else { return of_type };
     let terms = net.pick(id, |op, args| Some((op.clone(), args.to_vec())));
