@@ -4,7 +4,7 @@
 //! what a float operation yields is rounded as its type rounds, which is monotone, so that ends stay ends; ends of integers
 //! that an `f64` does not hold exactly are taken to be the type's.
 //!
-//! Answers are computed when asked for, [`DEPTH`] operations deep. A fact found deeper than a rule looks does not make
+//! Answers are computed when asked for, `DEPTH` operations deep. A fact found deeper than a rule looks does not make
 //! saturation ask the rule again; what is missed that way is an opportunity.
 
 use super::net::Net;
