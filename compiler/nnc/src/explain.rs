@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use nnc_ir::{Graph, ValueId};
+use nnc_ir::{Graph, NodeId, ValueId};
 use nnc_kernels::plan::Step;
 use nnc_passes::choose::{Algorithm, Candidate};
 use nnc_passes::lower::{Lowered, LoweredRegion};
@@ -75,15 +75,16 @@ impl Way {
 
 /// Explains a program; `nodes` are those of the model.
 pub fn explain(graph: &Graph, lowered: &Lowered, nodes: &[String]) -> Explanation {
-    let regions: Vec<Entry> = lowered.regions.iter().map(|region| entry(graph, lowered, region)).collect();
+    let definitions = graph.definitions();
+    let regions: Vec<Entry> =
+        lowered.regions.iter().map(|region| entry(graph, &definitions, lowered, region)).collect();
     let seen: BTreeSet<&String> = regions.iter().flat_map(|entry| &entry.nodes).collect();
     let mut listed = BTreeSet::new();
     let without = nodes.iter().filter(|&node| !seen.contains(node) && listed.insert(node));
     Explanation { without_steps: without.cloned().collect(), regions }
 }
 
-fn entry(graph: &Graph, lowered: &Lowered, of: &LoweredRegion) -> Entry {
-    let definitions = graph.definitions();
+fn entry(graph: &Graph, definitions: &[Option<NodeId>], lowered: &Lowered, of: &LoweredRegion) -> Entry {
     let values = of.region.inlined.iter().chain(&of.region.results);
     let mut ids: Vec<_> = values.filter_map(|v| definitions[v.index()]).chain(of.region.anchor.node()).collect();
     ids.sort_unstable();

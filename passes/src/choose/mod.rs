@@ -3,8 +3,8 @@
 //! What could be done is a list of candidates, each with what it costs by the target's model; the cheapest is taken, of
 //! equals the first. Emission writes the choice down and decides nothing about speed itself.
 //!
-//! Invariants: a list is empty only where nothing can do it; it depends on sizes, types and the target alone, so that equal problems are solved
-//! alike; where a size is not known, several are tried.
+//! Invariants: a list is empty only where nothing can do it; it depends on sizes, types and the target alone, so that
+//! equal problems are solved alike; where a size is not known, several are tried.
 
 mod panels;
 #[cfg(test)]

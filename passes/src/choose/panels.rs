@@ -143,8 +143,8 @@ fn evicted(rows: u64, stride: u64, l1_bytes: u64) -> u64 {
 /// Cycles, in thousandths, that fetching a line takes from other loads.
 const FETCH: u64 = 500;
 
-/// Adds the first pass of the right operand, of which `tiles` use each panel: it comes from far when it does not fit the second level,
-/// and what was not fetched before is waited for.
+/// Adds the first pass of the right operand, of which `tiles` use each panel: it comes from far when it does not fit the
+/// second level, and what was not fetched before is waited for.
 fn fetching(work: Work, fetch: Fetch, rates: &Rates, right: u64, tiles: u64) -> Work {
     let near = right <= rates.l2_bytes * 3 / 4;
     let fetched = |work: Work, times: u64| Work {

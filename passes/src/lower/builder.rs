@@ -344,19 +344,20 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     }
 
     /// Finishes the kernel and adds its step.
-    pub fn finish(mut self) -> Result<(), LowerError> {
-        self.kernel.body = self.close_scope();
-        super::loops::collapse(&mut self.kernel);
-        super::loops::parallelise(&mut self.kernel);
-        self.add_step(None)
+    pub fn finish(self) -> Result<(), LowerError> {
+        self.finish_loops(None)
     }
 
     /// Finishes the kernel of a step that takes `work` nanoseconds on one core, over the graph's symbols.
-    pub fn finish_in(mut self, work: Dim) -> Result<(), LowerError> {
+    pub fn finish_in(self, work: Dim) -> Result<(), LowerError> {
+        self.finish_loops(Some(work))
+    }
+
+    fn finish_loops(mut self, work: Option<Dim>) -> Result<(), LowerError> {
         self.kernel.body = self.close_scope();
         super::loops::collapse(&mut self.kernel);
         super::loops::parallelise(&mut self.kernel);
-        self.add_step(Some(work))
+        self.add_step(work)
     }
 
     /// Finishes a kernel whose loops depend on each other's order.

@@ -153,10 +153,7 @@ impl Lowering<'_> {
             let mut import = |dims: &[Dim]| dims.iter().map(|d| b.import(d)).collect::<Vec<Index>>();
             let (row_dims, column_dims) = (import(&row_dims), import(&column_dims));
             let rows = b.import(&problem.rows.size);
-            let mut outer = Index::ZERO;
-            for (i, axis) in at.outer.iter().zip(&problem.outer) {
-                outer = &outer * &b.import(&axis.size) + i;
-            }
+            let outer = b.flatten(at.outer, &problem.outer);
             let mut index = at.batch.to_vec();
             index.extend(b.unflatten(&(&outer * &rows + &at.row), &row_dims));
             index.extend(b.unflatten(&at.column, &column_dims));

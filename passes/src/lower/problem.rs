@@ -154,15 +154,21 @@ struct At {
 }
 
 impl KernelBuilder<'_, '_> {
+    /// One index for those along several axes, the last the innermost.
+    pub fn flatten(&mut self, index: &[Index], axes: &[Axis]) -> Index {
+        let mut flat = Index::ZERO;
+        for (i, axis) in index.iter().zip(axes) {
+            flat = &flat * &self.import(&axis.size) + i;
+        }
+        flat
+    }
+
     /// The part of the panel after this one that this block's rows fetch: all rows that pass a panel share the next.
     fn next_panel(&mut self, problem: &Problem, choice: &Panels, at: &At, panel: &Index, elements: &Dim) -> Fetch {
         let block = self.import(&choice.block);
         let rows = self.import(&problem.rows.size);
         let (passing, position) = if choice.panels_outside {
-            let mut outer = Index::ZERO;
-            for (i, axis) in at.outer.iter().zip(&problem.outer) {
-                outer = &outer * &self.import(&axis.size) + i;
-            }
+            let outer = self.flatten(&at.outer, &problem.outer);
             (&count(&problem.outer) * &problem.rows.size, &outer * &rows + &at.block * &block)
         } else {
             (choice.block.clone(), Index::ZERO)
