@@ -6,7 +6,7 @@
 
 use nnc_desc::Target;
 use nnc_ir::{Graph, Op};
-use nnc_passes::pipeline::{Event, Numerics, PipelineOptions, optimize};
+use nnc_passes::pipeline::{Event, Numerics, PipelineOptions, Yield, optimize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("import {:.2?}", start.elapsed());
     let before = counts(&graph);
     let observe = |event: &Event| {
-        println!("{:<16} {:>9.2?} {:>6} nodes", event.pass, event.elapsed, event.graph.nodes.len());
+        let Yield::Graph(graph) = event.yields else { return };
+        println!("{:<16} {:>9.2?} {:>6} nodes", event.pass, event.elapsed, graph.nodes.len());
         if let Some(report) = event.report {
             println!(
                 "    {:?} after {} rounds, {} terms: {:?}",

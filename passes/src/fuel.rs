@@ -31,6 +31,11 @@ impl Fuel {
         self.left == Some(0)
     }
 
+    /// How much there is; no limit when `None`.
+    pub fn left(&self) -> Option<usize> {
+        self.left
+    }
+
     /// How much was used.
     pub fn spent(&self) -> usize {
         self.spent

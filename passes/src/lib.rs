@@ -17,5 +17,6 @@ pub mod merge_contracts;
 pub mod pipeline;
 pub mod regions;
 pub mod rules;
+pub mod schedule;
 #[cfg(test)]
 mod testing;

@@ -5,7 +5,7 @@
 //! - an [`Index`] mentions only `i64` variables in scope; every element it reaches lies in its buffer;
 //! - arithmetic is never done in `f16` or `bf16`: such elements are loaded, converted to `f32`, and converted before
 //!   the store;
-//! - iterations of the kernel's parallel loop and of a `AxisKind::Vector` loop are independent of each other.
+//! - iterations of the kernel's parallel loop, of a `AxisKind::Free` and of a `AxisKind::Vector` loop are independent of each other.
 
 use crate::contraction::Contraction;
 use nnc_ir::DType;
@@ -114,6 +114,9 @@ pub enum Expr {
 pub enum AxisKind {
     /// One after the other.
     Serial,
+    /// In any order, or at the same time: iterations are independent. How they do run is for the schedule to decide; code
+    /// generators take them one after the other.
+    Free,
     /// In vector lanes; iterations are independent. Never nested inside another vector loop.
     Vector,
     /// Written out; the extent is a small constant.

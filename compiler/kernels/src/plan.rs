@@ -71,6 +71,8 @@ pub enum Step {
         extent: Dim,
         /// Estimated work of the whole step, in nanoseconds on one core: too little is not spread over threads.
         work: Dim,
+        /// Whether no other step writes an element that this one writes.
+        apart: bool,
         /// The node it came from, for profiles and messages.
         origin: String,
     },
@@ -187,6 +189,7 @@ mod tests {
             params: vec![],
             extent: Dim::ONE,
             work: Dim::ONE,
+            apart: false,
             origin: String::new(),
         };
         let condition = || Argument { buffer: BufferId(0), offset: Dim::ZERO };

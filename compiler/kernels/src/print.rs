@@ -213,6 +213,7 @@ impl<'a> Printer<'a> {
         self.push(keyword);
         self.push(match l.axis {
             AxisKind::Serial => " ",
+            AxisKind::Free => " free ",
             AxisKind::Vector => " vector ",
             AxisKind::Unrolled => " unrolled ",
         });

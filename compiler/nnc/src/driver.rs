@@ -1,7 +1,7 @@
 //! The pipeline: a model file becomes a graph, a program of kernels, and machine code.
 //!
 //! ```text
-//! import ─▶ translate ─▶ (graph passes) ─▶ lower ─▶ plan_memory ─▶ codegen ─▶ file, or memory of this process
+//! import ─▶ translate ─▶ (the passes of nnc-passes) ─▶ codegen ─▶ file, or memory of this process
 //! ```
 //!
 //! What each stage yields is verified before the next one sees it, shown to a [`Watch`], and timed. A failed check is a
@@ -18,7 +18,7 @@ use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_ops::DimRange;
 use nnc_passes::lower::Lowered;
-use nnc_passes::pipeline::{self, Event, Numerics, PassError, PipelineOptions};
+use nnc_passes::pipeline::{self, Event, Numerics, PASSES, PassError, PipelineOptions, Yield};
 use nnc_passes::regions::Regions;
 
 use crate::errors::{Failure, Result};
@@ -82,19 +82,11 @@ pub trait Watch {
         Ok(())
     }
 
-    /// The regions of the graph last shown have become a program.
+    /// A stage has yielded a program of the graph.
     ///
     /// # Errors
     /// What goes wrong in showing it.
-    fn lowered(&mut self, _graph: &Graph, _lowered: &Lowered) -> Result<()> {
-        Ok(())
-    }
-
-    /// A stage has yielded a program.
-    ///
-    /// # Errors
-    /// What goes wrong in showing it.
-    fn program(&mut self, _stage: &str, _program: &Program) -> Result<()> {
+    fn program(&mut self, _stage: &str, _graph: &Graph, _lowered: &Lowered) -> Result<()> {
         Ok(())
     }
 }
@@ -131,8 +123,7 @@ impl Halt {
 
 /// The stages that yield a graph, its regions or a program, in order.
 pub fn stages() -> Vec<&'static str> {
-    let passes = pipeline::names();
-    ["translate"].into_iter().chain(passes).chain(["fuse", "lower", "plan_memory"]).collect()
+    ["translate"].into_iter().chain(pipeline::names()).collect()
 }
 
 /// A compilation in progress.
@@ -141,6 +132,8 @@ pub struct Compilation<'a> {
     watch: &'a mut dyn Watch,
     /// Held for as long as there is work.
     budget: Option<Budget>,
+    /// Fuel that the graph passes left.
+    fuel: Option<usize>,
     /// How long each stage took.
     pub timings: Vec<(String, Duration)>,
 }
@@ -154,7 +147,7 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        Ok(Compilation { options, watch, budget: None, timings: vec![] })
+        Ok(Compilation { fuel: options.fuel, options, watch, budget: None, timings: vec![] })
     }
 
     /// Runs a stage.
@@ -169,11 +162,6 @@ impl<'a> Compilation<'a> {
     fn after_graph(&mut self, stage: &str, file: &str, graph: &Graph) -> Result<(), Halt> {
         nnc_ir::verify::verify(graph).map_err(|e| Failure::internal(format!("{file}: after {stage}: {e}")))?;
         self.watch.graph(stage, graph)?;
-        self.stop(stage)
-    }
-
-    fn after_program(&mut self, stage: &str, program: &Program) -> Result<(), Halt> {
-        self.watch.program(stage, program)?;
         self.stop(stage)
     }
 
@@ -223,31 +211,10 @@ impl<'a> Compilation<'a> {
     /// When a pass breaks the graph.
     pub fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
         self.watch.begin("optimize");
-        let stop_after = self.options.stop_after.clone().filter(|s| pipeline::names().contains(&s.as_str()));
-        let stops = stop_after.is_some();
-        // The pipeline's observer is shared and answers nothing; what it says here is kept until the end.
-        let seen = RefCell::new((&mut *self.watch, &mut self.timings, Ok(())));
-        let observer = |event: &Event<'_>| {
-            let (watch, timings, outcome) = &mut *seen.borrow_mut();
-            timings.push((event.pass.to_owned(), event.elapsed));
-            if outcome.is_ok() {
-                *outcome = watch.graph(event.pass, event.graph);
-            }
-        };
-        let options = PipelineOptions {
-            numerics: self.options.numerics,
-            dump_after: None,
-            stop_after,
-            fuel: self.options.fuel,
-            observer: Some(&observer),
-        };
-        let graph = pipeline::optimize(graph, &self.options.target, &options);
-        seen.into_inner().2?;
-        let graph = graph.map_err(|error| match error {
-            PassError::UnknownPass(_) => Failure::user(error.to_string()),
-            PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
-        })?;
-        nnc_ir::verify::verify(&graph).map_err(|e| Failure::internal(format!("{file}: after the passes: {e}")))?;
+        let target = self.options.target.clone();
+        let graph = self.run_passes(file, |options| pipeline::optimize(graph, &target, options))?;
+        let stop = self.options.stop_after.as_deref();
+        let stops = PASSES.iter().any(|pass| pass.yields_graph() && Some(pass.name) == stop);
         if stops { Err(Halt::Stopped) } else { Ok(graph) }
     }
 
@@ -256,31 +223,48 @@ impl<'a> Compilation<'a> {
     /// # Errors
     /// When an operation has no lowering.
     pub fn program(&mut self, graph: Graph, file: &str) -> Result<Program, Halt> {
-        let regions = self.stage("fuse", |_| {
-            let regions = nnc_passes::regions::fuse(&graph);
-            let defect = |e| Failure::internal(format!("{file}: after fuse: {e}"));
-            regions.verify(&graph).map_err(defect)?;
-            Ok(regions)
-        })?;
-        self.watch.regions("fuse", &regions)?;
-        self.stop("fuse")?;
-        let lower = |this: &mut Self| {
-            nnc_passes::lower::lower(&graph, regions, &this.options.target)
-                .map_err(|e| Failure::unsupported(format!("{file}: {e}")))
+        self.watch.begin("lower");
+        let target = self.options.target.clone();
+        let lowered = self.run_passes(file, |options| pipeline::program(&graph, &target, options))?;
+        lowered.map(|lowered| lowered.program).ok_or(Halt::Stopped)
+    }
+
+    /// Runs a part of the pipeline, shows and times what its passes yield.
+    fn run_passes<T>(
+        &mut self,
+        file: &str,
+        run: impl FnOnce(&PipelineOptions<'_>) -> std::result::Result<T, PassError>,
+    ) -> Result<T> {
+        let known = |stage: &String| pipeline::names().contains(&stage.as_str());
+        let fuel = self.fuel;
+        // The pipeline's observer is shared and answers nothing; what it says here is kept until the end.
+        let seen = RefCell::new((&mut *self.watch, &mut self.timings, &mut self.fuel, Ok(())));
+        let observer = |event: &Event<'_>| {
+            let (watch, timings, left, outcome) = &mut *seen.borrow_mut();
+            timings.push((event.pass.to_owned(), event.elapsed));
+            **left = event.fuel.left();
+            if outcome.is_ok() {
+                *outcome = match event.yields {
+                    Yield::Graph(graph) => watch.graph(event.pass, graph),
+                    Yield::Regions(regions) => watch.regions(event.pass, regions),
+                    Yield::Program(graph, lowered) => watch.program(event.pass, graph, lowered),
+                };
+            }
         };
-        let lowered = self.stage("lower", lower)?;
-        self.watch.lowered(&graph, &lowered)?;
-        let mut program = lowered.program;
-        drop(graph);
-        self.after_program("lower", &program)?;
-        self.stage("plan_memory", |_| {
-            nnc_passes::memory::plan(&mut program);
-            let defect = |e: &dyn std::fmt::Display| Failure::internal(format!("{file}: after plan_memory: {e}"));
-            nnc_passes::memory_check::check(&program).map_err(|e| defect(&e))?;
-            nnc_kernels::verify::program(&program).map_err(|e| defect(&e))
-        })?;
-        self.after_program("plan_memory", &program)?;
-        Ok(program)
+        let options = PipelineOptions {
+            numerics: self.options.numerics,
+            dump_after: None,
+            stop_after: self.options.stop_after.clone().filter(known),
+            fuel,
+            observer: Some(&observer),
+        };
+        let result = run(&options);
+        seen.into_inner().3?;
+        result.map_err(|error| match error {
+            PassError::UnknownPass(_) => Failure::user(error.to_string()),
+            PassError::Unsupported(_) => Failure::unsupported(format!("{file}: {error}")),
+            PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
+        })
     }
 
     /// The machine code of a program, ready to be written.

@@ -13,7 +13,7 @@ mod text;
 
 use nnc_desc::tiles::Tile;
 use nnc_desc::{Product, Target, Work};
-use nnc_ir::Dim;
+use nnc_ir::{Dim, DimTable};
 
 /// Sizes tried where one is not known; what counts is the cost of an element, on average.
 const TRIED: [u64; 4] = [1, 16, 128, MANY];
@@ -155,6 +155,15 @@ pub fn candidates(shape: &Shape, product: &Product, target: &Target) -> Vec<Cand
     }
     list.sort_by_key(|candidate| candidate.cost);
     list
+}
+
+/// A size as the cost model takes it: symbols are [`MANY`], within their bounds.
+pub(crate) fn assumed(size: &Dim, dims: &DimTable) -> u64 {
+    let value = |symbol| {
+        let info = dims.lookup(symbol)?;
+        Some((MANY as i64).min(info.max).max(info.min))
+    };
+    size.eval(&value).map_or(MANY, |n| n.max(0).unsigned_abs())
 }
 
 /// Nanoseconds that work of some volume takes, when as much as is assumed of it costs so many picoseconds.

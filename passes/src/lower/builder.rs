@@ -48,9 +48,6 @@ pub(crate) struct KernelBuilder<'a, 'g> {
     pub rows: FxHashMap<ValueId, super::emit::RowCache>,
     /// Sizes that are not 0 when what is being emitted is used, see `empty`.
     pub guards: Vec<Index>,
-    /// Sizes that the kernel tests, and the conditions over them that it mentions.
-    pub(super) tested: Vec<Index>,
-    pub(super) conditions: Vec<Expr>,
     arguments: Vec<Argument>,
     buffers: FxHashMap<(BufferId, Dim, bool), BufferRef>,
     params: Vec<Dim>,
@@ -72,8 +69,6 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
             root: None,
             rows: FxHashMap::default(),
             guards: vec![],
-            tested: vec![],
-            conditions: vec![],
             arguments: vec![],
             buffers: FxHashMap::default(),
             params: vec![],
@@ -194,7 +189,8 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         }
     }
 
-    /// Opens a loop per extent that is not 1, serial but for the last; yields the indices and how many were opened.
+    /// Opens a loop per extent that is not 1; yields the indices and how many were opened. Those around the last may run in
+    /// any order unless that one is serial.
     pub fn open_loops(&mut self, extents: &[Dim], last: AxisKind) -> (Vec<Index>, usize) {
         let innermost = extents.iter().rposition(|d| !d.is_const(1));
         let mut opened = 0;
@@ -204,9 +200,10 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
                 index.push(Index::ZERO);
                 continue;
             }
-            let lanes = if Some(axis) == innermost { last } else { AxisKind::Serial };
+            let outer = if last == AxisKind::Serial { last } else { AxisKind::Free };
+            let kind = if Some(axis) == innermost { last } else { outer };
             let extent = self.import(extent);
-            index.push(self.open_loop("i", &extent, lanes));
+            index.push(self.open_loop("i", &extent, kind));
             opened += 1;
         }
         (index, opened)
@@ -345,35 +342,27 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
 
     /// Finishes the kernel and adds its step.
     pub fn finish(self) -> Result<(), LowerError> {
-        self.finish_loops(None)
+        self.add_step(Dim::ZERO, false)
     }
 
     /// Finishes the kernel of a step that takes `work` nanoseconds on one core, over the graph's symbols.
     pub fn finish_in(self, work: Dim) -> Result<(), LowerError> {
-        self.finish_loops(Some(work))
+        self.add_step(work, false)
     }
 
-    fn finish_loops(mut self, work: Option<Dim>) -> Result<(), LowerError> {
+    /// Finishes the kernel of a step that writes elements which no other step writes.
+    pub fn finish_apart(self) -> Result<(), LowerError> {
+        self.add_step(Dim::ZERO, true)
+    }
+
+    fn add_step(mut self, work: Dim, apart: bool) -> Result<(), LowerError> {
         self.kernel.body = self.close_scope();
-        super::loops::collapse(&mut self.kernel);
-        super::loops::parallelise(&mut self.kernel);
-        self.add_step(work)
-    }
-
-    /// Finishes a kernel whose loops depend on each other's order.
-    pub fn finish_serial(mut self) -> Result<(), LowerError> {
-        self.kernel.body = self.close_scope();
-        self.add_step(None)
-    }
-
-    fn add_step(mut self, work: Option<Dim>) -> Result<(), LowerError> {
-        self.split_by_guards();
-        super::loops::scratch_last(&mut self.kernel);
+        super::scratch_last(&mut self.kernel);
         let params: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
         let dim_of = |v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone());
         let extent = self.kernel.parallel.1.export(&dim_of);
-        let work = work.unwrap_or_else(|| super::work::of_kernel(&self.kernel, self.cx.target, &dim_of));
-        self.cx.add_step(self.kernel, self.arguments, self.params, extent, work);
+        let work = crate::schedule::known(work);
+        self.cx.add_step(self.kernel, self.arguments, (self.params, extent, work), apart);
         Ok(())
     }
 }

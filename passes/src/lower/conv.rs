@@ -261,7 +261,7 @@ impl Lowering<'_> {
         b.root = Some(root);
         let mut outer: Vec<Dim> = vec![batch];
         outer.extend(sizes[..spatial - 1].iter().cloned());
-        let (mut index, opened) = b.open_loops(&outer, AxisKind::Serial);
+        let (mut index, opened) = b.open_loops(&outer, AxisKind::Free);
         let imported_channels = b.import(&channels);
         let c = b.open_loop("c", &imported_channels, AxisKind::Vector);
         let mut weights = Vec::with_capacity(taps);
@@ -274,7 +274,7 @@ impl Lowering<'_> {
             weights.push(Expr::Var(b.define("w", value)));
         }
         let width = b.import(&sizes[spatial - 1]);
-        let column = b.open_loop("ox", &width, AxisKind::Serial);
+        let column = b.open_loop("ox", &width, AxisKind::Free);
         index.push(column);
         let x = b.buffer(input.buffer, &input.offset, false);
         let x_type = b.cx.program.buffers[input.buffer.0 as usize].dtype;

@@ -46,7 +46,7 @@ impl Lowering<'_> {
         let ty = self.graph.ty(indices).clone();
         let outer = if coordinates { ty.rank() - 1 } else { ty.rank() };
         let mut b = KernelBuilder::new(self, "check");
-        let (index, opened) = b.open_loops(&ty.shape[..outer], AxisKind::Serial);
+        let (index, opened) = b.open_loops(&ty.shape[..outer], AxisKind::Free);
         for (k, size) in sizes.iter().enumerate() {
             let mut at = index.clone();
             if coordinates {

@@ -18,7 +18,7 @@ impl Lowering<'_> {
             Op::Transpose { .. } | Op::Slice { .. } | Op::Pad { .. } | Op::Reshape { .. } => "copy",
             _ => "map",
         });
-        let last = if self.row_reduction_inside(root) { AxisKind::Serial } else { AxisKind::Vector };
+        let last = if self.row_reduction_inside(root) { AxisKind::Free } else { AxisKind::Vector };
         let mut builder = KernelBuilder::new(self, name);
         builder.root = Some(root);
         let (index, opened) = builder.open_loops(&ty.shape, last);

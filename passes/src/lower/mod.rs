@@ -16,17 +16,17 @@ mod emit;
 mod empty;
 mod halo;
 mod indices;
-mod loops;
 mod map;
 mod movement;
 mod panels;
 mod pool;
 mod problem;
 mod recurrent;
+mod scratch;
 mod storage;
 mod view;
-mod work;
 
+pub(crate) use scratch::scratch_last;
 pub use storage::Storage;
 
 use crate::choose::{Candidate, Shape};
@@ -40,7 +40,7 @@ use nnc_kernels::weights::{Pack, Weight, WeightId};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Why a graph could not be lowered.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{origin}: {problem}")]
 pub struct LowerError {
     /// The node it came from.
@@ -66,7 +66,6 @@ pub(crate) struct Lowering<'g> {
     aliases: FxHashSet<ValueId>,
     /// Index tensors whose range is checked by an earlier step.
     checked: FxHashSet<(ValueId, Vec<Dim>)>,
-    kernels: FxHashMap<Kernel, KernelId>,
     weights: FxHashMap<([u8; 32], Pack), BufferId>,
     /// What became of the regions so far.
     lowered: Vec<LoweredRegion>,
@@ -165,7 +164,6 @@ impl<'g> Lowering<'g> {
             halo: FxHashMap::default(),
             aliases: FxHashSet::default(),
             checked: FxHashSet::default(),
-            kernels: FxHashMap::default(),
             weights: FxHashMap::default(),
             lowered: vec![],
             choices: vec![],
@@ -313,29 +311,25 @@ impl Lowering<'_> {
         buffer
     }
 
-    /// Adds a kernel (or finds an equal one) and the step that runs it; none where all that it writes is empty. In such
-    /// a kernel a loop that never runs may be the only thing between a load and a tensor without elements. A kernel that
-    /// writes nothing is a check and runs.
-    fn add_step(&mut self, mut kernel: Kernel, arguments: Vec<Argument>, params: Vec<Dim>, extent: Dim, work: Dim) {
+    /// Adds a kernel and the step that runs it, over its parallel loop's extent and for so many nanoseconds; none where all
+    /// that it writes is empty. In such a kernel a loop that never runs may be the only thing between a load and a tensor
+    /// without elements. A kernel that writes nothing is a check and runs.
+    fn add_step(
+        &mut self,
+        mut kernel: Kernel,
+        arguments: Vec<Argument>,
+        (params, extent, work): (Vec<Dim>, Dim, Dim),
+        apart: bool,
+    ) {
         let written = || kernel.buffers.iter().zip(&arguments).filter(|(decl, _)| decl.access == Access::Write);
         let empty = |to: &Argument| self.program.buffers[to.buffer.0 as usize].bytes.is_const(0);
         if written().next().is_some() && written().all(|(_, to)| empty(to)) {
             return;
         }
-        let name = std::mem::take(&mut kernel.name);
-        let id = match self.kernels.get(&kernel) {
-            Some(&id) => id,
-            None => {
-                let id = KernelId(self.program.kernels.len() as u32);
-                self.kernels.insert(kernel.clone(), id);
-                kernel.name = format!("{name}_{}", id.0);
-                self.program.kernels.push(kernel);
-                id
-            }
-        };
-        // An estimate: what it is worth to be right about ends long before.
-        let work = if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work };
+        let id = KernelId(self.program.kernels.len() as u32);
+        kernel.name = format!("{}_{}", kernel.name, id.0);
+        self.program.kernels.push(kernel);
         let origin = self.origin.clone();
-        self.program.steps.push(Step::Run { kernel: id, arguments, params, extent, work, origin });
+        self.program.steps.push(Step::Run { kernel: id, arguments, params, extent, work, apart, origin });
     }
 }

@@ -57,7 +57,7 @@ impl Lowering<'_> {
                 continue;
             }
             let order: Vec<usize> = (0..self.graph.ty(input).rank()).collect();
-            self.copy_into(input, &order, dtype, &slice)?;
+            self.copying(input, &order, dtype, &slice)?.finish_apart()?;
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ impl RightForm {
     }
 }
 
-impl Lowering<'_> {
+impl<'g> Lowering<'g> {
     /// How the right operand of a contraction is made ready, its summed axes in the order of the left operand's.
     pub(super) fn right_form(&mut self, value: ValueId, roles: &AxisRoles, left: &Operand, acc: DType) -> RightForm {
         if let Some(constant) = self.constant_axes(value, roles) {
@@ -168,7 +168,7 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, "pack");
         let mut extents = batch.clone();
         extents.extend([panels.clone(), summed_count.clone()]);
-        let (index, opened) = b.open_loops(&extents, AxisKind::Serial);
+        let (index, opened) = b.open_loops(&extents, AxisKind::Free);
         let lane = b.open_loop("c", &Index::from(lanes), AxisKind::Vector);
         let (panel, row) = (&index[batch.len()], &index[batch.len() + 1]);
         let column = panel * lanes + &lane;
@@ -221,6 +221,17 @@ impl Lowering<'_> {
         dtype: DType,
         storage: &Storage,
     ) -> Result<(), LowerError> {
+        self.copying(value, order, dtype, storage)?.finish()
+    }
+
+    /// The kernel of [`Lowering::copy_into`].
+    pub(super) fn copying<'a>(
+        &'a mut self,
+        value: ValueId,
+        order: &[usize],
+        dtype: DType,
+        storage: &Storage,
+    ) -> Result<KernelBuilder<'a, 'g>, LowerError> {
         let ty = self.graph.ty(value).clone();
         let mut b = KernelBuilder::new(self, "copy");
         let extents: Vec<Dim> = order.iter().map(|&a| ty.shape[a].clone()).collect();
@@ -237,7 +248,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish()
+        Ok(b)
     }
 }
 

@@ -188,7 +188,7 @@ impl Lowering<'_> {
         b.push(Stmt::Store(h_buffer, &row * &h_stride + &unit, choose(new_h, old_h)));
         b.close_cells(opened);
         b.close_loop();
-        b.finish_serial()?;
+        b.finish()?;
 
         self.storage[h.index()] = Some(state_h);
         self.storage[y.index()] = Some(y_storage);

@@ -19,6 +19,7 @@ fn program(sizes: &[Dim], steps: &[&[u32]], dims: DimTable) -> Program {
         params: vec![],
         extent: Dim::from(1),
         work: Dim::from(1),
+        apart: false,
         origin: String::new(),
     };
     let mut kernel = Kernel::new("k");

@@ -6,7 +6,10 @@ mod data_dependent;
 mod limits;
 mod sizes;
 
-use nnc_ir::{DType, Tensor};
+use nnc_desc::Target;
+use nnc_ir::{DType, Graph, Tensor};
+use nnc_kernels::Program;
+use nnc_passes::pipeline::{self, PassError, PipelineOptions};
 
 /// Deterministic inputs: floats in -1..1, integers in 0..4.
 fn input(dtype: DType, dims: &[i64], seed: u64) -> Tensor {
@@ -34,11 +37,7 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
     nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
-        let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-            .unwrap_or_else(|e| panic!("{e}\n{text}"))
-            .program;
-        nnc_passes::memory::plan(&mut program);
-        nnc_passes::memory_check::check(&program).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let program = planned(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let printed = || program.kernels.iter().map(nnc_kernels::print::kernel).collect::<String>();
         nnc_kernels::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
         for &value in symbols {
@@ -78,9 +77,11 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
 fn lowered(text: &str) -> nnc_kernels::plan::Program {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
-    let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"))
-        .program;
-    nnc_passes::memory::plan(&mut program);
-    program
+    planned(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// The planned program of a graph, without rewriting.
+fn planned(graph: &Graph, target: &Target) -> Result<Program, PassError> {
+    let lowered = pipeline::program(graph, target, &PipelineOptions::default())?;
+    Ok(lowered.expect("nothing stops it").program)
 }

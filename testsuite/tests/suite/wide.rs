@@ -9,10 +9,8 @@ fn kernels(text: &str, target: &str) -> Vec<KernelCode> {
     let graph = parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = Target::parse(target).unwrap();
-    let mut program = nnc_passes::lower::lower(&graph, nnc_passes::regions::fuse(&graph), &target)
-        .unwrap_or_else(|e| panic!("{e}\n{text}"))
-        .program;
-    nnc_passes::memory::plan(&mut program);
+    let lowered = nnc_passes::pipeline::program(&graph, &target, &Default::default());
+    let program = lowered.unwrap_or_else(|e| panic!("{e}\n{text}")).expect("nothing stops it").program;
     nnc_cpu::compile(&program, &target, &nnc_cpu::Options::default()).unwrap_or_else(|e| panic!("{e}\n{text}")).kernels
 }
 

@@ -166,7 +166,7 @@ impl Host<'_> {
 
     fn step(&mut self, step: &Step) -> Result<(), RunError> {
         match step {
-            Step::Run { kernel, arguments, params, extent, work: _, origin } => {
+            Step::Run { kernel, arguments, params, extent, work: _, apart: _, origin } => {
                 let index = kernel.0 as usize;
                 let kernel = &self.program.kernels[index];
                 let views = arguments.iter().zip(&self.codes[index].buffers);

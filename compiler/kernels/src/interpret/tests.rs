@@ -190,6 +190,7 @@ fn program() -> Program {
         params: vec![n.clone()],
         extent: extent.clone(),
         work: Dim::ONE,
+        apart: false,
         origin: format!("node {kernel}"),
     };
     let bytes_of = &n * 4;

@@ -73,6 +73,7 @@ impl Parser<'_> {
         // A variable may be called like a mapping; then `in` or its range follows.
         let before = self.rest;
         let mut axis = match self.peek() {
+            "free" => AxisKind::Free,
             "vector" => AxisKind::Vector,
             "unrolled" => AxisKind::Unrolled,
             _ => AxisKind::Serial,

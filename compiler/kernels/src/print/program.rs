@@ -113,7 +113,7 @@ impl<'a> Printer<'a> {
 
     fn step(&mut self, step: &Step, level: usize) {
         match step {
-            Step::Run { kernel, arguments, params, extent, work, origin } => {
+            Step::Run { kernel, arguments, params, extent, work, apart, origin } => {
                 let kernel = self.program.kernels.get(kernel.0 as usize);
                 let kernel = kernel.map_or_else(|| "?".to_owned(), |k| name(&k.name));
                 let mut all = list(arguments, |a| self.argument(a));
@@ -121,7 +121,8 @@ impl<'a> Printer<'a> {
                     let _ = write!(all, "; {}", list(params, |d| self.dim(d)));
                 }
                 let (extent, work) = (self.dim(extent), self.dim(work));
-                line!(self, level, "run @{kernel}({all}) over 0..{extent} work {work} from {origin:?}");
+                let apart = if *apart { " apart" } else { "" };
+                line!(self, level, "run @{kernel}({all}) over 0..{extent} work {work}{apart} from {origin:?}");
             }
             Step::Bind { symbol, source, min, max, origin: _ } => {
                 let symbol = self.dim(&nnc_ir::Dim::sym(*symbol));

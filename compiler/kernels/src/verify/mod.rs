@@ -331,7 +331,7 @@ impl<'a> Checker<'a> {
             ensure(!varying.index(&l.extent), 9, || "the extent differs between lanes".to_owned())?;
         }
         match l.axis {
-            AxisKind::Serial => {}
+            AxisKind::Serial | AxisKind::Free => {}
             AxisKind::Vector => self.outside_vector("a vector loop")?,
             AxisKind::Unrolled => ensure(l.extent.as_const().is_some_and(|n| n <= MAX_UNROLLED), 10, || {
                 format!("an unrolled loop needs a constant extent of at most {MAX_UNROLLED}")

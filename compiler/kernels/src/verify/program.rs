@@ -165,7 +165,7 @@ impl<'a> Checker<'a> {
         let at = |p| error(place.clone(), p);
         ensure(nesting < MAX_NESTING, 23, || "steps are nested too deeply".to_owned()).map_err(at)?;
         match step {
-            Step::Run { kernel, arguments, params, extent, work, origin: _ } => {
+            Step::Run { kernel, arguments, params, extent, work, apart: _, origin: _ } => {
                 self.run(*kernel, arguments, params, extent).and_then(|()| self.dim(work)).map_err(at)
             }
             Step::Bind { symbol, source, min, max, origin: _ } => {

@@ -188,6 +188,7 @@ fn sound() -> Program {
             params: vec![n.clone()],
             extent: n.clone(),
             work: n.clone(),
+            apart: false,
             origin: "Identity".to_owned(),
         }],
         workspace_bytes: &n * 4 + 64,

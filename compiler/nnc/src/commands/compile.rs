@@ -7,7 +7,6 @@ use indicatif::ProgressBar;
 use nnc_cpu::Artifact;
 use nnc_desc::Target;
 use nnc_ir::Graph;
-use nnc_kernels::Program;
 use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline;
 use nnc_passes::regions::Regions;
@@ -295,17 +294,15 @@ impl Watch for Terminal {
         self.dump(stage, || nnc_passes::regions::print(&regions.list))
     }
 
-    fn lowered(&mut self, graph: &Graph, lowered: &Lowered) -> Result<()> {
-        let Some(format) = self.explain else { return Ok(()) };
+    fn program(&mut self, stage: &str, graph: &Graph, lowered: &Lowered) -> Result<()> {
+        self.dump(stage, || nnc_kernels::print::program(&lowered.program))?;
+        let last = pipeline::PASSES.last().is_some_and(|pass| pass.name == stage);
+        let Some(format) = self.explain.filter(|_| last) else { return Ok(()) };
         let explanation = explain::explain(graph, lowered, &self.nodes);
         let text = match format {
             explain::Format::Text => explanation.text(),
             explain::Format::Json => serde_json::to_string(&explanation).unwrap_or_default(),
         };
         progress::print(Some(&self.spinner), &text)
-    }
-
-    fn program(&mut self, stage: &str, program: &Program) -> Result<()> {
-        self.dump(stage, || nnc_kernels::print::program(program))
     }
 }

@@ -91,7 +91,7 @@ impl Lowering<'_> {
                     let mut b = KernelBuilder::new(inner, "size");
                     let size = b.import(&graph.shape(results[result])[axis]);
                     b.store_cell(cell, Expr::Index(size));
-                    b.finish_serial()?;
+                    b.finish()?;
                 }
                 Ok(())
             })
@@ -188,14 +188,13 @@ impl Lowering<'_> {
         let empty = super::super::empty_program(graph);
         let mut inner =
             Lowering::new(graph, crate::regions::fuse(graph), self.target, std::mem::replace(&mut self.program, empty));
-        std::mem::swap(&mut inner.kernels, &mut self.kernels);
         std::mem::swap(&mut inner.weights, &mut self.weights);
         inner.origin.clone_from(&self.origin);
         for (value, storage) in given {
             inner.storage[value.index()] = Some(storage.clone());
         }
         build(&mut inner)?;
-        (self.program, self.kernels, self.weights) = (inner.program, inner.kernels, inner.weights);
+        (self.program, self.weights) = (inner.program, inner.weights);
         Ok(std::mem::replace(&mut self.program.steps, around))
     }
 
@@ -264,7 +263,7 @@ impl Lowering<'_> {
         let wanted = binary(BinaryOp::Gt, Expr::Load(limit, Index::ZERO), Expr::Index(Index::ZERO));
         b.store_cell(progress.counter, Expr::Index(Index::ZERO));
         b.store_cell(progress.go, binary(BinaryOp::And, holds, wanted));
-        b.finish_serial()
+        b.finish()
     }
 
     /// The end of an iteration whose `go` is what it yields.
@@ -279,7 +278,7 @@ impl Lowering<'_> {
         let done = Expr::Var(b.define_here("done", done));
         b.push(Stmt::Store(counter, Index::ZERO, done.clone()));
         b.push(Stmt::Store(go, Index::ZERO, binary(BinaryOp::And, again, binary(BinaryOp::Lt, done, limit))));
-        b.finish_serial()
+        b.finish()
     }
 
     /// Copies what an iteration yields to the states, of which `inputs` are the values; `counter` is state as well.

@@ -51,7 +51,7 @@ impl Lowering<'_> {
                 b.assign(running, next);
                 Ok(())
             })?;
-            return b.finish_serial();
+            return b.finish();
         }
         let inner = &ty.shape[axis + 1..];
         let at = |step: &Index, lanes: &[Index]| {
@@ -80,6 +80,6 @@ impl Lowering<'_> {
             (0..opened).for_each(|_| b.close_loop());
             Ok(())
         })?;
-        b.finish_serial()
+        b.finish()
     }
 }

@@ -81,7 +81,7 @@ impl Lowering<'_> {
             })
         })?;
         b.store_cell(cell, Expr::Var(found));
-        b.finish_serial()?;
+        b.finish()?;
         self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Lowering<'_> {
         for (i, part) in parts.into_iter().chain([area]).enumerate() {
             b.push(Stmt::Store(target, &first + &Index::from(i as i64), part));
         }
-        b.finish_serial()
+        b.finish()
     }
 
     /// Selects boxes of each batch and class.
@@ -210,7 +210,7 @@ impl Lowering<'_> {
         })?;
         let counts = b.buffer(lists.counts, &Dim::ZERO, true);
         b.push(Stmt::Store(counts, list, Expr::Var(kept)));
-        b.finish_serial()
+        b.finish()
     }
 }
 

@@ -69,6 +69,6 @@ impl Lowering<'_> {
         let target = b.buffer(storage.buffer, &storage.offset, true);
         let element = b.element(&storage.strides, &at);
         b.push(Stmt::Store(target, element, Expr::Var(place)));
-        b.finish_serial()
+        b.finish()
     }
 }

@@ -64,7 +64,7 @@ impl Lowering<'_> {
                 b.when(less(&flat, &total), store)?;
             }
         }
-        b.finish_serial()
+        b.finish()
     }
 }
 

@@ -57,7 +57,7 @@ impl Lowering<'_> {
             }
             Ok(())
         })?;
-        b.finish_serial()
+        b.finish()
     }
 
     pub(super) fn lower_scatter_elements(&mut self, node: &Node, axis: usize, op: ScatterOp) -> Lowered {
@@ -85,7 +85,7 @@ impl Lowering<'_> {
             let element = b.element(&storage.strides, &with(&row, axis, &position));
             b.apply_update(updates, &place, op, target, element)
         })?;
-        b.finish_serial()
+        b.finish()
     }
 
     fn copy_operand_into(&mut self, x: ValueId, output: ValueId) -> Lowered {

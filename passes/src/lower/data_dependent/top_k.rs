@@ -62,6 +62,6 @@ impl Lowering<'_> {
             b.push(Stmt::Store(target, element, Expr::convert(ty.dtype, compute_type(ty.dtype), value)));
             Ok(())
         })?;
-        b.finish_serial()
+        b.finish()
     }
 }

@@ -100,7 +100,7 @@ impl Lowering<'_> {
             })?;
         }
         b.store_cell(cell, Expr::Var(found));
-        b.finish_serial()?;
+        b.finish()?;
         self.bind(count, Argument { buffer: cell, offset: Dim::ZERO });
         Ok(())
     }

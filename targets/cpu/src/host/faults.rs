@@ -137,6 +137,7 @@ mod tests {
             params: vec![],
             extent: Dim::ONE,
             work: Dim::ONE,
+            apart: false,
             origin: origin.to_owned(),
         };
         let branches = Step::If { condition: condition(), then: vec![run("b")], otherwise: vec![run("c"), run("d")] };

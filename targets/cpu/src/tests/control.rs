@@ -115,6 +115,7 @@ fn program() -> Program {
         params,
         extent: Dim::ONE,
         work: Dim::ZERO,
+        apart: false,
         origin: String::new(),
     };
     let hundred = run(3, vec![at(2), at(5)], vec![]);

@@ -148,6 +148,7 @@ fn program(trials: &[(Trial, Vec<i64>, i64)]) -> Program {
             params: params.iter().map(|p| Dim::from(*p)).collect(),
             extent: Dim::from(*extent),
             work: Dim::ZERO,
+            apart: false,
             origin: trial.what.clone(),
         });
     }

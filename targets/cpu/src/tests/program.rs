@@ -82,6 +82,7 @@ pub(super) fn program() -> Program {
         params: vec![rows.clone()],
         extent: rows.clone(),
         work: &rows * 1000,
+        apart: false,
         origin: String::new(),
     };
     program.steps = vec![run(0, vec![argument(0), argument(2), argument(3)]), run(1, vec![argument(3), argument(1)])];

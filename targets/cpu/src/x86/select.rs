@@ -362,7 +362,7 @@ impl Lower<'_> {
         match stmt {
             Stmt::Let(var, expr) => self.let_(*var, expr, context),
             Stmt::For(header, body) => match header.axis {
-                AxisKind::Serial => self.serial_for(header, body, context),
+                AxisKind::Serial | AxisKind::Free => self.serial_for(header, body, context),
                 AxisKind::Unrolled => self.unrolled_for(header, body, context),
                 AxisKind::Vector => self.vector_for(header, body, context),
             },

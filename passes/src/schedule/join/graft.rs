@@ -1,0 +1,156 @@
+//! One kernel made of several.
+
+use super::super::{mentions_as_value, substitute};
+use nnc_ir::Dim;
+use nnc_ir::op::BinaryOp;
+use nnc_kernels::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
+use nnc_kernels::plan::Argument;
+use nnc_kernels::walk::{Mention, walk};
+use rustc_hash::FxHashMap;
+
+/// A part in the names of the new kernel.
+pub(super) struct Body {
+    /// The variable of its parallel loop, not defined yet.
+    item: Var,
+    extent: Index,
+    statements: Vec<Stmt>,
+}
+
+/// A kernel of several parts, and the step that runs it.
+pub(super) struct Launch {
+    kernel: Kernel,
+    arguments: Vec<Argument>,
+    params: Vec<Dim>,
+    /// Parts by their number of items.
+    items: Vec<(Index, Vec<Stmt>)>,
+}
+
+impl Launch {
+    /// A launch without parts.
+    pub(super) fn new(name: &str) -> Launch {
+        Launch { kernel: Kernel::new(name), arguments: vec![], params: vec![], items: vec![] }
+    }
+
+    /// Takes a kernel's body over, with the arguments and parameters it is run with.
+    pub(super) fn graft(&mut self, part: &Kernel, arguments: &[Argument], params: &[Dim]) -> Body {
+        let mut vars: FxHashMap<Var, Var> = FxHashMap::default();
+        for (&var, dim) in part.params.iter().zip(params) {
+            vars.insert(var, self.param(part, var, dim));
+        }
+        let item = self.copy_var(part, part.parallel.0);
+        vars.insert(part.parallel.0, item);
+        let mut given = arguments.iter();
+        let mut buffers = vec![];
+        for decl in &part.buffers {
+            let argument = if matches!(decl.access, Access::Scratch { .. }) { None } else { given.next() };
+            buffers.push(self.buffer(decl, argument));
+        }
+        let mut statements = part.body.clone();
+        let moved = |vars: &FxHashMap<Var, Var>, index: &Index| index.substitute(&|v| vars.get(&v).map(|v| v.index()));
+        walk(&mut statements, &mut |mention| match mention {
+            Mention::Definition(var) => {
+                let copy = self.copy_var(part, *var);
+                vars.insert(*var, copy);
+                *var = copy;
+            }
+            Mention::Var(var) => *var = vars.get(var).copied().unwrap_or(*var),
+            Mention::Index(index) => *index = moved(&vars, index),
+            Mention::Buffer(buffer) => *buffer = buffers[buffer.0 as usize],
+            Mention::AxisKind(_) | Mention::Expr(_) => {}
+        });
+        Body { item, extent: moved(&vars, &part.parallel.1), statements }
+    }
+
+    fn copy_var(&mut self, part: &Kernel, var: Var) -> Var {
+        let info = &part.vars[var.0 as usize];
+        self.kernel.add_var(&info.name, info.dtype, info.min, info.max)
+    }
+
+    /// The parameter of a size, one for all parts.
+    fn param(&mut self, part: &Kernel, var: Var, dim: &Dim) -> Var {
+        let info = &part.vars[var.0 as usize];
+        if let Some(place) = self.params.iter().position(|d| d == dim) {
+            let shared = self.kernel.params[place];
+            let bounds = &mut self.kernel.vars[shared.0 as usize];
+            (bounds.min, bounds.max) = (bounds.min.max(info.min), bounds.max.min(info.max));
+            return shared;
+        }
+        let copy = self.copy_var(part, var);
+        self.kernel.params.push(copy);
+        self.params.push(dim.clone());
+        copy
+    }
+
+    /// The declaration of a buffer, one for all parts that read the same.
+    fn buffer(&mut self, decl: &nnc_kernels::BufferDecl, argument: Option<&Argument>) -> BufferRef {
+        if let Some(argument) = argument {
+            let parameters = self.kernel.buffers.iter().enumerate();
+            let parameters = parameters.filter(|(_, b)| !matches!(b.access, Access::Scratch { .. }));
+            let mut same = parameters.zip(&self.arguments).filter(|((_, b), a)| {
+                *a == argument && (b.dtype, b.access, b.align) == (decl.dtype, decl.access, decl.align)
+            });
+            if let Some(((place, _), _)) = same.next() {
+                return BufferRef(place as u32);
+            }
+            self.arguments.push(argument.clone());
+        }
+        let name: String = decl.name.chars().take_while(|c| !c.is_ascii_digit()).collect();
+        let buffer = self.kernel.add_buffer(&name, decl.dtype, decl.access);
+        self.kernel.buffers[buffer.0 as usize].align = decl.align;
+        buffer
+    }
+
+    /// All items of a part, one after the other.
+    pub(super) fn all_items(&mut self, body: Body) -> Vec<Stmt> {
+        let Body { item, extent, mut statements } = body;
+        if extent.is_const(1) && !mentions_as_value(&mut statements, item) {
+            substitute(&mut statements, item, &Index::ZERO);
+            return statements;
+        }
+        vec![Stmt::For(Loop { var: item, extent, axis: AxisKind::Free }, statements)]
+    }
+
+    /// Adds an item.
+    pub(super) fn add_item(&mut self, statements: Vec<Stmt>) {
+        self.items.push((Index::ONE, statements));
+    }
+
+    /// Adds the items of a part.
+    pub(super) fn add_items(&mut self, body: Body) {
+        let start = self.count();
+        let number = self.kernel.parallel.0.index() - start;
+        let mut statements = vec![Stmt::Let(body.item, Expr::Index(number))];
+        statements.extend(body.statements);
+        self.items.push((body.extent, statements));
+    }
+
+    /// How many items there are.
+    fn count(&self) -> Index {
+        self.items.iter().fold(Index::ZERO, |sum, (count, _)| sum + count)
+    }
+
+    /// The kernel; arguments, parameters and extent of its step.
+    pub(super) fn finish(mut self) -> (Kernel, Vec<Argument>, Vec<Dim>, Dim) {
+        let total = self.count();
+        let number = self.kernel.parallel.0;
+        let mut end = total.clone();
+        let mut body: Option<Vec<Stmt>> = None;
+        while let Some((count, statements)) = self.items.pop() {
+            let start = &end - &count;
+            body = Some(match body {
+                None => statements,
+                Some(rest) => {
+                    let own = Expr::binary(BinaryOp::Lt, Expr::Index(number.index()), Expr::Index(end));
+                    vec![Stmt::If(own, statements, rest)]
+                }
+            });
+            end = start;
+        }
+        let by_var: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
+        let extent = total.export(&|v| by_var.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone()));
+        self.kernel.parallel.1 = total;
+        self.kernel.body = body.unwrap_or_default();
+        crate::lower::scratch_last(&mut self.kernel);
+        (self.kernel, self.arguments, self.params, extent)
+    }
+}

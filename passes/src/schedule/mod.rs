@@ -1,0 +1,134 @@
+//! The schedule: how the loops of kernels, and the steps that run them, are laid onto the machine.
+//!
+//! What lowering emits says which loops may run in any order (`AxisKind::Free`); here it is decided how they do. Each
+//! module is one transformation of a whole program, and a row of [`crate::pipeline::PASSES`].
+//!
+//! Invariants: a transformation changes no result; afterwards every step runs over the extent of its kernel's parallel loop.
+
+mod collapse;
+mod join;
+mod parallelise;
+mod share;
+mod unswitch;
+mod work;
+
+use crate::lower::Lowered;
+use nnc_desc::Target;
+use nnc_ir::Dim;
+use nnc_kernels::kernel::{Index, Kernel, Stmt, Var};
+use nnc_kernels::plan::{Program, Step};
+use nnc_kernels::walk::{Mention, walk};
+use rustc_hash::FxHashMap;
+
+/// Fuses loops nested perfectly in each other wherever every index sees them as one.
+pub fn collapse(lowered: &mut Lowered, _: &Target) {
+    each_kernel(&mut lowered.program, collapse::collapse);
+}
+
+/// Makes the outermost loop of each kernel the one that threads share.
+pub fn parallelise(lowered: &mut Lowered, _: &Target) {
+    each_kernel(&mut lowered.program, parallelise::parallelise);
+}
+
+/// Has kernels test once what sizes of axes they rely on.
+pub fn unswitch(lowered: &mut Lowered, _: &Target) {
+    each_kernel(&mut lowered.program, unswitch::unswitch);
+}
+
+pub use join::join;
+pub use share::share;
+
+/// Counts the work of the steps that do not know theirs.
+pub fn count_work(lowered: &mut Lowered, target: &Target) {
+    let program = &mut lowered.program;
+    let kernels = &program.kernels;
+    each_run(&mut program.steps, &mut |step| {
+        if let Step::Run { kernel, params, work, .. } = step
+            && work.is_const(0)
+        {
+            let kernel = &kernels[kernel.0 as usize];
+            *work = known(work::of_kernel(kernel, target, &sizes(kernel, params)));
+        }
+    });
+}
+
+/// A work that is known, or so much that it is worth sharing anyway.
+pub(crate) fn known(work: Dim) -> Dim {
+    if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work }
+}
+
+/// What a step's parameters say of its kernel's.
+fn sizes<'a>(kernel: &Kernel, params: &'a [Dim]) -> impl Fn(Var) -> Dim + use<'a> {
+    let by_var: FxHashMap<Var, &Dim> = kernel.params.iter().copied().zip(params).collect();
+    move |var| by_var.get(&var).map_or(Dim::OVERFLOW, |dim| (*dim).clone())
+}
+
+/// What a kernel is for: its name without the number.
+fn job(kernel: &Kernel) -> &str {
+    let job = kernel.name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|c| c.is_ascii_digit()));
+    job.map_or(&kernel.name, |(job, _)| job)
+}
+
+/// Calls `f` on every step that runs a kernel, those in branches and loops included.
+fn each_run(steps: &mut [Step], f: &mut dyn FnMut(&mut Step)) {
+    for step in steps {
+        match step {
+            Step::Run { .. } => f(step),
+            Step::If { then, otherwise, .. } => {
+                each_run(then, f);
+                each_run(otherwise, f);
+            }
+            Step::While { body, .. } => each_run(body, f),
+            Step::Bind { .. } | Step::Check(_) => {}
+        }
+    }
+}
+
+/// Transforms every kernel, and has the steps run over what has become of its parallel loop.
+fn each_kernel(program: &mut Program, transform: fn(&mut Kernel)) {
+    program.kernels.iter_mut().for_each(transform);
+    let kernels = &program.kernels;
+    each_run(&mut program.steps, &mut |step| {
+        if let Step::Run { kernel, params, extent, .. } = step {
+            let kernel = &kernels[kernel.0 as usize];
+            *extent = kernel.parallel.1.export(&sizes(kernel, params));
+        }
+    });
+}
+
+/// Calls `f` on every index of the statements.
+fn for_each_index(statements: &mut [Stmt], f: &mut dyn FnMut(&mut Index)) {
+    walk(statements, &mut |mention| {
+        if let Mention::Index(index) = mention {
+            f(index);
+        }
+    });
+}
+
+/// Substitutes a variable in every index of the statements; uses as plain expressions are left alone.
+fn substitute(statements: &mut [Stmt], var: Var, by: &Index) {
+    for_each_index(statements, &mut |i| *i = i.substitute(&|v| (v == var).then(|| by.clone())));
+}
+
+/// Whether a variable is used as an expression of its own.
+fn mentions_as_value(statements: &mut [Stmt], var: Var) -> bool {
+    let mut found = false;
+    walk(statements, &mut |mention| found |= matches!(mention, Mention::Var(v) if *v == var));
+    found
+}
+
+/// Gives the variables that the statements define new names: a variable is defined in one place.
+fn rename(statements: &mut [Stmt], kernel: &mut Kernel) {
+    let mut new: FxHashMap<Var, Var> = FxHashMap::default();
+    walk(statements, &mut |mention| match mention {
+        Mention::Definition(var) => {
+            let info = kernel.vars[var.0 as usize].clone();
+            let copy = kernel.add_var(&info.name, info.dtype, info.min, info.max);
+            new.insert(*var, copy);
+            *var = copy;
+        }
+        Mention::Var(var) => *var = new.get(var).copied().unwrap_or(*var),
+        Mention::Index(index) => *index = index.substitute(&|var| new.get(&var).map(|v| v.index())),
+        Mention::Buffer(_) | Mention::AxisKind(_) | Mention::Expr(_) => {}
+    });
+}
