@@ -48,6 +48,10 @@ pub(crate) struct KernelBuilder<'a, 'g> {
     pub rows: FxHashMap<ValueId, super::emit::RowCache>,
     /// Sizes that are not 0 when what is being emitted is used, see `empty`.
     pub guards: Vec<Index>,
+    /// Positions tested in this kernel: what was read, the size it was compared with, and what is in range.
+    pub(super) positions: Vec<(Var, Index, Var)>,
+    /// Indices that the kernel uses and cannot test.
+    pub(super) unchecked: Vec<super::indices::Range>,
     arguments: Vec<Argument>,
     buffers: FxHashMap<(BufferId, Dim, bool), BufferRef>,
     params: Vec<Dim>,
@@ -69,6 +73,8 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
             root: None,
             rows: FxHashMap::default(),
             guards: vec![],
+            positions: vec![],
+            unchecked: vec![],
             arguments: vec![],
             buffers: FxHashMap::default(),
             params: vec![],
@@ -86,7 +92,14 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         self.var_at(name, dtype, (min, max), upper, self.scopes.len() - 1)
     }
 
-    fn var_at(&mut self, name: &str, dtype: DType, range: (i64, i64), upper: Option<Index>, depth: usize) -> Var {
+    pub(super) fn var_at(
+        &mut self,
+        name: &str,
+        dtype: DType,
+        range: (i64, i64),
+        upper: Option<Index>,
+        depth: usize,
+    ) -> Var {
         let var = self.kernel.add_var(name, dtype, range.0, range.1);
         self.ranges.add(&self.kernel.vars[var.0 as usize].name, range.0, range.1, upper);
         self.depth.push(depth);
@@ -136,6 +149,11 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     pub fn top(&mut self) -> &mut Scope {
         let last = self.scopes.len() - 1;
         &mut self.scopes[last]
+    }
+
+    /// Appends statements to scope `level`.
+    pub(super) fn add_to(&mut self, level: usize, statements: impl IntoIterator<Item = Stmt>) {
+        self.scopes[level].statements.extend(statements);
     }
 
     /// Appends a statement to the innermost scope.
@@ -345,9 +363,10 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         self.add_step(Dim::ZERO, false)
     }
 
-    /// Finishes the kernel of a step that takes `work` nanoseconds on one core, over the graph's symbols.
+    /// Finishes the kernel of a step that takes `work` nanoseconds on one core, over the graph's symbols, and writes elements
+    /// that no other step writes.
     pub fn finish_in(self, work: Dim) -> Result<(), LowerError> {
-        self.add_step(work, false)
+        self.add_step(work, true)
     }
 
     /// Finishes the kernel of a step that writes elements which no other step writes.
@@ -358,11 +377,13 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
     fn add_step(mut self, work: Dim, apart: bool) -> Result<(), LowerError> {
         self.kernel.body = self.close_scope();
         super::scratch_last(&mut self.kernel);
+        for (indices, sizes, coordinates) in self.unchecked {
+            self.cx.check_range(indices, &sizes, coordinates)?;
+        }
         let params: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
         let dim_of = |v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone());
         let extent = self.kernel.parallel.1.export(&dim_of);
         let work = crate::schedule::known(work);
-        self.cx.add_step(self.kernel, self.arguments, (self.params, extent, work), apart);
-        Ok(())
+        self.cx.add_step(self.kernel, self.arguments, (self.params, extent, work), apart)
     }
 }

@@ -305,7 +305,7 @@ impl Lowering<'_> {
         for _ in 0..opened + 2 {
             b.close_loop();
         }
-        b.finish()
+        b.finish_apart()
     }
 }
 

@@ -167,14 +167,16 @@ impl KernelBuilder<'_, '_> {
                 let inner = rank - batch;
                 let mut at: Vec<Index> = index[..*batch].to_vec();
                 at.extend_from_slice(&index[*axis..axis + inner]);
-                let position = self.emit_position(node.inputs[1], &at, &graph.shape(node.inputs[0])[*axis])?;
+                let position =
+                    self.emit_position(node.inputs[1], &at, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
                 let mut operand = index[..*axis].to_vec();
                 operand.push(position);
                 operand.extend_from_slice(&index[axis + inner..]);
                 self.emit(node.inputs[0], &operand)
             }
             Op::GatherElements { axis } => {
-                let position = self.emit_position(node.inputs[1], index, &graph.shape(node.inputs[0])[*axis])?;
+                let position =
+                    self.emit_position(node.inputs[1], index, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
                 let mut operand = index.to_vec();
                 operand[*axis] = position;
                 self.emit(node.inputs[0], &operand)
@@ -184,11 +186,11 @@ impl KernelBuilder<'_, '_> {
                 let outer = indices.rank() - 1;
                 let depth = indices.shape[outer].as_const().unwrap_or(0) as usize;
                 let mut operand = index[..*batch].to_vec();
+                let sizes = &graph.shape(node.inputs[0])[*batch..batch + depth];
                 for k in 0..depth {
                     let mut at = index[..outer].to_vec();
                     at.push(Index::from(k as i64));
-                    let size = &graph.shape(node.inputs[0])[batch + k];
-                    operand.push(self.emit_position(node.inputs[1], &at, size)?);
+                    operand.push(self.emit_position(node.inputs[1], &at, sizes, Some(k))?);
                 }
                 operand.extend_from_slice(&index[outer..]);
                 self.emit(node.inputs[0], &operand)
@@ -235,25 +237,6 @@ impl KernelBuilder<'_, '_> {
         let ranges = self.ranges.clone();
         let result = operand_index(graph, node, index, &mut |d| self.import(d), &|| ranges.clone());
         result.ok_or_else(|| self.cx.error("not a view"))
-    }
-
-    /// An element of an index tensor as a variable with the bounds of the axis it selects from.
-    fn emit_position(&mut self, indices: ValueId, at: &[Index], size: &Dim) -> Result<Index, LowerError> {
-        let expr = self.emit(indices, at)?;
-        if let Expr::Index(position) = expr {
-            return Ok(position);
-        }
-        let size = self.import(size);
-        let var = match expr {
-            Expr::Var(var) => var,
-            other => self.define("at", other),
-        };
-        // `check_indices` has proved the range before the kernel runs.
-        let high = size.bounds(&self.ranges).1.saturating_sub(1).max(0);
-        let info = &mut self.kernel.vars[var.0 as usize];
-        (info.min, info.max) = (info.min.max(0), info.max.min(high));
-        self.ranges.set(var, 0, high);
-        Ok(var.index())
     }
 
     fn emit_pad(&mut self, node: &Node, low: &[Dim], mode: PadMode, index: &[Index]) -> Result<Expr, LowerError> {

@@ -1,6 +1,6 @@
 //! Halos: convolution borders kept in memory around a value, so that kernels read them like any other element.
 //!
-//! The producer writes the inside; a step before it writes zeros around. A value whose readers want different
+//! The producer writes the inside; steps right before it write zeros around. A value whose readers want different
 //! borders gets the largest.
 
 use super::builder::KernelBuilder;
@@ -8,12 +8,20 @@ use super::storage::{Storage, dense_strides};
 use super::{LowerError, Lowering};
 use nnc_ir::op::{Op, Window};
 use nnc_ir::{Dim, ValueId};
+use nnc_kernels::BufferId;
 use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 
 /// Border per axis of `[N, spatial.., C]` that a window needs: (low, high).
 pub(crate) fn border(window: &Window) -> Vec<(usize, usize)> {
     let spatial = window.pad_low.iter().copied().zip(window.pad_high.iter().copied());
     std::iter::once((0, 0)).chain(spatial).chain(std::iter::once((0, 0))).collect()
+}
+
+/// Memory around a value: sizes without and with it, and how wide it is before and after each axis.
+pub(super) struct Border {
+    inside: Vec<Dim>,
+    padded: Vec<Dim>,
+    halo: Vec<(usize, usize)>,
 }
 
 impl Lowering<'_> {
@@ -59,19 +67,22 @@ impl Lowering<'_> {
         let offset =
             strides.iter().zip(halo).fold(Dim::from(0), |sum, (s, &(low, _))| sum + s * &Dim::from(low as i64));
         let buffer = self.add_workspace(format!("{value}"), dtype, &elements)?;
-        self.zero_border(buffer, inside, padded, halo, &strides)?;
+        let border = Border { inside: inside.to_vec(), padded: padded.to_vec(), halo: halo.to_vec() };
+        self.borders.insert(buffer, border);
         Ok(Storage { buffer, offset, strides })
     }
 
+    /// Zeroes the borders that wait for what is written inside of them.
+    pub(super) fn zero_borders(&mut self) -> Result<(), LowerError> {
+        let mut borders: Vec<_> = std::mem::take(&mut self.borders).into_iter().collect();
+        borders.sort_unstable_by_key(|(buffer, _)| *buffer);
+        borders.iter().try_for_each(|(buffer, border)| self.zero_border(*buffer, border))
+    }
+
     /// Writes zeros to every element outside the inside: slabs of whole hyperplanes, axis by axis.
-    fn zero_border(
-        &mut self,
-        buffer: nnc_kernels::BufferId,
-        inside: &[Dim],
-        padded: &[Dim],
-        halo: &[(usize, usize)],
-        strides: &[Dim],
-    ) -> Result<(), LowerError> {
+    pub(super) fn zero_border(&mut self, buffer: BufferId, border: &Border) -> Result<(), LowerError> {
+        let Border { inside, padded, halo } = border;
+        let strides = dense_strides(padded);
         let dtype = self.program.buffers[buffer.0 as usize].dtype;
         for (axis, &(low, high)) in halo.iter().enumerate() {
             for (start, count) in [(Dim::from(0), low), (&inside[axis] + &Dim::from(low as i64), high)] {
@@ -93,7 +104,7 @@ impl Lowering<'_> {
                 let mut b = KernelBuilder::new(self, "zero");
                 let (index, opened) = b.open_loops(&extents, AxisKind::Vector);
                 let target = b.buffer(buffer, &origin, true);
-                let element = b.element(strides, &index);
+                let element = b.element(&strides, &index);
                 b.push(Stmt::Store(target, element, Expr::constant(dtype, 0.0)));
                 for _ in 0..opened {
                     b.close_loop();

@@ -1,48 +1,88 @@
-//! Index checks: a step that proves a gather's indices in range before any kernel uses them as addresses.
+//! Index checks: what proves a gather's indices in range before they are addresses.
+//!
+//! A kernel tests an index where it reads it, outside of lanes. What varies from lane to lane is tested by a step before.
 
 use super::builder::KernelBuilder;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
-use nnc_ir::{Dim, ValueId};
-use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
+use nnc_ir::{DType, Dim, ValueId};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
 
 /// The status of `nnc-abi` for an index out of range.
 const BAD_INDEX: i32 = nnc_abi::Status::BadIndex as i32;
 
-impl Lowering<'_> {
-    /// Adds checks for every gather inlined into the region of `root`.
-    pub(super) fn check_indices(&mut self, root: ValueId) -> Result<(), LowerError> {
-        let mut pending = vec![(root, true)];
-        let mut seen = rustc_hash::FxHashSet::default();
-        while let Some((value, first)) = pending.pop() {
-            if !seen.insert(value) || (!first && self.storage[value.index()].is_some()) {
-                continue;
-            }
-            let Some(id) = self.definitions[value.index()] else { continue };
-            let node = &self.graph.nodes[id.index()];
-            pending.extend(node.inputs.iter().map(|&v| (v, false)));
-            let data = || self.graph.shape(node.inputs[0]);
-            let sizes: Vec<Dim> = match &node.op {
-                Op::Gather { axis, .. } | Op::GatherElements { axis } => vec![data()[*axis].clone()],
-                Op::GatherNd { batch } => {
-                    let indices = self.graph.ty(node.inputs[1]);
-                    let depth = indices.shape.last().and_then(Dim::as_const).unwrap_or(0) as usize;
-                    data()[*batch..batch + depth].to_vec()
-                }
-                _ => continue,
-            };
-            let last_holds_coordinates = matches!(node.op, Op::GatherNd { .. });
-            self.check_range(node.inputs[1], &sizes, last_holds_coordinates)?;
+/// Index tensor, the sizes of what its elements point into, and whether its last axis goes with those.
+pub(super) type Range = (ValueId, Vec<Dim>, bool);
+
+/// Fails unless `0 <= value < size`.
+fn fail_outside(value: &Expr, size: Index) -> Stmt {
+    let low = Expr::binary(BinaryOp::Lt, value.clone(), Expr::Index(Index::ZERO));
+    let high = Expr::binary(BinaryOp::Ge, value.clone(), Expr::Index(size));
+    Stmt::If(Expr::binary(BinaryOp::Or, low, high), vec![Stmt::Fail(BAD_INDEX)], vec![])
+}
+
+impl KernelBuilder<'_, '_> {
+    /// An element of an index tensor as an index within the axis it selects from: the one of `sizes`, or the
+    /// `coordinate`th where the last axis of `indices` goes with them.
+    pub(super) fn emit_position(
+        &mut self,
+        indices: ValueId,
+        at: &[Index],
+        sizes: &[Dim],
+        coordinate: Option<usize>,
+    ) -> Result<Index, LowerError> {
+        let expr = self.emit(indices, at)?;
+        let proven = self.cx.is_checked(indices, sizes, coordinate.is_some());
+        if let (Expr::Index(position), true) = (&expr, proven) {
+            return Ok(position.clone());
         }
-        Ok(())
+        let size = self.import(&sizes[coordinate.unwrap_or(0)]);
+        let var = match expr {
+            Expr::Var(var) => var,
+            other => self.define("at", other),
+        };
+        let level = self.index_level(&var.index());
+        if !proven && !self.in_vector(level) && self.guards.is_empty() {
+            return Ok(self.checked_position(var, size, level).index());
+        }
+        if !proven {
+            self.unchecked.push((indices, sizes.to_vec(), coordinate.is_some()));
+        }
+        let high = size.bounds(&self.ranges).1.saturating_sub(1).max(0);
+        let info = &mut self.kernel.vars[var.0 as usize];
+        (info.min, info.max) = (info.min.max(0), info.max.min(high));
+        self.ranges.set(var, 0, high);
+        Ok(var.index())
+    }
+
+    /// Tests a position in the scope that defines it, once; yields a variable that is in range.
+    fn checked_position(&mut self, var: Var, size: Index, level: usize) -> Var {
+        if let Some(&(_, _, checked)) = self.positions.iter().find(|(v, s, _)| *v == var && *s == size) {
+            return checked;
+        }
+        let high = size.bounds(&self.ranges).1.saturating_sub(1).max(0);
+        let checked = self.var_at("at", DType::I64, (0, high), Some(&size - 1), level);
+        let test = fail_outside(&Expr::Var(var), size.clone());
+        self.add_to(level, [test, Stmt::Let(checked, Expr::Var(var))]);
+        self.positions.push((var, size, checked));
+        checked
+    }
+}
+
+impl Lowering<'_> {
+    /// Whether indices are known to be in range, by themselves or by an earlier step.
+    fn is_checked(&self, indices: ValueId, sizes: &[Dim], coordinates: bool) -> bool {
+        self.checked.contains(&(indices, sizes.to_vec(), coordinates))
+            || self.constant_in_range(indices, sizes, coordinates)
     }
 
     /// Fails the run when an element of `indices` is outside its axis. With `coordinates` the last axis of `indices`
     /// goes with `sizes`, otherwise every element has the one size.
     pub(super) fn check_range(&mut self, indices: ValueId, sizes: &[Dim], coordinates: bool) -> Result<(), LowerError> {
-        if !self.checked.insert((indices, sizes.to_vec())) || self.constant_in_range(indices, sizes, coordinates) {
+        if self.is_checked(indices, sizes, coordinates) {
             return Ok(());
         }
+        self.checked.insert((indices, sizes.to_vec(), coordinates));
         let ty = self.graph.ty(indices).clone();
         let outer = if coordinates { ty.rank() - 1 } else { ty.rank() };
         let mut b = KernelBuilder::new(self, "check");
@@ -58,10 +98,7 @@ impl Lowering<'_> {
                 other => Expr::Var(b.define("at", other)),
             };
             let size = b.import(size);
-            let low = Expr::binary(BinaryOp::Lt, value.clone(), Expr::Index(Index::ZERO));
-            let high = Expr::binary(BinaryOp::Ge, value, Expr::Index(size));
-            let outside = Expr::binary(BinaryOp::Or, low, high);
-            b.push(Stmt::If(outside, vec![Stmt::Fail(BAD_INDEX)], vec![]));
+            b.push(fail_outside(&value, size));
         }
         for _ in 0..opened {
             b.close_loop();

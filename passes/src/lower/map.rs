@@ -30,7 +30,7 @@ impl Lowering<'_> {
         for _ in 0..opened {
             builder.close_loop();
         }
-        builder.finish()
+        builder.finish_apart()
     }
 
     /// Whether computing one element of `root` reduces over an operand's last axis: then lanes go along that axis.

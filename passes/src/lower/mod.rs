@@ -62,10 +62,14 @@ pub(crate) struct Lowering<'g> {
     storage: Vec<Option<Storage>>,
     /// Border that consumers want around a value's spatial axes: (low, high) per axis of the value.
     halo: FxHashMap<ValueId, Vec<(usize, usize)>>,
+    /// Operands of concatenations, by result and number, that their kernels write where the result lies.
+    placed: FxHashSet<(ValueId, usize)>,
+    /// Borders that are to be zeroed before anything is written inside of them.
+    borders: FxHashMap<BufferId, halo::Border>,
     /// Outputs written as the value they are a reshape of.
     aliases: FxHashSet<ValueId>,
     /// Index tensors whose range is checked by an earlier step.
-    checked: FxHashSet<(ValueId, Vec<Dim>)>,
+    checked: FxHashSet<indices::Range>,
     weights: FxHashMap<([u8; 32], Pack), BufferId>,
     /// What became of the regions so far.
     lowered: Vec<LoweredRegion>,
@@ -162,6 +166,8 @@ impl<'g> Lowering<'g> {
             program,
             storage: vec![None; graph.values.len()],
             halo: FxHashMap::default(),
+            placed: FxHashSet::default(),
+            borders: FxHashMap::default(),
             aliases: FxHashSet::default(),
             checked: FxHashSet::default(),
             weights: FxHashMap::default(),
@@ -217,7 +223,6 @@ impl Lowering<'_> {
         if self.storage[root.index()].is_some() && self.is_alias(root) {
             return Ok(());
         }
-        self.check_indices(root)?;
         let Some(anchor) = anchor else { return self.lower_map(root) };
         let lowered = match (region.anchor, &anchor.op) {
             (Anchor::Window(_), _) => self.lower_pool(anchor, root),
@@ -229,9 +234,6 @@ impl Lowering<'_> {
     }
 
     fn lower_sequential(&mut self, node: &Node) -> Result<(), LowerError> {
-        for &input in &node.inputs {
-            self.check_indices(input)?;
-        }
         match &node.op {
             Op::Concat { axis } => self.lower_concat(node, *axis),
             Op::Recurrent(cell) => self.lower_recurrent(node, cell),
@@ -320,16 +322,22 @@ impl Lowering<'_> {
         arguments: Vec<Argument>,
         (params, extent, work): (Vec<Dim>, Dim, Dim),
         apart: bool,
-    ) {
+    ) -> Result<(), LowerError> {
+        for argument in &arguments {
+            if let Some(border) = self.borders.remove(&argument.buffer) {
+                self.zero_border(argument.buffer, &border)?;
+            }
+        }
         let written = || kernel.buffers.iter().zip(&arguments).filter(|(decl, _)| decl.access == Access::Write);
         let empty = |to: &Argument| self.program.buffers[to.buffer.0 as usize].bytes.is_const(0);
         if written().next().is_some() && written().all(|(_, to)| empty(to)) {
-            return;
+            return Ok(());
         }
         let id = KernelId(self.program.kernels.len() as u32);
         kernel.name = format!("{}_{}", kernel.name, id.0);
         self.program.kernels.push(kernel);
         let origin = self.origin.clone();
         self.program.steps.push(Step::Run { kernel: id, arguments, params, extent, work, apart, origin });
+        Ok(())
     }
 }

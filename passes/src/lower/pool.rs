@@ -85,6 +85,6 @@ impl Lowering<'_> {
         for _ in 0..opened {
             b.close_loop();
         }
-        b.finish()
+        b.finish_apart()
     }
 }

@@ -184,6 +184,8 @@ impl Lowering<'_> {
         given: &[(ValueId, Storage)],
         build: impl FnOnce(&mut Lowering<'_>) -> Lowered,
     ) -> Result<Vec<Step>, LowerError> {
+        // What is inside does not know of them.
+        self.zero_borders()?;
         let around = std::mem::take(&mut self.program.steps);
         let empty = super::super::empty_program(graph);
         let mut inner =

@@ -436,16 +436,30 @@ impl Lower<'_> {
         }
         let condition = self.int_reg(condition)?;
         let merge = self.f.block();
+        let mut merges = false;
         let mut starts = vec![];
         for branch in [then, otherwise] {
             let block = self.f.block();
             starts.push(block);
             self.f.place(block);
             self.scopes.push(Scope::new(block));
-            self.statements(branch, context)?;
+            let (body, failure) = match branch.split_last() {
+                Some((Stmt::Fail(status), before)) => (before, Some(*status)),
+                _ => (branch, None),
+            };
+            self.statements(body, context)?;
             let end = self.block();
             self.scopes.pop();
-            self.f.jump(end, merge, vec![]);
+            match failure {
+                Some(status) => self.f.push(end, Body::Return(status)),
+                None => {
+                    self.f.jump(end, merge, vec![]);
+                    merges = true;
+                }
+            }
+        }
+        if !merges {
+            return Err(Stop::Unsupported(Reason::Sequential));
         }
         self.effect(M::Test, vec![Operand::Reg(condition, Size::R64), Operand::Reg(condition, Size::R64)]);
         let from = self.block();
