@@ -127,7 +127,8 @@ pub const PASSES: &[Pass] = &[
     // After both, which would otherwise meet every loop twice.
     Pass { name: "unswitch", stage: Stage::Schedule, run: Run::Program(schedule::unswitch) },
     Pass { name: "count_work", stage: Stage::Schedule, run: Run::Program(schedule::count_work) },
-    // After `count_work`, by which it decides.
+    // After `count_work`, by which both decide.
+    Pass { name: "chain", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::chain) },
     Pass { name: "join", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::join) },
     // After everything that changes kernels.
     Pass { name: "share", stage: Stage::Schedule, run: Run::Program(schedule::share) },

@@ -5,9 +5,13 @@
 //!
 //! Invariants: a transformation changes no result; afterwards every step runs over the extent of its kernel's parallel loop.
 
+mod chain;
 mod collapse;
 mod join;
+mod launch;
 mod parallelise;
+mod part;
+mod partition;
 mod share;
 mod unswitch;
 mod work;
@@ -35,6 +39,7 @@ pub fn unswitch(lowered: &mut Lowered, _: &Target) {
     each_kernel(&mut lowered.program, unswitch::unswitch);
 }
 
+pub use chain::chain;
 pub use join::join;
 pub use share::share;
 

@@ -1,8 +1,9 @@
-//! One kernel made of several.
+//! One kernel made of several, and the step that runs it.
 
-use super::super::{mentions_as_value, substitute};
-use nnc_ir::Dim;
+use super::{mentions_as_value, substitute};
 use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim};
+use nnc_kernels::index::Ranges;
 use nnc_kernels::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use nnc_kernels::plan::Argument;
 use nnc_kernels::walk::{Mention, walk};
@@ -12,7 +13,7 @@ use rustc_hash::FxHashMap;
 pub(super) struct Body {
     /// The variable of its parallel loop, not defined yet.
     item: Var,
-    extent: Index,
+    pub(super) extent: Index,
     statements: Vec<Stmt>,
 }
 
@@ -124,6 +125,43 @@ impl Launch {
         self.items.push((body.extent, statements));
     }
 
+    /// The items of a part as far as they belong to one of `outer` groups of them, in order.
+    pub(super) fn items_of_group(&mut self, body: Body, group: Var, outer: &Index) -> Option<Vec<Stmt>> {
+        let Body { item, extent, statements } = body;
+        let count = extent.div_exact(outer)?;
+        let start = &group.index() * &count;
+        if count.is_const(1) {
+            let number = Stmt::Let(item, Expr::Index(start));
+            return Some([vec![number], statements].concat());
+        }
+        let high = self.kernel.vars[item.0 as usize].max;
+        let inner = self.kernel.add_var("k", DType::I64, 0, count.as_const().map_or(high, |n| n - 1));
+        let number = Stmt::Let(item, Expr::Index(start + inner.index()));
+        let body = [vec![number], statements].concat();
+        Some(vec![Stmt::For(Loop { var: inner, extent: count, axis: AxisKind::Free }, body)])
+    }
+
+    /// Gives the kernel its name.
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.kernel.name);
+    }
+
+    /// The variable of the launch's items.
+    pub(super) fn item(&self) -> Var {
+        self.kernel.parallel.0
+    }
+
+    /// The launch of groups of items, given what is done for each.
+    pub(super) fn grouped(mut self, outer: Index, body: Vec<Stmt>) -> Launch {
+        self.items = vec![(outer, body)];
+        self
+    }
+
+    /// The kernel so far, and the arguments and sizes that it is run with.
+    pub(super) fn parts(&self) -> (&Kernel, &[Argument], &[Dim]) {
+        (&self.kernel, &self.arguments, &self.params)
+    }
+
     /// How many items there are.
     fn count(&self) -> Index {
         self.items.iter().fold(Index::ZERO, |sum, (count, _)| sum + count)
@@ -148,6 +186,8 @@ impl Launch {
         }
         let by_var: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
         let extent = total.export(&|v| by_var.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone()));
+        let high = total.bounds(&Ranges::new(&self.kernel)).1;
+        self.kernel.vars[number.0 as usize].max = high.saturating_sub(1).max(0);
         self.kernel.parallel.1 = total;
         self.kernel.body = body.unwrap_or_default();
         crate::lower::scratch_last(&mut self.kernel);

@@ -1,0 +1,98 @@
+//! Steps that depend on each other part by part become one launch: what one wrote is read again while it is in cache.
+//!
+//! The items of a step are cut into groups, as many for each step of the chain. Where a group of one step reads only what
+//! the same group of the steps before wrote, groups need not wait for each other: an item of the launch does the
+//! group's items of all steps, in order. So the products and the softmax of attention run head by head. Steps that are
+//! not worth sharing out are one group, with at most one larger step that is not shared out anyway.
+//!
+//! Invariants: [`super::partition`] has shown of every buffer that one step writes and another touches that groups touch
+//! different elements.
+
+use super::launch::{Body, Launch};
+use super::part::{Grouping, Part, regroup};
+use super::partition;
+use crate::lower::Lowered;
+use nnc_desc::Target;
+use nnc_ir::{DType, Dim};
+use nnc_kernels::kernel::{Index, Kernel, Stmt};
+use nnc_kernels::plan::Argument;
+
+/// Least number of groups for threads to share, where the work is worth sharing.
+const ENOUGH_GROUPS: u64 = 8;
+
+/// Chains neighbouring steps where groups of their items need not wait for each other.
+pub fn chain(lowered: &mut Lowered, target: &Target) {
+    regroup(lowered, &InTurn { target });
+}
+
+/// Parts one after the other, group by group.
+struct InTurn<'a> {
+    target: &'a Target,
+}
+
+impl Grouping for InTurn<'_> {
+    fn fits(&self, kernels: &[Kernel], group: &[Part], part: &Part) -> bool {
+        let parts: Vec<&Part> = group.iter().chain([part]).collect();
+        parts.iter().all(|part| is_plain(&kernels[part.kernel.0 as usize])) && self.chained(kernels, &parts).is_some()
+    }
+
+    fn launch(&self, name: &str, kernels: &[Kernel], group: &[Part]) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
+        let (mut launch, body, outer) = self.chained(kernels, &group.iter().collect::<Vec<_>>())?;
+        launch.rename(name);
+        Some(launch.grouped(outer, body).finish())
+    }
+}
+
+impl InTurn<'_> {
+    /// The launch of a chain, what it does for a group, and how many groups there are.
+    fn chained(&self, kernels: &[Kernel], parts: &[&Part]) -> Option<(Launch, Vec<Stmt>, Index)> {
+        let graft = || {
+            let mut launch = Launch::new("");
+            let graft = |part: &&Part| launch.graft(&kernels[part.kernel.0 as usize], &part.arguments, &part.params);
+            let bodies: Vec<Body> = parts.iter().map(graft).collect();
+            (launch, bodies)
+        };
+        let mut large = parts.iter().filter(|part| !part.is_small(self.target));
+        if large.next().is_none_or(|part| part.items == 1) && large.next().is_none() {
+            let (mut launch, bodies) = graft();
+            let body = bodies.into_iter().flat_map(|body| launch.all_items(body)).collect();
+            return Some((launch, body, Index::ONE));
+        }
+        let (_, bodies) = graft();
+        let mut tried: Vec<Index> = vec![];
+        for outer in candidates(&bodies) {
+            let groups = parts.iter().map(|part| part.items).min().unwrap_or(1);
+            let known = outer.as_const().map_or(groups, |n| n.max(0).unsigned_abs());
+            if known < ENOUGH_GROUPS || tried.contains(&outer) {
+                continue;
+            }
+            tried.push(outer.clone());
+            let (mut launch, bodies) = graft();
+            let item = launch.item();
+            let body: Option<Vec<Vec<Stmt>>> =
+                bodies.into_iter().map(|body| launch.items_of_group(body, item, &outer)).collect();
+            let Some(body) = body else { continue };
+            if partition::by_group(&launch, &body, &outer) {
+                return Some((launch, body.concat(), outer));
+            }
+        }
+        None
+    }
+}
+
+/// Numbers of groups that may suit: the extents of the parts, and what constant ones have in common.
+fn candidates(bodies: &[Body]) -> Vec<Index> {
+    let common = bodies.iter().map(|body| body.extent.as_const()).try_fold(0, |divisor, n| Some(gcd(divisor, n?)));
+    let mut list: Vec<Index> = common.into_iter().map(Index::from).collect();
+    list.extend(bodies.iter().map(|body| body.extent.clone()));
+    list
+}
+
+fn gcd(a: i64, b: i64) -> i64 {
+    if b == 0 { a.abs() } else { gcd(b, a % b) }
+}
+
+/// Whether generators of wide code know the element types, so that no part makes the others narrow.
+fn is_plain(kernel: &Kernel) -> bool {
+    kernel.buffers.iter().all(|b| matches!(b.dtype, DType::F32 | DType::I32 | DType::U32 | DType::Bool))
+}
