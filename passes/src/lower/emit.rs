@@ -317,7 +317,8 @@ impl KernelBuilder<'_, '_> {
         }
         // Lanes go along the last axis, if it is reduced and no loop around runs in lanes already.
         let loops: Vec<usize> = axes.iter().copied().filter(|&a| !shape[a].is_const(1)).collect();
-        let vector = !self.in_vector(level) && loops.last() == Some(&(shape.len() - 1));
+        let last = shape.iter().rposition(|d| !d.is_const(1));
+        let vector = !self.in_vector(level) && loops.last().copied() == last;
         for (k, &axis) in loops.iter().enumerate() {
             let lanes = if vector && k + 1 == loops.len() { AxisKind::Vector } else { AxisKind::Serial };
             let extent = self.import(&shape[axis]);

@@ -293,8 +293,15 @@ fn decide(
 
 /// Whether a reduction's result is computed once per leading index of the root.
 fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: usize) -> bool {
-    let (outer, full) = (graph.shape(reduced), graph.shape(root));
-    aligned == outer.len() && full.len() >= outer.len() && full[..outer.len()] == *outer
+    let (mut outer, full) = (graph.shape(reduced), graph.shape(root));
+    // A last axis of one element is none.
+    while let [rest @ .., last] = outer
+        && last.is_const(1)
+        && full.get(rest.len()) != Some(last)
+    {
+        outer = rest;
+    }
+    aligned >= outer.len() && full.len() >= outer.len() && full[..outer.len()] == *outer
 }
 
 /// What the use of `input` by `node` demands.

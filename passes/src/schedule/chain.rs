@@ -9,7 +9,7 @@
 //! different elements.
 
 use super::launch::{Body, Launch};
-use super::part::{Grouping, Part, regroup};
+use super::part::{Grouping, Part, independent, regroup};
 use super::partition;
 use crate::lower::Lowered;
 use nnc_desc::Target;
@@ -52,16 +52,26 @@ impl InTurn<'_> {
             let bodies: Vec<Body> = parts.iter().map(graft).collect();
             (launch, bodies)
         };
+        // Alone, a part is better shared out by its own items.
+        let waits = |part: &&Part| {
+            let kernel = |part: &Part| &kernels[part.kernel.0 as usize];
+            parts
+                .iter()
+                .any(|other| !std::ptr::eq(*other, *part) && !independent((other, kernel(other)), (part, kernel(part))))
+        };
         let mut large = parts.iter().filter(|part| !part.is_small(self.target));
-        if large.next().is_none_or(|part| part.items == 1) && large.next().is_none() {
+        if large.next().is_none_or(|part| part.items == 1) && large.next().is_none() && parts.iter().all(waits) {
             let (mut launch, bodies) = graft();
             let body = bodies.into_iter().flat_map(|body| launch.all_items(body)).collect();
             return Some((launch, body, Index::ONE));
         }
+        let groups = parts.iter().map(|part| part.items).min().unwrap_or(1);
+        if !parts.iter().all(|part| part.items == groups || waits(part)) {
+            return None;
+        }
         let (_, bodies) = graft();
         let mut tried: Vec<Index> = vec![];
         for outer in candidates(&bodies) {
-            let groups = parts.iter().map(|part| part.items).min().unwrap_or(1);
             let known = outer.as_const().map_or(groups, |n| n.max(0).unsigned_abs());
             if known < ENOUGH_GROUPS || tried.contains(&outer) {
                 continue;

@@ -7,11 +7,11 @@
 //! Invariants: parts of a launch write different elements, and none reads what another writes.
 
 use super::launch::Launch;
-use super::part::{Grouping, Part, regroup};
+use super::part::{Grouping, Part, independent, regroup};
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::{Access, Expr, Kernel, Stmt};
+use nnc_kernels::kernel::{Expr, Kernel, Stmt};
 use nnc_kernels::plan::Argument;
 
 /// Joins neighbouring steps where that saves a launch.
@@ -62,24 +62,6 @@ impl Beside<'_> {
         let (x, y) = (per_item(x).max(1), per_item(y).max(1));
         x.max(y) <= 2 * x.min(y)
     }
-}
-
-/// Whether no part reads or writes what the other writes.
-fn independent((x, x_kernel): (&Part, &Kernel), (y, y_kernel): (&Part, &Kernel)) -> bool {
-    let writes = |kernel: &Kernel| -> Vec<bool> {
-        let arguments = kernel.buffers.iter().filter(|b| !matches!(b.access, Access::Scratch { .. }));
-        arguments.map(|b| b.access == Access::Write).collect()
-    };
-    let (x_writes, y_writes) = (writes(x_kernel), writes(y_kernel));
-    x.arguments.iter().zip(&x_writes).all(|(a, a_written)| {
-        y.arguments.iter().zip(&y_writes).filter(|(b, _)| a.buffer == b.buffer).all(|(_, b_written)| {
-            match (a_written, b_written) {
-                (false, false) => true,
-                (true, true) => x.apart || y.apart,
-                _ => false,
-            }
-        })
-    })
 }
 
 /// Whether one function of both is as good as two: where a generator of wide code knows only one of them, both would

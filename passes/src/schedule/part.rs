@@ -65,6 +65,24 @@ fn scratch_bytes(kernel: &Kernel) -> usize {
     kernel.buffers.iter().map(bytes).sum()
 }
 
+/// Whether no part reads or writes what the other writes.
+pub(super) fn independent((x, x_kernel): (&Part, &Kernel), (y, y_kernel): (&Part, &Kernel)) -> bool {
+    let writes = |kernel: &Kernel| -> Vec<bool> {
+        let arguments = kernel.buffers.iter().filter(|b| !matches!(b.access, Access::Scratch { .. }));
+        arguments.map(|b| b.access == Access::Write).collect()
+    };
+    let (x_writes, y_writes) = (writes(x_kernel), writes(y_kernel));
+    x.arguments.iter().zip(&x_writes).all(|(a, a_written)| {
+        y.arguments.iter().zip(&y_writes).filter(|(b, _)| a.buffer == b.buffer).all(|(_, b_written)| {
+            match (a_written, b_written) {
+                (false, false) => true,
+                (true, true) => x.apart || y.apart,
+                _ => false,
+            }
+        })
+    })
+}
+
 /// A way to make one launch of several steps.
 pub(super) trait Grouping {
     /// Whether a step may be, and is better, in one launch with a group of steps before it.

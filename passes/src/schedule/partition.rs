@@ -7,6 +7,7 @@
 
 use super::launch::Launch;
 use nnc_ir::Dim;
+use nnc_ir::op::BinaryOp;
 use nnc_kernels::Contraction;
 use nnc_kernels::affine;
 use nnc_kernels::contraction::RightLayout;
@@ -162,14 +163,46 @@ impl Reader<'_> {
                 }
                 Stmt::If(condition, then, otherwise) => {
                     self.expression(condition);
-                    self.block(then);
-                    self.block(otherwise);
+                    self.branches(condition, then, otherwise);
                 }
                 Stmt::Contract(c) => self.contraction(c),
                 Stmt::Fail(_) => {}
                 Stmt::Mutable(..) | Stmt::Assign(..) | Stmt::While(..) => self.understood = false,
             }
         }
+    }
+
+    /// Both sides of a condition, which may bound a variable: the last block of a product is a case of its own.
+    fn branches(&mut self, condition: &Expr, then: &[Stmt], otherwise: &[Stmt]) {
+        let bounded = match condition {
+            Expr::Binary(BinaryOp::Lt, x, y) => match (&**x, &**y) {
+                (Expr::Index(x), Expr::Index(y)) => x.as_var().zip(y.as_const()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let Some((var, bound)) = bounded else {
+            self.block(then);
+            return self.block(otherwise);
+        };
+        let before = self.meaning.get(&var).cloned();
+        // What is known in terms of the group already is not known better by its range.
+        if before.is_none() {
+            let below = self.fresh(&Index::from(bound));
+            self.meaning.insert(var, below);
+        }
+        self.block(then);
+        if before.is_none() {
+            self.meaning.remove(&var);
+            if self.kernel.vars[var.0 as usize].max == bound {
+                self.meaning.insert(var, Index::from(bound));
+            }
+        }
+        self.block(otherwise);
+        match before {
+            Some(before) => self.meaning.insert(var, before),
+            None => self.meaning.remove(&var),
+        };
     }
 
     fn expression(&mut self, x: &Expr) {
