@@ -130,7 +130,13 @@ impl KernelBuilder<'_, '_> {
                 Ok(Expr::unary(*op, x))
             }
             Op::Binary(op) => {
-                let (x, y) = (self.emit(node.inputs[0], index)?, self.emit(node.inputs[1], index)?);
+                let [left, right] = [node.inputs[0], node.inputs[1]];
+                // What a row has in common comes first: a reduction keeps the row that it reads, and it is there then.
+                if self.is_spread(right) && !self.is_spread(left) {
+                    let y = self.emit(right, index)?;
+                    return Ok(Expr::binary(*op, self.emit(left, index)?, y));
+                }
+                let (x, y) = (self.emit(left, index)?, self.emit(right, index)?);
                 Ok(Expr::binary(*op, x, y))
             }
             Op::Select => {
@@ -202,6 +208,11 @@ impl KernelBuilder<'_, '_> {
             Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(node, *axis, *max, *last, index),
             other => Err(self.cx.error(format!("{other:?} cannot be computed inside another kernel"))),
         }
+    }
+
+    /// Whether a value is one with fewer axes, repeated along the others.
+    fn is_spread(&self, value: ValueId) -> bool {
+        self.cx.definition(value).is_some_and(|node| matches!(node.op, Op::Broadcast { .. }))
     }
 
     /// The dimension at position `at` of a list that begins at `first`: halves of halves, as lists may be long.

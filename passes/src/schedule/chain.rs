@@ -14,11 +14,16 @@ use super::partition;
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{DType, Dim};
-use nnc_kernels::kernel::{Index, Kernel, Stmt};
+use nnc_kernels::index::{Factor, Polynomial, View};
+use nnc_kernels::kernel::{Index, Kernel, Stmt, Var};
 use nnc_kernels::plan::Argument;
+use std::collections::BTreeSet;
 
 /// Least number of groups for threads to share, where the work is worth sharing.
 const ENOUGH_GROUPS: u64 = 8;
+
+/// Largest number by which what extents have in common is divided in search of a number of groups.
+const MOST_DIVISOR: i64 = 16;
 
 /// Chains neighbouring steps where groups of their items need not wait for each other.
 pub fn chain(lowered: &mut Lowered, target: &Target) {
@@ -90,16 +95,37 @@ impl InTurn<'_> {
     }
 }
 
-/// Numbers of groups that may suit: the extents of the parts, and what constant ones have in common.
+/// Numbers of groups that may suit: divisors of what the extents of the parts have in common, the largest first.
 fn candidates(bodies: &[Body]) -> Vec<Index> {
-    let common = bodies.iter().map(|body| body.extent.as_const()).try_fold(0, |divisor, n| Some(gcd(divisor, n?)));
-    let mut list: Vec<Index> = common.into_iter().map(Index::from).collect();
-    list.extend(bodies.iter().map(|body| body.extent.clone()));
-    list
+    let extents: Vec<View<Index>> = bodies.iter().map(|body| body.extent.view()).collect();
+    let coefficients = extents.iter().flat_map(|extent| extent.terms.iter().map(|(c, _)| *c).chain([extent.constant]));
+    let number = coefficients.fold(0, gcd).max(1);
+    let divisors = (1..=number.min(MOST_DIVISOR)).filter(|d| number % d == 0).map(|d| number / d);
+    let shared = shared_vars(&extents);
+    let extents = bodies.iter().map(|body| body.extent.clone());
+    divisors.map(|n| &shared * n).chain(extents).collect()
+}
+
+/// The product of the variables that all extents are multiples of.
+fn shared_vars(extents: &[View<Index>]) -> Index {
+    let mut shared = Index::ONE;
+    let Some((_, factors)) = extents.first().and_then(|extent| extent.terms.first()) else { return shared };
+    if extents.iter().any(|extent| extent.constant != 0) {
+        return shared;
+    }
+    let vars: BTreeSet<Var> =
+        factors.iter().filter_map(|f| if let Factor::Var(v) = f { Some(*v) } else { None }).collect();
+    for var in vars {
+        let has = |factors: &[Factor<Index>]| factors.iter().any(|f| matches!(f, Factor::Var(v) if *v == var));
+        if extents.iter().flat_map(|extent| &extent.terms).all(|(_, factors)| has(factors)) {
+            shared = shared * var.index();
+        }
+    }
+    shared
 }
 
 fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a.abs() } else { gcd(b, a % b) }
+    if b == 0 { a.saturating_abs() } else { gcd(b, a % b) }
 }
 
 /// Whether generators of wide code know the element types, so that no part makes the others narrow.

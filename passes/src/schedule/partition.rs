@@ -7,11 +7,12 @@
 
 use super::launch::Launch;
 use nnc_ir::Dim;
+use nnc_ir::dim::DimOp;
 use nnc_ir::op::BinaryOp;
 use nnc_kernels::Contraction;
 use nnc_kernels::affine;
 use nnc_kernels::contraction::RightLayout;
-use nnc_kernels::index::Ranges;
+use nnc_kernels::index::{Factor, Polynomial, Ranges};
 use nnc_kernels::kernel::{Access, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
 use nnc_kernels::plan::{Argument, BufferId};
 use rustc_hash::FxHashMap;
@@ -23,9 +24,9 @@ pub(super) fn by_group(launch: &Launch, bodies: &[Vec<Stmt>], outer: &Index) -> 
     let mut reader = Reader {
         kernel,
         group: launch.item(),
-        ranges: Ranges::new(kernel),
-        vars: kernel.vars.len() as u32,
+        known: Known { ranges: Ranges::new(kernel), uppers: vec![vec![]; kernel.vars.len()] },
         meaning: FxHashMap::default(),
+        inner: None,
         part: 0,
         touches: vec![],
         understood: true,
@@ -33,13 +34,14 @@ pub(super) fn by_group(launch: &Launch, bodies: &[Vec<Stmt>], outer: &Index) -> 
     let group = reader.fresh(outer);
     for (part, body) in bodies.iter().enumerate() {
         reader.part = part;
+        reader.inner = None;
         reader.meaning.insert(reader.group, group.clone());
         reader.block(body);
     }
     let Some(group) = group.as_var() else { return false };
     reader.understood
         && shared(kernel, arguments, &reader.touches)
-            .all(|touches| apart(&touches, (arguments, kernel), params, (group, &reader.ranges)))
+            .all(|touches| apart(&touches, (arguments, kernel), params, (group, &reader.known)))
 }
 
 /// One index of a buffer.
@@ -81,7 +83,7 @@ fn apart(
     touches: &[(usize, &Touch)],
     (arguments, kernel): (&[Argument], &Kernel),
     params: &[Dim],
-    (group, ranges): (Var, &Ranges),
+    (group, known): (Var, &Known),
 ) -> bool {
     let offset = |place: usize| {
         let of = |symbol| {
@@ -92,21 +94,82 @@ fn apart(
     };
     let mut stride: Option<Index> = None;
     touches.iter().all(|(place, touch)| {
-        let element = (&touch.element + &offset(*place)).simplify(ranges);
+        let element = (&touch.element + &offset(*place)).simplify(&known.ranges);
         let Some((own, rest)) = affine::split(&element, group) else { return false };
         let same = stride.get_or_insert_with(|| own.clone());
-        *same == own && rest.provably_ge(&Index::ZERO, ranges) && own.provably_ge(&(rest + 1), ranges)
+        *same == own
+            && rest.provably_ge(&Index::ZERO, &known.ranges)
+            && known.is_positive(own - rest, MOST_STEPS).is_some()
     })
+}
+
+/// Most variables that are eliminated in a proof, all attempts together.
+const MOST_STEPS: u32 = 64;
+
+/// What is known of variables.
+struct Known {
+    ranges: Ranges,
+    /// Upper bounds in terms of variables before, by variable; all of them hold.
+    uppers: Vec<Vec<Index>>,
+}
+
+impl Known {
+    /// A variable that is at least 0 and less than `extent`.
+    fn add(&mut self, extent: &Index) -> Index {
+        let mut uppers = vec![];
+        least_of(extent, &mut uppers);
+        uppers.iter_mut().for_each(|upper| *upper = &*upper - 1);
+        let high = (extent - 1).bounds(&self.ranges).1.max(0);
+        self.ranges.add("v", 0, high, Some(extent - 1));
+        self.uppers.push(uppers);
+        Var(self.uppers.len() as u32 - 1).index()
+    }
+
+    /// Whether an index is at least 1, found by putting the bound that makes it least for one variable after the other,
+    /// the last first. Yields the steps that are left; `None` where it is not known.
+    fn is_positive(&self, index: Index, steps: u32) -> Option<u32> {
+        if index.provably_ge(&Index::ONE, &self.ranges) {
+            return Some(steps);
+        }
+        let mut steps = steps.checked_sub(1)?;
+        let var = index.vars().into_iter().rev().find(|var| !self.uppers[var.0 as usize].is_empty())?;
+        let (times, rest) = affine::split(&index, var)?;
+        if times.provably_ge(&Index::ZERO, &self.ranges) {
+            return self.is_positive(rest, steps);
+        }
+        if !Index::ZERO.provably_ge(&times, &self.ranges) {
+            return None;
+        }
+        for upper in &self.uppers[var.0 as usize] {
+            let least = (&times * upper + &rest).simplify(&self.ranges);
+            match self.is_positive(least, steps) {
+                Some(left) => return Some(left),
+                None => steps = steps.checked_sub(1)?,
+            }
+        }
+        None
+    }
+}
+
+/// The indices of which an index is the least.
+fn least_of(index: &Index, all: &mut Vec<Index>) {
+    let view = index.view();
+    match (&view.terms[..], view.constant) {
+        ([(1, factors)], 0) if let [Factor::Op(DimOp::Min, operands)] = &factors[..] => {
+            operands.iter().for_each(|x| least_of(x, all));
+        }
+        _ => all.push(index.clone()),
+    }
 }
 
 /// Collects touches, every variable in terms of the group and of variables with known ranges.
 struct Reader<'a> {
     kernel: &'a Kernel,
     group: Var,
-    ranges: Ranges,
-    /// Variables in `ranges`: those of the kernel, then fresh ones.
-    vars: u32,
+    known: Known,
     meaning: FxHashMap<Var, Index>,
+    /// The number of an item in its group, and how many items a group has.
+    inner: Option<(Var, Index)>,
     part: usize,
     touches: Vec<Touch>,
     understood: bool,
@@ -115,15 +178,29 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// A variable below `extent`.
     fn fresh(&mut self, extent: &Index) -> Index {
-        let upper = self.resolve(extent) - 1;
-        let high = upper.bounds(&self.ranges).1.max(0);
-        self.ranges.add("v", 0, high, Some(upper));
-        self.vars += 1;
-        Var(self.vars - 1).index()
+        let extent = self.resolve(extent);
+        self.known.add(&extent)
     }
 
     fn resolve(&self, index: &Index) -> Index {
-        index.substitute(&|v| self.meaning.get(&v).cloned()).simplify(&self.ranges)
+        index.substitute(&|v| self.meaning.get(&v).cloned()).simplify(&self.known.ranges)
+    }
+
+    /// What a quotient of an item's number is, as far as the group decides it: `floor((size * x + k) / d)`, where `k` is
+    /// less than the `size` of a group, is `floor(x / (d / size))` or `x * (size / d) + floor(k / d)`.
+    fn quotient(&self, index: &Index) -> Option<Index> {
+        let view = index.view();
+        let ([(1, factors)], 0) = (&view.terms[..], view.constant) else { return None };
+        let [Factor::Op(DimOp::FloorDiv, operands)] = &factors[..] else { return None };
+        let [number, divisor] = &operands[..] else { return None };
+        let (k, size) = self.inner.as_ref()?;
+        let (number, divisor) = (self.resolve(number), self.resolve(divisor));
+        let (times, whole) = affine::split(&number, *k)?;
+        let x = if times.is_const(1) { whole.div_exact(size)? } else { return None };
+        match divisor.div_exact(size) {
+            Some(groups) => Some(x.floor_div(&groups).simplify(&self.known.ranges)),
+            None => Some(x * &size.div_exact(&divisor)? + k.index().floor_div(&divisor)),
+        }
     }
 
     fn touch(&mut self, buffer: BufferRef, write: bool, index: &Index) {
@@ -133,6 +210,10 @@ impl Reader<'_> {
 
     fn enter(&mut self, l: &Loop) {
         let var = self.fresh(&l.extent);
+        // The first loop of a part is that over the items of a group.
+        if let (None, Some(k)) = (&self.inner, var.as_var()) {
+            self.inner = Some((k, self.resolve(&l.extent)));
+        }
         self.meaning.insert(l.var, var);
     }
 
@@ -140,7 +221,7 @@ impl Reader<'_> {
         for statement in statements {
             match statement {
                 Stmt::Let(var, Expr::Index(index)) => {
-                    let meaning = self.resolve(index);
+                    let meaning = self.quotient(index).unwrap_or_else(|| self.resolve(index));
                     let group = self.meaning.get(&self.group).and_then(Index::as_var);
                     // Others are known by their ranges.
                     if group.is_some_and(|group| meaning.mentions(group)) {

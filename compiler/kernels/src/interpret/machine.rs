@@ -99,7 +99,8 @@ impl Machine<'_> {
         for (local, &value) in code.params.iter().zip(params) {
             self.set(*local, value as u64)?;
         }
-        for p in begin..end {
+        // Iterations are independent; the last comes first, so that one which is not is found.
+        for p in (begin..end).rev() {
             self.set(code.parallel, p as u64)?;
             for i in 0..code.scratch.len() {
                 let region = self.regions.len() - 1 - i;
