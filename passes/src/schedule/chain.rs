@@ -8,8 +8,9 @@
 //! Invariants: [`super::partition`] has shown of every buffer that one step writes and another touches that groups touch
 //! different elements.
 
+use super::group::{Grouping, regroup};
 use super::launch::{Body, Launch};
-use super::part::{Grouping, Part, independent, regroup};
+use super::part::{Part, independent};
 use super::partition;
 use crate::lower::Lowered;
 use nnc_desc::Target;
@@ -27,7 +28,7 @@ const MOST_DIVISOR: i64 = 16;
 
 /// Chains neighbouring steps where groups of their items need not wait for each other.
 pub fn chain(lowered: &mut Lowered, target: &Target) {
-    regroup(lowered, &InTurn { target });
+    regroup(lowered, target, &InTurn { target });
 }
 
 /// Parts one after the other, group by group.
@@ -36,13 +37,18 @@ struct InTurn<'a> {
 }
 
 impl Grouping for InTurn<'_> {
-    fn fits(&self, kernels: &[Kernel], group: &[Part], part: &Part) -> bool {
-        let parts: Vec<&Part> = group.iter().chain([part]).collect();
+    fn fits(&self, kernels: &[Kernel], group: &[&Part], part: &Part) -> bool {
+        let parts: Vec<&Part> = group.iter().copied().chain([part]).collect();
         parts.iter().all(|part| is_plain(&kernels[part.kernel.0 as usize])) && self.chained(kernels, &parts).is_some()
     }
 
-    fn launch(&self, name: &str, kernels: &[Kernel], group: &[Part]) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
-        let (mut launch, body, outer) = self.chained(kernels, &group.iter().collect::<Vec<_>>())?;
+    fn launch(
+        &self,
+        name: &str,
+        kernels: &[Kernel],
+        group: &[&Part],
+    ) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
+        let (mut launch, body, outer) = self.chained(kernels, group)?;
         launch.rename(name);
         Some(launch.grouped(outer, body).finish())
     }

@@ -6,8 +6,9 @@
 //!
 //! Invariants: parts of a launch write different elements, and none reads what another writes.
 
+use super::group::{Grouping, regroup};
 use super::launch::Launch;
-use super::part::{Grouping, Part, independent, regroup};
+use super::part::{Part, independent};
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{DType, Dim};
@@ -16,7 +17,7 @@ use nnc_kernels::plan::Argument;
 
 /// Joins neighbouring steps where that saves a launch.
 pub fn join(lowered: &mut Lowered, target: &Target) {
-    regroup(lowered, &Beside { target });
+    regroup(lowered, target, &Beside { target });
 }
 
 /// Parts beside each other.
@@ -25,7 +26,7 @@ struct Beside<'a> {
 }
 
 impl Grouping for Beside<'_> {
-    fn fits(&self, kernels: &[Kernel], group: &[Part], part: &Part) -> bool {
+    fn fits(&self, kernels: &[Kernel], group: &[&Part], part: &Part) -> bool {
         let kernel = |part: &Part| &kernels[part.kernel.0 as usize];
         group.iter().all(|other| {
             independent((other, kernel(other)), (part, kernel(part)))
@@ -34,7 +35,12 @@ impl Grouping for Beside<'_> {
         })
     }
 
-    fn launch(&self, name: &str, kernels: &[Kernel], group: &[Part]) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
+    fn launch(
+        &self,
+        name: &str,
+        kernels: &[Kernel],
+        group: &[&Part],
+    ) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
         let mut launch = Launch::new(name);
         let mut small = vec![];
         for part in group {

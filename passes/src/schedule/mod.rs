@@ -7,6 +7,7 @@
 
 mod chain;
 mod collapse;
+mod group;
 mod join;
 mod launch;
 mod parallelise;

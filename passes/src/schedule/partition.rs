@@ -13,7 +13,7 @@ use nnc_kernels::Contraction;
 use nnc_kernels::affine;
 use nnc_kernels::contraction::RightLayout;
 use nnc_kernels::index::{Factor, Polynomial, Ranges};
-use nnc_kernels::kernel::{Access, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
+use nnc_kernels::kernel::{Access, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var, VarInfo};
 use nnc_kernels::plan::{Argument, BufferId};
 use rustc_hash::FxHashMap;
 
@@ -24,7 +24,7 @@ pub(super) fn by_group(launch: &Launch, bodies: &[Vec<Stmt>], outer: &Index) -> 
     let mut reader = Reader {
         kernel,
         group: launch.item(),
-        known: Known { ranges: Ranges::new(kernel), uppers: vec![vec![]; kernel.vars.len()] },
+        known: Known::new(kernel),
         meaning: FxHashMap::default(),
         inner: None,
         part: 0,
@@ -93,8 +93,10 @@ fn apart(
         Index::import(&arguments[place].offset, &of)
     };
     let mut stride: Option<Index> = None;
+    // All from the first element that one of them begins at.
+    let Some(first) = touches.first().map(|(place, _)| offset(*place)) else { return true };
     touches.iter().all(|(place, touch)| {
-        let element = (&touch.element + &offset(*place)).simplify(&known.ranges);
+        let element = (&touch.element + &offset(*place) - &first).simplify(&known.ranges);
         let Some((own, rest)) = affine::split(&element, group) else { return false };
         let same = stride.get_or_insert_with(|| own.clone());
         *same == own
@@ -114,6 +116,15 @@ struct Known {
 }
 
 impl Known {
+    /// What a kernel declares.
+    fn new(kernel: &Kernel) -> Known {
+        let upper = |(var, info): (usize, &VarInfo)| match info.max < i64::from(i32::MAX) {
+            true if !kernel.params.contains(&Var(var as u32)) => vec![Index::from(info.max)],
+            _ => vec![],
+        };
+        Known { ranges: Ranges::new(kernel), uppers: kernel.vars.iter().enumerate().map(upper).collect() }
+    }
+
     /// A variable that is at least 0 and less than `extent`.
     fn add(&mut self, extent: &Index) -> Index {
         let mut uppers = vec![];
