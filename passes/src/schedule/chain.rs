@@ -22,6 +22,10 @@ use std::collections::BTreeSet;
 
 /// Least number of groups for threads to share, where the work is worth sharing.
 const ENOUGH_GROUPS: u64 = 8;
+/// Threads that are taken to share a launch when its time is compared with that of the launches it stands for.
+const THREADS: u64 = 4;
+/// What a chain may take of their time, in hundredths: what it saves by reading from cache is not counted.
+const MOST_PERCENT: u64 = 110;
 
 /// Largest number by which what extents have in common is divided in search of a number of groups.
 const MOST_DIVISOR: i64 = 16;
@@ -84,7 +88,7 @@ impl InTurn<'_> {
         let mut tried: Vec<Index> = vec![];
         for outer in candidates(&bodies) {
             let known = outer.as_const().map_or(groups, |n| n.max(0).unsigned_abs());
-            if known < ENOUGH_GROUPS || tried.contains(&outer) {
+            if known < ENOUGH_GROUPS || tried.contains(&outer) || !self.pays(parts, known) {
                 continue;
             }
             tried.push(outer.clone());
@@ -98,6 +102,20 @@ impl InTurn<'_> {
             }
         }
         None
+    }
+}
+
+impl InTurn<'_> {
+    /// Whether some groups of all parts take threads no longer than the items of each part in turn.
+    fn pays(&self, parts: &[&Part], groups: u64) -> bool {
+        let fork = self.target.rates.fork / 1000;
+        let shared = |nanoseconds: u64, items: u64| nanoseconds / items.max(1) * items.div_ceil(THREADS) + fork;
+        let alone = |part: &&Part| match part.is_small(self.target) {
+            true => part.nanoseconds,
+            false => shared(part.nanoseconds, part.items),
+        };
+        let chained = shared(parts.iter().map(|part| part.nanoseconds).sum(), groups);
+        chained.saturating_mul(100) <= parts.iter().map(alone).sum::<u64>().saturating_mul(MOST_PERCENT)
     }
 }
 

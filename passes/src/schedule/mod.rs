@@ -138,3 +138,6 @@ fn rename(statements: &mut [Stmt], kernel: &mut Kernel) {
         Mention::Buffer(_) | Mention::AxisKind(_) | Mention::Expr(_) => {}
     });
 }
+
+#[cfg(test)]
+mod tests;
