@@ -16,7 +16,7 @@ use nnc_desc::{Product, Target, Work};
 use nnc_ir::{Dim, DimTable};
 
 /// Sizes tried where one is not known; what counts is the cost of an element, on average.
-const TRIED: [u64; 4] = [1, 16, 128, MANY];
+pub const TRIED: [u64; 4] = [1, 16, 128, MANY];
 
 /// The largest size tried: many, and a multiple of every tile's rows.
 pub const MANY: u64 = 504;

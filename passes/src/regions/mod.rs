@@ -12,7 +12,7 @@
 mod fuse;
 mod places;
 mod reason;
-mod role;
+pub(crate) mod role;
 mod text;
 mod verify;
 

@@ -8,10 +8,10 @@
 
 mod bounds;
 mod discrete;
-mod examples;
+pub mod examples;
 mod extremes;
 mod phases;
-mod random;
+pub mod random;
 mod ranges;
 mod results;
 

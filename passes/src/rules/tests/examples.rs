@@ -372,7 +372,7 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
 ];
 
 /// The whole text of an example.
-pub(super) fn text(signature: &str, body: &str) -> String {
+pub fn text(signature: &str, body: &str) -> String {
     let mut inputs = vec![];
     let mut depth = 0;
     let mut start = 0;

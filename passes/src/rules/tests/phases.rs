@@ -8,7 +8,7 @@ use super::examples::text;
 use super::{agree, all_rules, inputs, parse};
 use crate::fuel::Fuel;
 use crate::rules::cost::Costs;
-use crate::rules::extract::Choice;
+use crate::rules::extract::{Choice, Problem};
 use crate::rules::load::load;
 use crate::rules::rule::Ready;
 use crate::rules::saturate::Site;
@@ -19,12 +19,10 @@ use nnc_ir::{Graph, Op};
 /// What a graph costs when all that depends on constants alone is computed before.
 fn cost(graph: &Graph, target: &Target) -> u64 {
     let graph = crate::dead_code::sweep(crate::fold_constants::fold_weights(crate::dead_code::sweep(graph.clone())));
-    let costs = Costs::new(target, &graph.dims);
-    let of = |node: &nnc_ir::Node| {
-        let types: Vec<_> = node.inputs.iter().map(|&x| graph.ty(x)).collect();
-        costs.of(&node.op, &types, graph.ty(node.outputs[0]))
-    };
-    graph.nodes.iter().map(of).sum()
+    let loaded = load(&graph, false);
+    let roots: Vec<_> = graph.outputs.iter().filter_map(|(_, v)| loaded.classes[v.index()]).collect();
+    let problem = Problem::new(&loaded.net, &roots, &Costs::new(target, &graph.dims)).unwrap();
+    problem.price(&problem.solve().unwrap()).unwrap()
 }
 
 /// The graph with a rule applied once, at the first place where it changes something.

@@ -8,7 +8,7 @@ use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Graph, Tensor, TensorType, ValueId};
 
 /// A graph of about `size` operations on `f32`.
-fn program(seed: u64, size: usize) -> Graph {
+pub fn program(seed: u64, size: usize) -> Graph {
     let mut random = Random(seed);
     let mut graph = Graph { name: "random".into(), ..Graph::default() };
     let shapes: [&[i64]; 4] = [&[2, 3, 4], &[4, 6], &[2, 3, 2, 1], &[6]];
@@ -95,7 +95,9 @@ fn step(graph: &mut Graph, random: &mut Random, x: ValueId, values: &[ValueId]) 
             }
         },
     };
-    let fits = |ty: &TensorType| ty.static_shape().is_some_and(|s| s.iter().product::<usize>() <= 600 && s.len() <= 5);
+    let fits = |ty: &TensorType| {
+        ty.static_shape().is_some_and(|s| s.iter().product::<usize>() <= 600 && (1..=5).contains(&s.len()))
+    };
     let result = graph.push(op, &args, "").ok()?[0];
     if fits(graph.ty(result)) {
         return Some(result);
