@@ -103,8 +103,8 @@ pub const PASSES: &[Pass] = &[
         run: Run::Graph(|graph, context| spend(graph, context, fold_constants)),
     },
     Pass { name: "simplify", stage: Stage::Rewrite, run: Run::Graph(simplify) },
-    // After `simplify`: scales stand next to their products only when the transposes between them are gone, and the
-    // guard "used once" reads the graph as it is then (tests: `batch_norm_meets_conv`).
+    // After `simplify`: scales stand next to their products only when the transposes between them are gone
+    // (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: Run::Graph(fold_scales) },
     // After the rewrites, which leave arithmetic on weights as operations.
     Pass {

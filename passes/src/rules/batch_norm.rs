@@ -1,7 +1,7 @@
 //! Scales and offsets per channel, as batch normalisation leaves them, folded into the weights before them.
 //!
 //! These change values by rounding; their rows stand in [`super::approx`]. They run when transposes have settled, so
-//! that a product and its scale stand next to each other and uses are those of the graph.
+//! that a product and its scale stand next to each other.
 //!
 //! They apply to products that sum several terms, with finite weights and offsets up to `2^64` and scales up to `2^32`:
 //! then nothing that is merged overflows. There is no lower bound, for trained models have channels that died out: a
@@ -70,9 +70,6 @@ pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
         return vec![];
     }
     let Some((x, scale)) = split_known(net, site.args) else { return vec![] };
-    if !net.used_once(x) {
-        return vec![];
-    }
     let sums = net.pick(x, |op, args| match op {
         Op::Binary(f @ (BinaryOp::Add | BinaryOp::Sub)) => Some((*f, [args[0], args[1]])),
         _ => None,
@@ -82,7 +79,7 @@ pub(super) fn offset_then_scale(net: &mut Net, site: &Site) -> Vec<Id> {
         // A difference keeps its order: the offset is subtracted.
         let operands = if f == BinaryOp::Add { split_known(net, &args) } else { Some((args[0], args[1])) };
         let Some((product, offset)) = operands.filter(|&(p, o)| net.is_known(o) && !net.is_known(p)) else { continue };
-        if !is_sum(net, product) || !net.used_once(product) || !scales(net, scale) || !scalable(net, offset) {
+        if !is_sum(net, product) || !scales(net, scale) || !scalable(net, offset) {
             continue;
         }
         let scaled = net.binary(BinaryOp::Mul, product, scale);
@@ -100,7 +97,7 @@ pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     let Some((product, scale)) = split_known(net, site.args) else { return vec![] };
     let Some((vector, axes)) = spread(net, scale) else { return vec![] };
     let channel = net.facts(site.class).ty.rank() - 1;
-    if axes.iter().any(|&axis| axis != channel) || !net.used_once(product) || !is_sum(net, product) {
+    if axes.iter().any(|&axis| axis != channel) || !is_sum(net, product) {
         return vec![];
     }
     let convs = net.pick(product, |op, args| match op {
@@ -126,7 +123,7 @@ pub(super) fn contract_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     let Some((product, scale)) = split_known(net, site.args) else { return vec![] };
     let Some((vector, axes)) = spread(net, scale) else { return vec![] };
-    if !net.used_once(product) || !is_sum(net, product) {
+    if !is_sum(net, product) {
         return vec![];
     }
     let contracts = net.pick(product, |op, args| match op {

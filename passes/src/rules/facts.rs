@@ -29,8 +29,6 @@ pub struct Facts {
     pub splat: Option<f64>,
     /// Whether a discrete operation sees it.
     pub discrete: bool,
-    /// How often the graph uses it, by way of views as well; 0 for what rewriting made.
-    pub uses: u32,
     /// Index of the node it came from, for messages.
     pub origin: Option<u32>,
 }
@@ -91,7 +89,7 @@ impl Analysis<Term> for Tables {
         let head = egraph.analysis.heads.get(term.head).clone();
         let origin = egraph.analysis.origin;
         let discrete = egraph.analysis.discrete;
-        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, discrete, uses: 0, origin };
+        let unknown = |ty| Facts { ty, constant: None, known: Known::No, splat: None, discrete, origin };
         let Head::Op(op) = &*head else {
             let ty = egraph.analysis.leaves.get(&term.head).cloned();
             return unknown(ty.unwrap_or_else(|| Arc::new(TensorType::new(DType::Bool, vec![]))));
@@ -127,7 +125,6 @@ impl Analysis<Term> for Tables {
         a.known = a.known.max(b.known);
         a.splat = a.splat.or(b.splat);
         a.discrete |= b.discrete;
-        a.uses = a.uses.max(b.uses);
         a.origin = a.origin.or(b.origin);
         let now = (a.constant, a.known, a.splat);
         let gained = |old: (Option<ConstId>, Known, Option<f64>)| {

@@ -202,10 +202,6 @@ fn gather_one_value(net: &mut Net, site: &Site) -> Vec<Id> {
 /// A slice of what was gathered gathers less: of the index along its axes, of the operand along the others.
 fn slice_gather(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
-    // Several parts of one gather would be several kernels.
-    if !net.used_once(x) {
-        return vec![];
-    }
     let whole = net.shape(x);
     let inner = net.pick(x, |op, args| match op {
         Op::Gather { axis, batch: 0 } => Some((*axis, args[0], args[1])),

@@ -5,7 +5,6 @@ use super::facts::Tables;
 use super::language::{Head, Term, is_term};
 use super::net::Net;
 use egg::{EGraph, Id};
-use nnc_ir::op::Op;
 use nnc_ir::{Graph, ValueId};
 use std::sync::Arc;
 
@@ -45,51 +44,11 @@ pub fn load(graph: &Graph, inside: bool) -> Loaded {
             net.egraph[id].data.discrete = true;
         }
     }
-    for (class, count) in classes.iter().zip(uses(graph)) {
-        if let Some(id) = *class {
-            let id = net.egraph.find(id);
-            let uses = &mut net.egraph[id].data.uses;
-            *uses = uses.saturating_add(count);
-        }
-    }
     Loaded { net, classes }
-}
-
-/// How often each value is used. Who reads it in another shape or order uses it: what such a view is used for counts.
-fn uses(graph: &Graph) -> Vec<u32> {
-    let mut uses = vec![0u32; graph.values.len()];
-    graph.outputs.iter().for_each(|(_, output)| uses[output.index()] += 1);
-    for node in graph.nodes.iter().rev() {
-        let view = matches!(node.op, Op::Reshape { .. } | Op::Transpose { .. });
-        let count = if view { uses[node.outputs[0].index()] } else { 1 };
-        for input in &node.inputs {
-            uses[input.index()] = uses[input.index()].saturating_add(count);
-        }
-    }
-    uses
 }
 
 fn leaf(net: &mut Net, graph: &Graph, value: ValueId) -> Id {
     let head = net.egraph.analysis.heads.intern(Head::Value(value));
     net.egraph.analysis.leaves.insert(head, Arc::new(graph.ty(value).clone()));
     net.egraph.add(Term { head, args: [].into() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn views_hand_on_their_uses() {
-        let text = "graph @g(%0 x: f32[2, 3]) -> (y: %4, z: %5) {
-  %1 = exp %0 : f32[2, 3]
-  %2 = reshape %1 shape=[3, 2] : f32[3, 2]
-  %3 = transpose %2 perm=[1, 0] : f32[2, 3]
-  %4 = add %3, %3 : f32[2, 3]
-  %5 = neg %2 : f32[3, 2]
-}
-";
-        let graph = nnc_ir::parse::graph(text).unwrap();
-        assert_eq!(uses(&graph), [1, 3, 3, 2, 1, 1]);
-    }
 }

@@ -58,11 +58,6 @@ impl Net {
         self.facts(id).known != Known::No
     }
 
-    /// Whether the graph uses a class at most once, so that changing it for that use does not compute it twice.
-    pub fn used_once(&self, id: Id) -> bool {
-        self.facts(id).uses <= 1
-    }
-
     /// The data of a class that is a constant already.
     pub fn constant(&self, id: Id) -> Option<&Tensor> {
         self.facts(id).constant.map(|c| self.egraph.analysis.consts.get(c))

@@ -52,12 +52,9 @@ impl Cut {
     }
 }
 
-/// A part of a product that nothing else reads is the product of parts.
+/// A part of a product is the product of parts.
 fn slice_contract(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
-    if !net.used_once(x) {
-        return vec![];
-    }
     let slice = (starts.as_slice(), sizes.as_slice(), steps.as_slice());
     let mut found = vec![];
     for (op, lhs, rhs) in
@@ -86,13 +83,13 @@ fn slice_contract(net: &mut Net, site: &Site) -> Vec<Id> {
     found
 }
 
-/// Some output channels, and some of the batch, of a convolution that nothing else reads.
+/// Some output channels, and some of the batch, of a convolution.
 fn slice_conv(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
     let (whole, last) = (net.shape(x), sizes.len() - 1);
     let spatial = 1..last;
     let uncut = spatial.clone().all(|axis| sizes[axis] == whole[axis] && steps[axis] == 1);
-    if !net.used_once(x) || !uncut {
+    if !uncut {
         return vec![];
     }
     let slice = (starts.as_slice(), sizes.as_slice(), steps.as_slice());
@@ -161,7 +158,7 @@ pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
     let matrix = |net: &Net, id: Id| net.is_known(id) && net.facts(id).ty.rank() == 2;
     let last = net.facts(inner).ty.rank() - 1;
     let small = |net: &mut Net, id: Id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
-    if left != last || !matrix(net, w) || !net.used_once(inner) || !is_sum(net, site.class) {
+    if left != last || !matrix(net, w) || !is_sum(net, site.class) {
         return vec![];
     }
     let products = net.pick(inner, |op, args| match op {

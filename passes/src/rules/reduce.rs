@@ -50,8 +50,7 @@ pub(super) fn extreme_of_map(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Reduce { op: op @ (ReduceOp::Max | ReduceOp::Min), axes }, &[x]) = (site.op, site.args) else {
         return vec![];
     };
-    // Where something else reads the map as well, what is below would be computed for each.
-    if !net.dtype(x).is_float() || !net.used_once(x) {
+    if !net.dtype(x).is_float() {
         return vec![];
     }
     let (wide, shape, dtype) = (net.shape(x), net.shape(site.class), net.dtype(x));

@@ -56,8 +56,6 @@ pub const GUARDS: &[(&str, Guard)] = &[
     ("plain", Guard::Class(|net, x| plain(net, x))),
     // Holds a product with constant weights that sums several terms.
     ("sum", Guard::Class(|net, x| is_sum(net, x))),
-    // The graph uses it at most once.
-    ("once", Guard::Class(|net, x| net.used_once(x))),
     ("same_type", Guard::Pair(|net, x, y| net.dtype(x) == net.dtype(y))),
     ("same_shape", Guard::Pair(|net, x, y| net.facts(x).ty.shape == net.facts(y).ty.shape)),
     ("factors_merge", Guard::Pair(factors_merge)),

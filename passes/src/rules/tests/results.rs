@@ -162,3 +162,59 @@ fn batch_norm_meets_conv() {
     let names: Vec<&str> = graph.nodes.iter().map(|n| n.op.name()).filter(|n| *n != "constant").collect();
     assert_eq!(names, ["transpose", "conv", "broadcast", "add", "reduce"], "{}", nnc_ir::print::graph(&graph));
 }
+
+/// Where something else reads the product before its scale, the product is computed once and scaled.
+#[test]
+fn products_that_are_read_twice_are_computed_once() {
+    let mut net = Net::default();
+    let x = net.conv(0, 3, 4, 5, 3);
+    let scale = net.vector(4, 5, None);
+    let scaled = net.line(&format!("mul %{x}, %{scale} : f32[1, 4, 5, 5]"));
+    let scaled = net.relu(scaled, 4, 5);
+    let other = net.line(&format!("tanh %{x} : f32[1, 4, 5, 5]"));
+    let sum = net.line(&format!("add %{scaled}, %{other} : f32[1, 4, 5, 5]"));
+    let y = net.line(&format!("reduce %{sum} op=max axes=[2, 3] : f32[1, 4]"));
+    let graph = optimized(&net.finish("f32[1, 3, 5, 5]", y));
+    let count = |name: &str| graph.nodes.iter().filter(|n| n.op.name() == name).count();
+    assert_eq!((count("conv"), count("mul")), (1, 1), "{}", nnc_ir::print::graph(&graph));
+}
+
+/// All parts of a product are views of it; one part alone is a smaller product.
+#[test]
+fn parts_of_a_product() {
+    let contracts = |parts: usize| {
+        let mut net = Net::default();
+        let w = net.line("constant f32[64, 96] random=3");
+        let x = net.line(&format!("contract %0, %{w} batch=[] contract=[(1, 0)] out=f32 : f32[50, 96]"));
+        let part = |net: &mut Net, i: usize| {
+            let at = 32 * i;
+            let part = net.line(&format!("slice %{x} starts=[0, {at}] sizes=[50, 32] steps=[1, 1] : f32[50, 32]"));
+            net.line(&format!("exp %{part} : f32[50, 32]"))
+        };
+        let mut sum = part(&mut net, 0);
+        for i in 1..parts {
+            let next = part(&mut net, i);
+            sum =
+                net.line(&format!("contract %{sum}, %{next} batch=[(0, 0), (1, 1)] contract=[] out=f32 : f32[50, 32]"));
+        }
+        let graph = optimized(&net.finish("f32[50, 64]", sum));
+        let first = |op: &Op| matches!(op, Op::Contract { contract, .. } if !contract.is_empty());
+        let widths: Vec<Option<i64>> =
+            graph.nodes.iter().filter(|n| first(&n.op)).map(|n| graph.shape(n.outputs[0])[1].as_const()).collect();
+        widths
+    };
+    assert_eq!(contracts(1), [Some(32)]);
+    assert_eq!(contracts(3), [Some(96)]);
+}
+
+/// The largest scaled score is sought among the scores only where nothing else needs the scaled ones.
+#[test]
+fn extremes_of_maps() {
+    let body = "%1 = constant f32[40, 30] splat=0.3\n  %2 = mul %0, %1 : f32[40, 30]\n  %3 = reduce %2 op=max axes=[1] : f32[40]\n";
+    let names = |text: String| -> Vec<&str> { optimized(&text).nodes.iter().map(|n| n.op.name()).collect() };
+    let alone = names(format!("graph @g(%0 x: f32[40, 30]) -> (y: %3) {{\n  {body}}}\n"));
+    let both = names(format!("graph @g(%0 x: f32[40, 30]) -> (y: %3, z: %2) {{\n  {body}}}\n"));
+    let place = |list: &[&str], name: &str| list.iter().position(|n| *n == name);
+    assert!(place(&alone, "reduce") < place(&alone, "mul"), "{alone:?}");
+    assert_eq!(both.iter().filter(|n| **n == "mul").count(), 1, "{both:?}");
+}
