@@ -6,7 +6,7 @@
 //! - views cost next to nothing, for kernels read through them; a transpose that moves data is a kernel that touches
 //!   memory element by element, or in runs where the last axis stays;
 //! - elementwise operations, moves of elements and reductions are computed on the way to something else: they pay their
-//!   instructions and a share of storing their result;
+//!   instructions and a share of a step that stores their result;
 //! - all others are kernels of their own and pay for a step, and for what they read and write at the rate of the cache
 //!   that holds it;
 //! - what such a kernel needs in memory, and no other kernel ends in, a step more stores: [`Costs::stored`].
@@ -15,6 +15,7 @@
 //! what it costs an element of the unknown axis.
 
 use crate::choose::{MANY, TRIED};
+use crate::regions::role::{Role, role};
 use nnc_desc::{Target, Work, operations};
 use nnc_ir::op::{Op, Window};
 use nnc_ir::{DType, Dim, DimTable, TensorType};
@@ -52,7 +53,11 @@ impl<'a> Costs<'a> {
             _ => TIE,
         };
         let work = |sizes: &Sizes| sizes.work(op, args, result);
-        self.mean(args.iter().copied().chain([result]), &work).saturating_add(ties)
+        let cost = self.mean(args.iter().copied().chain([result]), &work).saturating_add(ties);
+        match role(op) {
+            Role::Elementwise | Role::Movement | Role::Reduction => cost + self.target.rates.launch / STORED_SHARE,
+            Role::View | Role::Anchor | Role::Opaque => cost,
+        }
     }
 
     /// The cost of having a value in memory that is computed on the way to it: a step that writes it, and reading it back.
@@ -60,6 +65,14 @@ impl<'a> Costs<'a> {
         self.mean([ty].into_iter(), &|sizes| {
             let bytes = sizes.bytes(ty).saturating_mul(2);
             sizes.moved(bytes, bytes)
+        })
+    }
+
+    /// The cost of reading a constant that could as well be computed.
+    pub fn read(&self, ty: &TensorType) -> u64 {
+        self.mean([ty].into_iter(), &|sizes| {
+            let bytes = sizes.bytes(ty);
+            Work { launches: 0, ..sizes.moved(bytes, bytes) }
         })
     }
 
@@ -131,7 +144,10 @@ impl Sizes<'_> {
     fn work(&self, op: &Op, args: &[&TensorType], result: &TensorType) -> Work {
         let traffic = args.iter().map(|ty| self.bytes(ty)).fold(self.bytes(result), u64::saturating_add);
         let moved = self.moved(traffic, traffic);
-        let on_the_way = |count| self.each_vector(result, count) + self.share_of_storing(result);
+        // Vectors hold as many elements as there are of the widest type.
+        let alike = args.iter().copied().filter(|ty| ty.shape == result.shape);
+        let widest = alike.fold(result, |widest, ty| if ty.dtype.size() > widest.dtype.size() { ty } else { widest });
+        let on_the_way = |count| self.each_vector(widest, count) + self.share_of_storing(result);
         match op {
             Op::Unary(f) => on_the_way(operations::unary(*f)),
             Op::Binary(f) => on_the_way(operations::binary(*f)),

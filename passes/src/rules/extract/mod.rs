@@ -43,10 +43,15 @@ pub fn extract(net: &Net, roots: &[Id], costs: &Costs<'_>) -> Option<Choice> {
     let problem = Problem::new(net, roots, costs)?;
     let selection = problem.solve()?;
     let mut choice = Choice::default();
-    for class in problem.order(&selection)? {
+    let mut order = problem.order(&selection)?;
+    // Classes of the e-graph stand before those of values in memory, which may have chosen another term of the class: then
+    // one that reads the class itself, or the class would have been read from memory.
+    order.sort_unstable();
+    for class in order {
         let candidate = &problem.classes[class][selection[class]?];
         if let Some((head, args)) = &candidate.term {
-            choice.insert(problem.ids[class], (net.egraph.analysis.heads.get(*head).clone(), args.clone()));
+            let head = net.egraph.analysis.heads.get(*head);
+            choice.entry(problem.ids[class]).or_insert_with(|| (head.clone(), args.clone()));
         }
     }
     Some(choice)
