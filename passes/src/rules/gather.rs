@@ -5,14 +5,15 @@
 //!
 //! Invariant: an index is known to be in range before its gather goes, for a run with one out of range must fail.
 
-use super::net::{Net, inverse};
+use super::count::Count;
+use super::net::Net;
 use super::one;
 use super::range::interval;
 use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use egg::Id;
 use nnc_ir::Dim;
-use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::op::Op;
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -22,100 +23,12 @@ pub const RULES: &[Rule] = &[
     exactly("slice-gather", 2, slice_gather),
 ];
 
-/// Operations that [`count`] looks through.
-const DEPTH: usize = 3;
-/// Constants with more elements are not looked at.
-const MOST: usize = 1 << 16;
-
-/// Integers that count: `start + step * i` at index `i` of the axis, whatever the others are. Without an axis all are
-/// `start`.
-#[derive(Clone, Debug, PartialEq)]
-struct Count {
-    axis: Option<usize>,
-    start: Dim,
-    step: i64,
-}
-
-/// How a class of integers counts.
-fn count(net: &Net, id: Id, depth: usize) -> Option<Count> {
-    if net.dtype(id).is_float() {
-        return None;
-    }
-    if let Some(value) = net.splat(id) {
-        return Some(Count { axis: None, start: Dim::from(whole(value)?), step: 0 });
-    }
-    if let Some(tensor) = net.constant(id) {
-        return count_constant(&tensor.shape, &tensor.to_i64s().filter(|list| list.len() <= MOST)?);
-    }
-    let depth = depth.checked_sub(1)?;
-    net.pick_one(id, |op, args| count_term(net, op, args, depth))
-}
-
-fn whole(value: f64) -> Option<i64> {
-    (value.fract() == 0.0 && value.abs() < 9e15).then_some(value as i64)
-}
-
-fn count_term(net: &Net, op: &Op, args: &[Id], depth: usize) -> Option<Count> {
-    match op {
-        Op::Iota { axis, .. } => Some(Count { axis: Some(*axis), start: Dim::ZERO, step: 1 }),
-        Op::Dims { dims, .. } if dims.len() == 1 => Some(Count { axis: None, start: dims[0].clone(), step: 0 }),
-        Op::Slice { starts, steps, .. } => {
-            let inner = count(net, args[0], depth)?;
-            let Some(axis) = inner.axis else { return Some(inner) };
-            let start = &inner.start + &(&starts[axis] * inner.step);
-            Some(Count { axis: Some(axis), start, step: inner.step.checked_mul(steps[axis])? })
-        }
-        Op::Broadcast { axes, shape } => {
-            let inner = count(net, args[0], depth)?;
-            let from = &net.facts(args[0]).ty.shape;
-            // An axis that is repeated does not count.
-            let kept = inner.axis.is_none_or(|axis| from[axis] == shape[axes[axis]]);
-            kept.then(|| Count { axis: inner.axis.map(|axis| axes[axis]), ..inner })
-        }
-        Op::Reshape { shape } => {
-            let inner = count(net, args[0], depth)?;
-            let Some(axis) = inner.axis else { return Some(inner) };
-            let from = net.shape(args[0]);
-            let groups = super::groups::groups(&from, shape)?;
-            let group = groups.iter().find(|group| group.from.contains(&axis))?;
-            let &[to] = group.to.clone().collect::<Vec<_>>().as_slice() else { return None };
-            (group.from.len() == 1).then_some(Count { axis: Some(to), ..inner })
-        }
-        Op::Transpose { perm } => {
-            let inner = count(net, args[0], depth)?;
-            Some(Count { axis: inner.axis.map(|axis| inverse(perm)[axis]), ..inner })
-        }
-        Op::Binary(BinaryOp::Add) => {
-            let (a, b) = (count(net, args[0], depth)?, count(net, args[1], depth)?);
-            let (counted, other) = if a.axis.is_some() { (a, b) } else { (b, a) };
-            other.axis.is_none().then(|| Count { start: &counted.start + &other.start, ..counted })
-        }
-        _ => None,
-    }
-}
-
-/// How the elements of a constant count.
-fn count_constant(shape: &[usize], values: &[i64]) -> Option<Count> {
-    let along = |axis: usize| {
-        let inner: usize = shape[axis + 1..].iter().product();
-        let start = *values.first()?;
-        let step = values.get(inner)?.checked_sub(start).filter(|&step| step != 0)?;
-        let counts = values.iter().enumerate().all(|(i, &value)| {
-            let index = (i / inner % shape[axis]) as i64;
-            index.checked_mul(step).and_then(|n| n.checked_add(start)) == Some(value)
-        });
-        counts.then(|| Count { axis: Some(axis), start: Dim::from(start), step })
-    };
-    (0..shape.len()).filter(|&axis| shape[axis] > 1).find_map(along)
-}
-
 /// The part of an axis of `size` that indices read: start, count and step, when all are in range.
 fn part(net: &Net, index: &Count, shape: &[Dim], size: &Dim) -> Option<(Dim, Dim, i64)> {
     let dims = &net.egraph.analysis.dims;
     let read = index.axis.map_or(Dim::ONE, |axis| shape[axis].clone());
-    let last = &index.start + &((&read - &Dim::ONE) * index.step);
-    let (low, high) = if index.step >= 0 { (&index.start, &last) } else { (&last, &index.start) };
-    let fits = low.provably_ge(&Dim::ZERO, dims) && size.provably_gt(high, dims);
+    let (low, high) = index.ends(&read);
+    let fits = low.provably_ge(&Dim::ZERO, dims) && size.provably_gt(&high, dims);
     fits.then(|| (index.start.clone(), read, if index.step == 0 { 1 } else { index.step }))
 }
 
@@ -123,7 +36,7 @@ fn part(net: &Net, index: &Count, shape: &[Dim], size: &Dim) -> Option<(Dim, Dim
 fn gather_counted(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Gather { axis, batch: 0 }, &[x, index]) = (site.op, site.args) else { return vec![] };
     let (from, shape, result) = (net.shape(x), net.shape(index), net.shape(site.class));
-    let Some(counted) = count(net, index, DEPTH) else { return vec![] };
+    let Some(counted) = Count::of(net, index) else { return vec![] };
     let Some((start, read, step)) = part(net, &counted, &shape, &from[*axis]) else { return vec![] };
     let (mut starts, mut sizes, mut steps) = (vec![Dim::ZERO; from.len()], from.clone(), vec![1; from.len()]);
     (starts[*axis], sizes[*axis], steps[*axis]) = (start, read, step);
@@ -154,7 +67,7 @@ fn gather_coordinates(net: &mut Net, site: &Site) -> Vec<Id> {
     let mut found = vec![];
     for coordinates in net.pick(index, joined) {
         let single = coordinates.iter().all(|&c| net.facts(c).ty.shape[last].is_const(1));
-        let counts: Option<Vec<Count>> = coordinates.iter().map(|&c| count(net, c, DEPTH)).collect();
+        let counts: Option<Vec<Count>> = coordinates.iter().map(|&c| Count::of(net, c)).collect();
         let Some(counts) = counts.filter(|_| single) else { continue };
         let axes: Option<Vec<usize>> = counts.iter().map(|c| c.axis.filter(|&axis| axis != last)).collect();
         let Some(mut axes) = axes.filter(|axes| axes.iter().enumerate().all(|(i, a)| !axes[..i].contains(a))) else {

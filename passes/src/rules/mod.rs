@@ -2,8 +2,8 @@
 //!
 //! A rule is one named row of a table: a pattern and what it is equal to ([`pattern`]), or a function that looks at a term
 //! and the classes below it and answers with classes equal to the term. It states its effect on values ([`rule`]). Tables
-//! by topic: [`identity`], [`algebra`], [`logic`], [`broadcast`], [`reshape`], [`transpose`], [`gather`], [`products`],
-//! [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value, which `--numerics strict` leaves out.
+//! by topic: [`identity`], [`algebra`], [`logic`], [`mask`], [`parts`], [`broadcast`], [`reshape`], [`transpose`], [`gather`],
+//! [`products`], [`reduce`], [`pad`]; [`approx`] lists every rule that may change a value, which `--numerics strict` leaves out.
 //!
 //! Invariants:
 //! - a guard answers no when it does not know;
@@ -19,6 +19,7 @@ pub mod approx;
 pub mod batch_norm;
 pub mod broadcast;
 pub mod cost;
+pub mod count;
 pub mod discrete;
 pub mod emit;
 pub mod extract;
@@ -29,8 +30,10 @@ pub mod identity;
 pub mod language;
 pub mod load;
 pub mod logic;
+pub mod mask;
 pub mod net;
 pub mod pad;
+pub mod parts;
 pub mod pattern;
 pub mod products;
 pub mod range;
@@ -57,6 +60,8 @@ pub const EXACT: &[&[Rule]] = &[
     identity::RULES,
     algebra::RULES,
     logic::RULES,
+    mask::RULES,
+    parts::RULES,
     broadcast::RULES,
     reshape::RULES,
     transpose::RULES,

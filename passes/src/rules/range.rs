@@ -39,7 +39,7 @@ impl Interval {
     }
 
     /// Of what a type holds.
-    fn of_type(dtype: DType) -> Interval {
+    pub fn of_type(dtype: DType) -> Interval {
         let bits = dtype.size() as i32 * 8;
         match dtype {
             DType::Bool => Interval::new(0.0, 1.0),

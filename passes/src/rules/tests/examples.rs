@@ -32,6 +32,36 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "f32[2, 3], f32[2, 4]",
         "%9 = concat %0, %1 axis=1 : f32[2, 7]\n%10 = slice %9 starts=[0, 4] sizes=[2, 2] steps=[1, 1] : f32[2, 2]",
     ),
+    (
+        "compare-counted",
+        "i64[5]",
+        "%8 = iota dtype=i64 shape=[500, 3] axis=0 : i64[500, 3]\n%9 = constant i64[500, 3] splat=500\n%10 = ge %8, %9 : bool[500, 3]",
+    ),
+    (
+        "compare-narrower",
+        "i64[5]",
+        "%8 = iota dtype=i64 shape=[50, 30] axis=0 : i64[50, 30]\n%9 = iota dtype=i64 shape=[50, 30] axis=1 : i64[50, 30]\n%10 = gt %8, %9 : bool[50, 30]",
+    ),
+    (
+        "slice-iota",
+        "i64[5]",
+        "%9 = iota dtype=i32 shape=[50, 30] axis=1 : i32[50, 30]\n%10 = slice %9 starts=[4, 20] sizes=[46, 3] steps=[1, -7] : i32[46, 3]",
+    ),
+    (
+        "slice-of-indices",
+        "f32[4, 6]",
+        "%7 = iota dtype=i64 shape=[50, 30] axis=0 : i64[50, 30]\n%8 = iota dtype=i64 shape=[50, 30] axis=1 : i64[50, 30]\n%9 = le %7, %8 : bool[50, 30]\n%10 = slice %9 starts=[1, 5] sizes=[2, 3] steps=[2, -2] : bool[2, 3]",
+    ),
+    (
+        "concat-maps",
+        "f32[2, 3], f32[2, 4]",
+        "%7 = exp %0 : f32[2, 3]\n%8 = exp %1 : f32[2, 4]\n%10 = concat %7, %8, %7 axis=1 : f32[2, 10]",
+    ),
+    (
+        "concat-maps",
+        "f32[2, 3], f32[2, 4]",
+        "%5 = constant f32[2, 3] splat=2\n%6 = constant f32[2, 4] splat=2\n%7 = sub %5, %0 : f32[2, 3]\n%8 = sub %6, %1 : f32[2, 4]\n%10 = concat %7, %8 axis=1 : f32[2, 7]",
+    ),
     ("concat-one", "f32[2, 3]", "%10 = concat %0 axis=1 : f32[2, 3]"),
     ("concat-one", "f32[2, 3], f32[2, 0]", "%10 = concat %0, %1 axis=1 : f32[2, 3]"),
     ("concat-concat", "f32[2], f32[3]", "%9 = concat %0, %1 axis=0 : f32[5]\n%10 = concat %9, %0 axis=0 : f32[7]"),
@@ -401,10 +431,28 @@ pub(super) fn generated(rule: &Rule) -> Vec<(String, String)> {
     Pattern::parse(left, right).unwrap().examples().into_iter().filter(well_formed).collect()
 }
 
+/// Examples with constants too large to write down: a triangle of each kind.
+fn large(rule: &Rule) -> Vec<(String, String)> {
+    let triangle = |(dtype, up_to, beyond, diagonal): (&str, &str, &str, usize)| {
+        let value = |i: usize| if i % 40 < i / 40 + diagonal { up_to } else { beyond };
+        let values: Vec<&str> = (0..36 * 40).map(value).collect();
+        (
+            "f32[1]".to_owned(),
+            format!(
+                "%9 = constant {dtype}[1, 36, 40] [{}]\n%10 = reshape %9 shape=[36, 40] : {dtype}[36, 40]",
+                values.join(", ")
+            ),
+        )
+    };
+    let kinds =
+        [("bool", "true", "false", 1), ("bool", "false", "true", 0), ("f32", "0", "-inf", 4), ("i32", "3", "0", 1)];
+    if rule.name == "constant-triangle" { kinds.into_iter().map(triangle).collect() } else { vec![] }
+}
+
 /// Every example of a rule.
 pub(super) fn of(rule: &Rule) -> Vec<(String, String)> {
     let by_hand = EXAMPLES.iter().filter(|e| e.0 == rule.name).map(|e| (e.1.to_owned(), e.2.to_owned()));
-    by_hand.chain(generated(rule)).collect()
+    by_hand.chain(generated(rule)).chain(large(rule)).collect()
 }
 
 #[test]
