@@ -2,8 +2,8 @@
 //!
 //! egg's own extractor adds up trees, which counts a value once for each path to it: exponential in the number of
 //! residual connections. Here the choice of one term for each class is a graph without cycles, and costs what its members
-//! cost together. To find the cheapest is NP-hard; [`greedy`] makes a choice class by class, from the leaves up, and
-//! [`improve`] decides again, class by class, given what else is chosen. Tests compare that with the optimum ([`exact`]).
+//! cost together. To find the cheapest is NP-hard; `greedy` makes a choice class by class, from the leaves up, and
+//! `improve` decides again, class by class, given what else is chosen. Tests compare that with the optimum (`exact`).
 //!
 //! Invariants: a class has one term, so nothing is computed twice; the choice has no cycle; equal inputs give equal choices
 //! (costs are integers, ties go to the first).
