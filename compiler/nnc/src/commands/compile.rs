@@ -115,6 +115,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         spinner: progress::spinner("compiling"),
         dumps: dumps(&arguments.dump_ir)?,
         explain: arguments.explain,
+        last: arguments
+            .stop_after
+            .clone()
+            .or_else(|| driver::stages().last().map(|&s| s.to_owned()))
+            .unwrap_or_default(),
         nodes: vec![],
     };
     check_outputs(arguments)?;
@@ -265,6 +270,8 @@ struct Terminal {
     spinner: ProgressBar,
     dumps: Vec<String>,
     explain: Option<explain::Format>,
+    /// The last stage.
+    last: String,
     /// The nodes of the model, where they are to be explained.
     nodes: Vec<String>,
 }
@@ -296,8 +303,7 @@ impl Watch for Terminal {
 
     fn program(&mut self, stage: &str, graph: &Graph, lowered: &Lowered) -> Result<()> {
         self.dump(stage, || nnc_kernels::print::program(&lowered.program))?;
-        let last = pipeline::PASSES.last().is_some_and(|pass| pass.name == stage);
-        let Some(format) = self.explain.filter(|_| last) else { return Ok(()) };
+        let Some(format) = self.explain.filter(|_| self.last == stage) else { return Ok(()) };
         let explanation = explain::explain(graph, lowered, &self.nodes);
         let text = match format {
             explain::Format::Text => explanation.text(),
