@@ -1,6 +1,6 @@
 //! Launches: what is joined and chained, what must not be, and that results stay as they are.
 
-use super::{chain, join, share};
+use super::{chain, join, parallelise, share};
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{DType, Dim, DimTable};
@@ -216,4 +216,17 @@ fn launches_declare_what_they_write() {
     assert!(*apart);
     let kernel = &lowered.program.kernels[kernel.0 as usize];
     assert_eq!(kernel.buffers.iter().filter(|b| b.access == Access::Write).count(), 1, "{kernel:?}");
+}
+
+#[test]
+fn loops_of_few_iterations_are_shared_together() {
+    let nest = "for free i in 0..4 { for free i_2 in 0..5 { for free i_3 in 0..6 {
+      for vector i_4 in 0..8 { store y[1000*i + 100*i_2 + 10*i_3 + i_4] = load x[100*i + 1000*i_3 + i_4] }
+    } } }";
+    let steps = [(nest, 1, LARGE, true)];
+    assert_eq!(launches(parallelise, &steps), 1);
+    let mut lowered = program(&steps);
+    parallelise(&mut lowered, &Target::parse("x86_64").unwrap());
+    let Some(Step::Run { extent, .. }) = lowered.program.steps.first() else { panic!("no step") };
+    assert_eq!(*extent, Dim::from(120));
 }
