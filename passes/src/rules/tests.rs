@@ -14,6 +14,7 @@ mod phases;
 pub mod random;
 mod ranges;
 mod results;
+mod table;
 
 use super::language::Head;
 use super::load::{Loaded, load};

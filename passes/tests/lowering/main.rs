@@ -2,6 +2,7 @@
 //! the kernel interpreter, and compared with the core operations' own meaning.
 
 mod cases;
+mod control;
 mod data_dependent;
 mod limits;
 mod sizes;

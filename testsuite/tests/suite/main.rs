@@ -11,5 +11,6 @@ mod fuzz;
 mod golden;
 mod guard;
 mod places;
+mod sizes;
 mod tidy;
 mod wide;

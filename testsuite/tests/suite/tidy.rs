@@ -9,11 +9,9 @@ use crate::common::root;
 const SKIPPED: &[&str] = &["target", ".git", ".venv", "__pycache__", "proptest-regressions"];
 /// Names of text files end so.
 const TEXT: &[&str] = &["rs", "toml", "md", "py", "c", "h", "nnc", "txt", "yml"];
-/// Source files are split at this many lines.
-const MOST_LINES: usize = 800;
 
 /// The text files below a folder, as paths from the root, with their contents.
-fn files() -> Vec<(String, String)> {
+pub fn files() -> Vec<(String, String)> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
@@ -37,7 +35,7 @@ fn files() -> Vec<(String, String)> {
 }
 
 /// Applies `rule` to each file whose name ends in `.extension` ("" for all), and fails with what it says.
-fn check(extension: &str, rule: impl Fn(&str, &str) -> Option<String>) {
+pub fn check(extension: &str, rule: impl Fn(&str, &str) -> Option<String>) {
     let files = files();
     let wrong: Vec<String> = files
         .iter()
@@ -63,14 +61,6 @@ fn lines_are_clean() {
         let space = first(text, |l| l.ends_with([' ', '\t', '\r']));
         let space = space.map(|line| format!("line {line} ends in white space"));
         space.or_else(|| (!text.is_empty() && !text.ends_with('\n')).then(|| "does not end in a newline".to_owned()))
-    });
-}
-
-#[test]
-fn files_are_short() {
-    check("rs", |_, text| {
-        let lines = text.lines().count();
-        (lines > MOST_LINES).then(|| format!("{lines} lines; split it, {MOST_LINES} is the most"))
     });
 }
 

@@ -1,6 +1,7 @@
 //! Exact rules on nasty inputs: no value changes, not even the sign of a zero.
 
-use super::examples::{EXAMPLES, generated, text};
+use super::examples::{generated, text};
+use super::table::EXAMPLES;
 use super::{check_with, parse};
 use crate::rules::{EXACT, Rule};
 use crate::testing::Random;

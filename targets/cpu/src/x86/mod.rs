@@ -16,12 +16,14 @@
 
 mod address;
 pub(crate) mod assembler;
+mod conversions;
 mod double;
 mod encode;
 mod encoding;
 mod gemm;
 mod loops;
 mod machine;
+mod masks;
 mod memory;
 mod micro;
 mod reason;

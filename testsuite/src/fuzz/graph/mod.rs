@@ -6,11 +6,14 @@
 mod body;
 mod builder;
 mod cells;
+mod elementwise;
+mod movement;
 mod nested;
 mod reduction;
 mod simplify;
 mod sizes;
 mod steps;
+mod sums;
 
 use nnc::errors::Result;
 use nnc_ir::{Dim, Graph, Symbol, SymbolOrigin, Tensor};

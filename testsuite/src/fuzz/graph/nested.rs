@@ -5,7 +5,7 @@ use nnc_ir::{DType, Dim, Op, Symbol, Tensor, TensorType, ValueId};
 
 use super::body::{Body, captures, most};
 use super::builder::Builder;
-use super::steps::condition;
+use super::elementwise::condition;
 use crate::fuzz::onnx::range::Range;
 
 /// The deepest that bodies lie in bodies.

@@ -30,7 +30,7 @@ pub(super) fn compress(b: &mut Builder) -> Option<ValueId> {
     let x = b.any(1, 3);
     let dims = b.dims(x);
     let axis = b.random.below(dims.len());
-    let c = super::steps::condition(b, &dims[axis..=axis])?;
+    let c = super::elementwise::condition(b, &dims[axis..=axis])?;
     let found = found(b, c)?;
     let count = b.dims(found)[0].clone();
     let index = b.push(Op::Reshape { shape: vec![count] }, &[found], INDEX)?;
