@@ -266,7 +266,8 @@ struct nnc_model_descriptor {
     const char *workspace_text; /* the workspace in terms of the symbols, to print; null when workspace_bytes says it */
     uint8_t artifact_hash[32];  /* BLAKE3 of the ELF file without the embedded weights, this field as zeros */
     uint64_t n_steps;           /* kernel launches in one run: of a branch the longer side, of a loop one round */
-    uint64_t reserved[3];
+    const char *width_text;     /* kernels that use less than the full vectors, and why: lines; null when all do */
+    uint64_t reserved[2];
 };
 
 #ifdef __cplusplus

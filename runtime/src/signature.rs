@@ -43,6 +43,8 @@ pub struct Signature {
     pub kernels: u32,
     /// Kernel launches in one run: of a branch those of the longer side, of a loop those of one round.
     pub steps: u64,
+    /// Which kernels do not use the processor's full vectors, and why.
+    pub width_notes: Vec<String>,
     /// BLAKE3 of the source model.
     pub source_hash: [u8; 32],
     /// BLAKE3 of the weights.
@@ -254,6 +256,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
     let inputs = tensors(model::INPUTS, number(model::N_INPUTS, "n_inputs")?).ok_or_else(field("inputs"))?;
     let outputs = tensors(model::OUTPUTS, number(model::N_OUTPUTS, "n_outputs")?).ok_or_else(field("outputs"))?;
     let count = u32::try_from(long(model::N_FAULTS, "n_faults")?).map_err(|_| Flaw::Field("n_faults"))?;
+    let widths = fields.optional_text(model::WIDTH_TEXT).ok_or_else(field("width_text"))?;
     let faults = fields.each(model::FAULTS, count, fault_descriptor::SIZE, |f| f.text(fault_descriptor::TEXT));
     let signature = Signature {
         name: fields.text(model::NAME).ok_or_else(field("name"))?,
@@ -270,6 +273,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         code_bytes: long(model::CODE_BYTES, "code_bytes")?,
         kernels: number(model::N_KERNELS, "n_kernels")?,
         steps: long(model::N_STEPS, "n_steps")?,
+        width_notes: widths.iter().flat_map(|text| text.lines()).map(str::to_owned).collect(),
         source_hash: hash(model::SOURCE_HASH, "source_hash")?,
         weights_hash: hash(model::WEIGHTS_HASH, "weights_hash")?,
         artifact_hash: hash(model::ARTIFACT_HASH, "artifact_hash")?,

@@ -20,9 +20,22 @@ use nnc_ops::DimRange;
 use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline::{self, Event, Numerics, PASSES, PassError, PipelineOptions, Yield};
 use nnc_passes::regions::Regions;
+use nnc_passes::rules::saturate::Report;
 
 use crate::errors::{Failure, Result};
 use crate::memory::{self, Budget};
+
+/// How much is done for speed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OptLevel {
+    /// Nothing: every operation of the model by itself, in a kernel of its own
+    #[value(name = "0")]
+    None,
+    /// All there is
+    #[default]
+    #[value(name = "2")]
+    Full,
+}
 
 /// What the user decides about a compilation.
 #[derive(Clone, Debug)]
@@ -37,6 +50,10 @@ pub struct Options {
     pub name: String,
     /// The stage after which to stop.
     pub stop_after: Option<String>,
+    /// How much is done for speed.
+    pub opt_level: OptLevel,
+    /// Rules, families of rules and passes to leave out.
+    pub disabled: Vec<String>,
     /// The most rewrites and graph passes to apply, for finding the one that breaks a model.
     pub fuel: Option<usize>,
     /// Bytes of memory that compiling may take; by default what [`memory::allowance`] says.
@@ -55,6 +72,8 @@ impl Options {
             numerics: Numerics::Default,
             name: name.into(),
             stop_after: None,
+            opt_level: OptLevel::Full,
+            disabled: vec![],
             fuel: None,
             memory: None,
         })
@@ -73,6 +92,9 @@ pub trait Watch {
     fn graph(&mut self, _stage: &str, _graph: &Graph) -> Result<()> {
         Ok(())
     }
+
+    /// A pass has applied rules.
+    fn rewritten(&mut self, _report: &Report) {}
 
     /// A stage has yielded the regions of the graph last shown.
     ///
@@ -147,7 +169,8 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        Ok(Compilation { fuel: options.fuel, options, watch, budget: None, timings: vec![] })
+        let fuel = if options.opt_level == OptLevel::None { Some(0) } else { options.fuel };
+        Ok(Compilation { fuel, options, watch, budget: None, timings: vec![] })
     }
 
     /// Runs a stage.
@@ -243,6 +266,7 @@ impl<'a> Compilation<'a> {
             let (watch, timings, left, outcome) = &mut *seen.borrow_mut();
             timings.push((event.pass.to_owned(), event.elapsed));
             **left = event.fuel.left();
+            event.report.into_iter().for_each(|report| watch.rewritten(report));
             if outcome.is_ok() {
                 *outcome = match event.yields {
                     Yield::Graph(graph) => watch.graph(event.pass, graph),
@@ -251,17 +275,19 @@ impl<'a> Compilation<'a> {
                 };
             }
         };
+        let unfused = (self.options.opt_level == OptLevel::None).then(|| "fuse".to_owned());
         let options = PipelineOptions {
             numerics: self.options.numerics,
             dump_after: None,
             stop_after: self.options.stop_after.clone().filter(known),
             fuel,
+            disabled: self.options.disabled.iter().cloned().chain(unfused).collect(),
             observer: Some(&observer),
         };
         let result = run(&options);
         seen.into_inner().3?;
         result.map_err(|error| match error {
-            PassError::UnknownPass(_) => Failure::user(error.to_string()),
+            PassError::UnknownPass(_) | PassError::UnknownRule(_) => Failure::user(error.to_string()),
             PassError::Unsupported(_) => Failure::unsupported(format!("{file}: {error}")),
             PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
         })

@@ -1,11 +1,13 @@
 //! `nnc compile --explain`: what each node of the model became.
 //!
-//! One entry for each region, in the order in which they run: its ONNX nodes, its kernels, why it ends where it does,
-//! and for its contractions the ways to do them with what the cost model says of each. Then the nodes that are in no
-//! region: computed when compiling, merged into others, or without use.
+//! One entry for each region, in the order in which they run: its ONNX nodes with the rules that found something at each,
+//! its kernels, with what keeps one from the target's full vectors, why it ends where it does, and for its contractions
+//! the ways to do them with what the cost model says of each. Then the nodes that are in no region: computed when
+//! compiling, merged into others, or without use.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nnc_cpu::KernelCode;
 use nnc_ir::{Graph, NodeId, ValueId};
 use nnc_kernels::plan::Step;
 use nnc_passes::choose::{Algorithm, Candidate};
@@ -27,20 +29,41 @@ pub struct Explanation {
     /// Its regions, in the order in which they run.
     pub regions: Vec<Entry>,
     /// Nodes without steps.
-    pub without_steps: Vec<String>,
+    pub without_steps: Vec<Node>,
 }
+
+/// A node of the model.
+#[derive(Clone, Debug, Serialize)]
+pub struct Node {
+    /// Its operator and name.
+    pub name: String,
+    /// The rules that found something equal at it or at what came of it; not all of it was taken.
+    pub rules: Vec<&'static str>,
+}
+
+/// A kernel of a region.
+#[derive(Clone, Debug, Serialize)]
+pub struct Kernel {
+    /// Its name.
+    pub name: String,
+    /// Why it does not use the target's full vectors; empty if it does, or if there is no code yet.
+    pub narrow: Vec<String>,
+}
+
+/// The rules that found something at each node.
+pub type Touched = BTreeMap<String, BTreeSet<&'static str>>;
 
 /// What a region became.
 #[derive(Debug, Serialize)]
 pub struct Entry {
     /// The ONNX nodes computed in it.
-    pub nodes: Vec<String>,
+    pub nodes: Vec<Node>,
     /// What its loops are built around: rows, contraction, window, sequential.
     pub anchor: &'static str,
     /// Types of its results.
     pub results: Vec<String>,
     /// The kernels of its steps.
-    pub kernels: Vec<String>,
+    pub kernels: Vec<Kernel>,
     /// Why it ends where it does, rather than in what reads it.
     pub ends_as: Option<String>,
     /// Its contractions.
@@ -74,34 +97,46 @@ impl Way {
 }
 
 /// Explains a program; `nodes` are those of the model.
-pub fn explain(graph: &Graph, lowered: &Lowered, nodes: &[String]) -> Explanation {
+pub fn explain(graph: &Graph, lowered: &Lowered, nodes: &[String], touched: &Touched) -> Explanation {
+    let node = |name: &String| {
+        let rules = touched.get(name).map_or_else(Vec::new, |rules| rules.iter().copied().collect());
+        Node { name: name.clone(), rules }
+    };
     let definitions = graph.definitions();
-    let regions: Vec<Entry> =
-        lowered.regions.iter().map(|region| entry(graph, &definitions, lowered, region)).collect();
-    let seen: BTreeSet<&String> = regions.iter().flat_map(|entry| &entry.nodes).collect();
+    let regions = lowered.regions.iter().map(|region| entry(graph, &definitions, lowered, region, &node));
+    let regions: Vec<Entry> = regions.collect();
+    let seen: BTreeSet<&String> = regions.iter().flat_map(|entry| &entry.nodes).map(|node| &node.name).collect();
     let mut listed = BTreeSet::new();
     let without = nodes.iter().filter(|&node| !seen.contains(node) && listed.insert(node));
-    Explanation { without_steps: without.cloned().collect(), regions }
+    Explanation { without_steps: without.map(node).collect(), regions }
 }
 
-fn entry(graph: &Graph, definitions: &[Option<NodeId>], lowered: &Lowered, of: &LoweredRegion) -> Entry {
+fn entry(
+    graph: &Graph,
+    definitions: &[Option<NodeId>],
+    lowered: &Lowered,
+    of: &LoweredRegion,
+    node: &dyn Fn(&String) -> Node,
+) -> Entry {
     let values = of.region.inlined.iter().chain(&of.region.results);
     let mut ids: Vec<_> = values.filter_map(|v| definitions[v.index()]).chain(of.region.anchor.node()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let mut nodes: Vec<String> = vec![];
+    let mut names: Vec<&String> = vec![];
     for id in ids {
         let origin = &graph.nodes[id.index()].origin;
-        if !nodes.contains(origin) {
-            nodes.push(origin.clone());
+        if !names.contains(&origin) {
+            names.push(origin);
         }
     }
     let kernel = |step: &Step| match step {
-        Step::Run { kernel, .. } => Some(lowered.program.kernels[kernel.0 as usize].name.clone()),
+        Step::Run { kernel, .. } => {
+            Some(Kernel { name: lowered.program.kernels[kernel.0 as usize].name.clone(), narrow: vec![] })
+        }
         _ => None,
     };
     Entry {
-        nodes,
+        nodes: names.into_iter().map(node).collect(),
         anchor: of.region.anchor.name(),
         results: of.region.results.iter().map(|&v| type_of(graph, v)).collect(),
         kernels: lowered.program.steps[of.steps.clone()].iter().filter_map(kernel).collect(),
@@ -138,17 +173,37 @@ fn type_of(graph: &Graph, value: ValueId) -> String {
     format!("{}[{}]", graph.ty(value).dtype, sizes.join(", "))
 }
 
+impl Node {
+    /// A line.
+    fn text(&self) -> String {
+        if self.rules.is_empty() {
+            self.name.clone()
+        } else {
+            format!("{}, touched by {}", self.name, self.rules.join(", "))
+        }
+    }
+}
+
 impl Explanation {
+    /// Says which kernels do not use the target's full vectors, and why.
+    pub fn add_widths(&mut self, code: &[KernelCode]) {
+        let code: BTreeMap<&str, &KernelCode> = code.iter().map(|kernel| (kernel.name.as_str(), kernel)).collect();
+        for kernel in self.regions.iter_mut().flat_map(|entry| &mut entry.kernels) {
+            kernel.narrow = code.get(kernel.name.as_str()).map_or_else(Vec::new, |code| code.width.reasons());
+        }
+    }
+
     /// As text.
     pub fn text(&self) -> String {
         let mut lines = vec![];
         for entry in &self.regions {
-            lines.push(match &entry.kernels[..] {
-                [] => "no kernel".to_owned(),
-                kernels => kernels.join(", "),
-            });
+            let kernels: Vec<&str> = entry.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+            lines.push(if kernels.is_empty() { "no kernel".to_owned() } else { kernels.join(", ") });
             lines.push(format!("  {} -> {}", entry.anchor, entry.results.join(", ")));
-            lines.extend(entry.nodes.iter().map(|node| format!("    {node}")));
+            lines.extend(entry.nodes.iter().map(|node| format!("    {}", node.text())));
+            let narrow =
+                |kernel: &Kernel| (!kernel.narrow.is_empty()).then(|| (kernel.name.clone(), kernel.narrow.join("; ")));
+            lines.extend(entry.kernels.iter().filter_map(narrow).map(|(name, why)| format!("  {name} has {why}")));
             lines.extend(entry.ends_as.iter().map(|reason| format!("  ends here: {reason}")));
             for contraction in &entry.contractions {
                 lines.push(format!("  {}, {} ways:", contraction.sizes, contraction.compared));
@@ -158,7 +213,7 @@ impl Explanation {
         }
         if !self.without_steps.is_empty() {
             lines.push("computed when compiling, merged into others, or without use:".to_owned());
-            lines.extend(self.without_steps.iter().map(|node| format!("  {node}")));
+            lines.extend(self.without_steps.iter().map(|node| format!("  {}", node.text())));
         }
         lines.join("\n") + "\n"
     }

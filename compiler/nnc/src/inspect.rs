@@ -42,6 +42,7 @@ pub fn compiled(path: &Path) -> Result<Report> {
         "dims": symbols.collect::<Vec<_>>(),
         "kernels": signature.kernels,
         "steps": signature.steps,
+        "width_notes": signature.width_notes,
         "code_bytes": signature.code_bytes,
         "weights_bytes": signature.weights_bytes,
         "weights_file": signature.weights_file,
@@ -76,6 +77,7 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     out.lines("dims", s.symbols.iter().map(range));
     out.line("kernels", s.kernels);
     out.line("steps", s.steps);
+    out.lines("vectors", s.width_notes.iter().cloned());
     out.line("code", format!("{} bytes", s.code_bytes));
     let file = s.weights_file.as_ref().map_or_else(String::new, |f| format!(" in {f}"));
     out.line("weights", format!("{} bytes{file}", s.weights_bytes));
@@ -111,6 +113,7 @@ pub fn source(path: &Path) -> Result<Report> {
         "weights_bytes": weights,
         "kernels": null,
         "steps": null,
+        "width_notes": null,
         "code_bytes": null,
         "workspace_bytes": null,
     });

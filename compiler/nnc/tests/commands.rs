@@ -131,6 +131,37 @@ fn explains() {
 }
 
 #[test]
+fn explains_what_rules_touched_and_what_is_narrow() {
+    let nodes = vec![node("Neg", "x -> n"), node("Neg", "n -> m"), node("Sin", "m -> y")];
+    let case = Case::new(&model(vec![value("x", 11, "256")], nodes, vec![value("y", 11, "256")], vec![]));
+    let (path, object) = (text(&case.model()), text(&case.path("m.o")));
+    let compile = ["compile", &path, "--target", "x86_64-avx2", "--explain", "-o", &object];
+    let lines = nnc(compile).stdout;
+    for part in ["Neg \"make_m\", touched by negate-twice", "map_0 has 128-bit vectors: f64 arithmetic"] {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    let facts = nnc(["inspect", &object]).ok();
+    assert!(facts.contains("vectors    1 kernel runs with 128-bit vectors: f64 arithmetic"), "{facts}");
+}
+
+#[test]
+fn levels_and_disabled_rules() {
+    let nodes = vec![node("Neg", "x -> n"), node("Neg", "n -> m"), node("Tanh", "m -> y")];
+    let case = Case::new(&model(vec![value("x", 1, "256")], nodes, vec![value("y", 1, "256")], vec![]));
+    let path = text(&case.model());
+    let runs = |more: &[&str]| {
+        let plan = nnc([&["compile", &path, "--emit", "plan"], more].concat()).ok();
+        plan.lines().filter(|line| line.trim_start().starts_with("run ")).count()
+    };
+    assert_eq!((runs(&["-O0"]), runs(&["-O2"]), runs(&[])), (3, 1, 1));
+    let graph = |more: &[&str]| nnc([&["compile", &path, "--emit", "graph"], more].concat()).ok();
+    assert!(!graph(&[]).contains("neg"));
+    assert!(graph(&["--disable-rule", "algebra", "--disable-rule", "identity"]).contains("neg"));
+    let refused = nnc(["compile", &path, "--emit", "graph", "--disable-rule", "sorcery"]);
+    assert!(refused.code == Some(1) && refused.stderr.contains("identity: "), "{refused:?}");
+}
+
+#[test]
 fn blames() {
     let case = Case::new(&dense());
     let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));

@@ -11,8 +11,9 @@ use crate::fuel::Fuel;
 use crate::lower::{LowerError, Lowered};
 use crate::merge_contracts::merge_contracts;
 use crate::regions::{self, RegionError, Regions};
+use crate::rules::family::{self, Family, enabled};
 use crate::rules::saturate::Report;
-use crate::rules::{EXACT, Rule, approx, rewrite};
+use crate::rules::{EXACT, ROUNDING, Rule, SIGNS, rewrite};
 use crate::{lower, memory, memory_check, schedule};
 use nnc_desc::Target;
 use nnc_ir::Graph;
@@ -54,6 +55,8 @@ struct Context<'a> {
     report: Option<Report>,
     /// Whether the graph stands inside another.
     inside: bool,
+    /// Rules and families that are left out.
+    disabled: &'a [String],
     /// Rules that tests add.
     planted: &'a [Rule],
 }
@@ -71,6 +74,11 @@ impl Pass {
     /// Whether it rewrites graphs.
     pub const fn yields_graph(&self) -> bool {
         matches!(self.run, Run::Graph(_))
+    }
+
+    /// Whether a program comes out right without it; without `fuse`, every operation is a region of its own.
+    const fn is_optional(&self) -> bool {
+        matches!(self.run, Run::Graph(_) | Run::Fuse | Run::OptionalProgram(_))
     }
 }
 
@@ -144,6 +152,11 @@ pub fn names() -> Vec<&'static str> {
     PASSES.iter().map(|pass| pass.name).collect()
 }
 
+/// The names of the passes that may be left out.
+fn optional() -> Vec<&'static str> {
+    PASSES.iter().filter(|pass| pass.is_optional()).map(|pass| pass.name).collect()
+}
+
 /// What a pass has yielded.
 #[derive(Clone, Copy)]
 pub enum Yield<'a> {
@@ -182,6 +195,8 @@ pub struct PipelineOptions<'a> {
     pub stop_after: Option<String>,
     /// Rewrites and passes that may be applied; no limit when `None`.
     pub fuel: Option<usize>,
+    /// Rules, families of rules and passes to leave out.
+    pub disabled: Vec<String>,
     /// Told of every pass that ran.
     pub observer: Option<&'a dyn Fn(&Event<'_>)>,
     /// Wrong rules, to see that they are found.
@@ -190,6 +205,10 @@ pub struct PipelineOptions<'a> {
 }
 
 impl PipelineOptions<'_> {
+    fn is_disabled(&self, pass: &str) -> bool {
+        self.disabled.iter().any(|name| name == pass)
+    }
+
     #[cfg(test)]
     fn planted(&self) -> &[Rule] {
         self.planted
@@ -207,6 +226,10 @@ pub enum PassError {
     /// An option names no pass.
     #[error("there is no pass {0:?}: there are {known}", known = names().join(", "))]
     UnknownPass(String),
+    /// An option names nothing that can be left out.
+    #[error("there is no rule, family of rules or pass to leave out named {0:?}: there are the passes {passes}, and the \
+             families{rules}", passes = optional().join(", "), rules = family::listing())]
+    UnknownRule(String),
     /// The graph has an operation that cannot be lowered.
     #[error(transparent)]
     Unsupported(#[from] LowerError),
@@ -248,7 +271,9 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
         let Run::Graph(run) = pass.run else { break };
         let start = Instant::now();
         driver.context.pass = pass.name;
-        graph = nested(graph, &mut driver.context, run);
+        if !options.is_disabled(pass.name) {
+            graph = nested(graph, &mut driver.context, run);
+        }
         let elapsed = start.elapsed();
         verify(&graph).map_err(|e| driver.broken(e))?;
         driver.tell(Yield::Graph(&graph), elapsed);
@@ -274,7 +299,7 @@ pub fn program(graph: &Graph, target: &Target, options: &PipelineOptions) -> Res
         driver.context.pass = pass.name;
         match (pass.run, lowered.as_mut()) {
             (Run::Fuse, _) => {
-                let found = regions::fuse(graph);
+                let found = if options.is_disabled(pass.name) { regions::apart(graph) } else { regions::fuse(graph) };
                 found.verify(graph).map_err(|e| driver.broken(e))?;
                 driver.tell(Yield::Regions(&found), start.elapsed());
                 regions = Some(found);
@@ -283,7 +308,7 @@ pub fn program(graph: &Graph, target: &Target, options: &PipelineOptions) -> Res
                 let found = regions.take().unwrap_or_else(|| regions::fuse(graph));
                 lowered = Some(lower::lower(graph, found, target)?);
             }
-            (Run::OptionalProgram(_), _) if driver.context.fuel.is_empty() => continue,
+            (Run::OptionalProgram(_), _) if driver.context.fuel.is_empty() || options.is_disabled(pass.name) => {}
             (Run::OptionalProgram(run), Some(lowered)) => {
                 driver.context.fuel.spend(pass.name);
                 run(lowered, target);
@@ -316,6 +341,10 @@ impl<'a> Driver<'a> {
                 return Err(PassError::UnknownPass(name.clone()));
             }
         }
+        let is_known = |name: &String| family::is_known(name) || optional().contains(&name.as_str());
+        if let Some(name) = options.disabled.iter().find(|name| !is_known(name)) {
+            return Err(PassError::UnknownRule(name.clone()));
+        }
         let context = Context {
             pass: "",
             target,
@@ -323,6 +352,7 @@ impl<'a> Driver<'a> {
             fuel: Fuel::new(options.fuel),
             report: None,
             inside: false,
+            disabled: &options.disabled,
             planted: options.planted(),
         };
         Ok(Driver { options, context })
@@ -379,27 +409,27 @@ fn spend(graph: Graph, context: &mut Context, run: fn(Graph) -> Graph) -> Graph 
     run(graph)
 }
 
-fn rewrite_with(graph: Graph, context: &mut Context, tables: &[&[Rule]]) -> Graph {
+fn rewrite_with(graph: Graph, context: &mut Context, families: &[&[Family]]) -> Graph {
     if context.fuel.is_empty() {
         return graph;
     }
-    let (graph, report) = rewrite(graph, context.inside, tables, context.target, &mut context.fuel);
-    context.report = Some(report);
+    let mut rules: Vec<&Rule> = enabled(families.iter().copied().flatten(), context.disabled);
+    rules.extend(context.planted);
+    let (graph, report) = rewrite(graph, context.inside, &rules, context.target, &mut context.fuel);
+    context.report.get_or_insert_default().add(report);
     graph
 }
 
 fn simplify(graph: Graph, context: &mut Context) -> Graph {
-    let signs: &[&[Rule]] = if context.numerics == Numerics::Strict { &[] } else { &[approx::SIGNS] };
-    let tables: Vec<&[Rule]> = EXACT.iter().chain(signs).copied().chain([context.planted]).collect();
-    rewrite_with(graph, context, &tables)
+    let signs: &[Family] = if context.numerics == Numerics::Strict { &[] } else { &[SIGNS] };
+    rewrite_with(graph, context, &[EXACT, signs])
 }
 
 fn fold_scales(graph: Graph, context: &mut Context) -> Graph {
     if context.numerics == Numerics::Strict {
         return graph;
     }
-    let tables: Vec<&[Rule]> = EXACT.iter().copied().chain([approx::SIGNS, approx::RULES, approx::AFFINE]).collect();
-    rewrite_with(graph, context, &tables)
+    rewrite_with(graph, context, &[EXACT, &[SIGNS], ROUNDING])
 }
 
 #[cfg(test)]

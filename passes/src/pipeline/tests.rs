@@ -60,6 +60,21 @@ fn unknown_pass() {
 }
 
 #[test]
+fn what_is_disabled_does_nothing() {
+    let with = |names: &[&str]| {
+        let disabled = names.iter().map(|&name| name.to_owned()).collect();
+        run(&PipelineOptions { disabled, ..PipelineOptions::default() })
+    };
+    assert_eq!(with(&["simplify", "fold_scales"]).unwrap().len(), 5);
+    let without_transposes = with(&["transpose"]).unwrap();
+    assert!(without_transposes.contains(&"transpose") && !without_transposes.contains(&"neg"));
+    for name in ["sorcery", "lower"] {
+        let message = with(&[name]).unwrap_err().to_string();
+        assert!(message.contains(name) && message.contains("transpose-contract"), "{message}");
+    }
+}
+
+#[test]
 fn subgraphs_are_rewritten() {
     let text = "graph @g(%0 c: bool[], %1 x: f32[2]) -> (y: %2) {
   %2 = if %0, %1 varying=[] sizes=[] then=graph @t(%0: f32[2]) -> (r: %2) {

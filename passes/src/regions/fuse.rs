@@ -32,8 +32,29 @@ pub(super) struct Decisions {
 }
 
 impl Decisions {
+    /// Only what the graph itself says: inputs and outputs are stored.
+    pub(super) fn new(graph: &Graph) -> Decisions {
+        let count = graph.values.len();
+        let mut decisions = Decisions {
+            stored: vec![false; count],
+            anchor: vec![None; count],
+            use_counts: vec![0; count],
+            reasons: vec![None; count],
+        };
+        for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
+            decisions.use_counts[input.index()] += 1;
+        }
+        for (_, output) in &graph.outputs {
+            decisions.use_counts[output.index()] += 1;
+            // A view that is an output is stored as it is, so that consumers may read it too.
+            decisions.store(*output, Reason::Output);
+        }
+        graph.inputs.iter().for_each(|input| decisions.stored[input.index()] = true);
+        decisions
+    }
+
     /// Stores a value, for the first reason there is.
-    fn store(&mut self, value: ValueId, reason: Reason) {
+    pub(super) fn store(&mut self, value: ValueId, reason: Reason) {
         self.stored[value.index()] = true;
         self.reasons[value.index()].get_or_insert(reason);
     }
@@ -66,27 +87,9 @@ impl Demand {
 /// Decides for every value of the graph.
 pub(super) fn decide_all(graph: &Graph) -> Decisions {
     let count = graph.values.len();
-    let mut fusion = Decisions {
-        stored: vec![false; count],
-        anchor: vec![None; count],
-        use_counts: vec![0; count],
-        reasons: vec![None; count],
-    };
+    let mut fusion = Decisions::new(graph);
     let mut demand: Vec<Demand> = vec![Demand::default(); count];
-    for node in &graph.nodes {
-        for input in &node.inputs {
-            fusion.use_counts[input.index()] += 1;
-        }
-    }
-    for (_, output) in &graph.outputs {
-        fusion.use_counts[output.index()] += 1;
-        demand[output.index()].memory = true;
-        // A view that is an output is stored as it is, so that consumers may read it too.
-        fusion.store(*output, Reason::Output);
-    }
-    for &input in &graph.inputs {
-        fusion.stored[input.index()] = true;
-    }
+    graph.outputs.iter().for_each(|(_, output)| demand[output.index()].memory = true);
     let mut walk = Walk {
         has_reduction: vec![false; count],
         row_value: row_values(graph),

@@ -9,6 +9,7 @@
 //! - regions stand in the order of the nodes that end them, and read inputs, constants and results of earlier regions;
 //! - inlined values are not stored.
 
+mod apart;
 mod fuse;
 mod places;
 mod reason;
@@ -80,9 +81,15 @@ pub struct Regions {
     stored: Vec<bool>,
     use_counts: Vec<usize>,
     reasons: Vec<Option<Reason>>,
+    is_fused: bool,
 }
 
 impl Regions {
+    /// The regions of a subgraph, found the same way.
+    pub fn of_subgraph(&self, graph: &Graph) -> Regions {
+        if self.is_fused { fuse(graph) } else { apart(graph) }
+    }
+
     /// Whether the value has memory of its own.
     pub fn is_stored(&self, value: ValueId) -> bool {
         self.stored[value.index()]
@@ -99,9 +106,18 @@ impl Regions {
     }
 }
 
-/// Divides a graph into regions.
+/// Divides a graph into regions, as large as serves speed.
 pub fn fuse(graph: &Graph) -> Regions {
-    let Decisions { stored, anchor, use_counts, reasons } = fuse::decide_all(graph);
+    divide(graph, fuse::decide_all(graph), true)
+}
+
+/// Divides a graph into regions of one operation each.
+pub fn apart(graph: &Graph) -> Regions {
+    divide(graph, apart::decide_all(graph), false)
+}
+
+fn divide(graph: &Graph, decisions: Decisions, is_fused: bool) -> Regions {
+    let Decisions { stored, anchor, use_counts, reasons } = decisions;
     let definitions = graph.definitions();
     let mut list = vec![];
     for (position, node) in graph.nodes.iter().enumerate() {
@@ -118,7 +134,7 @@ pub fn fuse(graph: &Graph) -> Regions {
         let (reads, inlined) = inside(graph, &definitions, &stored, id);
         list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined });
     }
-    Regions { list, stored, use_counts, reasons }
+    Regions { list, stored, use_counts, reasons, is_fused }
 }
 
 /// What the region that ends in a node reads, and what it computes on the way.

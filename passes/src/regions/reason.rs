@@ -21,6 +21,8 @@ pub enum Reason {
     OtherLoops,
     /// An operation in steps of its own writes it.
     Sequential,
+    /// Fusion is switched off.
+    Unfused,
 }
 
 impl fmt::Display for Reason {
@@ -34,6 +36,7 @@ impl fmt::Display for Reason {
             Reason::OtherRows => "what reads it has other rows",
             Reason::OtherLoops => "what reads it has loops of its own",
             Reason::Sequential => "the operation runs in steps of its own",
+            Reason::Unfused => "fusion is switched off",
         })
     }
 }

@@ -24,6 +24,7 @@ pub mod discrete;
 pub mod emit;
 pub mod extract;
 pub mod facts;
+pub mod family;
 pub mod gather;
 pub mod groups;
 pub mod identity;
@@ -50,39 +51,45 @@ pub mod windows;
 use crate::fuel::Fuel;
 use cost::Costs;
 use egg::Id;
+pub use family::Family;
 use nnc_desc::Target;
 use nnc_ir::Graph;
 pub use rule::Rule;
 use saturate::{Limits, Report, Stop};
 
 /// The rules that keep every value as it is.
-pub const EXACT: &[&[Rule]] = &[
-    identity::RULES,
-    algebra::RULES,
-    logic::RULES,
-    mask::RULES,
-    parts::RULES,
-    broadcast::RULES,
-    reshape::RULES,
-    transpose::RULES,
-    gather::RULES,
-    products::RULES,
-    reduce::RULES,
-    pad::RULES,
+pub const EXACT: &[Family] = &[
+    Family { name: "identity", rules: identity::RULES },
+    Family { name: "algebra", rules: algebra::RULES },
+    Family { name: "logic", rules: logic::RULES },
+    Family { name: "mask", rules: mask::RULES },
+    Family { name: "parts", rules: parts::RULES },
+    Family { name: "broadcast", rules: broadcast::RULES },
+    Family { name: "reshape", rules: reshape::RULES },
+    Family { name: "transpose", rules: transpose::RULES },
+    Family { name: "gather", rules: gather::RULES },
+    Family { name: "products", rules: products::RULES },
+    Family { name: "reduce", rules: reduce::RULES },
+    Family { name: "pad", rules: pad::RULES },
 ];
+
+/// The rules that may change the sign of a zero.
+pub const SIGNS: Family = Family { name: "signs", rules: approx::SIGNS };
+
+/// The rules that round differently.
+pub const ROUNDING: &[Family] =
+    &[Family { name: "rounding", rules: approx::RULES }, Family { name: "affine", rules: approx::AFFINE }];
 
 /// The result of a rule that finds at most one equal class.
 fn one(found: Option<Id>) -> Vec<Id> {
     found.into_iter().collect()
 }
 
-/// Rewrites a graph, which may stand `inside` another, with the rules of `tables`. What cannot be represented stays as it
-/// is.
-pub fn rewrite(graph: Graph, inside: bool, tables: &[&[Rule]], target: &Target, fuel: &mut Fuel) -> (Graph, Report) {
-    let rules: Vec<&Rule> = tables.iter().copied().flatten().collect();
+/// Rewrites a graph, which may stand `inside` another. What cannot be represented stays as it is.
+pub fn rewrite(graph: Graph, inside: bool, rules: &[&Rule], target: &Target, fuel: &mut Fuel) -> (Graph, Report) {
     let mut report = Report::default();
     let mut one = |part: Graph, inside: bool| {
-        let (part, found) = rewrite_part(part, inside, &rules, target, fuel);
+        let (part, found) = rewrite_part(part, inside, rules, target, fuel);
         report.add(found);
         part
     };
@@ -97,7 +104,8 @@ pub fn rewrite(graph: Graph, inside: bool, tables: &[&[Rule]], target: &Target, 
 
 fn rewrite_part(graph: Graph, inside: bool, rules: &[&Rule], target: &Target, fuel: &mut Fuel) -> (Graph, Report) {
     let mut loaded = load::load(&graph, inside);
-    let report = saturate::saturate(&mut loaded.net, rules, Limits::default(), fuel);
+    let mut report = saturate::saturate(&mut loaded.net, rules, Limits::default(), fuel);
+    report.name_nodes(&graph);
     if let Some(node) = report.last.and_then(|position| graph.nodes.get(position as usize)) {
         fuel.locate(&node.origin);
     }

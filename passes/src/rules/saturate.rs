@@ -15,6 +15,7 @@ use super::net::Net;
 use super::rule::{Ready, Rule};
 use crate::fuel::Fuel;
 use egg::Id;
+use nnc_ir::Graph;
 use nnc_ir::op::Op;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -63,6 +64,10 @@ pub struct Report {
     pub applied: BTreeMap<&'static str, usize>,
     /// The node, by its place in the graph, that the last rewrite was found at.
     pub last: Option<u32>,
+    /// The rules that found something at each node, by its place in the graph.
+    touched: BTreeMap<u32, BTreeSet<&'static str>>,
+    /// The same by the node's origin, after [`Report::name_nodes`].
+    pub nodes: BTreeMap<String, BTreeSet<&'static str>>,
 }
 
 impl Report {
@@ -73,6 +78,18 @@ impl Report {
         self.terms += other.terms;
         for (rule, count) in other.applied {
             *self.applied.entry(rule).or_default() += count;
+        }
+        for (node, rules) in other.nodes {
+            self.nodes.entry(node).or_default().extend(rules);
+        }
+    }
+
+    /// Puts the origins of a graph's nodes in the place of their numbers.
+    pub fn name_nodes(&mut self, graph: &Graph) {
+        for (position, rules) in std::mem::take(&mut self.touched) {
+            if let Some(node) = graph.nodes.get(position as usize) {
+                self.nodes.entry(node.origin.clone()).or_default().extend(rules);
+            }
         }
     }
 }
@@ -166,6 +183,9 @@ fn visit(net: &mut Net, id: Id, rules: &[Ready], most: usize, fuel: &mut Fuel, r
                     *report.applied.entry(rule.name).or_default() += 1;
                     fuel.spend(rule.name);
                     report.last = origin;
+                    if let Some(position) = origin {
+                        report.touched.entry(position).or_default().insert(rule.name);
+                    }
                 }
             }
         }

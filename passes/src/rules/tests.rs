@@ -16,10 +16,11 @@ mod ranges;
 mod results;
 mod table;
 
+use super::Rule;
+use super::family::families;
 use super::language::Head;
 use super::load::{Loaded, load};
 use super::saturate::{Limits, Stop, saturate};
-use super::{EXACT, Rule, approx};
 use egg::Id;
 use nnc_eval::{Env, eval_op};
 use nnc_ir::{Graph, Op, Tensor};
@@ -27,7 +28,7 @@ use rustc_hash::FxHashMap;
 
 /// All rules, exact or not.
 pub fn all_rules() -> Vec<&'static Rule> {
-    EXACT.iter().copied().chain([approx::SIGNS, approx::RULES, approx::AFFINE]).flatten().collect()
+    families().flatten().collect()
 }
 
 /// Reads and verifies a graph.

@@ -76,6 +76,7 @@ layout! {
         WORKSPACE_TEXT = workspace_text,
         ARTIFACT_HASH = artifact_hash,
         N_STEPS = n_steps,
+        WIDTH_TEXT = width_text,
         RESERVED = reserved,
     }
     /// Offsets in [`crate::FaultDescriptor`].
@@ -162,7 +163,7 @@ mod tests {
                 320,
                 &[
                     0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104, 112, 120, 128, 136,
-                    144, 176, 208, 216, 224, 232, 240, 248, 256, 288, 296,
+                    144, 176, 208, 216, 224, 232, 240, 248, 256, 288, 296, 304,
                 ],
             ),
             ("FaultDescriptor", 8, &[0]),

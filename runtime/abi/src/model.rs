@@ -80,8 +80,10 @@ pub struct ModelDescriptor {
     pub artifact_hash: [u8; 32],
     /// Kernel launches in one run, for information: of a branch those of the longer side, of a loop those of one round.
     pub n_steps: u64,
+    /// Which kernels do not use the processor's full vectors, and why: lines to print; null when all do.
+    pub width_text: *const c_char,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }
 
 impl ModelDescriptor {
@@ -120,7 +122,8 @@ impl ModelDescriptor {
         workspace_text: core::ptr::null(),
         artifact_hash: [0; 32],
         n_steps: 0,
-        reserved: [0; 3],
+        width_text: core::ptr::null(),
+        reserved: [0; 2],
     };
 }
 

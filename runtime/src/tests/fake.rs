@@ -58,6 +58,7 @@ pub(super) const FAKE: ModelDescriptor = ModelDescriptor {
     plan: Some(plan),
     run: Some(run),
     workspace_text: c"64*batch".as_ptr(),
+    width_text: c"one\ntwo".as_ptr(),
     ..ModelDescriptor::NOTHING
 };
 

@@ -58,6 +58,7 @@ fn the_signature_is_read() {
     assert_eq!(s.outputs[1].dims[0].kind, DimKind::Data);
     assert_eq!((s.symbols[0].min, s.symbols[0].max, s.workspace_bytes), (1, 1000, None));
     assert_eq!((s.input_dims_len(), s.output_dims_len(), s.kernels, s.steps), (5, 3, 1, 4));
+    assert_eq!(s.width_notes, ["one", "two"]);
 }
 
 #[test]

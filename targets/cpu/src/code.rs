@@ -89,6 +89,7 @@ pub(crate) fn fill<M: Module>(
         code_bytes: listing.code_bytes,
         entries,
         faults: &faults.texts,
+        widths: &crate::width::notes(&kernels),
     };
     let descriptor = descriptor::define(module, program, &facts)?;
     Ok(Filled { descriptor, kernels })

@@ -15,6 +15,17 @@ pub enum Width {
     Narrow(Reason),
 }
 
+impl Width {
+    /// Why it is less than all; empty if it is all.
+    pub fn reasons(&self) -> Vec<String> {
+        match self {
+            Width::Full => vec![],
+            Width::ScalarLoops(reasons) => reasons.iter().map(|why| format!("loops without vectors: {why}")).collect(),
+            Width::Narrow(why) => vec![format!("128-bit vectors: {why}")],
+        }
+    }
+}
+
 /// Most kernels that a note names.
 const NAMED: usize = 3;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use nnc::driver::{Compilation, Options, Unwatched};
+use nnc::driver::{Compilation, OptLevel, Options, Unwatched};
 use nnc::errors::{Blame, Failure};
 use nnc::guard;
 use nnc_desc::Target;
@@ -27,7 +27,9 @@ pub struct Config {
     pub target: String,
     /// `--numerics strict`.
     pub strict: bool,
-    /// `--opt-fuel`; 0 is `--opt-level 0`.
+    /// `--opt-level 0`: nothing is rewritten or fused.
+    pub plain: bool,
+    /// `--opt-fuel`.
     pub fuel: Option<usize>,
     /// Symbolic dimensions get the sizes of each run beforehand, as `--dim` gives them.
     pub fixed: bool,
@@ -39,6 +41,7 @@ impl std::fmt::Display for Config {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.target)?;
         write!(f, "{}{}", if self.strict { " strict" } else { "" }, if self.fixed { " fixed" } else { "" })?;
+        write!(f, "{}", if self.plain { " -O0" } else { "" })?;
         self.fuel.map_or(Ok(()), |fuel| write!(f, " fuel {fuel}"))
     }
 }
@@ -243,6 +246,7 @@ impl Subject {
             target: Target::parse(&config.target)?,
             dims,
             numerics: if config.strict { Numerics::Strict } else { Numerics::Default },
+            opt_level: if config.plain { OptLevel::None } else { OptLevel::Full },
             fuel: config.fuel,
             ..Options::native("case")?
         };

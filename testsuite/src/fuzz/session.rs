@@ -242,15 +242,17 @@ pub(super) fn class(message: &str) -> String {
 
 /// Every way in which cases of the repository are compiled.
 fn every_config() -> Vec<Config> {
-    let both = targets().into_iter().flat_map(|target| [false, true].map(|strict| (target, strict)));
-    let config = |(target, strict): (&str, bool)| Config {
+    let ways = [(false, false), (true, false), (false, true)];
+    let all = targets().into_iter().flat_map(|target| ways.map(|(strict, plain)| (target, strict, plain)));
+    let config = |(target, strict, plain): (&str, bool, bool)| Config {
         target: target.to_owned(),
         strict,
+        plain,
         fuel: None,
         fixed: false,
         threads: vec![1, 2],
     };
-    both.map(config).collect()
+    all.map(config).collect()
 }
 
 /// Some of the ways to compile: one always plain, the others drawn.
@@ -259,6 +261,7 @@ pub fn some_configs(random: &mut Random, count: usize) -> Vec<Config> {
     let config = |i: usize, random: &mut Random| Config {
         target: (*random.of(&targets)).to_owned(),
         strict: i > 0 && random.percent(30),
+        plain: i > 0 && random.percent(10),
         fuel: match random.below(10) {
             _ if i == 0 => None,
             0 | 1 => Some(0),

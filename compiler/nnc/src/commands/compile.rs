@@ -10,8 +10,9 @@ use nnc_ir::Graph;
 use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline;
 use nnc_passes::regions::Regions;
+use nnc_passes::rules::saturate::Report;
 
-use crate::driver::{self, Compilation, Halt, Options, Watch};
+use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
 use crate::errors::{Failure, Result};
 use crate::{dims, explain, name, output, progress};
 
@@ -35,10 +36,12 @@ pub struct Arguments {
     /// Most rewrites and graph passes to apply: bisecting over N finds the one that breaks a model
     #[arg(long, value_name = "N", hide = true)]
     opt_fuel: Option<usize>,
-    /// 0: no rewriting of the graph; lowering, memory planning and code generation stay as they are
-    #[arg(long, value_name = "0|1", default_value_t = 1, hide = true, conflicts_with = "opt_fuel",
-          value_parser = clap::value_parser!(u8).range(0..=1))]
-    opt_level: u8,
+    /// How much is done for speed
+    #[arg(short = 'O', long, value_enum, default_value_t)]
+    opt_level: OptLevel,
+    /// Leave out a rewrite rule, a family of rules or a pass, as `nnc blame` names them; may be repeated
+    #[arg(long, value_name = "NAME")]
+    disable_rule: Vec<String>,
     /// Memory that compiling may take; by default 2048 and four times the model
     #[arg(long, value_name = "MIB")]
     max_memory: Option<u32>,
@@ -114,19 +117,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut watch = Terminal {
         spinner: progress::spinner("compiling"),
         dumps: dumps(&arguments.dump_ir)?,
-        explain: arguments.explain,
-        last: arguments
-            .stop_after
-            .clone()
-            .or_else(|| driver::stages().last().map(|&s| s.to_owned()))
-            .unwrap_or_default(),
+        explain: arguments.explain.is_some(),
         nodes: vec![],
+        touched: explain::Touched::new(),
+        explanation: None,
     };
     check_outputs(arguments)?;
     let done = compile(arguments, &options, &mut watch);
     watch.spinner.finish_and_clear();
     match done {
-        Ok(()) | Err(Halt::Stopped) => Ok(()),
+        Ok(()) | Err(Halt::Stopped) => match (watch.explanation, arguments.explain) {
+            (Some(explanation), Some(explain::Format::Text)) => progress::print(None, &explanation.text()),
+            (Some(explanation), Some(explain::Format::Json)) => {
+                progress::print(None, &serde_json::to_string(&explanation).unwrap_or_default())
+            }
+            _ => Ok(()),
+        },
         Err(Halt::Failed(failure)) => Err(failure),
     }
 }
@@ -149,7 +155,9 @@ fn options(arguments: &Arguments) -> Result<Options> {
         },
         name,
         stop_after: arguments.stop_after.clone(),
-        fuel: if arguments.opt_level == 0 { Some(0) } else { arguments.opt_fuel },
+        opt_level: arguments.opt_level,
+        disabled: arguments.disable_rule.clone(),
+        fuel: arguments.opt_fuel,
         memory: arguments.max_memory.map(|mib| u64::from(mib) << 20),
     })
 }
@@ -216,6 +224,9 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
             let artifact = compilation.artifact(&program, &model)?;
             // What the artifact no longer needs is not to add to the memory that linking takes.
             drop((program, model));
+            if let Some(explanation) = &mut watch.explanation {
+                explanation.add_widths(&artifact.kernels);
+            }
             write(arguments, &artifact)?;
             for note in nnc_cpu::notes(&artifact.kernels) {
                 watch.spinner.suspend(|| eprintln!("note: {note}"));
@@ -269,11 +280,13 @@ fn emit(arguments: &Arguments, bytes: &[u8]) -> Result<()> {
 struct Terminal {
     spinner: ProgressBar,
     dumps: Vec<String>,
-    explain: Option<explain::Format>,
-    /// The last stage.
-    last: String,
+    explain: bool,
     /// The nodes of the model, where they are to be explained.
     nodes: Vec<String>,
+    /// The rules that found something at each.
+    touched: explain::Touched,
+    /// What became of them, for the end.
+    explanation: Option<explain::Explanation>,
 }
 
 impl Terminal {
@@ -291,10 +304,16 @@ impl Watch for Terminal {
     }
 
     fn graph(&mut self, stage: &str, graph: &Graph) -> Result<()> {
-        if stage == "translate" && self.explain.is_some() {
+        if stage == "translate" && self.explain {
             self.nodes = graph.nodes.iter().map(|node| node.origin.clone()).collect();
         }
         self.dump(stage, || nnc_ir::print::graph(graph))
+    }
+
+    fn rewritten(&mut self, report: &Report) {
+        for (node, rules) in &report.nodes {
+            self.touched.entry(node.clone()).or_default().extend(rules);
+        }
     }
 
     fn regions(&mut self, stage: &str, regions: &Regions) -> Result<()> {
@@ -303,12 +322,9 @@ impl Watch for Terminal {
 
     fn program(&mut self, stage: &str, graph: &Graph, lowered: &Lowered) -> Result<()> {
         self.dump(stage, || nnc_kernels::print::program(&lowered.program))?;
-        let Some(format) = self.explain.filter(|_| self.last == stage) else { return Ok(()) };
-        let explanation = explain::explain(graph, lowered, &self.nodes);
-        let text = match format {
-            explain::Format::Text => explanation.text(),
-            explain::Format::Json => serde_json::to_string(&explanation).unwrap_or_default(),
-        };
-        progress::print(Some(&self.spinner), &text)
+        if self.explain {
+            self.explanation = Some(explain::explain(graph, lowered, &self.nodes, &self.touched));
+        }
+        Ok(())
     }
 }

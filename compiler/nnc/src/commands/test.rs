@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use indicatif::ProgressBar;
 use nnc_desc::Target;
 
-use super::worker::Verdict;
+use super::worker::{self, Verdict};
 use crate::errors::{Failure, Result};
 use crate::{cases, progress};
 
@@ -22,13 +22,8 @@ pub struct Arguments {
     /// Case folders (model.onnx, test_data_set_*), or folders of such folders
     #[arg(required = true, value_name = "CASE_DIR")]
     folders: Vec<PathBuf>,
-    /// Processor to compile for: one that this machine can run
-    #[arg(long, default_value = "native")]
-    target: String,
-    /// Run in memory of exactly the sizes asked for, between pages that no access survives; models with free dimensions
-    /// also at further sizes
-    #[arg(long)]
-    guard: bool,
+    #[command(flatten)]
+    how: worker::Arguments,
     /// Command that runs the cases: an emulator and the nnc that it runs; by default this nnc
     #[arg(long)]
     worker: Option<String>,
@@ -50,7 +45,7 @@ struct Tally {
 /// # Errors
 /// When there is no case, or no worker can be started.
 pub fn run(arguments: &Arguments) -> Result<u8> {
-    Target::parse(&arguments.target)?;
+    Target::parse(&arguments.how.target)?;
     let cases = cases::discover(&arguments.folders)?;
     let bar = progress::bar(cases.len() as u64, "testing");
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(cases.len());
@@ -60,7 +55,7 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
         for _ in 0..workers {
             let (sender, cases, next) = (sender.clone(), &cases, &next);
             scope.spawn(move || {
-                let mut child = Child::new(arguments.worker.as_deref(), &arguments.target, arguments.guard);
+                let mut child = Child::new(arguments.worker.as_deref(), &arguments.how);
                 while let Some((i, case)) = take(next, cases) {
                     let verdict = child.as_mut().map_err(|e| e.clone()).and_then(|child| child.run(case));
                     let sent = sender.send((i, verdict));

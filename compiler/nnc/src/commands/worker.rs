@@ -7,6 +7,7 @@ use std::io::{BufRead, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use nnc_desc::Target;
 use nnc_onnx::ElemType;
 use nnc_runtime::{DType, Model, TensorRef, Threads};
@@ -14,19 +15,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
 use crate::cases::{Case, DataSet};
-use crate::driver::{Compilation, Options, Unwatched};
+use crate::driver::{Compilation, OptLevel, Options, Unwatched};
 use crate::errors::{Blame, Failure, Result};
 use crate::{compare, guard, panics};
 
 /// Arguments of the worker.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Arguments {
-    /// Processor to compile for
+    /// Processor to compile for: one that this machine can run
     #[arg(long, default_value = "native")]
-    target: String,
-    /// Run between fences
+    pub target: String,
+    /// How much is done for speed
+    #[arg(short = 'O', long, value_enum, default_value_t)]
+    pub opt_level: OptLevel,
+    /// Run in memory of exactly the sizes asked for, between pages that no access survives; models with free dimensions
+    /// also at further sizes
     #[arg(long)]
-    guard: bool,
+    pub guard: bool,
+}
+
+impl Arguments {
+    /// The words of a command line that say the same.
+    pub fn words(&self) -> Vec<String> {
+        let level = self.opt_level.to_possible_value();
+        let level = level.map(|value| format!("-O{}", value.get_name()));
+        let guard = self.guard.then(|| "--guard".to_owned());
+        [format!("--target={}", self.target)].into_iter().chain(level).chain(guard).collect()
+    }
 }
 
 /// What became of a case.
@@ -46,13 +62,14 @@ pub enum Verdict {
 /// # Errors
 /// When the pipes to the parent break.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let target = Target::parse(&arguments.target)?;
+    let options =
+        Options { target: Target::parse(&arguments.target)?, opt_level: arguments.opt_level, ..Options::native("")? };
     let pipe = |e: std::io::Error| Failure::user(format!("the worker's pipe: {e}"));
     let mut out = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let folder: PathBuf = serde_json::from_str(&line.map_err(pipe)?)
             .map_err(|e| Failure::user(format!("the worker's input: {e}")))?;
-        let verdict = serde_json::to_string(&verdict(&folder, &target, arguments.guard))
+        let verdict = serde_json::to_string(&verdict(&folder, &options, arguments.guard))
             .map_err(|e| Failure::internal(format!("the worker's output: {e}")))?;
         writeln!(out, "{verdict}").and_then(|()| out.flush()).map_err(pipe)?;
     }
@@ -60,8 +77,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Runs a case, come what may short of a crash.
-fn verdict(folder: &Path, target: &Target, guarded: bool) -> Verdict {
-    match catch_unwind(AssertUnwindSafe(|| run_case(folder, target, guarded))) {
+fn verdict(folder: &Path, options: &Options, guarded: bool) -> Verdict {
+    match catch_unwind(AssertUnwindSafe(|| run_case(folder, options, guarded))) {
         Ok(Ok(None)) => Verdict::Ok,
         Ok(Ok(Some(difference))) => Verdict::Failed(difference),
         Ok(Err(failure)) if failure.blame() == Blame::Compiler => Verdict::Unsupported(failure.to_string()),
@@ -71,9 +88,9 @@ fn verdict(folder: &Path, target: &Target, guarded: bool) -> Verdict {
 }
 
 /// How the outputs of a case differ from the expected ones, if they do.
-fn run_case(folder: &Path, target: &Target, guarded: bool) -> Result<Option<String>> {
+fn run_case(folder: &Path, options: &Options, guarded: bool) -> Result<Option<String>> {
     let case = Case::open(folder)?;
-    let options = Options { target: target.clone(), ..Options::native(crate::name::from_path(&case.model()))? };
+    let options = Options { name: crate::name::from_path(&case.model()), ..options.clone() };
     let mut watch = Unwatched;
     let mut compilation = Compilation::new(&options, &mut watch)?;
     let source = compilation.import(&case.model())?;

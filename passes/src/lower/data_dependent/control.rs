@@ -188,8 +188,12 @@ impl Lowering<'_> {
         self.zero_borders()?;
         let around = std::mem::take(&mut self.program.steps);
         let empty = super::super::empty_program(graph);
-        let mut inner =
-            Lowering::new(graph, crate::regions::fuse(graph), self.target, std::mem::replace(&mut self.program, empty));
+        let mut inner = Lowering::new(
+            graph,
+            self.regions.of_subgraph(graph),
+            self.target,
+            std::mem::replace(&mut self.program, empty),
+        );
         std::mem::swap(&mut inner.weights, &mut self.weights);
         inner.origin.clone_from(&self.origin);
         for (value, storage) in given {

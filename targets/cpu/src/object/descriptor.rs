@@ -26,6 +26,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) entries: Entries,
     /// What may stop a run.
     pub(crate) faults: &'a [String],
+    /// Which kernels do not use full vectors, and why.
+    pub(crate) widths: &'a [String],
 }
 
 /// The symbol of a program's descriptor.
@@ -195,11 +197,13 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     fixed.put(model::WEIGHTS_HASH, &facts.weights_hash);
     let workspace = program.workspace_bytes.as_const().is_none();
     let workspace = workspace.then(|| program.dims.display(&program.workspace_bytes).to_string());
+    let widths = (!facts.widths.is_empty()).then(|| facts.widths.join("\n"));
     let texts = [
         (model::NAME, Some(program.name.as_str())),
         (model::TARGET, Some(facts.target.name.as_str())),
         (model::COMPILER, Some(facts.compiler)),
         (model::WORKSPACE_TEXT, workspace.as_deref()),
+        (model::WIDTH_TEXT, widths.as_deref()),
     ];
     for (at, text) in texts {
         if let Some(text) = text {

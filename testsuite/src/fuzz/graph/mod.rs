@@ -76,6 +76,7 @@ fn plain(random: &mut Random, count: usize) -> Vec<Config> {
     let config = |fixed| Config {
         target: (*random.of(&targets)).to_owned(),
         strict: false,
+        plain: false,
         fuel: Some(0),
         fixed,
         threads: vec![1, 2, 8],

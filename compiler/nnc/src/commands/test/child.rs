@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::commands::worker::Verdict;
+use crate::commands::worker::{Arguments, Verdict};
 use crate::errors::{Failure, Result};
 use crate::guard::fault;
 use crate::helper::{Answer, Helper};
@@ -16,12 +16,11 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 pub(super) struct Child(Helper);
 
 impl Child {
-    /// A worker for a target: this program, or what `worker` says, words between blanks. With `guard` it runs cases
-    /// between fences.
+    /// A worker with these arguments: this program, or what `worker` says, words between blanks.
     ///
     /// # Errors
     /// When this program does not know where it lies.
-    pub(super) fn new(worker: Option<&str>, target: &str, guard: bool) -> Result<Child> {
+    pub(super) fn new(worker: Option<&str>, arguments: &Arguments) -> Result<Child> {
         let mut words = worker.unwrap_or_default().split_whitespace();
         let mut command = match words.next() {
             Some(program) => Command::new(program),
@@ -31,7 +30,7 @@ impl Child {
             }
         };
         command.args(words);
-        command.args(["test-worker", "--target", target]).args(guard.then_some("--guard"));
+        command.arg("test-worker").args(arguments.words());
         Ok(Child(Helper::new(command, TIME_LIMIT)))
     }
 
