@@ -1,0 +1,60 @@
+//! What is shown of each form; what can be read is read back.
+
+use nnc_desc::Target;
+use nnc_ir::{Graph, parse, print};
+use nnc_kernels::Program;
+use nnc_kernels::plan::Step;
+use nnc_passes::pipeline::{self, PipelineOptions};
+
+/// A graph.
+pub fn graph(graph: &Graph) -> Result<String, String> {
+    let printed = print::graph(graph);
+    let again = parse::graph_with(&printed, &parse::Constants::of(graph)).map_err(|e| e.to_string())?;
+    if print::graph(&again) == printed { Ok(printed) } else { Err("printing and reading changes the graph".into()) }
+}
+
+/// The regions of a graph.
+pub fn regions(graph: &Graph) -> Result<String, String> {
+    let regions = nnc_passes::regions::fuse(graph);
+    regions.verify(graph).map_err(|e| e.to_string())?;
+    let printed = nnc_passes::regions::print(&regions.list);
+    let again = nnc_passes::regions::parse(&printed).map_err(|e| e.to_string())?;
+    if again == regions.list { Ok(printed) } else { Err("printing and reading changes the regions".into()) }
+}
+
+/// The regions of a graph, below each the choices made for it, without what they cost, and its steps; of those that it
+/// shares with a region above only that.
+pub fn program(graph: &Graph, target: &Target) -> Result<String, String> {
+    let lowered = pipeline::program(graph, target, &PipelineOptions::default());
+    let lowered = lowered.map_err(|e| e.to_string())?.ok_or("the pipeline stopped early")?;
+    let mut text = String::new();
+    let mut shown = 0;
+    for of in &lowered.regions {
+        text += &nnc_passes::regions::print(std::slice::from_ref(&of.region));
+        for (shape, candidates) in &of.choices {
+            let taken = candidates.first().map_or_else(|| "no way".to_owned(), |taken| taken.algorithm.to_string());
+            text += &format!(";   {}: {taken}\n", shape.display(&graph.dims));
+        }
+        for position in of.steps.clone() {
+            let step = &lowered.program.steps[position];
+            let name = if position < shown { "in the launch above" } else { step_name(&lowered.program, step) };
+            text += &format!(";   {name}\n");
+        }
+        shown = shown.max(of.steps.end);
+    }
+    Ok(text)
+}
+
+/// What a step does: of a kernel its job, without the number that follows, which others change.
+fn step_name<'a>(program: &'a Program, step: &Step) -> &'a str {
+    match step {
+        Step::Run { kernel, .. } => {
+            let name = &program.kernels[kernel.0 as usize].name;
+            name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_')
+        }
+        Step::Bind { .. } => "bind a size",
+        Step::Check(_) => "check sizes",
+        Step::If { .. } => "if",
+        Step::While { .. } => "while",
+    }
+}
