@@ -1,5 +1,6 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
-//! `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask same-code`, `cargo xtask tidy`.
+//! `cargo xtask ablation`, `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask same-code`,
+//! `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
@@ -21,6 +22,7 @@ cargo xtask COMMAND
   bench      measures the benchmark models beside ONNX Runtime and OpenVINO
   machine    the tests and figures that depend on the processor, and one summary of them
   emulate    the test cases on processors that are not here, by qemu
+  ablation   what optimising, and each family of rules, is worth on the benchmark models; by name, on some; --levels
   calibrate  measures the rates of the cost model, by default of the native target
   fuzz       compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
   mutants    defects planted in every stage, and whether the tests find them; by name, some of them
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(),
         ["bench"] => test::bench(),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
+        ["ablation", arguments @ ..] => test::ablation(arguments),
         ["calibrate", target @ ..] => test::calibrate(target),
         ["machine"] => machine::machine(),
         ["emulate"] => emulate::emulate(),

@@ -13,8 +13,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::shell::{cargo, command, nnc, quiet, root, run, target};
-use crate::test::{python, script};
+use crate::shell::{cargo, command, nnc, quiet, run, target};
+use crate::test::{all_models, python, script};
 
 const TARGETS: [&str; 4] = ["x86_64", "x86_64-avx2", "x86_64-avx512", "aarch64"];
 
@@ -72,12 +72,7 @@ fn hashes() -> Result<Hashes> {
     run(script("fill_models.py")?.arg(&models))?;
     let scratch = target().join("same-code");
     fs::create_dir_all(&scratch)?;
-    let mut names: Vec<_> = fs::read_dir(root().join("testsuite/models"))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "onnx"))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
+    let names = all_models()?;
     let mut hashes = Hashes::new();
     for name in names {
         let model = models.join(format!("{name}.onnx"));

@@ -162,6 +162,36 @@ pub fn calibrate(target: &[&str]) -> Result<()> {
     run(cargo(calibrate).args(target))
 }
 
+/// Measures what optimising and each family of rules are worth; words without dashes are names of models.
+///
+/// # Errors
+/// When it cannot be built, or optimising is worth too little.
+pub fn ablation(arguments: &[&str]) -> Result<()> {
+    python()?;
+    let (options, names): (Vec<&str>, Vec<&str>) = arguments.iter().partition(|word| word.starts_with('-'));
+    let models = target().join("models");
+    run(script("fill_models.py")?.arg(&models).args(&names))?;
+    let names: Vec<String> =
+        if names.is_empty() { all_models()? } else { names.into_iter().map(str::to_owned).collect() };
+    let ablation = ["run", "--release", "--quiet", "--package", "nnc-testsuite", "--bin", "ablation", "--"];
+    let files = names.iter().map(|name| models.join(format!("{name}.onnx")));
+    run(cargo(ablation).args(options).args(files))
+}
+
+/// The names of the benchmark models.
+///
+/// # Errors
+/// When their folder cannot be read.
+pub fn all_models() -> Result<Vec<String>> {
+    let mut names: Vec<String> = fs::read_dir(root().join("testsuite/models"))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|e| e == "onnx"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
 /// A command of the virtual environment.
 fn in_venv(program: &str) -> PathBuf {
     venv().join("bin").join(program)
