@@ -221,7 +221,7 @@ fn launches_declare_what_they_write() {
 #[test]
 fn loops_of_few_iterations_are_shared_together() {
     let nest = "for free i in 0..4 { for free i_2 in 0..5 { for free i_3 in 0..6 {
-      for vector i_4 in 0..8 { store y[1000*i + 100*i_2 + 10*i_3 + i_4] = load x[100*i + 1000*i_3 + i_4] }
+      for vector i_4 in 0..8 { store y[1000*i + 100*i_2 + 10*i_3 + i_4] = load x[100*i + 700*i_3 + i_4] }
     } } }";
     let steps = [(nest, 1, LARGE, true)];
     assert_eq!(launches(parallelise, &steps), 1);
