@@ -169,8 +169,7 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        let fuel = if options.opt_level == OptLevel::None { Some(0) } else { options.fuel };
-        Ok(Compilation { fuel, options, watch, budget: None, timings: vec![] })
+        Ok(Compilation { fuel: options.fuel, options, watch, budget: None, timings: vec![] })
     }
 
     /// Runs a stage.
@@ -275,13 +274,16 @@ impl<'a> Compilation<'a> {
                 };
             }
         };
-        let unfused = (self.options.opt_level == OptLevel::None).then(|| "fuse".to_owned());
+        let mut disabled = self.options.disabled.clone();
+        if self.options.opt_level == OptLevel::None {
+            disabled.extend(pipeline::for_speed().into_iter().map(str::to_owned));
+        }
         let options = PipelineOptions {
             numerics: self.options.numerics,
             dump_after: None,
             stop_after: self.options.stop_after.clone().filter(known),
             fuel,
-            disabled: self.options.disabled.iter().cloned().chain(unfused).collect(),
+            disabled,
             observer: Some(&observer),
         };
         let result = run(&options);

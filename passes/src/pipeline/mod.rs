@@ -157,6 +157,13 @@ fn optional() -> Vec<&'static str> {
     PASSES.iter().filter(|pass| pass.is_optional()).map(|pass| pass.name).collect()
 }
 
+/// The passes that serve speed alone: without them every operation is computed by itself. What is left folds constants,
+/// which lowering needs where a weight is computed from others, and drops what nobody reads.
+pub fn for_speed() -> Vec<&'static str> {
+    const NEEDED: [&str; 4] = ["remove_dead", "fold_constants", "fold_weights", "sweep"];
+    optional().into_iter().filter(|name| !NEEDED.contains(name)).collect()
+}
+
 /// What a pass has yielded.
 #[derive(Clone, Copy)]
 pub enum Yield<'a> {

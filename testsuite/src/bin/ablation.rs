@@ -57,7 +57,6 @@ struct Cell {
 struct Part {
     name: &'static str,
     opt_level: OptLevel,
-    fuel: Option<usize>,
     disabled: Vec<String>,
 }
 
@@ -108,10 +107,16 @@ fn report(arguments: &Arguments) -> Result<bool> {
 
 /// What is left out, the whole first.
 fn parts(levels: bool) -> Vec<Part> {
-    let whole = |name, opt_level, fuel| Part { name, opt_level, fuel, disabled: vec![] };
-    let mut parts = vec![whole("-O0", OptLevel::None, None), whole("all passes", OptLevel::Full, Some(0))];
+    let without = |name, disabled: &[&str]| {
+        let disabled = disabled.iter().map(|&pass| pass.to_owned()).collect();
+        Part { name, opt_level: OptLevel::Full, disabled }
+    };
+    let mut parts = vec![
+        Part { name: "-O0", opt_level: OptLevel::None, disabled: vec![] },
+        without("all rules", &["simplify", "fold_scales"]),
+    ];
     if !levels {
-        let family = |name: &'static str| Part { disabled: vec![name.to_owned()], ..whole(name, OptLevel::Full, None) };
+        let family = |name: &'static str| without(name, &[name]);
         parts.extend(families().map(|of| family(of.name)));
         parts.extend(["fuse", "join"].map(family));
     }
@@ -124,8 +129,7 @@ fn measure(path: &Path, parts: &[Part], rounds: u32) -> Result<(u64, Vec<Option<
     let (mut full, text) = Side::compile(path, &options)?;
     let mut cells = vec![];
     for part in parts {
-        let options =
-            Options { opt_level: part.opt_level, fuel: part.fuel, disabled: part.disabled.clone(), ..options.clone() };
+        let options = Options { opt_level: part.opt_level, disabled: part.disabled.clone(), ..options.clone() };
         let (mut without, other) = Side::compile(path, &options)?;
         cells.push(if other == text { None } else { Some(compare(&mut full, &mut without, rounds)?) });
     }
