@@ -157,6 +157,11 @@ pub fn candidates(shape: &Shape, product: &Product, target: &Target) -> Vec<Cand
     list
 }
 
+/// A work that is known, or so much that it is worth sharing anyway.
+pub(crate) fn known(work: Dim) -> Dim {
+    if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work }
+}
+
 /// A size as the cost model takes it: symbols are [`MANY`], within their bounds.
 pub(crate) fn assumed(size: &Dim, dims: &DimTable) -> u64 {
     let value = |symbol| {

@@ -100,6 +100,49 @@ impl KernelBuilder<'_, '_> {
         let Some(node) = self.cx.definitions[value.index()].map(|id| &graph.nodes[id.index()]) else {
             return Err(self.cx.error(format!("{value} has no definition")));
         };
+        match &node.op {
+            Op::Constant(_) | Op::Dims { .. } | Op::Iota { .. } => self.emit_source(node, value, index),
+            Op::Unary(op) => {
+                let x = self.emit(node.inputs[0], index)?;
+                Ok(Expr::unary(*op, x))
+            }
+            Op::Binary(op) => {
+                let [left, right] = [node.inputs[0], node.inputs[1]];
+                // What a row has in common comes first: a reduction keeps the row that it reads, and it is there then.
+                if self.is_spread(right) && !self.is_spread(left) {
+                    let y = self.emit(right, index)?;
+                    return Ok(Expr::binary(*op, self.emit(left, index)?, y));
+                }
+                let (x, y) = (self.emit(left, index)?, self.emit(right, index)?);
+                Ok(Expr::binary(*op, x, y))
+            }
+            Op::Select => {
+                let condition = self.emit(node.inputs[0], index)?;
+                let (x, y) = (self.emit(node.inputs[1], index)?, self.emit(node.inputs[2], index)?);
+                Ok(Expr::select(condition, x, y))
+            }
+            Op::Convert(_) | Op::Bitcast(_) => self.emit_conversion(node, index),
+            Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => {
+                let operand = self.view_index(node, index)?;
+                self.emit(node.inputs[0], &operand)
+            }
+            Op::Pad { low, mode, .. } => self.emit_pad(node, low, *mode, index),
+            Op::Gather { .. } | Op::GatherElements { .. } | Op::GatherNd { .. } => {
+                let operand = self.gathered_index(node, index)?;
+                self.emit(node.inputs[0], &operand)
+            }
+            Op::Reduce { op, axes } => {
+                let reduced = self.emit_reduce(node.inputs[0], axes, *op, index, &|_, x| Ok(x))?;
+                Ok(reduced)
+            }
+            Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(node, *axis, *max, *last, index),
+            other => Err(self.cx.error(format!("{other:?} cannot be computed inside another kernel"))),
+        }
+    }
+
+    /// A value without operands.
+    fn emit_source(&mut self, node: &Node, value: ValueId, index: &[Index]) -> Result<Expr, LowerError> {
+        let graph = self.cx.graph;
         let dtype = graph.ty(value).dtype;
         match &node.op {
             Op::Constant(id) => {
@@ -125,25 +168,14 @@ impl KernelBuilder<'_, '_> {
             Op::Iota { axis, .. } => {
                 Ok(Expr::convert(compute_type(dtype), DType::I64, Expr::Index(index[*axis].clone())))
             }
-            Op::Unary(op) => {
-                let x = self.emit(node.inputs[0], index)?;
-                Ok(Expr::unary(*op, x))
-            }
-            Op::Binary(op) => {
-                let [left, right] = [node.inputs[0], node.inputs[1]];
-                // What a row has in common comes first: a reduction keeps the row that it reads, and it is there then.
-                if self.is_spread(right) && !self.is_spread(left) {
-                    let y = self.emit(right, index)?;
-                    return Ok(Expr::binary(*op, self.emit(left, index)?, y));
-                }
-                let (x, y) = (self.emit(left, index)?, self.emit(right, index)?);
-                Ok(Expr::binary(*op, x, y))
-            }
-            Op::Select => {
-                let condition = self.emit(node.inputs[0], index)?;
-                let (x, y) = (self.emit(node.inputs[1], index)?, self.emit(node.inputs[2], index)?);
-                Ok(Expr::select(condition, x, y))
-            }
+            other => Err(self.cx.error(format!("{other:?} has operands"))),
+        }
+    }
+
+    /// A value of another type.
+    fn emit_conversion(&mut self, node: &Node, index: &[Index]) -> Result<Expr, LowerError> {
+        let graph = self.cx.graph;
+        match &node.op {
             Op::Convert(to) => {
                 let from = compute_type(graph.ty(node.inputs[0]).dtype);
                 let mut x = self.emit(node.inputs[0], index)?;
@@ -163,50 +195,7 @@ impl KernelBuilder<'_, '_> {
                 let bits = Expr::Bitcast(*to, Box::new(raw));
                 Ok(Expr::convert(compute_type(*to), *to, bits))
             }
-            Op::Broadcast { .. } | Op::Reshape { .. } | Op::Transpose { .. } | Op::Slice { .. } => {
-                let operand = self.view_index(node, index)?;
-                self.emit(node.inputs[0], &operand)
-            }
-            Op::Pad { low, mode, .. } => self.emit_pad(node, low, *mode, index),
-            Op::Gather { axis, batch } => {
-                let rank = graph.ty(node.inputs[1]).rank();
-                let inner = rank - batch;
-                let mut at: Vec<Index> = index[..*batch].to_vec();
-                at.extend_from_slice(&index[*axis..axis + inner]);
-                let position =
-                    self.emit_position(node.inputs[1], &at, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
-                let mut operand = index[..*axis].to_vec();
-                operand.push(position);
-                operand.extend_from_slice(&index[axis + inner..]);
-                self.emit(node.inputs[0], &operand)
-            }
-            Op::GatherElements { axis } => {
-                let position =
-                    self.emit_position(node.inputs[1], index, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
-                let mut operand = index.to_vec();
-                operand[*axis] = position;
-                self.emit(node.inputs[0], &operand)
-            }
-            Op::GatherNd { batch } => {
-                let indices = graph.ty(node.inputs[1]);
-                let outer = indices.rank() - 1;
-                let depth = indices.shape[outer].as_const().unwrap_or(0) as usize;
-                let mut operand = index[..*batch].to_vec();
-                let sizes = &graph.shape(node.inputs[0])[*batch..batch + depth];
-                for k in 0..depth {
-                    let mut at = index[..outer].to_vec();
-                    at.push(Index::from(k as i64));
-                    operand.push(self.emit_position(node.inputs[1], &at, sizes, Some(k))?);
-                }
-                operand.extend_from_slice(&index[outer..]);
-                self.emit(node.inputs[0], &operand)
-            }
-            Op::Reduce { op, axes } => {
-                let reduced = self.emit_reduce(node.inputs[0], axes, *op, index, &|_, x| Ok(x))?;
-                Ok(reduced)
-            }
-            Op::ArgReduce { axis, max, last } => self.emit_arg_reduce(node, *axis, *max, *last, index),
-            other => Err(self.cx.error(format!("{other:?} cannot be computed inside another kernel"))),
+            other => Err(self.cx.error(format!("{other:?} converts nothing"))),
         }
     }
 

@@ -5,7 +5,7 @@
 use super::builder::KernelBuilder;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
-use nnc_ir::{DType, Dim, ValueId};
+use nnc_ir::{DType, Dim, Node, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
 
 /// The status of `nnc-abi` for an index out of range.
@@ -22,9 +22,50 @@ fn fail_outside(value: &Expr, size: Index) -> Stmt {
 }
 
 impl KernelBuilder<'_, '_> {
+    /// The index into what a node gathers from.
+    pub(super) fn gathered_index(&mut self, node: &Node, index: &[Index]) -> Result<Vec<Index>, LowerError> {
+        let graph = self.cx.graph;
+        match &node.op {
+            Op::Gather { axis, batch } => {
+                let rank = graph.ty(node.inputs[1]).rank();
+                let inner = rank - batch;
+                let mut at: Vec<Index> = index[..*batch].to_vec();
+                at.extend_from_slice(&index[*axis..axis + inner]);
+                let position =
+                    self.emit_position(node.inputs[1], &at, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
+                let mut operand = index[..*axis].to_vec();
+                operand.push(position);
+                operand.extend_from_slice(&index[axis + inner..]);
+                Ok(operand)
+            }
+            Op::GatherElements { axis } => {
+                let position =
+                    self.emit_position(node.inputs[1], index, &[graph.shape(node.inputs[0])[*axis].clone()], None)?;
+                let mut operand = index.to_vec();
+                operand[*axis] = position;
+                Ok(operand)
+            }
+            Op::GatherNd { batch } => {
+                let indices = graph.ty(node.inputs[1]);
+                let outer = indices.rank() - 1;
+                let depth = indices.shape[outer].as_const().unwrap_or(0) as usize;
+                let mut operand = index[..*batch].to_vec();
+                let sizes = &graph.shape(node.inputs[0])[*batch..batch + depth];
+                for k in 0..depth {
+                    let mut at = index[..outer].to_vec();
+                    at.push(Index::from(k as i64));
+                    operand.push(self.emit_position(node.inputs[1], &at, sizes, Some(k))?);
+                }
+                operand.extend_from_slice(&index[outer..]);
+                Ok(operand)
+            }
+            other => Err(self.cx.error(format!("{other:?} gathers nothing"))),
+        }
+    }
+
     /// An element of an index tensor as an index within the axis it selects from: the one of `sizes`, or the
     /// `coordinate`th where the last axis of `indices` goes with them.
-    pub(super) fn emit_position(
+    fn emit_position(
         &mut self,
         indices: ValueId,
         at: &[Index],

@@ -3,8 +3,9 @@
 //! A group grows while the next step fits. A small step that does not fit, and that no member of the group has to do
 //! with, may wait: when a later step fits, it goes before the group, otherwise after.
 
+use super::job;
 use super::part::{Part, independent, scratch_bytes};
-use super::{job, known};
+use crate::choose::known;
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{Dim, DimTable};

@@ -17,6 +17,7 @@ mod share;
 mod unswitch;
 mod work;
 
+use crate::choose;
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::Dim;
@@ -53,14 +54,9 @@ pub fn count_work(lowered: &mut Lowered, target: &Target) {
             && work.is_const(0)
         {
             let kernel = &kernels[kernel.0 as usize];
-            *work = known(work::of_kernel(kernel, target, &sizes(kernel, params)));
+            *work = choose::known(work::of_kernel(kernel, target, &sizes(kernel, params)));
         }
     });
-}
-
-/// A work that is known, or so much that it is worth sharing anyway.
-pub(crate) fn known(work: Dim) -> Dim {
-    if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work }
 }
 
 /// What a step's parameters say of its kernel's.

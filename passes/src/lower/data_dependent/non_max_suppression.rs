@@ -180,27 +180,7 @@ impl Lowering<'_> {
             b.repeat(searching, |b| {
                 let chosen = heap.read(b, &(&n - 1 - &other.index()));
                 b.increment(other);
-                // Most pairs lie apart, and one axis is enough to see it.
-                let chosen = corner(&chosen);
-                let apart = |b: &mut KernelBuilder<'_, '_>, axis: usize| {
-                    let part = |i: i64| Expr::Load(corners, &chosen + &Index::from(i));
-                    let high = binary(BinaryOp::Min, own[axis + 2].clone(), part(axis as i64 + 2));
-                    let low = binary(BinaryOp::Max, own[axis].clone(), part(axis as i64));
-                    let side = binary(BinaryOp::Sub, high, low);
-                    let zero = Expr::constant(DType::F64, 0.0);
-                    let meet = b.define_here("meet", binary(BinaryOp::Gt, side, zero));
-                    Expr::Var(meet)
-                };
-                let meet = apart(b, 0);
-                b.when(meet, |b| {
-                    let meet = apart(b, 1);
-                    b.when(meet, |b| {
-                        let chosen = b.corners_at(corners, &chosen);
-                        let overlaps = b.overlaps(&own, &chosen, &overlap);
-                        b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
-                        Ok(())
-                    })
-                })
+                b.compare_boxes(corners, &own, &corner(&chosen), &overlap, free)
             })?;
             b.when(Expr::Var(free), |b| {
                 heap.write(b, &(&n - 1 - &kept.index()), &best);
@@ -218,6 +198,36 @@ impl KernelBuilder<'_, '_> {
     /// Names the numbers kept of a box.
     fn corners_at(&mut self, corners: BufferRef, first: &Index) -> Vec<Expr> {
         (0..PARTS).map(|i| Expr::Var(self.define_here("part", Expr::Load(corners, first + &Index::from(i))))).collect()
+    }
+
+    /// Notes in `free` when a box kept before, whose numbers begin at `first`, overlaps another too much.
+    fn compare_boxes(
+        &mut self,
+        corners: BufferRef,
+        own: &[Expr],
+        first: &Index,
+        limit: &Expr,
+        free: nnc_kernels::Var,
+    ) -> Lowered {
+        // Most pairs lie apart, and one axis is enough to see it.
+        let apart = |b: &mut Self, axis: usize| {
+            let part = |i: i64| Expr::Load(corners, first + &Index::from(i));
+            let high = binary(BinaryOp::Min, own[axis + 2].clone(), part(axis as i64 + 2));
+            let low = binary(BinaryOp::Max, own[axis].clone(), part(axis as i64));
+            let side = binary(BinaryOp::Sub, high, low);
+            let zero = Expr::constant(DType::F64, 0.0);
+            Expr::Var(b.define_here("meet", binary(BinaryOp::Gt, side, zero)))
+        };
+        let meet = apart(self, 0);
+        self.when(meet, |b| {
+            let meet = apart(b, 1);
+            b.when(meet, |b| {
+                let chosen = b.corners_at(corners, first);
+                let overlaps = b.overlaps(own, &chosen, limit);
+                b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
+                Ok(())
+            })
+        })
     }
 
     /// Whether intersection over union exceeds the limit; boxes without area overlap nothing.
