@@ -57,6 +57,17 @@ fn align(bytes: &Dim) -> Dim {
     bytes.ceil_div(&alignment) * alignment
 }
 
+/// The allocations of a program, as the first of their buffers and the steps during which they are in use.
+pub(crate) fn allocations(program: &Program) -> impl Iterator<Item = (usize, RangeInclusive<usize>)> {
+    let (owner, lives) = unite_in_place(program, &live_ranges(program));
+    let first = owner.into_iter().enumerate().map(|(buffer, owner)| buffer == owner);
+    lives
+        .into_iter()
+        .zip(first)
+        .enumerate()
+        .filter_map(|(buffer, (life, first))| Some((buffer, life.filter(|_| first)?)))
+}
+
 /// Groups of buffers that are one allocation: a kernel's result takes the place of an operand that dies with it, where
 /// [`crate::in_place`] allows it. Yields for each buffer the group's first member and, for that one, the group's life.
 fn unite_in_place(

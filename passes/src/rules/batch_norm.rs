@@ -96,7 +96,7 @@ pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     let Some((product, scale)) = split_known(net, site.args) else { return vec![] };
     let Some((vector, axes)) = spread(net, scale) else { return vec![] };
-    let channel = net.facts(site.class).ty.rank() - 1;
+    let channel = net.facts(site.class).ty.rank().saturating_sub(1);
     if axes.iter().any(|&axis| axis != channel) || !is_sum(net, product) {
         return vec![];
     }
@@ -108,7 +108,7 @@ pub(super) fn conv_scale(net: &mut Net, site: &Site) -> Vec<Id> {
     for (op, x, w) in convs {
         let fits = net.is_known(w) && !net.is_known(x) && net.dtype(w) == net.dtype(scale);
         if fits && scales(net, vector) && scalable(net, w) {
-            let filter = net.facts(w).ty.rank() - 1;
+            let filter = net.facts(w).ty.rank().saturating_sub(1);
             let scaled = scale_axes(net, w, vector, axes.iter().map(|_| filter).collect());
             found.extend(scaled.and_then(|w| net.add(op, &[x, w])));
         }

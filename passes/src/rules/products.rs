@@ -86,7 +86,8 @@ fn slice_contract(net: &mut Net, site: &Site) -> Vec<Id> {
 /// Some output channels, and some of the batch, of a convolution.
 fn slice_conv(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
-    let (whole, last) = (net.shape(x), sizes.len() - 1);
+    // A scalar is no convolution.
+    let (whole, Some(last)) = (net.shape(x), sizes.len().checked_sub(1)) else { return vec![] };
     let spatial = 1..last;
     let uncut = spatial.clone().all(|axis| sizes[axis] == whole[axis] && steps[axis] == 1);
     if !uncut {
@@ -156,7 +157,7 @@ pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
         return vec![];
     };
     let matrix = |net: &Net, id: Id| net.is_known(id) && net.facts(id).ty.rank() == 2;
-    let last = net.facts(inner).ty.rank() - 1;
+    let last = net.facts(inner).ty.rank().saturating_sub(1);
     let small = |net: &mut Net, id: Id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
     if left != last || !matrix(net, w) || !is_sum(net, site.class) {
         return vec![];

@@ -5,13 +5,15 @@
 
 use super::job;
 use super::part::{Part, independent, scratch_bytes};
-use crate::choose::known;
+use crate::choose::{self, known};
 use crate::lower::Lowered;
+use crate::memory::{allocations, live_ranges};
 use nnc_desc::Target;
 use nnc_ir::{Dim, DimTable};
 use nnc_kernels::kernel::Kernel;
-use nnc_kernels::plan::{Argument, KernelId, Step};
+use nnc_kernels::plan::{Argument, Buffer, KernelId, Place, Program, Step};
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 /// Most parts of a launch: what is gained by more is little, and their code is in one function.
 const MOST_PARTS: usize = 16;
@@ -30,9 +32,10 @@ pub(super) trait Grouping {
 
 /// Makes launches of neighbouring steps.
 pub(super) fn regroup(lowered: &mut Lowered, target: &Target, grouping: &dyn Grouping) {
+    let room = Room::of(&lowered.program);
     let kernels = std::mem::take(&mut lowered.program.kernels);
     let mut groups = Groups { dims: lowered.program.dims.clone(), kernels, target, grouping };
-    let (steps, became) = groups.list(std::mem::take(&mut lowered.program.steps));
+    let (steps, became) = groups.list(std::mem::take(&mut lowered.program.steps), Some(&room));
     lowered.program.steps = steps;
     lowered.program.kernels = groups.kernels;
     for region in &mut lowered.regions {
@@ -41,6 +44,47 @@ pub(super) fn regroup(lowered: &mut Lowered, target: &Target, grouping: &dyn Gro
             (Some(&first), Some(&last)) => first..last + 1,
             _ => 0..0,
         };
+    }
+}
+
+/// What launches may take beyond the memory that the steps took, in hundredths of that or of the weights, whichever is
+/// more: what the parts of a launch pass to each other lives at once.
+const MORE_ROOM_PERCENT: u64 = 30;
+const MORE_WEIGHTS_PERCENT: u64 = 4;
+
+/// The memory of a program.
+struct Room {
+    /// Steps from the first to the last that need a buffer, and its bytes.
+    lives: Vec<(RangeInclusive<usize>, u64)>,
+    /// Bytes that launches may take.
+    most: u64,
+}
+
+impl Room {
+    fn of(program: &Program) -> Room {
+        let bytes = |buffer: &Buffer| match buffer.place {
+            Place::Workspace { .. } => choose::assumed(&buffer.bytes, &program.dims),
+            Place::Input(_) | Place::Output(_) | Place::Weight(_) => 0,
+        };
+        let ranges = live_ranges(program).into_iter().zip(&program.buffers);
+        let lives = ranges.filter_map(|(range, buffer)| Some((range?, bytes(buffer)))).collect();
+        // A step's result may take the place of an operand, which that of a launch does not.
+        let mut taken = vec![0u64; program.steps.len()];
+        for (buffer, life) in allocations(program) {
+            let bytes = bytes(&program.buffers[buffer]);
+            taken[life].iter_mut().for_each(|sum| *sum = sum.saturating_add(bytes));
+        }
+        let taken = taken.into_iter().max().unwrap_or(0);
+        let weights: u64 = program.weights.iter().map(|w| (w.packed_len() * w.source.dtype.size()) as u64).sum();
+        let percent = |bytes: u64, n: u64| bytes.saturating_mul(n) / 100;
+        let most = taken + percent(taken, MORE_ROOM_PERCENT).max(percent(weights, MORE_WEIGHTS_PERCENT));
+        Room { lives, most }
+    }
+
+    /// Bytes of all buffers that some of these steps need.
+    fn during(&self, steps: &RangeInclusive<usize>) -> u64 {
+        let meets = |life: &RangeInclusive<usize>| life.start() <= steps.end() && steps.start() <= life.end();
+        self.lives.iter().filter(|(life, _)| meets(life)).map(|(_, bytes)| *bytes).sum()
     }
 }
 
@@ -78,8 +122,8 @@ impl Done {
 }
 
 impl Groups<'_> {
-    /// Groups steps of a list; yields for each step where it is now.
-    fn list(&mut self, steps: Vec<Step>) -> (Vec<Step>, Vec<usize>) {
+    /// Groups steps of a list, within its room if that is known; yields for each step where it is now.
+    fn list(&mut self, steps: Vec<Step>, room: Option<&Room>) -> (Vec<Step>, Vec<usize>) {
         let mut done = Done { became: vec![0; steps.len()], steps: vec![] };
         let mut queue: VecDeque<(usize, Step)> = steps.into_iter().enumerate().collect();
         let mut group = Group::default();
@@ -92,7 +136,7 @@ impl Groups<'_> {
                 continue;
             };
             match Part::of(&step, &self.dims) {
-                Some(part) if group.members.is_empty() || self.fits(&group, &part) => {
+                Some(part) if group.members.is_empty() || self.fits(&group, (number, &part), room) => {
                     group.before.append(&mut group.waiting);
                     group.members.push((number, part));
                 }
@@ -113,9 +157,9 @@ impl Groups<'_> {
     fn inside(&mut self, step: Step) -> Step {
         match step {
             Step::If { condition, then, otherwise } => {
-                Step::If { condition, then: self.list(then).0, otherwise: self.list(otherwise).0 }
+                Step::If { condition, then: self.list(then, None).0, otherwise: self.list(otherwise, None).0 }
             }
-            Step::While { condition, body } => Step::While { condition, body: self.list(body).0 },
+            Step::While { condition, body } => Step::While { condition, body: self.list(body, None).0 },
             Step::Run { .. } | Step::Bind { .. } | Step::Check(_) => step,
         }
     }
@@ -124,7 +168,11 @@ impl Groups<'_> {
         &self.kernels[part.kernel.0 as usize]
     }
 
-    fn fits(&self, group: &Group, part: &Part) -> bool {
+    fn fits(&self, group: &Group, (number, part): (usize, &Part), room: Option<&Room>) -> bool {
+        let first = group.members.iter().chain(&group.waiting).map(|(number, _)| *number).min().unwrap_or(number);
+        if room.is_some_and(|room| room.during(&(first..=number)) > room.most) {
+            return false;
+        }
         let parts: Vec<&Part> = group.members.iter().map(|(_, part)| part).collect();
         let scratch = parts.iter().chain([&part]).map(|p| scratch_bytes(self.kernel(p))).sum::<usize>();
         parts.len() < MOST_PARTS && scratch <= MOST_SCRATCH && self.grouping.fits(&self.kernels, &parts, part)
