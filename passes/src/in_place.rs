@@ -34,6 +34,7 @@ impl Accesses {
         let mut loads: Vec<&Index> = vec![];
         let mut stores: Vec<&Index> = vec![];
         for statement in statements {
+            let (stored, loaded) = (!stores.is_empty(), loads.len());
             match statement {
                 Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => self.expr(e, &mut loads),
                 Stmt::Store(buffer, index, e) => {
@@ -60,6 +61,8 @@ impl Accesses {
                 Stmt::Fail(_) => {}
                 Stmt::Contract(c) => self.contraction(c),
             }
+            // A part of a launch after the one that stores would see the new element.
+            self.sound &= !stored || loads.len() == loaded;
         }
         match stores.as_slice() {
             [] => self.sound &= loads.is_empty(),
@@ -105,6 +108,13 @@ mod tests {
     #[test]
     fn equal_indices_share() {
         assert!(shares("for vector i in 0..16 {\n store y1[16*p + i] = add(load x0[16*p + i], 1.0f32)\n}"));
+    }
+
+    #[test]
+    fn a_load_after_the_store_forbids() {
+        let copy = "let t: f32 = load x0[p]\nstore y1[p] = t";
+        assert!(shares(copy));
+        assert!(!shares(&format!("{copy}\nlet t_2: f32 = load x0[p]")));
     }
 
     #[test]
