@@ -100,7 +100,7 @@ fn functions_that_double() {
 /// The end of memory is one line and exit code 2, whatever was being done.
 #[test]
 fn memory_that_is_used_up() {
-    let case = chain("Sin", 4000, "4");
+    let case = chain("Sin", 10000, "4");
     for mib in ["1", "4", "8"] {
         let line = case.compile(&["--max-memory", mib]).refused(2);
         assert!(line.contains("--max-memory"), "{line}");
