@@ -180,6 +180,8 @@ fn another_order_of_groups_forbids_a_chain() {
     assert_eq!(launches(chain, &[(first, 32, LARGE, true), (reversed, 32, LARGE, true)]), 2);
     let across = "for i in 0..128 { store y[128*p + i] = load a[32*i + p] }";
     assert_eq!(launches(chain, &[(first, 32, LARGE, true), (across, 32, LARGE, true)]), 2);
+    let denser = "for vector i in 0..64 { store y[64*p + i] = load a[64*p + i] }";
+    assert_eq!(launches(chain, &[(first, 32, LARGE, true), (denser, 32, LARGE, true)]), 2);
 }
 
 #[test]
