@@ -48,7 +48,8 @@ fn visit(step: &Step, f: &mut dyn FnMut(&Argument)) {
     }
 }
 
-fn meet(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
+/// Whether two lives have a step in common.
+pub(crate) fn meet(a: &RangeInclusive<usize>, b: &RangeInclusive<usize>) -> bool {
     a.start() <= b.end() && b.start() <= a.end()
 }
 
@@ -58,8 +59,11 @@ fn align(bytes: &Dim) -> Dim {
 }
 
 /// The allocations of a program, as the first of their buffers and the steps during which they are in use.
-pub(crate) fn allocations(program: &Program) -> impl Iterator<Item = (usize, RangeInclusive<usize>)> {
-    let (owner, lives) = unite_in_place(program, &live_ranges(program));
+pub(crate) fn allocations(
+    program: &Program,
+    ranges: &[Option<RangeInclusive<usize>>],
+) -> impl Iterator<Item = (usize, RangeInclusive<usize>)> + use<> {
+    let (owner, lives) = unite_in_place(program, ranges);
     let first = owner.into_iter().enumerate().map(|(buffer, owner)| buffer == owner);
     lives
         .into_iter()

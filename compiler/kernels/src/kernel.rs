@@ -8,8 +8,9 @@
 //! - iterations of the kernel's parallel loop, of a `AxisKind::Free` and of a `AxisKind::Vector` loop are independent of each other.
 
 use crate::contraction::Contraction;
-use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use nnc_ir::{DType, Dim};
+use rustc_hash::FxHashMap;
 
 pub use crate::index::Index;
 
@@ -264,6 +265,12 @@ impl Kernel {
         let name = format!("{name}{}", self.buffers.len());
         self.buffers.push(BufferDecl { name, dtype, access, align: dtype.size() as u32 });
         BufferRef(self.buffers.len() as u32 - 1)
+    }
+
+    /// What the kernel's parameters are in a step that runs it with `params`; other variables are no size.
+    pub fn sizes<'a>(&self, params: &'a [Dim]) -> impl Fn(Var) -> Dim + use<'a> {
+        let by_var: FxHashMap<Var, &Dim> = self.params.iter().copied().zip(params).collect();
+        move |var| by_var.get(&var).map_or(Dim::OVERFLOW, |dim| (*dim).clone())
     }
 
     /// Type of a variable.

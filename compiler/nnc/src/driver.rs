@@ -233,8 +233,8 @@ impl<'a> Compilation<'a> {
     /// When a pass breaks the graph.
     pub fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
         self.watch.begin("optimize");
-        let target = self.options.target.clone();
-        let graph = self.run_passes(file, |options| pipeline::optimize(graph, &target, options))?;
+        let target = &self.options.target;
+        let graph = self.run_passes(file, |options| pipeline::optimize(graph, target, options))?;
         let stop = self.options.stop_after.as_deref();
         let stops = PASSES.iter().any(|pass| pass.yields_graph() && Some(pass.name) == stop);
         if stops { Err(Halt::Stopped) } else { Ok(graph) }
@@ -246,8 +246,8 @@ impl<'a> Compilation<'a> {
     /// When an operation has no lowering.
     pub fn program(&mut self, graph: Graph, file: &str) -> Result<Program, Halt> {
         self.watch.begin("lower");
-        let target = self.options.target.clone();
-        let lowered = self.run_passes(file, |options| pipeline::program(&graph, &target, options))?;
+        let target = &self.options.target;
+        let lowered = self.run_passes(file, |options| pipeline::program(&graph, target, options))?;
         lowered.map(|lowered| lowered.program).ok_or(Halt::Stopped)
     }
 

@@ -162,13 +162,13 @@ pub(crate) fn known(work: Dim) -> Dim {
     if work == Dim::OVERFLOW { Dim::from(i64::MAX >> 8) } else { work }
 }
 
-/// A size as the cost model takes it: symbols are [`MANY`], within their bounds.
-pub(crate) fn assumed(size: &Dim, dims: &DimTable) -> u64 {
+/// A size as the cost model takes it where symbols are `unknown`, within their bounds.
+pub(crate) fn assumed(size: &Dim, dims: &DimTable, unknown: u64) -> u64 {
     let value = |symbol| {
         let info = dims.lookup(symbol)?;
-        Some((MANY as i64).min(info.max).max(info.min))
+        Some((unknown as i64).min(info.max).max(info.min))
     };
-    size.eval(&value).map_or(MANY, |n| n.max(0).unsigned_abs())
+    size.eval(&value).map_or(unknown, |n| n.max(0).unsigned_abs())
 }
 
 /// Nanoseconds that work of some volume takes, when as much as is assumed of it costs so many picoseconds.

@@ -380,9 +380,7 @@ impl<'a, 'g> KernelBuilder<'a, 'g> {
         for (indices, sizes, coordinates) in self.unchecked {
             self.cx.check_range(indices, &sizes, coordinates)?;
         }
-        let params: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
-        let dim_of = |v| params.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone());
-        let extent = self.kernel.parallel.1.export(&dim_of);
+        let extent = self.kernel.parallel.1.export(&self.kernel.sizes(&self.params));
         let work = crate::choose::known(work);
         self.cx.add_step(self.kernel, self.arguments, (self.params, extent, work), apart)
     }

@@ -14,7 +14,7 @@
 //! Where a size is not known, several are tried, as for the choices of kernels ([`crate::choose::TRIED`]); each counts by
 //! what it costs an element of the unknown axis.
 
-use crate::choose::{MANY, TRIED};
+use crate::choose::{MANY, TRIED, assumed};
 use crate::regions::role::{Role, role};
 use nnc_desc::{Target, Work, operations};
 use nnc_ir::op::{Op, Window};
@@ -99,11 +99,7 @@ struct Sizes<'a> {
 
 impl Sizes<'_> {
     fn size(&self, dim: &Dim) -> u64 {
-        let assumed = |symbol| {
-            let info = self.costs.dims.lookup(symbol)?;
-            Some((self.unknown as i64).min(info.max).max(info.min))
-        };
-        dim.eval(&assumed).map_or(self.unknown, |n| n.max(0).unsigned_abs())
+        assumed(dim, self.costs.dims, self.unknown)
     }
 
     fn volume<'d>(&self, dims: impl IntoIterator<Item = &'d Dim>) -> u64 {

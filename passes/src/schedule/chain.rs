@@ -9,15 +9,14 @@
 //! different elements.
 
 use super::group::{Grouping, regroup};
-use super::launch::{Body, Launch};
+use super::launch::{Body, Launch, Made};
 use super::part::{Part, independent};
 use super::partition;
 use crate::lower::Lowered;
 use nnc_desc::Target;
-use nnc_ir::{DType, Dim};
+use nnc_ir::DType;
 use nnc_kernels::index::{Factor, Polynomial, View};
 use nnc_kernels::kernel::{Index, Kernel, Stmt, Var};
-use nnc_kernels::plan::Argument;
 use std::collections::BTreeSet;
 
 /// Least number of groups for threads to share, where the work is worth sharing.
@@ -46,15 +45,9 @@ impl Grouping for InTurn<'_> {
         parts.iter().all(|part| is_plain(&kernels[part.kernel.0 as usize])) && self.chained(kernels, &parts).is_some()
     }
 
-    fn launch(
-        &self,
-        name: &str,
-        kernels: &[Kernel],
-        group: &[&Part],
-    ) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
-        let (mut launch, body, outer) = self.chained(kernels, group)?;
-        launch.rename(name);
-        Some(launch.grouped(outer, body).finish())
+    fn launch(&self, name: &str, kernels: &[Kernel], group: &[&Part]) -> Option<Made> {
+        let (launch, body, outer) = self.chained(kernels, group)?;
+        Some(launch.grouped(outer, body).finish(name))
     }
 }
 
@@ -62,7 +55,7 @@ impl InTurn<'_> {
     /// The launch of a chain, what it does for a group, and how many groups there are.
     fn chained(&self, kernels: &[Kernel], parts: &[&Part]) -> Option<(Launch, Vec<Stmt>, Index)> {
         let graft = || {
-            let mut launch = Launch::new("");
+            let mut launch = Launch::new();
             let graft = |part: &&Part| launch.graft(&kernels[part.kernel.0 as usize], &part.arguments, &part.params);
             let bodies: Vec<Body> = parts.iter().map(graft).collect();
             (launch, bodies)
@@ -103,9 +96,7 @@ impl InTurn<'_> {
         }
         None
     }
-}
 
-impl InTurn<'_> {
     /// Whether some groups of all parts take threads no longer than the items of each part in turn.
     fn pays(&self, parts: &[&Part], groups: u64) -> bool {
         let fork = self.target.rates.fork / 1000;

@@ -4,14 +4,15 @@
 //! with, may wait: when a later step fits, it goes before the group, otherwise after.
 
 use super::job;
+use super::launch::Made;
 use super::part::{Part, independent, scratch_bytes};
 use crate::choose::{self, known};
 use crate::lower::Lowered;
-use crate::memory::{allocations, live_ranges};
+use crate::memory::{allocations, live_ranges, meet};
 use nnc_desc::Target;
 use nnc_ir::{Dim, DimTable};
 use nnc_kernels::kernel::Kernel;
-use nnc_kernels::plan::{Argument, Buffer, KernelId, Place, Program, Step};
+use nnc_kernels::plan::{Buffer, KernelId, Place, Program, Step};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
@@ -25,9 +26,8 @@ pub(super) trait Grouping {
     /// Whether a step may be, and is better, in one launch with a group of steps before it.
     fn fits(&self, kernels: &[Kernel], group: &[&Part], part: &Part) -> bool;
 
-    /// The kernel of a group; arguments, parameters and extent of its step. `None` where it cannot be made.
-    fn launch(&self, name: &str, kernels: &[Kernel], group: &[&Part])
-    -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)>;
+    /// The kernel of a group, and how it is run. `None` where it cannot be made.
+    fn launch(&self, name: &str, kernels: &[Kernel], group: &[&Part]) -> Option<Made>;
 }
 
 /// Makes launches of neighbouring steps.
@@ -63,17 +63,18 @@ struct Room {
 impl Room {
     fn of(program: &Program) -> Room {
         let bytes = |buffer: &Buffer| match buffer.place {
-            Place::Workspace { .. } => choose::assumed(&buffer.bytes, &program.dims),
+            Place::Workspace { .. } => choose::assumed(&buffer.bytes, &program.dims, choose::MANY),
             Place::Input(_) | Place::Output(_) | Place::Weight(_) => 0,
         };
-        let ranges = live_ranges(program).into_iter().zip(&program.buffers);
-        let lives = ranges.filter_map(|(range, buffer)| Some((range?, bytes(buffer)))).collect();
+        let ranges = live_ranges(program);
         // A step's result may take the place of an operand, which that of a launch does not.
         let mut taken = vec![0u64; program.steps.len()];
-        for (buffer, life) in allocations(program) {
+        for (buffer, life) in allocations(program, &ranges) {
             let bytes = bytes(&program.buffers[buffer]);
             taken[life].iter_mut().for_each(|sum| *sum = sum.saturating_add(bytes));
         }
+        let lives = ranges.into_iter().zip(&program.buffers);
+        let lives = lives.filter_map(|(range, buffer)| Some((range?, bytes(buffer)))).collect();
         let taken = taken.into_iter().max().unwrap_or(0);
         let weights: u64 = program.weights.iter().map(|w| (w.packed_len() * w.source.dtype.size()) as u64).sum();
         let percent = |bytes: u64, n: u64| bytes.saturating_mul(n) / 100;
@@ -83,8 +84,7 @@ impl Room {
 
     /// Bytes of all buffers that some of these steps need.
     fn during(&self, steps: &RangeInclusive<usize>) -> u64 {
-        let meets = |life: &RangeInclusive<usize>| life.start() <= steps.end() && steps.start() <= life.end();
-        self.lives.iter().filter(|(life, _)| meets(life)).map(|(_, bytes)| *bytes).sum()
+        self.lives.iter().filter(|(life, _)| meet(life, steps)).map(|(_, bytes)| *bytes).sum()
     }
 }
 
@@ -206,7 +206,7 @@ impl Groups<'_> {
         let main = parts.iter().max_by_key(|part| part.nanoseconds).filter(|_| parts.len() > 1)?;
         let id = KernelId(self.kernels.len() as u32);
         let name = format!("{}_{}", job(self.kernel(main)), id.0);
-        let (kernel, arguments, params, extent) = self.grouping.launch(&name, &self.kernels, &parts)?;
+        let Made { kernel, arguments, params, extent } = self.grouping.launch(&name, &self.kernels, &parts)?;
         let work = known(parts.iter().fold(Dim::ZERO, |sum, part| sum + &part.work));
         let apart = parts.iter().all(|part| part.apart);
         let origin = main.origin.clone();

@@ -7,13 +7,12 @@
 //! Invariants: parts of a launch write different elements, and none reads what another writes.
 
 use super::group::{Grouping, regroup};
-use super::launch::Launch;
+use super::launch::{Launch, Made};
 use super::part::{Part, independent};
 use crate::lower::Lowered;
 use nnc_desc::Target;
-use nnc_ir::{DType, Dim};
+use nnc_ir::DType;
 use nnc_kernels::kernel::{Expr, Kernel, Stmt};
-use nnc_kernels::plan::Argument;
 
 /// Joins neighbouring steps where that saves a launch.
 pub fn join(lowered: &mut Lowered, target: &Target) {
@@ -35,13 +34,8 @@ impl Grouping for Beside<'_> {
         })
     }
 
-    fn launch(
-        &self,
-        name: &str,
-        kernels: &[Kernel],
-        group: &[&Part],
-    ) -> Option<(Kernel, Vec<Argument>, Vec<Dim>, Dim)> {
-        let mut launch = Launch::new(name);
+    fn launch(&self, name: &str, kernels: &[Kernel], group: &[&Part]) -> Option<Made> {
+        let mut launch = Launch::new();
         let mut small = vec![];
         for part in group {
             let body = launch.graft(&kernels[part.kernel.0 as usize], &part.arguments, &part.params);
@@ -54,7 +48,7 @@ impl Grouping for Beside<'_> {
         if !small.is_empty() {
             launch.add_item(small);
         }
-        Some(launch.finish())
+        Some(launch.finish(name))
     }
 }
 

@@ -1,6 +1,6 @@
 //! One kernel made of several, and the step that runs it.
 
-use super::{mentions_as_value, substitute};
+use super::{copy_var, mentions_as_value, rename, renamed, substitute};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim};
 use nnc_kernels::index::Ranges;
@@ -17,7 +17,15 @@ pub(super) struct Body {
     statements: Vec<Stmt>,
 }
 
-/// A kernel of several parts, and the step that runs it.
+/// A kernel, and what the step that runs it hands over.
+pub(super) struct Made {
+    pub kernel: Kernel,
+    pub arguments: Vec<Argument>,
+    pub params: Vec<Dim>,
+    pub extent: Dim,
+}
+
+/// A kernel of several parts, while it is made.
 pub(super) struct Launch {
     kernel: Kernel,
     arguments: Vec<Argument>,
@@ -28,8 +36,8 @@ pub(super) struct Launch {
 
 impl Launch {
     /// A launch without parts.
-    pub(super) fn new(name: &str) -> Launch {
-        Launch { kernel: Kernel::new(name), arguments: vec![], params: vec![], items: vec![] }
+    pub(super) fn new() -> Launch {
+        Launch { kernel: Kernel::new(""), arguments: vec![], params: vec![], items: vec![] }
     }
 
     /// Takes a kernel's body over, with the arguments and parameters it is run with.
@@ -38,7 +46,7 @@ impl Launch {
         for (&var, dim) in part.params.iter().zip(params) {
             vars.insert(var, self.param(part, var, dim));
         }
-        let item = self.copy_var(part, part.parallel.0);
+        let item = copy_var(&mut self.kernel, &part.vars[part.parallel.0.0 as usize]);
         vars.insert(part.parallel.0, item);
         let mut given = arguments.iter();
         let mut buffers = vec![];
@@ -47,24 +55,14 @@ impl Launch {
             buffers.push(self.buffer(decl, argument));
         }
         let mut statements = part.body.clone();
-        let moved = |vars: &FxHashMap<Var, Var>, index: &Index| index.substitute(&|v| vars.get(&v).map(|v| v.index()));
-        walk(&mut statements, &mut |mention| match mention {
-            Mention::Definition(var) => {
-                let copy = self.copy_var(part, *var);
-                vars.insert(*var, copy);
-                *var = copy;
+        walk(&mut statements, &mut |mention| {
+            if let Mention::Buffer(buffer) = mention {
+                *buffer = buffers[buffer.0 as usize];
             }
-            Mention::Var(var) => *var = vars.get(var).copied().unwrap_or(*var),
-            Mention::Index(index) => *index = moved(&vars, index),
-            Mention::Buffer(buffer) => *buffer = buffers[buffer.0 as usize],
-            Mention::AxisKind(_) | Mention::Expr(_) => {}
         });
-        Body { item, extent: moved(&vars, &part.parallel.1), statements }
-    }
-
-    fn copy_var(&mut self, part: &Kernel, var: Var) -> Var {
-        let info = &part.vars[var.0 as usize];
-        self.kernel.add_var(&info.name, info.dtype, info.min, info.max)
+        let extent = renamed(&part.parallel.1, &vars);
+        rename(&mut statements, &part.vars, &mut self.kernel, vars);
+        Body { item, extent, statements }
     }
 
     /// The parameter of a size, one for all parts.
@@ -76,7 +74,7 @@ impl Launch {
             (bounds.min, bounds.max) = (bounds.min.max(info.min), bounds.max.min(info.max));
             return shared;
         }
-        let copy = self.copy_var(part, var);
+        let copy = copy_var(&mut self.kernel, info);
         self.kernel.params.push(copy);
         self.params.push(dim.clone());
         copy
@@ -85,13 +83,12 @@ impl Launch {
     /// The declaration of a buffer, one for all parts that read the same.
     fn buffer(&mut self, decl: &nnc_kernels::BufferDecl, argument: Option<&Argument>) -> BufferRef {
         if let Some(argument) = argument {
-            let parameters = self.kernel.buffers.iter().enumerate();
-            let parameters = parameters.filter(|(_, b)| !matches!(b.access, Access::Scratch { .. }));
-            let mut same = parameters.zip(&self.arguments).filter(|((_, b), a)| {
-                *a == argument && (b.dtype, b.access, b.align) == (decl.dtype, decl.access, decl.align)
-            });
-            if let Some(((place, _), _)) = same.next() {
-                return BufferRef(place as u32);
+            let same = |&(buffer, a): &(BufferRef, &Argument)| {
+                let b = &self.kernel.buffers[buffer.0 as usize];
+                a == argument && (b.dtype, b.access, b.align) == (decl.dtype, decl.access, decl.align)
+            };
+            if let Some((buffer, _)) = self.arguments().find(same) {
+                return buffer;
             }
             self.arguments.push(argument.clone());
         }
@@ -141,11 +138,6 @@ impl Launch {
         Some(vec![Stmt::For(Loop { var: inner, extent: count, axis: AxisKind::Free }, body)])
     }
 
-    /// Gives the kernel its name.
-    pub(super) fn rename(&mut self, name: &str) {
-        name.clone_into(&mut self.kernel.name);
-    }
-
     /// The variable of the launch's items.
     pub(super) fn item(&self) -> Var {
         self.kernel.parallel.0
@@ -157,9 +149,16 @@ impl Launch {
         self
     }
 
-    /// The kernel so far, and the arguments and sizes that it is run with.
-    pub(super) fn parts(&self) -> (&Kernel, &[Argument], &[Dim]) {
-        (&self.kernel, &self.arguments, &self.params)
+    /// The kernel so far, and the sizes that it is run with.
+    pub(super) fn parts(&self) -> (&Kernel, &[Dim]) {
+        (&self.kernel, &self.params)
+    }
+
+    /// The buffers that are handed over.
+    pub(super) fn arguments(&self) -> impl Iterator<Item = (BufferRef, &Argument)> {
+        let parameters = self.kernel.buffers.iter().enumerate();
+        let parameters = parameters.filter(|(_, b)| !matches!(b.access, Access::Scratch { .. }));
+        parameters.map(|(place, _)| BufferRef(place as u32)).zip(&self.arguments)
     }
 
     /// How many items there are.
@@ -167,8 +166,8 @@ impl Launch {
         self.items.iter().fold(Index::ZERO, |sum, (count, _)| sum + count)
     }
 
-    /// The kernel; arguments, parameters and extent of its step.
-    pub(super) fn finish(mut self) -> (Kernel, Vec<Argument>, Vec<Dim>, Dim) {
+    /// The kernel under a name.
+    pub(super) fn finish(mut self, name: &str) -> Made {
         let total = self.count();
         let number = self.kernel.parallel.0;
         let mut end = total.clone();
@@ -184,13 +183,13 @@ impl Launch {
             });
             end = start;
         }
-        let by_var: FxHashMap<Var, &Dim> = self.kernel.params.iter().copied().zip(&self.params).collect();
-        let extent = total.export(&|v| by_var.get(&v).map_or(Dim::OVERFLOW, |d| (*d).clone()));
+        let extent = total.export(&self.kernel.sizes(&self.params));
+        name.clone_into(&mut self.kernel.name);
         let high = total.bounds(&Ranges::new(&self.kernel)).1;
         self.kernel.vars[number.0 as usize].max = high.saturating_sub(1).max(0);
         self.kernel.parallel.1 = total;
         self.kernel.body = body.unwrap_or_default();
         crate::lower::scratch_last(&mut self.kernel);
-        (self.kernel, self.arguments, self.params, extent)
+        Made { kernel: self.kernel, arguments: self.arguments, params: self.params, extent }
     }
 }

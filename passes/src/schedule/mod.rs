@@ -20,8 +20,7 @@ mod work;
 use crate::choose;
 use crate::lower::Lowered;
 use nnc_desc::Target;
-use nnc_ir::Dim;
-use nnc_kernels::kernel::{Index, Kernel, Stmt, Var};
+use nnc_kernels::kernel::{Index, Kernel, Stmt, Var, VarInfo};
 use nnc_kernels::plan::{Program, Step};
 use nnc_kernels::walk::{Mention, walk};
 use rustc_hash::FxHashMap;
@@ -54,15 +53,9 @@ pub fn count_work(lowered: &mut Lowered, target: &Target) {
             && work.is_const(0)
         {
             let kernel = &kernels[kernel.0 as usize];
-            *work = choose::known(work::of_kernel(kernel, target, &sizes(kernel, params)));
+            *work = choose::known(work::of_kernel(kernel, target, &kernel.sizes(params)));
         }
     });
-}
-
-/// What a step's parameters say of its kernel's.
-fn sizes<'a>(kernel: &Kernel, params: &'a [Dim]) -> impl Fn(Var) -> Dim + use<'a> {
-    let by_var: FxHashMap<Var, &Dim> = kernel.params.iter().copied().zip(params).collect();
-    move |var| by_var.get(&var).map_or(Dim::OVERFLOW, |dim| (*dim).clone())
 }
 
 /// What a kernel is for: its name without the number.
@@ -93,7 +86,7 @@ fn each_kernel(program: &mut Program, transform: fn(&mut Kernel)) {
     each_run(&mut program.steps, &mut |step| {
         if let Step::Run { kernel, params, extent, .. } = step {
             let kernel = &kernels[kernel.0 as usize];
-            *extent = kernel.parallel.1.export(&sizes(kernel, params));
+            *extent = kernel.parallel.1.export(&kernel.sizes(params));
         }
     });
 }
@@ -119,20 +112,29 @@ fn mentions_as_value(statements: &mut [Stmt], var: Var) -> bool {
     found
 }
 
-/// Gives the variables that the statements define new names: a variable is defined in one place.
-fn rename(statements: &mut [Stmt], kernel: &mut Kernel) {
-    let mut new: FxHashMap<Var, Var> = FxHashMap::default();
+/// Gives the variables that the statements define names of their own in a kernel; `given` are those of others. `vars` is
+/// what is known of the variables that the statements mention.
+fn rename(statements: &mut [Stmt], vars: &[VarInfo], kernel: &mut Kernel, mut given: FxHashMap<Var, Var>) {
     walk(statements, &mut |mention| match mention {
         Mention::Definition(var) => {
-            let info = kernel.vars[var.0 as usize].clone();
-            let copy = kernel.add_var(&info.name, info.dtype, info.min, info.max);
-            new.insert(*var, copy);
+            let copy = copy_var(kernel, &vars[var.0 as usize]);
+            given.insert(*var, copy);
             *var = copy;
         }
-        Mention::Var(var) => *var = new.get(var).copied().unwrap_or(*var),
-        Mention::Index(index) => *index = index.substitute(&|var| new.get(&var).map(|v| v.index())),
+        Mention::Var(var) => *var = given.get(var).copied().unwrap_or(*var),
+        Mention::Index(index) => *index = renamed(index, &given),
         Mention::Buffer(_) | Mention::AxisKind(_) | Mention::Expr(_) => {}
     });
+}
+
+/// An index with variables of other names.
+fn renamed(index: &Index, names: &FxHashMap<Var, Var>) -> Index {
+    index.substitute(&|var| names.get(&var).map(|v| v.index()))
+}
+
+/// Adds a variable like another one.
+fn copy_var(kernel: &mut Kernel, info: &VarInfo) -> Var {
+    kernel.add_var(&info.name, info.dtype, info.min, info.max)
 }
 
 #[cfg(test)]

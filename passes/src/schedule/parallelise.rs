@@ -19,15 +19,18 @@ pub(super) fn parallelise(kernel: &mut Kernel) {
     if !kernel.parallel.1.is_const(1) {
         return;
     }
+    let pure = |(_, before): (&Stmt, &[Stmt])| before.iter().all(|s| matches!(s, Stmt::Let(..)));
+    if !kernel.body.split_last().is_some_and(pure) {
+        return;
+    }
     merge_outermost(kernel);
     let (last, before) = match kernel.body.split_last() {
         Some((Stmt::For(l, _), before)) => (l.clone(), before),
         _ => return,
     };
-    let pure = before.iter().all(|s| matches!(s, Stmt::Let(..)));
     let defined: Vec<Var> = before.iter().flat_map(Stmt::definitions).collect();
     let extent_known = last.extent.vars().iter().all(|v| kernel.params.contains(v) && !defined.contains(v));
-    if !pure || !extent_known {
+    if !extent_known {
         return;
     }
     let Some(Stmt::For(_, mut inner)) = kernel.body.pop() else { return };

@@ -24,7 +24,7 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn of(step: &Step, dims: &DimTable) -> Option<Part> {
         let Step::Run { kernel, arguments, params, extent, work, apart, origin } = step else { return None };
-        let assumed = |dim: &Dim| choose::assumed(dim, dims);
+        let assumed = |dim: &Dim| choose::assumed(dim, dims, choose::MANY);
         Some(Part {
             kernel: *kernel,
             arguments: arguments.clone(),
@@ -60,16 +60,12 @@ pub(super) fn scratch_bytes(kernel: &Kernel) -> usize {
 
 /// Whether no part reads or writes what the other writes.
 pub(super) fn independent((x, x_kernel): (&Part, &Kernel), (y, y_kernel): (&Part, &Kernel)) -> bool {
-    let writes = |kernel: &Kernel| -> Vec<bool> {
-        let arguments = kernel.buffers.iter().filter(|b| !matches!(b.access, Access::Scratch { .. }));
-        arguments.map(|b| b.access == Access::Write).collect()
-    };
-    let (x_writes, y_writes) = (writes(x_kernel), writes(y_kernel));
-    x.arguments.iter().zip(&x_writes).all(|(a, a_written)| {
-        y.arguments.iter().zip(&y_writes).filter(|(b, _)| a.buffer == b.buffer).all(|(_, b_written)| {
-            match (a_written, b_written) {
-                (false, false) => true,
-                (true, true) => x.apart || y.apart,
+    // Parameters come first, in the order of the arguments.
+    x.arguments.iter().zip(&x_kernel.buffers).all(|(a, a_decl)| {
+        y.arguments.iter().zip(&y_kernel.buffers).filter(|(b, _)| a.buffer == b.buffer).all(|(_, b_decl)| {
+            match (a_decl.access, b_decl.access) {
+                (Access::Read, Access::Read) => true,
+                (Access::Write, Access::Write) => x.apart || y.apart,
                 _ => false,
             }
         })

@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 /// Whether each part of `bodies`, which is what the launch does for one of `outer` groups, touches of what another part
 /// writes only elements that no other group touches.
 pub(super) fn by_group(launch: &Launch, bodies: &[Vec<Stmt>], outer: &Index) -> bool {
-    let (kernel, arguments, params) = launch.parts();
+    let (kernel, _) = launch.parts();
     let mut reader = Reader {
         kernel,
         group: launch.item(),
@@ -39,9 +39,7 @@ pub(super) fn by_group(launch: &Launch, bodies: &[Vec<Stmt>], outer: &Index) -> 
         reader.block(body);
     }
     let Some(group) = group.as_var() else { return false };
-    reader.understood
-        && shared(kernel, arguments, &reader.touches)
-            .all(|touches| apart(&touches, (arguments, kernel), params, (group, &reader.known)))
+    reader.understood && shared(launch, &reader.touches).all(|touches| apart(&touches, launch, group, &reader.known))
 }
 
 /// One index of a buffer.
@@ -53,16 +51,14 @@ struct Touch {
     element: Index,
 }
 
-/// The touches of each buffer that one part writes and another touches.
-fn shared<'a>(
-    kernel: &'a Kernel,
-    arguments: &'a [Argument],
-    touches: &'a [Touch],
-) -> impl Iterator<Item = Vec<(usize, &'a Touch)>> {
-    let mut by_buffer: FxHashMap<BufferId, Vec<(usize, &Touch)>> = FxHashMap::default();
+/// The touches of each buffer that one part writes and another touches, with what was handed over.
+fn shared<'a>(launch: &'a Launch, touches: &'a [Touch]) -> impl Iterator<Item = Vec<(&'a Argument, &'a Touch)>> {
+    let arguments: FxHashMap<BufferRef, &Argument> = launch.arguments().collect();
+    let mut by_buffer: FxHashMap<BufferId, Vec<(&Argument, &Touch)>> = FxHashMap::default();
     for touch in touches {
-        if let Some(place) = argument_of(kernel, touch.buffer) {
-            by_buffer.entry(arguments[place].buffer).or_default().push((place, touch));
+        // Scratch memory is each group's own.
+        if let Some(argument) = arguments.get(&touch.buffer) {
+            by_buffer.entry(argument.buffer).or_default().push((argument, touch));
         }
     }
     by_buffer.into_values().filter(|touches| {
@@ -71,32 +67,21 @@ fn shared<'a>(
     })
 }
 
-/// The number of the argument that a buffer is; `None` of scratch memory.
-fn argument_of(kernel: &Kernel, buffer: BufferRef) -> Option<usize> {
-    let is_argument = |at: usize| !matches!(kernel.buffers[at].access, Access::Scratch { .. });
-    let place = buffer.0 as usize;
-    is_argument(place).then(|| (0..place).filter(|&at| is_argument(at)).count())
-}
-
 /// Whether groups touch different elements.
-fn apart(
-    touches: &[(usize, &Touch)],
-    (arguments, kernel): (&[Argument], &Kernel),
-    params: &[Dim],
-    (group, known): (Var, &Known),
-) -> bool {
-    let offset = |place: usize| {
+fn apart(touches: &[(&Argument, &Touch)], launch: &Launch, group: Var, known: &Known) -> bool {
+    let (kernel, params) = launch.parts();
+    let offset = |argument: &Argument| {
         let of = |symbol| {
             let place = params.iter().position(|dim| *dim == Dim::sym(symbol));
             place.map_or(Index::OVERFLOW, |place| kernel.params[place].index())
         };
-        Index::import(&arguments[place].offset, &of)
+        Index::import(&argument.offset, &of)
     };
     let mut stride: Option<Index> = None;
     // All from the first element that one of them begins at.
-    let Some(first) = touches.first().map(|(place, _)| offset(*place)) else { return true };
-    touches.iter().all(|(place, touch)| {
-        let element = (&touch.element + &offset(*place) - &first).simplify(&known.ranges);
+    let Some(first) = touches.first().map(|(argument, _)| offset(argument)) else { return true };
+    touches.iter().all(|(argument, touch)| {
+        let element = (&touch.element + &offset(argument) - &first).simplify(&known.ranges);
         let Some((own, rest)) = affine::split(&element, group) else { return false };
         let same = stride.get_or_insert_with(|| own.clone());
         *same == own

@@ -7,6 +7,7 @@ use super::rename;
 use nnc_ir::op::BinaryOp;
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Kernel, Stmt, Var};
 use nnc_kernels::walk::{Mention, walk};
+use rustc_hash::FxHashMap;
 
 /// Tests the sizes of a kernel once.
 pub(super) fn unswitch(kernel: &mut Kernel) {
@@ -29,7 +30,8 @@ pub(super) fn unswitch(kernel: &mut Kernel) {
     let mut fast = std::mem::take(&mut kernel.body);
     assume(&mut fast, &conditions);
     one_by_one(&mut slow);
-    rename(&mut slow, kernel);
+    let vars = kernel.vars.clone();
+    rename(&mut slow, &vars, kernel, FxHashMap::default());
     kernel.body = vec![Stmt::If(all, fast, slow)];
 }
 

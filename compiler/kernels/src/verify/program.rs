@@ -137,8 +137,7 @@ impl<'a> Checker<'a> {
             self.dim(param)?;
         }
         self.dim(extent)?;
-        let param = |var| kernel.params.iter().position(|p| *p == var).and_then(|i| params.get(i).cloned());
-        let own = kernel.parallel.1.export(&|var| param(var).unwrap_or(Dim::OVERFLOW));
+        let own = kernel.parallel.1.export(&kernel.sizes(params));
         let agree = match (own.as_const(), extent.as_const()) {
             (Some(own), Some(extent)) => own.max(0) == extent.max(0),
             _ => true,
