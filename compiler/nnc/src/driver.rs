@@ -17,10 +17,11 @@ use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_kernels::Program;
 use nnc_ops::DimRange;
+use nnc_passes::choose::{self, Taken};
 use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline::{self, Event, Numerics, PASSES, PassError, PipelineOptions, Yield};
-use nnc_passes::regions::Regions;
 use nnc_passes::rules::saturate::Report;
+use nnc_passes::{layout, regions};
 
 use crate::errors::{Failure, Result};
 use crate::memory::{self, Budget};
@@ -54,6 +55,8 @@ pub struct Options {
     pub opt_level: OptLevel,
     /// Rules, families of rules and passes to leave out.
     pub disabled: Vec<String>,
+    /// Ways to do products that are taken instead of the cheapest.
+    pub taken: Vec<Taken>,
     /// The most rewrites and graph passes to apply, for finding the one that breaks a model.
     pub fuel: Option<usize>,
     /// Bytes of memory that compiling may take; by default what [`memory::allowance`] says.
@@ -74,6 +77,7 @@ impl Options {
             stop_after: None,
             opt_level: OptLevel::Full,
             disabled: vec![],
+            taken: vec![],
             fuel: None,
             memory: None,
         })
@@ -96,11 +100,11 @@ pub trait Watch {
     /// A pass has applied rules.
     fn rewritten(&mut self, _report: &Report) {}
 
-    /// A stage has yielded the regions of the graph last shown.
+    /// A stage has yielded what has a text: regions, a layout, choices.
     ///
     /// # Errors
     /// What goes wrong in showing it.
-    fn regions(&mut self, _stage: &str, _regions: &Regions) -> Result<()> {
+    fn planned(&mut self, _stage: &str, _text: &dyn Fn() -> String) -> Result<()> {
         Ok(())
     }
 
@@ -269,7 +273,9 @@ impl<'a> Compilation<'a> {
             if outcome.is_ok() {
                 *outcome = match event.yields {
                     Yield::Graph(graph) => watch.graph(event.pass, graph),
-                    Yield::Regions(regions) => watch.regions(event.pass, regions),
+                    Yield::Regions(regions) => watch.planned(event.pass, &|| regions::print(&regions.list)),
+                    Yield::Layout(graph, layout) => watch.planned(event.pass, &|| layout::print(graph, layout)),
+                    Yield::Choices(decisions) => watch.planned(event.pass, &|| choose::print(decisions)),
                     Yield::Program(graph, lowered) => watch.program(event.pass, graph, lowered),
                 };
             }
@@ -284,12 +290,15 @@ impl<'a> Compilation<'a> {
             stop_after: self.options.stop_after.clone().filter(known),
             fuel,
             disabled,
+            taken: self.options.taken.clone(),
             observer: Some(&observer),
         };
         let result = run(&options);
         seen.into_inner().3?;
         result.map_err(|error| match error {
-            PassError::UnknownPass(_) | PassError::UnknownRule(_) => Failure::user(error.to_string()),
+            PassError::UnknownPass(_) | PassError::UnknownRule(_) | PassError::UnknownChoice(_) => {
+                Failure::user(error.to_string())
+            }
             PassError::Unsupported(_) => Failure::unsupported(format!("{file}: {error}")),
             PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
         })

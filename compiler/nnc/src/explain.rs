@@ -144,10 +144,10 @@ fn entry(
         contractions: of
             .choices
             .iter()
-            .map(|(shape, candidates)| Contraction {
-                sizes: shape.display(&graph.dims),
-                candidates: ways(candidates),
-                compared: candidates.len(),
+            .map(|choice| Contraction {
+                sizes: choice.shape.display(&graph.dims),
+                candidates: ways(&choice.candidates),
+                compared: choice.candidates.len(),
             })
             .collect(),
     }

@@ -6,10 +6,21 @@
 //! Invariants: a list is empty only where nothing can do it; it depends on sizes, types and the target alone, so that
 //! equal problems are solved alike; where a size is not known, several are tried.
 
+pub(crate) mod axes;
+mod decide;
 mod panels;
+pub(crate) mod problem;
+mod product;
 #[cfg(test)]
 mod tests;
 mod text;
+pub(crate) mod window;
+
+pub(crate) use decide::accumulator_type;
+pub use decide::{Choice, Decision, choose};
+pub use problem::Problem;
+use decide::Site;
+pub use text::{ChoiceError, Taken, parse, print, take};
 
 use nnc_desc::tiles::Tile;
 use nnc_desc::{Product, Target, Work};
@@ -109,9 +120,9 @@ impl Sizes {
 }
 
 impl Shape {
-    /// The sizes, `unknown` for those that are not known.
-    fn sizes(&self, unknown: u64) -> Sizes {
-        let size = |dim: &Dim| dim.as_const().map_or(unknown, |n| n.max(0).unsigned_abs());
+    /// The sizes where symbols are `unknown`.
+    fn sizes(&self, dims: &DimTable, unknown: u64) -> Sizes {
+        let size = |dim: &Dim| assumed(dim, dims, unknown);
         Sizes {
             batch: size(&self.batch),
             outer: size(&self.outer),
@@ -122,35 +133,44 @@ impl Shape {
         }
     }
 
+    /// Whether no size depends on a symbol.
+    fn is_known(&self) -> bool {
+        let sizes = [&self.batch, &self.outer, &self.rows, &self.columns, &self.depth, &self.runs];
+        sizes.into_iter().all(|size| size.as_const().is_some())
+    }
+
     /// What some work costs on the target, which is asked at several sizes where one is not known.
-    fn cost(&self, target: &Target, work: &dyn Fn(&Sizes) -> Work) -> u64 {
-        let whole = self.sizes(MANY);
-        if whole.volume() == self.sizes(1).volume() {
+    fn cost(&self, target: &Target, dims: &DimTable, work: &dyn Fn(&Sizes) -> Work) -> u64 {
+        let whole = self.sizes(dims, MANY);
+        if self.is_known() {
             return target.rates.cost(&work(&whole));
         }
-        let of_whole = |unknown: u64| {
-            let sizes = self.sizes(unknown);
-            let cost = u128::from(target.rates.cost(&work(&sizes)));
+        let of_whole = |sizes: &Sizes| {
+            let cost = u128::from(target.rates.cost(&work(sizes)));
             cost * u128::from(whole.volume()) / u128::from(sizes.volume().max(1))
         };
-        let mean = TRIED.into_iter().map(of_whole).sum::<u128>() / TRIED.len() as u128;
+        // Where a symbol is too small for a window there is nothing to do.
+        let tried = TRIED.into_iter().map(|unknown| self.sizes(dims, unknown)).filter(|sizes| sizes.volume() > 0);
+        let costs: Vec<u128> = tried.map(|sizes| of_whole(&sizes)).collect();
+        let mean = costs.iter().sum::<u128>() / costs.len().max(1) as u128;
         u64::try_from(mean).unwrap_or(u64::MAX)
     }
 
     /// Nanoseconds on one core of what costs so many picoseconds, whatever the sizes come to be.
-    pub fn nanoseconds(&self, cost: u64) -> Dim {
+    pub fn nanoseconds(&self, dims: &DimTable, cost: u64) -> Dim {
         let volume = &(&self.batch * &self.outer) * &(&(&self.rows * &self.columns) * &self.depth);
-        nanoseconds(cost, self.sizes(MANY).volume(), &volume)
+        nanoseconds(cost, self.sizes(dims, MANY).volume(), &volume)
     }
 }
 
 /// All ways to do a contraction, the cheapest first.
-pub fn candidates(shape: &Shape, product: &Product, target: &Target) -> Vec<Candidate> {
-    let mut list = if shape.panels { panels::candidates(shape, product, target) } else { vec![] };
+pub fn candidates(shape: &Shape, product: &Product, target: &Target, dims: &DimTable) -> Vec<Candidate> {
+    let cost = |work: &dyn Fn(&Sizes) -> Work| shape.cost(target, dims, work);
+    let mut list = if shape.panels { panels::candidates(shape, product, target.rates, &cost) } else { vec![] };
     if shape.depthwise {
         list.push(Candidate {
             algorithm: Algorithm::Depthwise,
-            cost: shape.cost(target, &|sizes| depthwise(sizes, product)),
+            cost: cost(&|sizes| depthwise(sizes, product)),
         });
     }
     list.sort_by_key(|candidate| candidate.cost);

@@ -2,7 +2,7 @@
 
 use super::{Algorithm, Candidate, Fetch, Panels, Shape, Sizes};
 use nnc_desc::tiles::Tile;
-use nnc_desc::{Product, Rates, Target, Work};
+use nnc_desc::{Product, Rates, Work};
 use nnc_ir::Dim;
 
 /// Most register tiles of one block: more iterations serve more threads.
@@ -11,7 +11,12 @@ const MOST_TILES: u64 = 8;
 /// Cycles, in thousandths, that a tile spends between two runs of its sum.
 const NEXT_RUN: u64 = 4000;
 
-pub(super) fn candidates(shape: &Shape, product: &Product, target: &Target) -> Vec<Candidate> {
+pub(super) fn candidates(
+    shape: &Shape,
+    product: &Product,
+    rates: &Rates,
+    cost: &dyn Fn(&dyn Fn(&Sizes) -> Work) -> u64,
+) -> Vec<Candidate> {
     let mut list = vec![];
     for &(rows, vectors) in product.tiles {
         let tile = Tile { rows, width: vectors * product.lanes() };
@@ -22,7 +27,7 @@ pub(super) fn candidates(shape: &Shape, product: &Product, target: &Target) -> V
                         continue;
                     }
                     let panels = Panels { tile, block: Dim::from(block as i64), panels_outside, fetch };
-                    let cost = shape.cost(target, &|sizes| work(shape, sizes, product, &panels, target.rates));
+                    let cost = cost(&|sizes| work(shape, sizes, product, &panels, rates));
                     list.push(Candidate { algorithm: Algorithm::Panels(panels), cost });
                 }
             }

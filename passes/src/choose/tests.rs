@@ -24,7 +24,7 @@ fn shape(rows: i64, columns: i64, depth: i64) -> Shape {
 fn list(target: &str, shape: &Shape) -> Vec<Candidate> {
     let target = Target::parse(target).unwrap();
     let product = target.product(DType::F32, DType::F32, DType::F32).unwrap();
-    candidates(shape, product, &target)
+    candidates(shape, product, &target, &DimTable::default())
 }
 
 fn panels(target: &str, shape: &Shape) -> Panels {
@@ -109,7 +109,7 @@ fn costs_grow_with_sizes_known_at_run_time() {
     let n = dims.fresh("n", 0, i64::MAX, None);
     let shape = Shape { rows: Dim::sym(n), ..shape(1, 768, 768) };
     let cost = list("x86_64-avx2", &shape)[0].cost;
-    let at = |rows: i64| shape.nanoseconds(cost).eval(&|_| Some(rows)).unwrap();
+    let at = |rows: i64| shape.nanoseconds(&dims, cost).eval(&|_| Some(rows)).unwrap();
     let of_row = cost as f64 / 1000.0 / super::MANY as f64;
     for rows in [1, 100, 10_000] {
         let ratio = at(rows) as f64 / (rows as f64 * of_row);

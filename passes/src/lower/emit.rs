@@ -10,7 +10,7 @@
 use super::LowerError;
 use super::builder::{KernelBuilder, Key};
 use super::empty::nothing_to_repeat;
-use super::view::operand_index;
+use crate::layout::operand_index;
 use nnc_ir::op::{BinaryOp, Op, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Node, ValueId};
 use nnc_kernels::kernel::{Accumulator, AxisKind, BufferRef, Expr, Index, Stmt};
@@ -54,9 +54,9 @@ impl KernelBuilder<'_, '_> {
         {
             return Ok(Expr::Load(row.buffer, index[row.axis].clone()));
         }
-        let stored = Some(value) != self.root && self.cx.storage[value.index()].is_some();
+        let stored = Some(value) != self.root && self.cx.plan.layout.storage(value).is_some();
         let expr = if stored { self.emit_load(value, index)? } else { self.emit_definition(value, index)? };
-        let shared = self.cx.regions.uses(value) > 1;
+        let shared = self.cx.plan.regions.uses(value) > 1;
         Ok(self.share(key, expr, shared))
     }
 
@@ -76,9 +76,7 @@ impl KernelBuilder<'_, '_> {
 
     /// Loads a stored value.
     fn emit_load(&mut self, value: ValueId, index: &[Index]) -> Result<Expr, LowerError> {
-        let Some(storage) = self.cx.storage_to_read(value) else {
-            return Err(self.cx.error(format!("{value} is used before it is computed")));
-        };
+        let storage = self.cx.storage(value)?;
         let dtype = self.cx.graph.ty(value).dtype;
         let buffer = self.buffer(storage.buffer, &storage.offset, false);
         let element = self.element(&storage.strides, index);
@@ -96,8 +94,7 @@ impl KernelBuilder<'_, '_> {
 
     /// Computes a value from its node's operands, whether or not it is stored.
     pub fn emit_definition(&mut self, value: ValueId, index: &[Index]) -> Result<Expr, LowerError> {
-        let graph = self.cx.graph;
-        let Some(node) = self.cx.definitions[value.index()].map(|id| &graph.nodes[id.index()]) else {
+        let Some(node) = self.cx.definition(value) else {
             return Err(self.cx.error(format!("{value} has no definition")));
         };
         match &node.op {
@@ -260,7 +257,7 @@ impl KernelBuilder<'_, '_> {
                     nothing_to_repeat(&shape[axis], &(&padded[axis] - &shape[axis])),
                     Dim::ZERO,
                     "the border of an axis without elements",
-                ),
+                )?,
             }
             operand.push(match mode {
                 PadMode::Constant => {
@@ -386,7 +383,7 @@ impl KernelBuilder<'_, '_> {
             use UnaryOp::{Erf, Exp, Expm1, Log, Log1p, Sigmoid, Tanh};
             matches!(n.op, Op::Unary(Exp | Expm1 | Log | Log1p | Tanh | Erf | Sigmoid))
         });
-        costly && self.cx.regions.uses(value) > 1 && self.cx.storage[value.index()].is_none()
+        costly && self.cx.plan.regions.uses(value) > 1 && self.cx.plan.layout.storage(value).is_none()
     }
 
     fn keep_row(&mut self, value: ValueId, axis: usize, shape: &[Dim], full: &[Index], expr: Expr) -> Expr {

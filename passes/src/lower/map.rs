@@ -10,7 +10,7 @@ use nnc_kernels::kernel::{AxisKind, Expr, Stmt};
 impl Lowering<'_> {
     /// One kernel that computes every element of `root`.
     pub(super) fn lower_map(&mut self, root: ValueId) -> Result<(), LowerError> {
-        let storage = self.storage_to_write(root)?;
+        let storage = self.storage(root)?;
         let ty = self.graph.ty(root).clone();
         let name = self.definition(root).map_or("map", |n| match n.op {
             Op::Reduce { .. } | Op::ArgReduce { .. } => "reduce",
@@ -40,7 +40,7 @@ impl Lowering<'_> {
         let mut steps = 0;
         while let Some((value, first)) = pending.pop() {
             steps += 1;
-            if steps > 4096 || (!first && self.storage[value.index()].is_some()) {
+            if steps > 4096 || (!first && self.plan.layout.storage(value).is_some()) {
                 continue;
             }
             let Some(node) = self.definition(value) else { continue };
@@ -56,7 +56,7 @@ impl Lowering<'_> {
                     return true;
                 }
             }
-            if !self.regions.is_stored(value) || first {
+            if !self.plan.regions.is_stored(value) || first {
                 pending.extend(node.inputs.iter().map(|&v| (v, false)));
             }
         }

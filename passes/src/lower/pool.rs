@@ -16,7 +16,7 @@ impl Lowering<'_> {
         let x = anchor.inputs[0];
         let x_type = self.graph.ty(x).clone();
         let anchor_shape = self.graph.shape(anchor.outputs[0]).to_vec();
-        let storage = self.storage_to_write(root)?;
+        let storage = self.storage(root)?;
         let ty = self.graph.ty(root).clone();
         let spatial = window.size.len();
         let mut b = KernelBuilder::new(self, "pool");

@@ -1,47 +1,18 @@
-//! Sums of products over strided memory, the one form of matrix products and convolutions, and their emission.
+//! Emission of sums of products: writes down what was chosen, and decides nothing.
 //!
-//! What is computed is a [`Problem`]; how its loops run was chosen before. Emission only writes them down: a parallel loop
-//! over everything that is independent, and in it the contraction of one block of rows and one panel of columns.
+//! A parallel loop goes over everything that is independent, and in it stands the contraction of one block of rows and one
+//! panel of columns.
 
 use super::block::{Block, Cut};
 use super::builder::KernelBuilder;
-use super::contract::Axis;
-use super::panels::Right;
+use super::operand::Right;
 use super::{LowerError, Lowering};
-use crate::choose::{self, Algorithm, Candidate, Panels, Shape};
-use nnc_desc::Product;
-use nnc_ir::{DType, Dim, ValueId};
+use crate::choose::axes::{Axis, count};
+use crate::choose::problem::{Problem, ResultIndex};
+use crate::choose::{self, Panels};
+use nnc_ir::Dim;
 use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Index;
-use nnc_kernels::plan::BufferId;
-
-/// What is summed. Strides are elements of the left operand.
-pub(crate) struct Problem {
-    /// What the kernel is called.
-    pub name: &'static str,
-    /// Axes of independent products.
-    pub batch: Vec<Axis>,
-    /// Row axes outside of `rows`.
-    pub outer: Vec<Axis>,
-    /// Rows that one stride walks.
-    pub rows: Axis,
-    /// Columns.
-    pub columns: Dim,
-    /// Summed axes around `k`, of constant size.
-    pub taps: Vec<Axis>,
-    /// Contiguous summed elements.
-    pub k: Dim,
-    /// Memory of the left operand and its first element.
-    pub left: (BufferId, Dim),
-    /// The right operand.
-    pub right: Right,
-    /// Type of the sums.
-    pub accumulator: DType,
-    /// The value that the sums are.
-    pub anchor: ValueId,
-    /// The value that is stored.
-    pub root: ValueId,
-}
 
 /// Where in the result a sum stands.
 pub(crate) struct Position<'a> {
@@ -55,41 +26,16 @@ pub(crate) struct Position<'a> {
     pub column: Index,
 }
 
-/// The index into the anchor's value.
-pub(crate) type ResultIndex<'a> = dyn FnMut(&mut KernelBuilder<'_, '_>, &Position<'_>) -> Vec<Index> + 'a;
-
-/// How many there are of axes together.
-pub(crate) fn count(axes: &[Axis]) -> Dim {
-    axes.iter().fold(Dim::ONE, |n, axis| &n * &axis.size)
-}
-
 impl Lowering<'_> {
-    /// The cheapest way to do a contraction, and its nanoseconds on one core.
-    pub(super) fn choose(&mut self, shape: &Shape, product: &Product) -> Result<(Algorithm, Dim), LowerError> {
-        let candidates = choose::candidates(shape, product, self.target);
-        let Some(Candidate { algorithm, cost }) = candidates.first().cloned() else {
-            return Err(self.error("no way to do a contraction"));
-        };
-        self.choices.push((shape.clone(), candidates));
-        Ok((algorithm, shape.nanoseconds(cost)))
-    }
-
-    /// As [`Lowering::choose`], of what only panels do.
-    pub(super) fn choose_panels(&mut self, shape: &Shape, product: &Product) -> Result<(Panels, Dim), LowerError> {
-        match self.choose(shape, product)? {
-            (Algorithm::Panels(panels), work) => Ok((panels, work)),
-            (Algorithm::Depthwise, _) => Err(self.error("channels by themselves where there are none")),
-        }
-    }
-
     /// Emits the kernel of a problem and its step.
     pub(super) fn emit_problem(
         &mut self,
         problem: &Problem,
         (choice, work): (&Panels, Dim),
-        index: &mut ResultIndex<'_>,
     ) -> Result<(), LowerError> {
-        let storage = self.storage_to_write(problem.root)?;
+        let left_memory = self.left_operand(&problem.left)?;
+        let right_memory = self.right_operand(&problem.right, choice.tile.width, problem.accumulator)?;
+        let storage = self.storage(problem.root)?;
         let ty = self.graph.ty(problem.root).clone();
         let mut b = KernelBuilder::new(self, problem.name);
         b.root = Some(problem.root);
@@ -104,10 +50,10 @@ impl Lowering<'_> {
         let offset = walk(&mut b, &problem.batch, &at.batch)
             + walk(&mut b, &problem.outer, &at.outer)
             + &row_start * &row_stride;
-        let left = LeftOperand { buffer: b.buffer(problem.left.0, &problem.left.1, false), offset, row_stride };
+        let left = LeftOperand { buffer: b.buffer(left_memory.buffer, &left_memory.offset, false), offset, row_stride };
         let columns = b.import(&problem.columns);
         let column_start = &at.panel * &Index::from(tile.width as i64);
-        let right = match &problem.right {
+        let right = match &right_memory {
             Right::Panels { buffer, batch, panel_elements } => {
                 let offset = walk(&mut b, batch, &at.batch) + &at.panel * &b.import(panel_elements);
                 let fetch = match choice.fetch {
@@ -138,7 +84,8 @@ impl Lowering<'_> {
         let block = Block { k, left, right, taps, tile, accumulator: problem.accumulator };
         b.contraction(&cut, &block, &mut |b, cell| {
             let (row, column) = (&row_start + &cell.row.index(), &column_start + &cell.col.index());
-            let index = index(b, &Position { batch: &at.batch, outer: &at.outer, row, column });
+            let position = Position { batch: &at.batch, outer: &at.outer, row, column };
+            let index = b.result_index(problem, &position);
             b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)
         })?;
         b.finish_in(work)
@@ -161,6 +108,50 @@ impl KernelBuilder<'_, '_> {
             flat = &flat * &self.import(&axis.size) + i;
         }
         flat
+    }
+
+    /// Splits a flat index into one per dimension without naming the parts: where consumers are dense over the
+    /// merged axes, the parts add up to the flat index again.
+    pub fn unflatten(&mut self, flat: &Index, dims: &[Index]) -> Vec<Index> {
+        let mut rest = flat.clone();
+        let mut result = Vec::with_capacity(dims.len());
+        for axis in 0..dims.len() {
+            let stride = dims[axis + 1..].iter().fold(Index::ONE, |a, d| &a * d);
+            if dims[axis].is_const(1) {
+                result.push(Index::ZERO);
+                continue;
+            }
+            // The outermost axis that is not 1 takes all the quotient; the last all the rest.
+            let last = dims[axis + 1..].iter().all(|d| d.is_const(1));
+            let quotient = if last { rest.clone() } else { rest.floor_div(&stride).simplify(&self.ranges) };
+            rest = rest - &quotient * &stride;
+            result.push(quotient);
+        }
+        result
+    }
+
+    /// The index into the anchor's value.
+    fn result_index(&mut self, problem: &Problem, at: &Position<'_>) -> Vec<Index> {
+        match &problem.index {
+            ResultIndex::Product { rows, columns } => {
+                let row_dims: Vec<Index> = rows.iter().map(|d| self.import(d)).collect();
+                let column_dims: Vec<Index> = columns.iter().map(|d| self.import(d)).collect();
+                let rows = self.import(&problem.rows.size);
+                let outer = self.flatten(at.outer, &problem.outer);
+                let mut index = at.batch.to_vec();
+                index.extend(self.unflatten(&(&outer * &rows + &at.row), &row_dims));
+                index.extend(self.unflatten(&at.column, &column_dims));
+                index
+            }
+            ResultIndex::Window { rows, columns } => {
+                let inner: Vec<Index> = rows.iter().map(|d| self.import(d)).collect();
+                let columns = self.import(columns);
+                let mut index = at.outer.to_vec();
+                index.extend(self.unflatten(&at.row, &inner));
+                index.push(&at.batch[0] * &columns + &at.column);
+                index
+            }
+        }
     }
 
     /// The part of the panel after this one that this block's rows fetch: all rows that pass a panel share the next.

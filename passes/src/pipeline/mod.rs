@@ -8,7 +8,10 @@
 use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
 use crate::fuel::Fuel;
-use crate::lower::{LowerError, Lowered};
+use crate::LowerError;
+use crate::choose::{self, ChoiceError, Decision, Taken};
+use crate::layout::{self, Around, Layout};
+use crate::lower::{Lowered, Plan};
 use crate::merge_contracts::merge_contracts;
 use crate::regions::{self, RegionError, Regions};
 use crate::rules::family::{self, Family, enabled};
@@ -89,7 +92,11 @@ enum Run {
     Graph(fn(Graph, &mut Context) -> Graph),
     /// Divides the graph into regions.
     Fuse,
-    /// Makes a program of the regions.
+    /// Says where values lie.
+    LayOut,
+    /// Says how regions are computed.
+    Choose,
+    /// Makes a program of them.
     Lower,
     /// Changes the program.
     Program(fn(&mut Lowered, &Target)),
@@ -128,6 +135,9 @@ pub const PASSES: &[Pass] = &[
     },
     Pass { name: "sweep", stage: Stage::Finish, run: Run::Graph(|graph, context| spend(graph, context, sweep)) },
     Pass { name: "fuse", stage: Stage::Lower, run: Run::Fuse },
+    Pass { name: "lay_out", stage: Stage::Lower, run: Run::LayOut },
+    // After `lay_out`: how a product is best done depends on how its operands lie.
+    Pass { name: "choose", stage: Stage::Lower, run: Run::Choose },
     Pass { name: "lower", stage: Stage::Lower, run: Run::Lower },
     Pass { name: "collapse", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::collapse) },
     // After `collapse`: one loop over all elements is shared better than the outermost of several.
@@ -171,6 +181,10 @@ pub enum Yield<'a> {
     Graph(&'a Graph),
     /// The regions of the last graph.
     Regions(&'a Regions),
+    /// Where the values of a graph lie.
+    Layout(&'a Graph, &'a Layout),
+    /// What is chosen for each region.
+    Choices(&'a [Decision]),
     /// The program of the graph.
     Program(&'a Graph, &'a Lowered),
 }
@@ -204,6 +218,8 @@ pub struct PipelineOptions<'a> {
     pub fuel: Option<usize>,
     /// Rules, families of rules and passes to leave out.
     pub disabled: Vec<String>,
+    /// Ways to do products that are taken instead of the cheapest.
+    pub taken: Vec<Taken>,
     /// Told of every pass that ran.
     pub observer: Option<&'a dyn Fn(&Event<'_>)>,
     /// Wrong rules, to see that they are found.
@@ -237,6 +253,9 @@ pub enum PassError {
     #[error("there is no rule, family of rules or pass to leave out named {0:?}: there are the passes {passes}, and the \
              families{rules}", passes = optional().join(", "), rules = family::listing())]
     UnknownRule(String),
+    /// A choice is for a product that there is not.
+    #[error(transparent)]
+    UnknownChoice(#[from] ChoiceError),
     /// The graph has an operation that cannot be lowered.
     #[error(transparent)]
     Unsupported(#[from] LowerError),
@@ -297,42 +316,27 @@ pub fn optimize(graph: Graph, target: &Target, options: &PipelineOptions) -> Res
 /// When an option names no pass, an operation has no lowering, or a pass yields what its verifier rejects.
 pub fn program(graph: &Graph, target: &Target, options: &PipelineOptions) -> Result<Option<Lowered>, PassError> {
     let mut driver = Driver::new(target, options)?;
-    let (mut regions, mut lowered): (Option<Regions>, Option<Lowered>) = (None, None);
-    for pass in PASSES {
-        if matches!(pass.run, Run::Graph(_)) {
-            continue;
-        }
+    let Some(mut lowered) = driver.plan_and_lower(graph)? else { return Ok(None) };
+    for pass in PASSES.iter().filter(|pass| pass.stage == Stage::Schedule) {
         let start = Instant::now();
         driver.context.pass = pass.name;
-        match (pass.run, lowered.as_mut()) {
-            (Run::Fuse, _) => {
-                let found = if options.is_disabled(pass.name) { regions::apart(graph) } else { regions::fuse(graph) };
-                found.verify(graph).map_err(|e| driver.broken(e))?;
-                driver.tell(Yield::Regions(&found), start.elapsed());
-                regions = Some(found);
-            }
-            (Run::Lower, _) => {
-                let found = regions.take().unwrap_or_else(|| regions::fuse(graph));
-                lowered = Some(lower::lower(graph, found, target)?);
-            }
-            (Run::OptionalProgram(_), _) if driver.context.fuel.is_empty() || options.is_disabled(pass.name) => {}
-            (Run::OptionalProgram(run), Some(lowered)) => {
+        match pass.run {
+            Run::OptionalProgram(_) if driver.context.fuel.is_empty() || options.is_disabled(pass.name) => {}
+            Run::OptionalProgram(run) => {
                 driver.context.fuel.spend(pass.name);
-                run(lowered, target);
+                run(&mut lowered, target);
             }
-            (Run::Program(run), Some(lowered)) => run(lowered, target),
-            (Run::Graph(_) | Run::Program(_) | Run::OptionalProgram(_), _) => continue,
+            Run::Program(run) => run(&mut lowered, target),
+            Run::Graph(_) | Run::Fuse | Run::LayOut | Run::Choose | Run::Lower => continue,
         }
-        if let Some(lowered) = &lowered {
-            let last = PASSES.last().is_some_and(|row| row.name == pass.name);
-            driver.check(lowered, last)?;
-            driver.tell(Yield::Program(graph, lowered), start.elapsed());
-        }
+        let last = PASSES.last().is_some_and(|row| row.name == pass.name);
+        driver.check(&lowered, last)?;
+        driver.tell(Yield::Program(graph, &lowered), start.elapsed());
         if driver.stops() {
             return Ok(None);
         }
     }
-    Ok(lowered)
+    Ok(Some(lowered))
 }
 
 /// What runs a part of the list.
@@ -363,6 +367,48 @@ impl<'a> Driver<'a> {
             planted: options.planted(),
         };
         Ok(Driver { options, context })
+    }
+
+    /// Runs the rows of [`Stage::Lower`], each of which takes what the ones before it yield. `None` when it was to stop.
+    fn plan_and_lower(&mut self, graph: &Graph) -> Result<Option<Lowered>, PassError> {
+        let (mut regions, mut layout, mut decisions) = (None, None, vec![]);
+        let mut buffers = vec![];
+        for pass in PASSES.iter().filter(|pass| pass.stage == Stage::Lower) {
+            let start = Instant::now();
+            self.context.pass = pass.name;
+            let target = self.context.target;
+            match (pass.run, &regions, &layout) {
+                (Run::Fuse, ..) => {
+                    let disabled = self.options.is_disabled(pass.name);
+                    let found = if disabled { regions::apart(graph) } else { regions::fuse(graph) };
+                    found.verify(graph).map_err(|e| self.broken(e))?;
+                    self.tell(Yield::Regions(&found), start.elapsed());
+                    regions = Some(found);
+                }
+                (Run::LayOut, Some(regions), _) => {
+                    let found = layout::lay_out(graph, regions, &Around::Model, &mut buffers)?;
+                    self.tell(Yield::Layout(graph, &found), start.elapsed());
+                    layout = Some(found);
+                }
+                (Run::Choose, Some(regions), Some(layout)) => {
+                    decisions = choose::choose(graph, regions, layout, target)?;
+                    choose::take(&mut decisions, &self.options.taken)?;
+                    self.tell(Yield::Choices(&decisions), start.elapsed());
+                }
+                (Run::Lower, Some(regions), Some(layout)) => {
+                    let plan = Plan { graph, target, regions, layout, decisions: &decisions };
+                    let lowered = lower::lower(plan, std::mem::take(&mut buffers))?;
+                    self.check(&lowered, false)?;
+                    self.tell(Yield::Program(graph, &lowered), start.elapsed());
+                    return Ok((!self.stops()).then_some(lowered));
+                }
+                _ => {}
+            }
+            if self.stops() {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     fn broken(&self, error: impl Into<Defect>) -> PassError {

@@ -19,7 +19,7 @@ mod verify;
 
 use fuse::Decisions;
 use nnc_ir::op::Op;
-use nnc_ir::{Graph, NodeId, ValueId};
+use nnc_ir::{Graph, Node, NodeId, ValueId};
 pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
 pub use reason::Reason;
 pub use role::{Role, role};
@@ -78,6 +78,7 @@ pub struct Region {
 pub struct Regions {
     /// In the order in which they run.
     pub list: Vec<Region>,
+    definitions: Vec<Option<NodeId>>,
     stored: Vec<bool>,
     use_counts: Vec<usize>,
     reasons: Vec<Option<Reason>>,
@@ -88,6 +89,16 @@ impl Regions {
     /// The regions of a subgraph, found the same way.
     pub fn of_subgraph(&self, graph: &Graph) -> Regions {
         if self.is_fused { fuse(graph) } else { apart(graph) }
+    }
+
+    /// The node of `graph`, of which these are the regions, that computes a value.
+    pub fn definition<'g>(&self, graph: &'g Graph, value: ValueId) -> Option<&'g Node> {
+        self.definitions[value.index()].map(|id| &graph.nodes[id.index()])
+    }
+
+    /// Whether the value is a constant of `graph`, of which these are the regions.
+    pub fn is_constant(&self, graph: &Graph, value: ValueId) -> bool {
+        self.definition(graph, value).is_some_and(|node| matches!(node.op, Op::Constant(_)))
     }
 
     /// Whether the value has memory of its own.
@@ -134,7 +145,7 @@ fn divide(graph: &Graph, decisions: Decisions, is_fused: bool) -> Regions {
         let (reads, inlined) = inside(graph, &definitions, &stored, id);
         list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined });
     }
-    Regions { list, stored, use_counts, reasons, is_fused }
+    Regions { list, definitions, stored, use_counts, reasons, is_fused }
 }
 
 /// What the region that ends in a node reads, and what it computes on the way.

@@ -1,5 +1,6 @@
 //! `nnc compile`: a model file to an artifact and its header, or to the text form of a stage.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,9 @@ use indicatif::ProgressBar;
 use nnc_cpu::Artifact;
 use nnc_desc::Target;
 use nnc_ir::Graph;
+use nnc_passes::choose::{self, Taken};
 use nnc_passes::lower::Lowered;
 use nnc_passes::pipeline;
-use nnc_passes::regions::Regions;
 use nnc_passes::rules::saturate::Report;
 
 use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
@@ -42,6 +43,9 @@ pub struct Arguments {
     /// Leave out a rewrite rule, a family of rules or a pass, as `nnc blame` names them; may be repeated
     #[arg(long, value_name = "NAME")]
     disable_rule: Vec<String>,
+    /// Do products as this file says, not as costs least; `--dump-ir after:choose` prints what is done
+    #[arg(long, value_name = "FILE")]
+    choices: Option<PathBuf>,
     /// Memory that compiling may take; by default 2048 and four times the model
     #[arg(long, value_name = "MIB")]
     max_memory: Option<u32>,
@@ -157,9 +161,17 @@ fn options(arguments: &Arguments) -> Result<Options> {
         stop_after: arguments.stop_after.clone(),
         opt_level: arguments.opt_level,
         disabled: arguments.disable_rule.clone(),
+        taken: arguments.choices.as_deref().map_or_else(|| Ok(vec![]), choices)?,
         fuel: arguments.opt_fuel,
         memory: arguments.max_memory.map(|mib| u64::from(mib) << 20),
     })
+}
+
+/// The choices that a file names.
+fn choices(path: &Path) -> Result<Vec<Taken>> {
+    let named = |problem: &dyn Display| Failure::user(format!("{}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| named(&e))?;
+    choose::parse(&text).map_err(|e| named(&e))
 }
 
 /// The passes that `--dump-ir` names.
@@ -316,8 +328,8 @@ impl Watch for Terminal {
         }
     }
 
-    fn regions(&mut self, stage: &str, regions: &Regions) -> Result<()> {
-        self.dump(stage, || nnc_passes::regions::print(&regions.list))
+    fn planned(&mut self, stage: &str, text: &dyn Fn() -> String) -> Result<()> {
+        self.dump(stage, text)
     }
 
     fn program(&mut self, stage: &str, graph: &Graph, lowered: &Lowered) -> Result<()> {

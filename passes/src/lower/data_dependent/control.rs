@@ -15,9 +15,10 @@
 //! memory within the step alone that the graph belongs to.
 
 use super::super::builder::KernelBuilder;
-use super::super::movement::concat_slice;
-use super::super::storage::Storage;
-use super::super::{LowerError, Lowering};
+use crate::choose::choose;
+use crate::layout::{Around, concat_slice, lay_out};
+use crate::layout::Storage;
+use super::super::{LowerError, Lowering, Plan};
 use super::{Lowered, binary};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
@@ -48,22 +49,19 @@ impl Lowering<'_> {
         let (mut targets, mut copies) = (vec![], vec![]);
         for (i, &output) in node.outputs.iter().enumerate() {
             if !varies(i) {
-                targets.push(self.storage_to_write(output)?);
+                targets.push(self.storage(output)?);
                 continue;
             }
             // Its strides are known when its size is: a branch writes it densely, by the branch's own sizes.
-            self.halo.remove(&output);
             let ty = self.graph.ty(output).clone();
-            let wanted = self.storage[output.index()].clone();
-            let own = match &wanted {
-                Some(wanted) if *wanted == Storage::dense(wanted.buffer, &ty.shape) => wanted.clone(),
-                _ => Storage::dense(self.add_workspace(format!("{output}"), ty.dtype, &ty.count())?, &ty.shape),
-            };
-            match wanted {
-                None => self.storage[output.index()] = Some(own.clone()),
-                Some(wanted) if wanted != own => copies.push((ty, own.clone(), wanted)),
-                Some(_) => {}
+            let wanted = self.storage(output)?;
+            if wanted == Storage::dense(wanted.buffer, &ty.shape) {
+                targets.push(wanted);
+                continue;
             }
+            let buffer = self.add_workspace(format!("{output}_dense"), ty.dtype, &ty.count())?;
+            let own = Storage::dense(buffer, &ty.shape);
+            copies.push((ty, own.clone(), wanted));
             targets.push(own);
         }
         let mut branch = |graph: &Graph| {
@@ -83,13 +81,13 @@ impl Lowering<'_> {
                     return Err(self.error(format!("a branch yields `{size}` elements where at most {capacity} fit")));
                 }
             }
-            self.nested(&graph, &captured, |inner| {
-                let placed = inner.place_results(&results, &targets);
+            let wanted: Vec<(ValueId, Storage)> = results.into_iter().zip(targets).collect();
+            self.nested(&graph, &captured, &wanted, |inner| {
                 inner.lower_regions()?;
-                inner.copy_results(&results, &targets, &placed)?;
+                inner.copy_results(&wanted)?;
                 for (&(result, axis), &cell) in varying.iter().zip(&cells) {
                     let mut b = KernelBuilder::new(inner, "size");
-                    let size = b.import(&graph.shape(results[result])[axis]);
+                    let size = b.import(&graph.shape(wanted[result].0)[axis]);
                     b.store_cell(cell, Expr::Index(size));
                     b.finish()?;
                 }
@@ -115,7 +113,7 @@ impl Lowering<'_> {
         self.start_loop(node.inputs[1], &progress)?;
         let mut states = vec![];
         for (&initial, &result) in node.inputs[2..2 + carried].iter().zip(&node.outputs) {
-            let state = self.storage_to_write(result)?;
+            let state = self.storage(result)?;
             self.copy_into(initial, &all_axes(self.graph.ty(initial)), self.graph.ty(initial).dtype, &state)?;
             states.push(state);
         }
@@ -132,11 +130,11 @@ impl Lowering<'_> {
         // Whether to go on is handed on as the carried values are.
         let (handed_on, scanned) = results.split_at(1 + carried);
         states.insert(0, Storage::dense(progress.go, &[]));
-        let body = self.nested(&graph, &given, |inner| {
+        let wanted: Vec<(ValueId, Storage)> = scanned.iter().copied().zip(slices).collect();
+        let body = self.nested(&graph, &given, &wanted, |inner| {
             inner.program.steps.extend(bind);
-            let placed = inner.place_results(scanned, &slices);
             inner.lower_regions()?;
-            inner.copy_results(scanned, &slices, &placed)?;
+            inner.copy_results(&wanted)?;
             inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &states, progress.counter)?;
             inner.advance_loop(&progress)
         })?;
@@ -177,51 +175,40 @@ impl Lowering<'_> {
         Ok((inner, captured))
     }
 
-    /// Lowers another graph of the same program; yields the steps.
+    /// Plans and lowers another graph of the same program, results where they are wanted as far as nothing else decides
+    /// where they lie; yields the steps.
     fn nested(
         &mut self,
         graph: &Graph,
         given: &[(ValueId, Storage)],
+        wanted: &[(ValueId, Storage)],
         build: impl FnOnce(&mut Lowering<'_>) -> Lowered,
     ) -> Result<Vec<Step>, LowerError> {
         // What is inside does not know of them.
-        self.zero_borders()?;
-        let around = std::mem::take(&mut self.program.steps);
-        let empty = super::super::empty_program(graph);
-        let mut inner = Lowering::new(
-            graph,
-            self.regions.of_subgraph(graph),
-            self.target,
-            std::mem::replace(&mut self.program, empty),
-        );
+        for (_, storage) in given.iter().chain(wanted) {
+            self.zero_border_of(storage.buffer)?;
+        }
+        let regions = self.plan.regions.of_subgraph(graph);
+        let around = Around::Inside { given, wanted };
+        let layout = lay_out(graph, &regions, &around, &mut self.program.buffers)?;
+        let decisions = choose(graph, &regions, &layout, self.plan.target)?;
+        let plan = Plan { graph, target: self.plan.target, regions: &regions, layout: &layout, decisions: &decisions };
+        let outside = std::mem::take(&mut self.program.steps);
+        let mut inner = Lowering::new(plan, std::mem::replace(&mut self.program, super::super::empty_program(graph)));
         std::mem::swap(&mut inner.weights, &mut self.weights);
         inner.origin.clone_from(&self.origin);
-        for (value, storage) in given {
-            inner.storage[value.index()] = Some(storage.clone());
-        }
         build(&mut inner)?;
         (self.program, self.weights) = (inner.program, inner.weights);
-        Ok(std::mem::replace(&mut self.program.steps, around))
+        Ok(std::mem::replace(&mut self.program.steps, outside))
     }
 
-    /// Lets results be computed where they are wanted, as far as nothing else has decided where they lie; says which.
-    fn place_results(&mut self, results: &[ValueId], targets: &[Storage]) -> Vec<bool> {
-        let mut placed = vec![];
-        for (&value, target) in results.iter().zip(targets) {
-            let free = self.storage[value.index()].is_none() && !self.is_constant(value);
-            if free {
-                self.storage[value.index()] = Some(target.clone());
+    /// Copies the results that do not lie where they are wanted.
+    fn copy_results(&mut self, wanted: &[(ValueId, Storage)]) -> Lowered {
+        for (value, target) in wanted {
+            if self.plan.layout.storage(*value) != Some(target) {
+                let ty = self.graph.ty(*value).clone();
+                self.copy_into(*value, &all_axes(&ty), ty.dtype, target)?;
             }
-            placed.push(free);
-        }
-        placed
-    }
-
-    /// Copies the other results.
-    fn copy_results(&mut self, results: &[ValueId], targets: &[Storage], placed: &[bool]) -> Lowered {
-        for ((&value, target), _) in results.iter().zip(targets).zip(placed).filter(|(_, placed)| !**placed) {
-            let ty = self.graph.ty(value).clone();
-            self.copy_into(value, &all_axes(&ty), ty.dtype, target)?;
         }
         Ok(())
     }
@@ -240,18 +227,7 @@ impl Lowering<'_> {
         let iteration = self.program.dims.fresh("iteration", 0, super::UNBOUNDED, None);
         let mut slices = vec![];
         for &result in results {
-            // The number of iterations is not known yet: a border around them could not be written.
-            self.halo.remove(&result);
-            let storage = match self.storage[result.index()].clone() {
-                Some(storage) => storage,
-                None => {
-                    let ty = self.graph.ty(result).clone();
-                    let buffer = self.add_workspace(format!("{result}"), ty.dtype, &ty.count())?;
-                    // Not the order a reader may prefer, whose strides could mention the number of iterations.
-                    Storage::dense(buffer, &ty.shape)
-                }
-            };
-            self.storage[result.index()] = Some(storage.clone());
+            let storage = self.storage(result)?;
             let mut slice = concat_slice(&storage, 0, &Dim::sym(iteration));
             slice.strides.remove(0);
             slices.push(slice);
@@ -296,9 +272,8 @@ impl Lowering<'_> {
             }
             let ty = self.graph.ty(value).clone();
             // Another state, or a part of one, may be overwritten before it is copied.
-            let in_state = self.storage[value.index()]
-                .as_ref()
-                .is_some_and(|s| s.buffer == counter || states.iter().any(|state| state.buffer == s.buffer));
+            let lies = self.plan.layout.storage(value);
+            let in_state = lies.is_some_and(|s| s.buffer == counter || states.iter().any(|state| state.buffer == s.buffer));
             let source = match in_state {
                 false => None,
                 true => {

@@ -23,7 +23,7 @@ impl Lowering<'_> {
         reverse: bool,
     ) -> Lowered {
         let (x, result) = (node.inputs[0], node.outputs[0]);
-        let storage = self.storage_to_write(result)?;
+        let storage = self.storage(result)?;
         let ty = self.graph.ty(x).clone();
         if ty.count().is_const(0) {
             return Ok(());

@@ -20,7 +20,7 @@ mod top_k;
 mod unique;
 
 use super::builder::KernelBuilder;
-use super::storage::Storage;
+use crate::layout::Storage;
 use super::{LowerError, Lowering};
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
@@ -68,9 +68,9 @@ impl Lowering<'_> {
             let from_start = |d: &Dim| d.bounds(&self.graph.dims).0 >= 0;
             // A kernel's argument begins at the view's first element, so nothing may lie before that.
             if view.strides.iter().all(from_start)
-                && let Some(base) = self.storage_to_read(view.base)
             {
-                return Ok(Storage { buffer: base.buffer, offset: view.offset, strides: view.strides });
+                let buffer = self.storage(view.base)?.buffer;
+                return Ok(Storage { buffer, offset: view.offset, strides: view.strides });
             }
         }
         let ty = self.graph.ty(value).clone();

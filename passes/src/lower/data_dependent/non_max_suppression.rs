@@ -40,7 +40,7 @@ impl Lowering<'_> {
     pub(super) fn lower_non_max_suppression(&mut self, node: &Node, center: bool, count: Symbol) -> Lowered {
         let [boxes, scores] = [node.inputs[0], node.inputs[1]];
         let result = node.outputs[0];
-        let storage = self.storage_to_write(result)?;
+        let storage = self.storage(result)?;
         let shape = self.graph.shape(scores).to_vec();
         let capacity = self.capacity(count, &product(&shape))?;
         let all_boxes = [shape[0].clone(), shape[2].clone()];

@@ -11,7 +11,7 @@ use nnc_kernels::plan::Argument;
 impl Lowering<'_> {
     pub(super) fn lower_non_zero(&mut self, node: &Node, count: Symbol) -> Lowered {
         let (x, result) = (node.inputs[0], node.outputs[0]);
-        let storage = self.storage_to_write(result)?;
+        let storage = self.storage(result)?;
         let ty = self.graph.ty(x).clone();
         let capacity = self.capacity(count, &ty.count())?;
         let cell = self.cell("count", DType::I64)?;

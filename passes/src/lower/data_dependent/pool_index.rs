@@ -14,7 +14,7 @@ use nnc_kernels::kernel::{Index, Stmt};
 impl Lowering<'_> {
     pub(super) fn lower_pool_index(&mut self, node: &Node, window: &Window) -> Lowered {
         let (x, result) = (node.inputs[0], node.outputs[0]);
-        let storage = self.storage_to_write(result)?;
+        let storage = self.storage(result)?;
         let ty = self.graph.ty(x).clone();
         let shape = self.graph.shape(result).to_vec();
         let spatial = window.size.len();

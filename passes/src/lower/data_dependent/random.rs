@@ -8,7 +8,7 @@
 
 use super::super::Lowering;
 use super::super::builder::KernelBuilder;
-use super::super::storage::dense_strides;
+use crate::layout::dense_strides;
 use super::{Lowered, binary, less};
 use nnc_ir::op::{BinaryOp, Distribution, UnaryOp};
 use nnc_ir::{DType, Dim, Node};
@@ -20,7 +20,7 @@ const UNIT: f64 = 1.0 / (1 << 24) as f64;
 impl Lowering<'_> {
     pub(super) fn lower_random(&mut self, node: &Node, distribution: Distribution, seed: u64) -> Lowered {
         let (counter, result) = (node.inputs[0], node.outputs[0]);
-        let storage = self.storage_to_write(result)?;
+        let storage = self.storage(result)?;
         let ty = self.graph.ty(result).clone();
         let total = ty.count();
         if total.is_const(0) {

@@ -36,7 +36,7 @@ impl Lowering<'_> {
         if count.is_const(0) {
             return Ok(());
         }
-        let storage = self.storage_to_write(output)?;
+        let storage = self.storage(output)?;
 
         let mut b = KernelBuilder::new(self, "scatter");
         let target = b.buffer(storage.buffer, &storage.offset, true);
@@ -72,7 +72,7 @@ impl Lowering<'_> {
         if count.is_const(0) {
             return Ok(());
         }
-        let storage = self.storage_to_write(output)?;
+        let storage = self.storage(output)?;
 
         let mut b = KernelBuilder::new(self, "scatter");
         let target = b.buffer(storage.buffer, &storage.offset, true);
@@ -89,7 +89,7 @@ impl Lowering<'_> {
     }
 
     fn copy_operand_into(&mut self, x: ValueId, output: ValueId) -> Lowered {
-        let storage = self.storage_to_write(output)?;
+        let storage = self.storage(output)?;
         let ty = self.graph.ty(x).clone();
         let order: Vec<usize> = (0..ty.rank()).collect();
         self.copy_into(x, &order, ty.dtype, &storage)

@@ -14,7 +14,7 @@ use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 impl Lowering<'_> {
     pub(super) fn lower_top_k(&mut self, node: &Node, axis: usize, k: &Dim, largest: bool) -> Lowered {
         let (x, [values, indices]) = (node.inputs[0], [node.outputs[0], node.outputs[1]]);
-        let (value_storage, index_storage) = (self.storage_to_write(values)?, self.storage_to_write(indices)?);
+        let (value_storage, index_storage) = (self.storage(values)?, self.storage(indices)?);
         let ty = self.graph.ty(x).clone();
         let outer = without(&ty.shape, axis);
         if product(&outer).is_const(0) || k.is_const(0) {

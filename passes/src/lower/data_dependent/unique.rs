@@ -5,7 +5,7 @@
 
 use super::super::builder::KernelBuilder;
 use super::super::emit::compute_type;
-use super::super::storage::Storage;
+use crate::layout::Storage;
 use super::super::{LowerError, Lowering};
 use super::heap::{Heap, Order, before, below};
 use super::{Lowered, binary};
@@ -32,7 +32,7 @@ impl Lowering<'_> {
         let x = node.inputs[0];
         let mut storages = vec![];
         for &output in &node.outputs {
-            storages.push(self.storage_to_write(output)?);
+            storages.push(self.storage(output)?);
         }
         let ty = self.graph.ty(x).clone();
         let size = &ty.shape[0];

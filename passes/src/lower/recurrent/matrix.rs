@@ -3,7 +3,7 @@
 use super::super::block::{Block, Cut};
 use super::super::builder::KernelBuilder;
 use super::super::{LowerError, Lowering};
-use crate::choose::{Panels, Shape};
+use crate::choose::{Algorithm, Choice, Panels};
 use nnc_desc::tiles::Tile;
 use nnc_ir::{DType, Dim, Tensor};
 use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand};
@@ -15,37 +15,27 @@ use nnc_kernels::weights::Pack;
 pub(super) struct Matrix {
     buffer: BufferId,
     hidden: i64,
-    columns: i64,
+    pub(super) columns: i64,
     /// The column of the products that its first goes to.
     start: i64,
     tile: Tile,
 }
 
 impl Lowering<'_> {
-    /// Packs columns `start..start + count` of the recurrent matrix.
+    /// Packs the columns of the recurrent matrix from `start` on that a choice is about.
     pub(super) fn pack_recurrent(
         &mut self,
         tensor: &Tensor,
         start: i64,
-        count: i64,
-        columns: i64,
-        batch: &Dim,
+        choice: &Choice,
     ) -> Result<Matrix, LowerError> {
-        let shape = Shape {
-            batch: Dim::ONE,
-            outer: Dim::ONE,
-            rows: batch.clone(),
-            row_stride: Dim::from(tensor.shape[0] as i64),
-            columns: Dim::from(count),
-            depth: Dim::from(tensor.shape[0] as i64),
-            runs: Dim::ONE,
-            element_bytes: 4,
-            packed: true,
-            panels: true,
-            depthwise: false,
+        let count = choice.shape.columns.as_const();
+        let (Some(count), Some(Algorithm::Panels(Panels { tile, .. }))) =
+            (count, choice.candidates.first().map(|taken| &taken.algorithm))
+        else {
+            return Err(self.error("a recurrent matrix is multiplied in panels of a known number of columns"));
         };
-        let (Panels { tile, .. }, _) = self.choose_panels(&shape, self.product_row(DType::F32)?)?;
-        let (start, count, columns) = (start as usize, count as usize, columns as usize);
+        let (start, count, columns) = (start as usize, count as usize, tensor.shape[1]);
         let hidden = tensor.shape[0];
         let source = if start == 0 && count == columns {
             tensor.clone()
@@ -63,8 +53,8 @@ impl Lowering<'_> {
             column_stride: 1,
             width: tile.width,
         };
-        let buffer = self.add_weight(&source, pack);
-        Ok(Matrix { buffer, hidden: hidden as i64, columns: count as i64, start: start as i64, tile })
+        let buffer = self.add_weight(&source, pack)?;
+        Ok(Matrix { buffer, hidden: hidden as i64, columns: count as i64, start: start as i64, tile: *tile })
     }
 }
 

@@ -12,8 +12,9 @@ mod cell;
 mod matrix;
 
 use super::builder::KernelBuilder;
-use super::panels::widened;
+use super::operand::widened;
 use super::{LowerError, Lowering, Storage};
+use crate::choose::Choice;
 use cell::Step;
 use matrix::Matrix;
 use nnc_ir::op::{CellKind, Op, Recurrent};
@@ -35,10 +36,9 @@ struct Layer<'a> {
     columns: i64,
 }
 
-/// A state: where it begins, and the value and memory that it ends in.
+/// A state: where it begins, and the memory that it ends in.
 struct State {
     initial: ValueId,
-    last: ValueId,
     storage: Storage,
 }
 
@@ -50,7 +50,12 @@ struct Weights {
 }
 
 impl Lowering<'_> {
-    pub(super) fn lower_recurrent(&mut self, node: &Node, cell: &Recurrent) -> Result<(), LowerError> {
+    pub(super) fn lower_recurrent(
+        &mut self,
+        node: &Node,
+        cell: &Recurrent,
+        choices: &[Choice],
+    ) -> Result<(), LowerError> {
         let [gates, r, bias, h0, rest @ ..] = node.inputs.as_slice() else {
             return Err(self.error("a recurrent layer without operands"));
         };
@@ -78,35 +83,38 @@ impl Lowering<'_> {
         if let (Some(c0), Some(&c)) = (c0, node.outputs.get(2)) {
             states.push(self.state(c0, c)?);
         }
-        let y_storage = self.storage_to_write(y)?;
-        self.storage[y.index()] = None;
-        let weights = self.recurrent_weights(&layer, *r, y)?;
-        self.emit_layer(&layer, &states, &weights, &y_storage)?;
-        self.storage[y.index()] = Some(y_storage);
-        for state in states {
-            self.storage[state.last.index()] = Some(state.storage);
-        }
-        Ok(())
+        let y_storage = self.storage(y)?;
+        let weights = self.recurrent_weights(&layer, *r, y, choices)?;
+        self.emit_layer(&layer, &states, &weights, &y_storage)
     }
 
-    /// Memory for a state, which lives where its last value is wanted. That value is not to be read before.
+    /// A state, which lives where its last value is wanted.
     fn state(&mut self, initial: ValueId, last: ValueId) -> Result<State, LowerError> {
-        let storage = self.storage_to_write(last)?;
-        self.storage[last.index()] = None;
-        Ok(State { initial, last, storage })
+        Ok(State { initial, storage: self.storage(last)? })
     }
 
-    fn recurrent_weights(&mut self, layer: &Layer<'_>, r: ValueId, y: ValueId) -> Result<Weights, LowerError> {
+    fn recurrent_weights(
+        &mut self,
+        layer: &Layer<'_>,
+        r: ValueId,
+        y: ValueId,
+        choices: &[Choice],
+    ) -> Result<Weights, LowerError> {
         let tensor = match self.definition(r).map(|n| &n.op) {
             Some(Op::Constant(id)) => widened(self.graph.consts.get(*id), DType::F32),
             _ => return Err(self.error("recurrent weights computed at run time are not supported yet")),
         };
-        let Layer { cell, batch, columns, hidden, .. } = layer;
+        let Layer { batch, columns, hidden, .. } = layer;
         let (columns, hidden) = (*columns, *hidden);
-        let split = matches!(cell.kind, CellKind::Gru { linear_before_reset: false });
-        let count = if split { columns - hidden } else { columns };
-        let first = self.pack_recurrent(&tensor, 0, count, columns, batch)?;
-        let second = if split { Some(self.pack_recurrent(&tensor, count, hidden, columns, batch)?) } else { None };
+        let (mut start, mut matrices) = (0, vec![]);
+        for choice in choices {
+            let matrix = self.pack_recurrent(&tensor, start, choice)?;
+            start += matrix.columns;
+            matrices.push(matrix);
+        }
+        let mut matrices = matrices.into_iter();
+        let Some(first) = matrices.next() else { return Err(self.error("nothing was chosen for a recurrent matrix")) };
+        let second = matrices.next();
         let mut scratch = |name: &str, width: i64| {
             self.add_workspace(format!("{y}_{name}"), DType::F32, &(batch * &Dim::from(width)))
         };

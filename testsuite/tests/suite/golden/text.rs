@@ -31,9 +31,10 @@ pub fn program(graph: &Graph, target: &Target) -> Result<String, String> {
     let mut shown = 0;
     for of in &lowered.regions {
         text += &nnc_passes::regions::print(std::slice::from_ref(&of.region));
-        for (shape, candidates) in &of.choices {
-            let taken = candidates.first().map_or_else(|| "no way".to_owned(), |taken| taken.algorithm.to_string());
-            text += &format!(";   {}: {taken}\n", shape.display(&graph.dims));
+        for choice in &of.choices {
+            let taken = choice.candidates.first();
+            let taken = taken.map_or_else(|| "no way".to_owned(), |taken| taken.algorithm.to_string());
+            text += &format!(";   {}: {taken}\n", choice.shape.display(&graph.dims));
         }
         for position in of.steps.clone() {
             let step = &lowered.program.steps[position];

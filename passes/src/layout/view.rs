@@ -1,6 +1,7 @@
 //! Index transformations: where an element of a view lies in the value it is a view of.
 
-use super::Lowering;
+use super::{Layout, Storage};
+use crate::regions::Regions;
 use nnc_ir::op::Op;
 use nnc_ir::{Dim, Graph, Node, ValueId};
 use nnc_kernels::index::Polynomial;
@@ -116,7 +117,7 @@ fn smaller<P: Polynomial>(a: &P, b: &P) -> bool {
 }
 
 /// A strided view of stored memory.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     /// The stored value.
     pub base: ValueId,
@@ -126,33 +127,29 @@ pub(crate) struct View {
     pub strides: Vec<Dim>,
 }
 
-impl Lowering<'_> {
+impl Layout {
     /// A value as a strided view of stored memory or of a constant, if it is one.
-    pub(crate) fn view_of(&mut self, value: ValueId) -> Option<View> {
-        let shape = self.graph.shape(value).to_vec();
-        let mut table = self.graph.dims.clone();
+    pub(crate) fn view_of(&self, graph: &Graph, regions: &Regions, value: ValueId) -> Option<View> {
+        let shape = graph.shape(value).to_vec();
+        let mut table = graph.dims.clone();
         let axes: Vec<Dim> = shape
             .iter()
             .map(|dim| {
                 if dim.is_const(1) {
                     return Dim::from(0);
                 }
-                let max = dim.bounds(&self.graph.dims).1;
+                let max = dim.bounds(&graph.dims).1;
                 Dim::sym(table.fresh("axis", 0, max.saturating_sub(1), Some(dim - &Dim::from(1))))
             })
             .collect();
         let mut index = axes.clone();
         let mut base = value;
-        while self.storage[base.index()].is_none() && !self.is_constant(base) {
-            let node = self.definition(base)?;
-            index = operand_index(self.graph, node, &index, &mut |d| d.clone(), &|| table.clone())?;
+        while self.storage(base).is_none() && !regions.is_constant(graph, base) {
+            let node = regions.definition(graph, base)?;
+            index = operand_index(graph, node, &index, &mut |d| d.clone(), &|| table.clone())?;
             base = node.inputs[0];
         }
-        // A constant is not made a weight yet: its reader may want it packed.
-        let linear = match &self.storage[base.index()] {
-            Some(storage) => storage.at(&index),
-            None => super::Storage::dense(nnc_kernels::BufferId(u32::MAX), self.graph.shape(base)).at(&index),
-        };
+        let linear = self.memory_of(graph, base).at(&index);
         let mut strides = Vec::with_capacity(axes.len());
         let mut rest = linear;
         for axis in &axes {
@@ -176,16 +173,9 @@ impl Lowering<'_> {
         Some(View { base, offset: rest, strides })
     }
 
-    /// The storage of a value that is read: a constant gets its weight now. `None` when it has no memory yet.
-    pub(crate) fn storage_to_read(&mut self, value: ValueId) -> Option<super::Storage> {
-        if let Some(storage) = &self.storage[value.index()] {
-            return Some(storage.clone());
-        }
-        let Op::Constant(id) = self.definition(value)?.op else { return None };
-        let tensor = self.graph.consts.get(id).clone();
-        let buffer = self.add_weight(&tensor, nnc_kernels::Pack::Plain);
-        let storage = super::Storage::dense(buffer, self.graph.shape(value));
-        self.storage[value.index()] = Some(storage.clone());
-        Some(storage)
+    /// Where a value lies; a constant as if it lay densely in a buffer of its own, for its reader may want it packed.
+    pub(crate) fn memory_of(&self, graph: &Graph, value: ValueId) -> Storage {
+        let constant = || Storage::dense(nnc_kernels::BufferId(u32::MAX), graph.shape(value));
+        self.storage(value).cloned().unwrap_or_else(constant)
     }
 }
