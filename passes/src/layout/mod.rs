@@ -27,8 +27,7 @@ use crate::error::LowerError;
 use crate::regions::Regions;
 use nnc_ir::{Dim, Graph, Node, NodeId, ValueId};
 use nnc_kernels::plan::{Buffer, BufferId, Place};
-use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the values of a graph lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,13 +35,13 @@ pub struct Layout {
     /// By value.
     storage: Vec<Option<Storage>>,
     /// Border around a value's spatial axes: (low, high) per axis of the value.
-    halo: FxHashMap<ValueId, Vec<(usize, usize)>>,
+    halo: BTreeMap<ValueId, Vec<(usize, usize)>>,
     /// Borders that are to be zeroed before anything is written inside of them.
     pub(crate) borders: BTreeMap<BufferId, Border>,
     /// Operands of concatenations, by result and number, that their kernels write where the result lies.
-    placed: FxHashSet<(ValueId, usize)>,
+    placed: BTreeSet<(ValueId, usize)>,
     /// Outputs written as the value they are a reshape of.
-    aliases: FxHashSet<ValueId>,
+    aliases: BTreeSet<ValueId>,
 }
 
 impl Layout {

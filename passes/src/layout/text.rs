@@ -33,18 +33,17 @@ pub fn print(graph: &Graph, layout: &Layout) -> String {
         if let Some(Storage { buffer, offset, strides }) = storage {
             let strides: Vec<String> = strides.iter().map(|s| graph.dims.display(s).to_string()).collect();
             let offset = graph.dims.display(offset);
-            let _ = write!(text, "{value} in {} at {offset} by {}", buffer.0, strides.join("; "));
+            let _ = write!(text, "%{position} in {} at {offset} by {}", buffer.0, strides.join("; "));
             if let Some(halo) = layout.halo.get(&value) {
                 let sides: Vec<String> = halo.iter().map(|(low, high)| format!("{low} {high}")).collect();
                 let _ = write!(text, " around {}", sides.join("; "));
             }
             text.push_str(if layout.aliases.contains(&value) { " alias\n" } else { "\n" });
         }
-        let mut joined: Vec<usize> = layout.placed.iter().filter(|(v, _)| *v == value).map(|(_, n)| *n).collect();
+        let joined = layout.placed.range((value, 0)..=(value, usize::MAX));
+        let joined: Vec<String> = joined.map(|(_, operand)| operand.to_string()).collect();
         if !joined.is_empty() {
-            joined.sort_unstable();
-            let joined: Vec<String> = joined.iter().map(ToString::to_string).collect();
-            let _ = writeln!(text, "{value} joins {}", joined.join("; "));
+            let _ = writeln!(text, "%{position} joins {}", joined.join("; "));
         }
     }
     text

@@ -1,6 +1,6 @@
 //! Golden files: `golden/STAGE/NAME.nnc` holds a graph, the line `; ----`, and what stands behind that stage.
 //!
-//! A stage is a pass of the graph, `fuse`, or `program` for all there is; [`text`] says what is shown of each. A first line `; numerics: strict`
+//! A stage is a pass of the graph, `fuse`, `lay_out`, `choose`, or `program` for all there is; [`text`] says what is shown of each. A first line `; numerics: strict`
 //! leaves out the rewrites that change a value. `NNC_BLESS=1` rewrites what follows the line. All text is for one
 //! target, so that no file depends on the machine. Whatever is printed reads back as the same, and every form of the
 //! graph computes the same ([`agree`]).
@@ -21,6 +21,8 @@ const LINE: &str = "; ----\n";
 const STRICT: &str = "; numerics: strict";
 /// Divides the graph into regions.
 const FUSE: &str = "fuse";
+/// Say where values lie, and how products are done.
+const PLAN: [&str; 2] = ["lay_out", "choose"];
 /// All passes.
 const PROGRAM: &str = "program";
 
@@ -30,7 +32,7 @@ fn graph_passes() -> impl Iterator<Item = &'static str> {
 
 /// The stages that there may be a folder of.
 fn stages() -> Vec<&'static str> {
-    graph_passes().chain([FUSE, PROGRAM]).collect()
+    graph_passes().chain([FUSE, PROGRAM]).chain(PLAN).collect()
 }
 
 /// What the files are about.
@@ -61,6 +63,7 @@ fn expected(stage: &str, input: &str) -> Result<String, String> {
             printed += &text::program(&after, &target())?;
             agree::programs(&before, &after, &target())?;
         }
+        _ if PLAN.contains(&stage) => printed += &text::plan(&after, &target(), stage)?,
         _ => {}
     }
     Ok(printed)

@@ -1,10 +1,14 @@
 //! What is shown of each form; what can be read is read back.
 
+use std::cell::RefCell;
+
 use nnc_desc::Target;
 use nnc_ir::{Graph, parse, print};
 use nnc_kernels::Program;
 use nnc_kernels::plan::Step;
-use nnc_passes::pipeline::{self, PipelineOptions};
+use nnc_passes::choose::{self, Decision};
+use nnc_passes::layout::{self, Layout};
+use nnc_passes::pipeline::{self, Event, PipelineOptions, Yield};
 
 /// A graph.
 pub fn graph(graph: &Graph) -> Result<String, String> {
@@ -22,9 +26,44 @@ pub fn regions(graph: &Graph) -> Result<String, String> {
     if again == regions.list { Ok(printed) } else { Err("printing and reading changes the regions".into()) }
 }
 
+/// What a pass between the regions and the program yields.
+pub fn plan(graph: &Graph, target: &Target, pass: &str) -> Result<String, String> {
+    let printed = RefCell::new(Ok(String::new()));
+    let observer = |event: &Event<'_>| {
+        let text = match event.yields {
+            Yield::Layout(graph, layout) => layout_text(graph, layout),
+            Yield::Choices(decisions) => choices_text(decisions),
+            _ => return,
+        };
+        let mut printed = printed.borrow_mut();
+        if printed.is_ok() {
+            *printed = text;
+        }
+    };
+    let stop_after = Some(pass.to_owned());
+    let options = PipelineOptions { stop_after, observer: Some(&observer), ..PipelineOptions::default() };
+    pipeline::program(graph, target, &options).map_err(|e| e.to_string())?;
+    printed.into_inner()
+}
+
+fn layout_text(graph: &Graph, layout: &Layout) -> Result<String, String> {
+    let printed = layout::print(graph, layout);
+    let again = layout::parse(graph, &printed).map_err(|e| e.to_string())?;
+    if again == *layout { Ok(printed) } else { Err("printing and reading changes the layout".into()) }
+}
+
+fn choices_text(decisions: &[Decision]) -> Result<String, String> {
+    let printed = choose::print(decisions);
+    let taken = choose::parse(&printed).map_err(|e| e.to_string())?;
+    let mut again = decisions.to_vec();
+    choose::take(&mut again, &taken).map_err(|e| e.to_string())?;
+    if again == decisions { Ok(printed) } else { Err("printing and reading changes the choices".into()) }
+}
+
 /// The regions of a graph, below each the choices made for it, without what they cost, and its steps; of those that it
 /// shares with a region above only that.
 pub fn program(graph: &Graph, target: &Target) -> Result<String, String> {
+    plan(graph, target, "choose")?;
     let lowered = pipeline::program(graph, target, &PipelineOptions::default());
     let lowered = lowered.map_err(|e| e.to_string())?.ok_or("the pipeline stopped early")?;
     let mut text = String::new();
