@@ -11,6 +11,7 @@ pub mod dead_code;
 mod error;
 pub mod fold_constants;
 pub mod fuel;
+pub mod hand_in_constants;
 pub mod in_place;
 pub mod layout;
 pub mod lower;

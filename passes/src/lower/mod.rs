@@ -187,7 +187,7 @@ impl Lowering<'_> {
         let Some(last) = root.and_then(|v| self.definition(v)).or(anchor) else { return Ok(()) };
         self.origin.clone_from(&last.origin);
         let (Some(root), false) = (root, matches!(region.anchor, Anchor::Sequential(_))) else {
-            return self.lower_sequential(last, decision);
+            return self.lower_sequential(last, region, decision);
         };
         if self.plan.layout.is_alias(root) {
             return Ok(());
@@ -215,11 +215,11 @@ impl Lowering<'_> {
         }
     }
 
-    fn lower_sequential(&mut self, node: &Node, decision: &Decision) -> Result<(), LowerError> {
+    fn lower_sequential(&mut self, node: &Node, region: &Region, decision: &Decision) -> Result<(), LowerError> {
         match &node.op {
             Op::Concat { axis } => self.lower_concat(node, *axis),
             Op::Recurrent(cell) => self.lower_recurrent(node, cell, &decision.choices),
-            _ => self.lower_data_dependent(node),
+            _ => self.lower_data_dependent(node, self.plan.regions.inside(region)),
         }
     }
 

@@ -8,6 +8,7 @@
 use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
 use crate::fuel::Fuel;
+use crate::hand_in_constants::hand_in_constants;
 use crate::LowerError;
 use crate::choose::{self, ChoiceError, Decision, Taken};
 use crate::layout::{self, Around, Layout};
@@ -134,6 +135,12 @@ pub const PASSES: &[Pass] = &[
         run: Run::Graph(|graph, context| spend(graph, context, merge_contracts)),
     },
     Pass { name: "sweep", stage: Stage::Finish, run: Run::Graph(|graph, context| spend(graph, context, sweep)) },
+    // After everything that makes constants. It is no rewrite and costs no fuel: weights in branches must be constants.
+    Pass {
+        name: "hand_in_constants",
+        stage: Stage::Finish,
+        run: Run::Graph(|graph, _| hand_in_constants(graph)),
+    },
     Pass { name: "fuse", stage: Stage::Lower, run: Run::Fuse },
     Pass { name: "lay_out", stage: Stage::Lower, run: Run::LayOut },
     // After `lay_out`: how a product is best done depends on how its operands lie.
@@ -170,7 +177,7 @@ fn optional() -> Vec<&'static str> {
 /// The passes that serve speed alone: without them every operation is computed by itself. What is left folds constants,
 /// which lowering needs where a weight is computed from others, and drops what nobody reads.
 pub fn for_speed() -> Vec<&'static str> {
-    const NEEDED: [&str; 4] = ["remove_dead", "fold_constants", "fold_weights", "sweep"];
+    const NEEDED: [&str; 5] = ["remove_dead", "fold_constants", "fold_weights", "sweep", "hand_in_constants"];
     optional().into_iter().filter(|name| !NEEDED.contains(name)).collect()
 }
 

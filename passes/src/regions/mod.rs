@@ -23,7 +23,7 @@ use nnc_ir::{Graph, Node, NodeId, ValueId};
 pub use places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES};
 pub use reason::Reason;
 pub use role::{Role, role};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 pub use text::{TextError, parse, print};
 pub use verify::RegionError;
 
@@ -71,9 +71,11 @@ pub struct Region {
     pub reads: Vec<ValueId>,
     /// Values computed in it that are not stored, ascending.
     pub inlined: Vec<ValueId>,
+    /// Of each subgraph of a sequential one's operation, the regions.
+    pub inside: Vec<Vec<Region>>,
 }
 
-/// The regions of one graph. Subgraphs of its nodes have regions of their own.
+/// The regions of a graph, and of the subgraphs of its nodes.
 #[derive(Clone, Debug)]
 pub struct Regions {
     /// In the order in which they run.
@@ -82,13 +84,14 @@ pub struct Regions {
     stored: Vec<bool>,
     use_counts: Vec<usize>,
     reasons: Vec<Option<Reason>>,
-    is_fused: bool,
+    /// Of the operations with subgraphs.
+    inside: FxHashMap<NodeId, Vec<Regions>>,
 }
 
 impl Regions {
-    /// The regions of a subgraph, found the same way.
-    pub fn of_subgraph(&self, graph: &Graph) -> Regions {
-        if self.is_fused { fuse(graph) } else { apart(graph) }
+    /// The regions of the subgraphs of a region's operation.
+    pub fn inside(&self, region: &Region) -> &[Regions] {
+        region.anchor.node().and_then(|node| self.inside.get(&node)).map_or(&[], Vec::as_slice)
     }
 
     /// The node of `graph`, of which these are the regions, that computes a value.
@@ -119,18 +122,19 @@ impl Regions {
 
 /// Divides a graph into regions, as large as serves speed.
 pub fn fuse(graph: &Graph) -> Regions {
-    divide(graph, fuse::decide_all(graph), true)
+    divide(graph, &fuse::decide_all)
 }
 
 /// Divides a graph into regions of one operation each.
 pub fn apart(graph: &Graph) -> Regions {
-    divide(graph, apart::decide_all(graph), false)
+    divide(graph, &apart::decide_all)
 }
 
-fn divide(graph: &Graph, decisions: Decisions, is_fused: bool) -> Regions {
-    let Decisions { stored, anchor, use_counts, reasons } = decisions;
+fn divide(graph: &Graph, decide: &dyn Fn(&Graph) -> Decisions) -> Regions {
+    let Decisions { stored, anchor, use_counts, reasons } = decide(graph);
     let definitions = graph.definitions();
     let mut list = vec![];
+    let mut subgraphs = FxHashMap::default();
     for (position, node) in graph.nodes.iter().enumerate() {
         let id = NodeId(position as u32);
         let kind = match (role(&node.op), &node.outputs[..]) {
@@ -143,9 +147,14 @@ fn divide(graph: &Graph, decisions: Decisions, is_fused: bool) -> Regions {
             _ => continue,
         };
         let (reads, inlined) = inside(graph, &definitions, &stored, id);
-        list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined });
+        let of_subgraphs: Vec<Regions> = node.op.subgraphs().into_iter().map(|graph| divide(graph, decide)).collect();
+        let lists = of_subgraphs.iter().map(|regions| regions.list.clone()).collect();
+        list.push(Region { anchor: kind, results: node.outputs.clone(), reads, inlined, inside: lists });
+        if !of_subgraphs.is_empty() {
+            subgraphs.insert(id, of_subgraphs);
+        }
     }
-    Regions { list, definitions, stored, use_counts, reasons, is_fused }
+    Regions { list, definitions, stored, use_counts, reasons, inside: subgraphs }
 }
 
 /// What the region that ends in a node reads, and what it computes on the way.

@@ -4,7 +4,8 @@
 //! contraction node 3 -> %7 reads %0, %2 inlines %4, %5
 //! ```
 //!
-//! Values and nodes are those of the graph that the regions belong to. Parsing what was printed gives the same regions.
+//! Values and nodes are those of the graph that the regions belong to; between braces stand the regions of each subgraph of the
+//! operation of the line before. Parsing what was printed gives the same regions.
 
 use super::{Anchor, Region};
 use nnc_ir::{NodeId, ValueId};
@@ -22,8 +23,15 @@ pub struct TextError {
 
 /// Prints regions.
 pub fn print(regions: &[Region]) -> String {
-    regions.iter().fold(String::new(), |mut text, region| {
-        text.push_str(region.anchor.name());
+    let mut text = String::new();
+    print_at(regions, 0, &mut text);
+    text
+}
+
+fn print_at(regions: &[Region], level: usize, text: &mut String) {
+    let indent = "  ".repeat(level);
+    for region in regions {
+        let _ = write!(text, "{indent}{}", region.anchor.name());
         if let Some(node) = region.anchor.node() {
             let _ = write!(text, " node {}", node.0);
         }
@@ -34,8 +42,12 @@ pub fn print(regions: &[Region]) -> String {
             }
         }
         text.push('\n');
-        text
-    })
+        for inside in &region.inside {
+            let _ = writeln!(text, "{indent}{{");
+            print_at(inside, level + 1, text);
+            let _ = writeln!(text, "{indent}}}");
+        }
+    }
 }
 
 /// Reads what [`print()`] prints; empty lines and comments (`;`) are skipped.
@@ -43,17 +55,28 @@ pub fn print(regions: &[Region]) -> String {
 /// # Errors
 /// The first line that is no region.
 pub fn parse(text: &str) -> Result<Vec<Region>, TextError> {
-    let mut regions = vec![];
+    // The lists that are open, the innermost last.
+    let mut open: Vec<Vec<Region>> = vec![vec![]];
     for (number, line) in text.lines().enumerate() {
+        let fail = |problem: String| TextError { line: number + 1, problem };
         let words: Vec<&str> =
             line.split(';').next().unwrap_or("").split([' ', ',']).filter(|w| !w.is_empty()).collect();
-        if words.is_empty() {
-            continue;
+        match words[..] {
+            [] => {}
+            ["{"] => open.push(vec![]),
+            ["}"] => {
+                let (inside, around) = (open.pop().unwrap_or_default(), open.last_mut().and_then(|list| list.last_mut()));
+                let around = around.ok_or_else(|| fail("there is no region around this".into()))?;
+                around.inside.push(inside);
+            }
+            _ => {
+                let region = region(&words).map_err(fail)?;
+                open.last_mut().ok_or_else(|| fail("there is no list of regions".into()))?.push(region);
+            }
         }
-        let region = region(&words).map_err(|problem| TextError { line: number + 1, problem })?;
-        regions.push(region);
     }
-    Ok(regions)
+    let end = || TextError { line: text.lines().count(), problem: "a list of regions is not closed".into() };
+    if open.len() > 1 { Err(end()) } else { open.pop().ok_or_else(end) }
 }
 
 fn region(words: &[&str]) -> Result<Region, String> {
@@ -72,7 +95,7 @@ fn region(words: &[&str]) -> Result<Region, String> {
         [other, ..] => return Err(format!("{other:?} is no kind of region")),
         [] => return Err("there is nothing".into()),
     };
-    let mut region = Region { anchor, results: vec![], reads: vec![], inlined: vec![] };
+    let mut region = Region { anchor, results: vec![], reads: vec![], inlined: vec![], inside: vec![] };
     while let [word, following @ ..] = rest {
         let list = match *word {
             "->" => &mut region.results,

@@ -27,12 +27,23 @@ impl Regions {
         }
         for region in &self.list {
             self.region(graph, region, &mut ready)?;
+            self.verify_inside(graph, region)?;
         }
         let missing = |v: &&ValueId| self.is_stored(**v) && !ready[v.index()];
         match graph.nodes.iter().flat_map(|n| &n.outputs).find(missing) {
             Some(value) => Err(error(*value, "no region stores it")),
             None => Ok(()),
         }
+    }
+
+    /// As [`Regions::verify`], of the subgraphs of a region's operation.
+    fn verify_inside(&self, graph: &Graph, region: &Region) -> Result<(), RegionError> {
+        let Some(node) = region.anchor.node().and_then(|id| graph.nodes.get(id.index())) else { return Ok(()) };
+        let (graphs, inside) = (node.op.subgraphs(), self.inside(region));
+        if graphs.len() != inside.len() {
+            return Err(error(first(region), "a subgraph of its operation has no regions"));
+        }
+        graphs.into_iter().zip(inside).try_for_each(|(graph, regions)| regions.verify(graph))
     }
 
     fn region(&self, graph: &Graph, region: &Region, ready: &mut [bool]) -> Result<(), RegionError> {

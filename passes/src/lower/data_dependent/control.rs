@@ -17,10 +17,11 @@
 use super::super::builder::KernelBuilder;
 use crate::choose::choose;
 use crate::layout::{Around, concat_slice, lay_out};
+use crate::regions::Regions;
 use crate::layout::Storage;
 use super::super::{LowerError, Lowering, Plan};
 use super::{Lowered, binary};
-use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::plan::{Argument, BufferId, Step};
@@ -42,6 +43,7 @@ impl Lowering<'_> {
         branches: [&Graph; 2],
         varying: &[(usize, usize)],
         sizes: &[Symbol],
+        inside: &[Regions],
     ) -> Lowered {
         let condition = self.scalar_argument(node.inputs[0])?;
         let cells = sizes.iter().map(|_| self.cell("size", DType::I64)).collect::<Result<Vec<BufferId>, _>>()?;
@@ -64,7 +66,8 @@ impl Lowering<'_> {
             copies.push((ty, own.clone(), wanted));
             targets.push(own);
         }
-        let mut branch = |graph: &Graph| {
+        let [of_then, of_otherwise] = inside else { return Err(self.error("its branches have no regions")) };
+        let mut branch = |graph: &Graph, regions: &Regions| {
             let (graph, captured) = self.captures(graph, 0, &node.inputs[1..])?;
             let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
             let own = |(i, target): (usize, &Storage)| match varies(i) {
@@ -82,7 +85,7 @@ impl Lowering<'_> {
                 }
             }
             let wanted: Vec<(ValueId, Storage)> = results.into_iter().zip(targets).collect();
-            self.nested(&graph, &captured, &wanted, |inner| {
+            self.nested((&graph, regions), &captured, &wanted, |inner| {
                 inner.lower_regions()?;
                 inner.copy_results(&wanted)?;
                 for (&(result, axis), &cell) in varying.iter().zip(&cells) {
@@ -94,8 +97,8 @@ impl Lowering<'_> {
                 Ok(())
             })
         };
-        let then = branch(branches[0])?;
-        let otherwise = branch(branches[1])?;
+        let then = branch(branches[0], of_then)?;
+        let otherwise = branch(branches[1], of_otherwise)?;
         self.program.steps.push(Step::If { condition, then, otherwise });
         for (&symbol, &cell) in sizes.iter().zip(&cells) {
             self.bind(symbol, Argument { buffer: cell, offset: Dim::ZERO });
@@ -106,7 +109,14 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    pub(super) fn lower_loop(&mut self, node: &Node, body: &Graph, carried: usize, trips: Symbol) -> Lowered {
+    pub(super) fn lower_loop(
+        &mut self,
+        node: &Node,
+        (body, inside): (&Graph, &[Regions]),
+        carried: usize,
+        trips: Symbol,
+    ) -> Lowered {
+        let [regions] = inside else { return Err(self.error("its body has no regions")) };
         let limit = self.materialise(node.inputs[0])?;
         let progress =
             Progress { counter: self.cell("iteration", DType::I64)?, go: self.cell("go", DType::Bool)?, limit };
@@ -131,7 +141,7 @@ impl Lowering<'_> {
         let (handed_on, scanned) = results.split_at(1 + carried);
         states.insert(0, Storage::dense(progress.go, &[]));
         let wanted: Vec<(ValueId, Storage)> = scanned.iter().copied().zip(slices).collect();
-        let body = self.nested(&graph, &given, &wanted, |inner| {
+        let body = self.nested((&graph, regions), &given, &wanted, |inner| {
             inner.program.steps.extend(bind);
             inner.lower_regions()?;
             inner.copy_results(&wanted)?;
@@ -144,8 +154,8 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// The inner graph with the symbols known now and captured constants as its own, and where its other captures
-    /// (its inputs from number `first` on, `outer` around it) lie.
+    /// The inner graph with the symbols known now, and where its captures (its inputs from number `first` on, `outer` around
+    /// it) lie.
     fn captures(
         &mut self,
         graph: &Graph,
@@ -154,32 +164,16 @@ impl Lowering<'_> {
     ) -> Result<(Graph, Vec<(ValueId, Storage)>), LowerError> {
         let mut inner = graph.clone();
         inner.dims.clone_from(&self.program.dims);
-        let mut captured = vec![];
-        for (input, &value) in inner.inputs.split_off(first).into_iter().zip(outer) {
-            let constant = self.definition(value).and_then(|n| match n.op {
-                Op::Constant(id) => Some(self.graph.consts.get(id).clone()),
-                _ => None,
-            });
-            match constant {
-                Some(tensor) => {
-                    let op = Op::Constant(inner.consts.add(tensor));
-                    let node = Node { op, inputs: vec![], outputs: vec![input], origin: String::new() };
-                    inner.nodes.insert(0, node);
-                }
-                None => {
-                    inner.inputs.push(input);
-                    captured.push((input, self.materialise(value)?));
-                }
-            }
-        }
-        Ok((inner, captured))
+        let captures = graph.inputs[first..].iter().zip(outer);
+        let lie = captures.map(|(&input, &value)| Ok((input, self.materialise(value)?)));
+        Ok((inner, lie.collect::<Result<_, LowerError>>()?))
     }
 
     /// Plans and lowers another graph of the same program, results where they are wanted as far as nothing else decides
     /// where they lie; yields the steps.
     fn nested(
         &mut self,
-        graph: &Graph,
+        (graph, regions): (&Graph, &Regions),
         given: &[(ValueId, Storage)],
         wanted: &[(ValueId, Storage)],
         build: impl FnOnce(&mut Lowering<'_>) -> Lowered,
@@ -188,11 +182,10 @@ impl Lowering<'_> {
         for (_, storage) in given.iter().chain(wanted) {
             self.zero_border_of(storage.buffer)?;
         }
-        let regions = self.plan.regions.of_subgraph(graph);
         let around = Around::Inside { given, wanted };
-        let layout = lay_out(graph, &regions, &around, &mut self.program.buffers)?;
-        let decisions = choose(graph, &regions, &layout, self.plan.target)?;
-        let plan = Plan { graph, target: self.plan.target, regions: &regions, layout: &layout, decisions: &decisions };
+        let layout = lay_out(graph, regions, &around, &mut self.program.buffers)?;
+        let decisions = choose(graph, regions, &layout, self.plan.target)?;
+        let plan = Plan { graph, target: self.plan.target, regions, layout: &layout, decisions: &decisions };
         let outside = std::mem::take(&mut self.program.steps);
         let mut inner = Lowering::new(plan, std::mem::replace(&mut self.program, super::super::empty_program(graph)));
         std::mem::swap(&mut inner.weights, &mut self.weights);

@@ -22,6 +22,7 @@ mod unique;
 use super::builder::KernelBuilder;
 use crate::layout::Storage;
 use super::{LowerError, Lowering};
+use crate::regions::Regions;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
@@ -36,7 +37,7 @@ const UNBOUNDED: i64 = i64::MAX - 1;
 type Lowered = Result<(), LowerError>;
 
 impl Lowering<'_> {
-    pub(super) fn lower_data_dependent(&mut self, node: &Node) -> Lowered {
+    pub(super) fn lower_data_dependent(&mut self, node: &Node, inside: &[Regions]) -> Lowered {
         match &node.op {
             Op::ScatterNd(op) => self.lower_scatter_nd(node, *op),
             Op::ScatterElements { axis, op } => self.lower_scatter_elements(node, *axis, *op),
@@ -56,8 +57,10 @@ impl Lowering<'_> {
             }
             Op::Random { distribution, seed, .. } => self.lower_random(node, *distribution, *seed),
             Op::PoolIndex { window } => self.lower_pool_index(node, window),
-            Op::If { varying, sizes, then, otherwise } => self.lower_if(node, [then, otherwise], varying, sizes),
-            Op::Loop { body, carried, trips } => self.lower_loop(node, body, *carried, *trips),
+            Op::If { varying, sizes, then, otherwise } => {
+                self.lower_if(node, [then, otherwise], varying, sizes, inside)
+            }
+            Op::Loop { body, carried, trips } => self.lower_loop(node, (body, inside), *carried, *trips),
             other => Err(self.error(format!("{other:?} has no lowering"))),
         }
     }
