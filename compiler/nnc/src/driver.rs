@@ -160,6 +160,8 @@ pub struct Compilation<'a> {
     budget: Option<Budget>,
     /// Fuel that the graph passes left.
     fuel: Option<usize>,
+    /// Ways to do products that are taken instead of the cheapest.
+    pub taken: Vec<Taken>,
     /// How long each stage took.
     pub timings: Vec<(String, Duration)>,
 }
@@ -173,7 +175,7 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        Ok(Compilation { fuel: options.fuel, options, watch, budget: None, timings: vec![] })
+        Ok(Compilation { fuel: options.fuel, taken: options.taken.clone(), options, watch, budget: None, timings: vec![] })
     }
 
     /// Runs a stage.
@@ -262,7 +264,7 @@ impl<'a> Compilation<'a> {
         run: impl FnOnce(&PipelineOptions<'_>) -> std::result::Result<T, PassError>,
     ) -> Result<T> {
         let known = |stage: &String| pipeline::names().contains(&stage.as_str());
-        let fuel = self.fuel;
+        let (fuel, taken) = (self.fuel, self.taken.clone());
         // The pipeline's observer is shared and answers nothing; what it says here is kept until the end.
         let seen = RefCell::new((&mut *self.watch, &mut self.timings, &mut self.fuel, Ok(())));
         let observer = |event: &Event<'_>| {
@@ -290,7 +292,7 @@ impl<'a> Compilation<'a> {
             stop_after: self.options.stop_after.clone().filter(known),
             fuel,
             disabled,
-            taken: self.options.taken.clone(),
+            taken,
             observer: Some(&observer),
         };
         let result = run(&options);

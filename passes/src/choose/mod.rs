@@ -134,7 +134,7 @@ impl Shape {
     }
 
     /// Whether no size depends on a symbol.
-    fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         let sizes = [&self.batch, &self.outer, &self.rows, &self.columns, &self.depth, &self.runs];
         sizes.into_iter().all(|size| size.as_const().is_some())
     }
