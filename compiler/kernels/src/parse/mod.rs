@@ -12,6 +12,7 @@ use crate::index::Names;
 use crate::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Var, VarInfo};
 use crate::print::{FULL_RANGE, loop_range};
 use nnc_ir::DType;
+use nnc_ir::dim::unquote;
 
 /// What is wrong with a kernel's text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -335,36 +336,4 @@ impl<'a> Parser<'a> {
         self.kernel.buffers.push(BufferDecl { name, dtype, access: Access::Scratch { elements }, align });
         Ok(())
     }
-}
-
-/// A string literal as Rust's `{:?}` writes it, and what follows it.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let body = text.strip_prefix('"')?;
-    let mut result = String::new();
-    let mut chars = body.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((result, &body[at + 1..])),
-            '\\' => match chars.next()?.1 {
-                'n' => result.push('\n'),
-                't' => result.push('\t'),
-                'r' => result.push('\r'),
-                '0' => result.push('\0'),
-                'u' => {
-                    (chars.next()?.1 == '{').then_some(())?;
-                    let mut code = 0u32;
-                    loop {
-                        match chars.next()?.1 {
-                            '}' => break,
-                            digit => code = code.checked_mul(16)?.checked_add(digit.to_digit(16)?)?,
-                        }
-                    }
-                    result.push(char::from_u32(code)?);
-                }
-                other => result.push(other),
-            },
-            other => result.push(other),
-        }
-    }
-    None
 }
