@@ -1,12 +1,15 @@
-//! Reads the text form of kernels back; see [`crate::print`] for what it looks like.
+//! Reads the text form of kernels and programs back; see [`crate::print`] for what it looks like.
 //!
 //! Invariants: nothing panics or recurses without limit, whatever the text; names are declared before they are used.
 //! What is read is well-formed but not yet sound: [`crate::verify`] checks rules.
 
 mod expr;
+mod program;
 mod statement;
 #[cfg(test)]
 mod tests;
+
+pub use program::program;
 
 use crate::index::Names;
 use crate::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Var, VarInfo};
@@ -14,7 +17,7 @@ use crate::print::{FULL_RANGE, loop_range};
 use nnc_ir::DType;
 use nnc_ir::dim::unquote;
 
-/// What is wrong with a kernel's text.
+/// What is wrong with the text of a kernel or program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}, at `{found}`")]
 pub struct ParseError {
@@ -48,31 +51,12 @@ pub fn kernel(text: &str) -> Result<Kernel, ParseError> {
 /// # Errors
 /// The first place where the text is not that of a kernel.
 pub fn kernels(text: &str) -> Result<Vec<Kernel>, ParseError> {
-    let mut rest = text;
+    let mut parser = Parser::new(text);
     let mut found = vec![];
-    loop {
-        let mut parser = Parser {
-            text,
-            rest,
-            depth: 0,
-            names: Names::default(),
-            kernel: Kernel {
-                name: String::new(),
-                buffers: vec![],
-                params: vec![],
-                vars: vec![],
-                parallel: (Var(0), Index::ONE),
-                body: vec![],
-            },
-        };
-        parser.skip_space();
-        if parser.rest.is_empty() {
-            return Ok(found);
-        }
-        parser.kernel()?;
-        rest = parser.rest;
-        found.push(parser.kernel);
+    while !parser.at_end() {
+        found.push(parser.next_kernel()?);
     }
+    Ok(found)
 }
 
 struct Parser<'a> {
@@ -84,11 +68,33 @@ struct Parser<'a> {
     kernel: Kernel,
 }
 
+/// A kernel of which nothing is known yet.
+fn empty() -> Kernel {
+    Kernel {
+        name: String::new(),
+        buffers: vec![],
+        params: vec![],
+        vars: vec![],
+        parallel: (Var(0), Index::ONE),
+        body: vec![],
+    }
+}
+
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Parser<'a> {
+        Parser { text, rest: text, depth: 0, names: Names::default(), kernel: empty() }
+    }
+
+    /// Whether nothing but space and comments is left.
+    fn at_end(&mut self) -> bool {
+        self.skip_space();
+        self.rest.is_empty()
+    }
+
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start();
         while self.rest.starts_with(';') && self.at_line_start() {
@@ -266,6 +272,13 @@ impl<'a> Parser<'a> {
         let extent = self.index_until(stops)?;
         let range = range.unwrap_or_else(|| loop_range(&extent));
         Ok((self.declare(name, DType::I64, range)?, extent))
+    }
+
+    /// Reads a kernel; then the parser is ready for another.
+    fn next_kernel(&mut self) -> Parsed<Kernel> {
+        self.names = Names::default();
+        self.kernel()?;
+        Ok(std::mem::replace(&mut self.kernel, empty()))
     }
 
     fn kernel(&mut self) -> Parsed<()> {
