@@ -50,7 +50,7 @@ pub fn graph(graph: &Graph) -> String {
     printer.out
 }
 
-/// The digits that stand for a large constant in text: 16 of its [`content_hash`].
+/// The digits that stand for a large constant, or the weight of a program, in text: 16 of its [`content_hash`].
 pub fn short_hash(tensor: &Tensor) -> String {
     content_hash(tensor).iter().take(8).fold(String::new(), |mut text, byte| {
         // Writing to a string cannot fail.

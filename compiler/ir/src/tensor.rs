@@ -20,6 +20,15 @@ impl Data {
     }
 }
 
+impl PartialEq for Data {
+    /// By content.
+    fn eq(&self, other: &Data) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Data {}
+
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Data({} bytes)", self.bytes().len())
@@ -28,8 +37,8 @@ impl fmt::Debug for Data {
 
 /// A constant tensor: row-major, dense, little-endian.
 ///
-/// Invariant: `data` holds exactly `shape` product times `dtype.size()` bytes.
-#[derive(Clone, Debug)]
+/// Invariant: `data` holds exactly `shape` product times `dtype.size()` bytes. Two are equal when their bits are.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tensor {
     /// Element type.
     pub dtype: DType,

@@ -8,6 +8,7 @@
 use crate::kernel::Kernel;
 use crate::weights::{Weight, WeightId};
 use nnc_ir::op::Relation;
+use nnc_ir::parse::Constants;
 use nnc_ir::{DType, Dim, DimTable, Symbol};
 
 /// An index of [`Program::buffers`].
@@ -136,7 +137,7 @@ pub struct Parameter {
 }
 
 /// A compiled model before code generation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// The model's name, a C identifier.
     pub name: String,
@@ -161,6 +162,13 @@ pub struct Program {
 }
 
 impl Program {
+    /// What the weights stand for in the program's text, to read it back.
+    pub fn constants(&self) -> Constants {
+        let mut constants = Constants::default();
+        self.weights.iter().for_each(|weight| constants.add(weight.source.clone()));
+        constants
+    }
+
     /// Kernel launches in one run: of a branch those of the longer side, of a loop those of one round.
     pub fn launches(&self) -> u64 {
         launches(&self.steps)

@@ -13,6 +13,7 @@
 //! - [`crate::parse::kernel`] reads a valid kernel back, and printing that gives the same text. Variables are numbered
 //!   in the order of their definitions there, so a kernel whose variables are in that order comes back equal (but for
 //!   the range of variables that are not `i64`, which means nothing);
+//! - [`crate::parse::program`] reads a valid program back, with kernels as above;
 //! - a range `[min..=max]` is printed where it is not the one that follows from the definition;
 //! - printing an invalid kernel does not panic.
 

@@ -32,7 +32,7 @@ pub enum Pack {
 }
 
 /// A weight of the artifact.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Weight {
     /// Elements as the model has them.
     pub source: Tensor,

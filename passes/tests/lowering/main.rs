@@ -1,5 +1,5 @@
 //! Lowering against the reference interpreter: small graphs in text form, lowered for three vector lengths, run by
-//! the kernel interpreter, and compared with the core operations' own meaning.
+//! the kernel interpreter, and compared with the core operations' own meaning. Every program is printed and read back.
 
 mod cases;
 mod control;
@@ -9,7 +9,7 @@ mod sizes;
 
 use nnc_desc::Target;
 use nnc_ir::{DType, Graph, Tensor};
-use nnc_kernels::Program;
+use nnc_kernels::{Program, parse, print};
 use nnc_passes::pipeline::{self, PassError, PipelineOptions};
 
 /// Deterministic inputs: floats in -1..1, integers in 0..4.
@@ -39,8 +39,9 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
         let program = planned(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let printed = || program.kernels.iter().map(nnc_kernels::print::kernel).collect::<String>();
+        let printed = || program.kernels.iter().map(print::kernel).collect::<String>();
         nnc_kernels::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
+        check_text(&program);
         for &value in symbols {
             let tensors: Vec<Tensor> = graph
                 .inputs
@@ -72,6 +73,18 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
             }
         }
     }
+}
+
+/// Prints a program and reads it back.
+fn check_text(program: &Program) {
+    let text = print::program(program);
+    let again = parse::program(&text, &program.constants()).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    // Variables of kernels are renumbered in the order of the text.
+    let renumbered = |kernel| parse::kernel(&print::kernel(kernel)).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let kernels = program.kernels.iter().map(renumbered).collect();
+    assert!(again == Program { kernels, ..program.clone() }, "{again:#?}\nis not what was printed:\n{program:#?}");
+    assert_eq!(print::program(&again), text);
+    nnc_kernels::verify::program(&again).unwrap_or_else(|e| panic!("{e}\n{text}"));
 }
 
 /// The program of a graph.

@@ -22,8 +22,8 @@ mod tests;
 mod text;
 
 pub use table::{DimTable, SymbolInfo, SymbolOrigin};
-pub use text::{DimParseError, DisplayDim};
-pub(crate) use text::{is_identifier, unquote};
+pub(crate) use text::is_identifier;
+pub use text::{DimParseError, DisplayDim, unquote};
 
 use canonical::Poly;
 use std::cmp::Ordering;

@@ -60,8 +60,12 @@ impl DimTable {
         parse_with(text, &mut |name| self.find(name))
     }
 
-    /// Reads the expression that text begins with; returns what follows it.
-    pub(crate) fn parse_prefix<'t>(&self, text: &'t str) -> Result<(Dim, &'t str), DimParseError> {
+    /// Reads the expression that text begins with; returns what follows it. `%` is no part of it: in the text of graphs it
+    /// begins a value.
+    ///
+    /// # Errors
+    /// When no expression stands there or a name is unknown.
+    pub fn parse_prefix<'t>(&self, text: &'t str) -> Result<(Dim, &'t str), DimParseError> {
         let mut symbol = |name: &str| self.find(name);
         let mut parser = Parser { rest: text, nesting: 0, percent: false, symbol: &mut symbol };
         let dim = parser.sum()?;
@@ -343,8 +347,8 @@ impl Parser<'_, '_> {
     }
 }
 
-/// Reads a string literal as Rust's `{:?}` writes it; returns it and what follows.
-pub(crate) fn unquote(text: &str) -> Option<(String, &str)> {
+/// Reads a string literal as Rust's `{:?}` writes it; returns it and what follows. `None` when there is none.
+pub fn unquote(text: &str) -> Option<(String, &str)> {
     let mut result = String::new();
     let mut chars = text.strip_prefix('"')?.char_indices();
     let body = &text[1..];

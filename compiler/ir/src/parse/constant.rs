@@ -28,6 +28,11 @@ impl Constants {
         self.0.insert(short_hash(&tensor), tensor);
     }
 
+    /// The tensor of this type and shape that a hash stands for; `None` when it was not added.
+    pub fn find(&self, hash: &str, dtype: DType, shape: &[usize]) -> Option<&Tensor> {
+        self.0.get(hash).filter(|tensor| tensor.dtype == dtype && tensor.shape == shape)
+    }
+
     fn add_graph(&mut self, graph: &Graph) {
         for node in &graph.nodes {
             match node.op {
@@ -58,7 +63,7 @@ impl Parser<'_> {
         } else if self.keyword("hash") {
             self.expect("=")?;
             let hash = self.word("a hash")?;
-            let known = self.constants.0.get(hash).filter(|t| t.dtype == dtype && t.shape == shape);
+            let known = self.constants.find(hash, dtype, &shape);
             return known.cloned().ok_or_else(|| self.error(format!("no constant with hash {hash} is given")));
         } else {
             return Err(self.expected("`[`, `splat=`, `random=` or `hash=`"));

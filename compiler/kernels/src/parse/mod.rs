@@ -1,19 +1,23 @@
-//! Reads the text form of kernels back; see [`crate::print`] for what it looks like.
+//! Reads the text form of kernels and programs back; see [`crate::print`] for what it looks like.
 //!
 //! Invariants: nothing panics or recurses without limit, whatever the text; names are declared before they are used.
 //! What is read is well-formed but not yet sound: [`crate::verify`] checks rules.
 
 mod expr;
+mod program;
 mod statement;
 #[cfg(test)]
 mod tests;
+
+pub use program::program;
 
 use crate::index::Names;
 use crate::kernel::{Access, BufferDecl, BufferRef, Index, Kernel, Var, VarInfo};
 use crate::print::{FULL_RANGE, loop_range};
 use nnc_ir::DType;
+use nnc_ir::dim::unquote;
 
-/// What is wrong with a kernel's text.
+/// What is wrong with the text of a kernel or program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}, at `{found}`")]
 pub struct ParseError {
@@ -47,31 +51,12 @@ pub fn kernel(text: &str) -> Result<Kernel, ParseError> {
 /// # Errors
 /// The first place where the text is not that of a kernel.
 pub fn kernels(text: &str) -> Result<Vec<Kernel>, ParseError> {
-    let mut rest = text;
+    let mut parser = Parser::new(text);
     let mut found = vec![];
-    loop {
-        let mut parser = Parser {
-            text,
-            rest,
-            depth: 0,
-            names: Names::default(),
-            kernel: Kernel {
-                name: String::new(),
-                buffers: vec![],
-                params: vec![],
-                vars: vec![],
-                parallel: (Var(0), Index::ONE),
-                body: vec![],
-            },
-        };
-        parser.skip_space();
-        if parser.rest.is_empty() {
-            return Ok(found);
-        }
-        parser.kernel()?;
-        rest = parser.rest;
-        found.push(parser.kernel);
+    while !parser.at_end() {
+        found.push(parser.next_kernel()?);
     }
+    Ok(found)
 }
 
 struct Parser<'a> {
@@ -83,11 +68,33 @@ struct Parser<'a> {
     kernel: Kernel,
 }
 
+/// A kernel of which nothing is known yet.
+fn empty() -> Kernel {
+    Kernel {
+        name: String::new(),
+        buffers: vec![],
+        params: vec![],
+        vars: vec![],
+        parallel: (Var(0), Index::ONE),
+        body: vec![],
+    }
+}
+
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '.'
 }
 
 impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Parser<'a> {
+        Parser { text, rest: text, depth: 0, names: Names::default(), kernel: empty() }
+    }
+
+    /// Whether nothing but space and comments is left.
+    fn at_end(&mut self) -> bool {
+        self.skip_space();
+        self.rest.is_empty()
+    }
+
     fn skip_space(&mut self) {
         self.rest = self.rest.trim_start();
         while self.rest.starts_with(';') && self.at_line_start() {
@@ -267,6 +274,13 @@ impl<'a> Parser<'a> {
         Ok((self.declare(name, DType::I64, range)?, extent))
     }
 
+    /// Reads a kernel; then the parser is ready for another.
+    fn next_kernel(&mut self) -> Parsed<Kernel> {
+        self.names = Names::default();
+        self.kernel()?;
+        Ok(std::mem::replace(&mut self.kernel, empty()))
+    }
+
     fn kernel(&mut self) -> Parsed<()> {
         self.expect("kernel")?;
         self.expect("@")?;
@@ -335,36 +349,4 @@ impl<'a> Parser<'a> {
         self.kernel.buffers.push(BufferDecl { name, dtype, access: Access::Scratch { elements }, align });
         Ok(())
     }
-}
-
-/// A string literal as Rust's `{:?}` writes it, and what follows it.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let body = text.strip_prefix('"')?;
-    let mut result = String::new();
-    let mut chars = body.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((result, &body[at + 1..])),
-            '\\' => match chars.next()?.1 {
-                'n' => result.push('\n'),
-                't' => result.push('\t'),
-                'r' => result.push('\r'),
-                '0' => result.push('\0'),
-                'u' => {
-                    (chars.next()?.1 == '{').then_some(())?;
-                    let mut code = 0u32;
-                    loop {
-                        match chars.next()?.1 {
-                            '}' => break,
-                            digit => code = code.checked_mul(16)?.checked_add(digit.to_digit(16)?)?,
-                        }
-                    }
-                    result.push(char::from_u32(code)?);
-                }
-                other => result.push(other),
-            },
-            other => result.push(other),
-        }
-    }
-    None
 }

@@ -1,14 +1,44 @@
-//! The text form of programs. Weights appear as type, shape, content hash and layout.
+//! The text form of programs, which [`crate::parse::program`] reads back.
+//!
+//! ```text
+//! program dense {
+//!   dim n: input 0..=64
+//!   dim count: node 0.. below 4*n
+//!   input x: f32[n, 4]
+//!   output y: f32[count]
+//!   weight 0: f32[4, 4] ab12cd34ab12cd34 plain
+//!   buffer x: f32 bytes 16*n at input 0
+//!   buffer y: f32 bytes 16*n at output 0
+//!   buffer y#2: i64 bytes 8 at workspace 64
+//!   check "the rows": n at_most 64 from "Gemm"
+//!   workspace 128
+//!   kernel @gemm(...) ...
+//!   steps {
+//!     run @gemm(x, y, y#2; n) over 0..n work 40*n apart from "Gemm"
+//!     bind count = y#2 in 0 ..= 4*n from "NonZero"
+//!   }
+//! }
+//! ```
+//!
+//! Weights appear as type, shape, content hash and layout. Names of buffers need not differ: behind one that an earlier
+//! buffer has stands the number of the buffer. Invariant: nothing of a valid program but the elements of weights is left
+//! out.
 
 use super::name;
-use crate::plan::{Argument, Parameter, Place, Program, SizeCheck, Step};
+use crate::plan::{Argument, Buffer, BufferId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight};
 use nnc_ir::SymbolOrigin;
+use nnc_ir::print::short_hash;
+use rustc_hash::FxHashMap;
 use std::fmt::{self, Write};
 
 /// The text of a program.
 pub fn program(program: &Program) -> String {
-    let mut printer = Printer { program, out: String::new() };
+    let mut first = FxHashMap::default();
+    for (id, buffer) in (0..).map(BufferId).zip(&program.buffers) {
+        first.entry(buffer.name.as_str()).or_insert(id);
+    }
+    let mut printer = Printer { program, first, out: String::new() };
     printer.program();
     printer.out
 }
@@ -26,6 +56,8 @@ fn list<T>(items: impl IntoIterator<Item = T>, text: impl Fn(T) -> String) -> St
 
 struct Printer<'a> {
     program: &'a Program,
+    /// The first buffer of each name.
+    first: FxHashMap<&'a str, BufferId>,
     out: String,
 }
 
@@ -61,7 +93,7 @@ impl<'a> Printer<'a> {
         for (i, weight) in program.weights.iter().enumerate() {
             line!(self, 1, "weight {i}: {}", weight_text(weight));
         }
-        for buffer in &program.buffers {
+        for (id, buffer) in (0..).map(BufferId).zip(&program.buffers) {
             let place = match &buffer.place {
                 Place::Input(i) => format!("input {i}"),
                 Place::Output(i) => format!("output {i}"),
@@ -69,7 +101,8 @@ impl<'a> Printer<'a> {
                 Place::Workspace { offset } => format!("workspace {}", program.dims.display(offset)),
             };
             let bytes = program.dims.display(&buffer.bytes);
-            line!(self, 1, "buffer {}: {} bytes {bytes} at {place}", name(&buffer.name), buffer.dtype);
+            let text = self.buffer(id, buffer);
+            line!(self, 1, "buffer {text}: {} bytes {bytes} at {place}", buffer.dtype);
         }
         program.checks.iter().for_each(|check| self.check(check, 1));
         line!(self, 1, "workspace {}", program.dims.display(&program.workspace_bytes));
@@ -93,9 +126,15 @@ impl<'a> Printer<'a> {
         format!("{}: {}[{shape}]", name(&parameter.name), parameter.dtype)
     }
 
+    /// A buffer's name, with its number behind it where an earlier one has the same.
+    fn buffer(&self, id: BufferId, buffer: &Buffer) -> String {
+        let own = self.first.get(buffer.name.as_str()) == Some(&id);
+        if own { name(&buffer.name) } else { format!("{}#{}", name(&buffer.name), id.0) }
+    }
+
     fn argument(&self, argument: &Argument) -> String {
         let buffer = self.program.buffers.get(argument.buffer.0 as usize);
-        let text = buffer.map_or_else(|| format!("?b{}", argument.buffer.0), |b| name(&b.name));
+        let text = buffer.map_or_else(|| format!("?b{}", argument.buffer.0), |b| self.buffer(argument.buffer, b));
         if argument.offset.is_const(0) { text } else { format!("{text}[{}]", self.dim(&argument.offset)) }
     }
 
@@ -124,10 +163,11 @@ impl<'a> Printer<'a> {
                 let apart = if *apart { " apart" } else { "" };
                 line!(self, level, "run @{kernel}({all}) over 0..{extent} work {work}{apart} from {origin:?}");
             }
-            Step::Bind { symbol, source, min, max, origin: _ } => {
+            Step::Bind { symbol, source, min, max, origin } => {
                 let symbol = self.dim(&nnc_ir::Dim::sym(*symbol));
                 let (source, min, max) = (self.argument(source), self.dim(min), self.dim(max));
-                line!(self, level, "bind {symbol} = {source} in {min}..={max}");
+                // The spaces keep the dots out of a symbol's name.
+                line!(self, level, "bind {symbol} = {source} in {min} ..= {max} from {origin:?}");
             }
             Step::Check(check) => self.check(check, level),
             Step::If { condition, then, otherwise } => {
@@ -150,9 +190,9 @@ impl<'a> Printer<'a> {
 
 fn weight_text(weight: &Weight) -> String {
     let source = &weight.source;
-    let hash = blake3::hash(source.data.bytes()).to_hex();
+    let hash = short_hash(source);
     let shape = list(&source.shape, |d| d.to_string());
-    let mut text = format!("{}[{shape}] {}", source.dtype, &hash[..16]);
+    let mut text = format!("{}[{shape}] {hash}", source.dtype);
     match &weight.pack {
         Pack::Plain => text.push_str(" plain"),
         Pack::Panels { batch, sum, columns, column_stride, width } => {

@@ -36,6 +36,7 @@ mod program;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use program::MAX_NESTING;
 pub use program::program;
 
 use crate::affine::Varying;

@@ -8,7 +8,7 @@ use nnc_ir::{DType, Dim, Symbol, SymbolOrigin};
 use rustc_hash::FxHashSet;
 
 /// Steps nest at most this deep.
-const MAX_NESTING: u32 = 100;
+pub(crate) const MAX_NESTING: u32 = 100;
 
 /// Checks a program and all its kernels.
 ///

@@ -66,6 +66,7 @@ pub fn program(graph: &Graph, target: &Target) -> Result<String, String> {
     plan(graph, target, "choose")?;
     let lowered = pipeline::program(graph, target, &PipelineOptions::default());
     let lowered = lowered.map_err(|e| e.to_string())?.ok_or("the pipeline stopped early")?;
+    check_text(&lowered.program)?;
     let mut text = String::new();
     let mut shown = 0;
     for of in &lowered.regions {
@@ -83,6 +84,17 @@ pub fn program(graph: &Graph, target: &Target) -> Result<String, String> {
         shown = shown.max(of.steps.end);
     }
     Ok(text)
+}
+
+/// Checks that a program's own text reads back.
+fn check_text(program: &Program) -> Result<(), String> {
+    let printed = nnc_kernels::print::program(program);
+    let again = nnc_kernels::parse::program(&printed, &program.constants()).map_err(|e| e.to_string())?;
+    if nnc_kernels::print::program(&again) == printed {
+        Ok(())
+    } else {
+        Err("printing and reading changes the program".into())
+    }
 }
 
 /// What a step does: of a kernel its job, without the number that follows, which others change.
