@@ -298,9 +298,8 @@ impl<'a> Compilation<'a> {
         let result = run(&options);
         seen.into_inner().3?;
         result.map_err(|error| match error {
-            PassError::UnknownPass(_) | PassError::UnknownRule(_) | PassError::UnknownChoice(_) => {
-                Failure::user(error.to_string())
-            }
+            PassError::UnknownPass(_) | PassError::UnknownRule(_) => Failure::user(error.to_string()),
+            PassError::UnknownChoice(_) => Failure::user(format!("--choices: {error}; --dump-ir after:choose prints what is done")),
             PassError::Unsupported(_) => Failure::unsupported(format!("{file}: {error}")),
             PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
         })

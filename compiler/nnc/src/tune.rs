@@ -7,6 +7,7 @@
 //! Sums whose size only a run knows keep what costs least: which size to measure nobody knows.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,17 @@ pub struct Tuned {
     pub measured: usize,
     /// Those of them for which another way was faster.
     pub faster: usize,
+}
+
+impl fmt::Display for Tuned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tuned { measured: 0, .. } => f.write_str("nothing to tune: no product has sizes known when compiling; see --dim"),
+            Tuned { measured, faster, .. } => {
+                write!(f, "{measured} different products measured; for {faster} another way is faster than the cheapest")
+            }
+        }
+    }
 }
 
 /// Measures the ways to do the sums of products of an optimised graph; `file` is for messages.

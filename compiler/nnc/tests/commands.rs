@@ -131,6 +131,45 @@ fn explains() {
 }
 
 #[test]
+fn products_are_done_as_a_file_says() {
+    let case = Case::new(&dense());
+    let (path, file) = (text(&case.model()), text(&case.path("choices")));
+    let choose = ["compile", &path, "--stop-after", "choose", "--dump-ir", "after:choose"];
+    let cheapest = nnc(choose).ok();
+    let printed = nnc(["compile", &path, "--explain=json", "--stop-after", "lower"]).ok();
+    let explained: Value = serde_json::from_str(&printed).expect("JSON");
+    let other = explained["regions"][0]["contractions"][0]["candidates"][1]["algorithm"].as_str().expect("a way");
+    assert!(!cheapest.contains(other), "{cheapest}");
+    std::fs::write(&file, format!("; by hand\n0.0 {other}\n")).expect("a file");
+    let chosen = nnc([&choose[..], &["--choices", &file]].concat()).ok();
+    assert!(chosen.contains(other), "{chosen}");
+    for (wrong, word) in [("7.0 depthwise", "region 7"), ("0.0 depthwise", "depthwise"), ("0.0 by magic", "line 1")] {
+        std::fs::write(&file, wrong).expect("a file");
+        let refused = nnc([&choose[..], &["--choices", &file]].concat()).refused(1);
+        assert!(refused.contains(word), "{refused}");
+    }
+}
+
+#[test]
+fn measured_choices_can_be_kept() {
+    let case = Case::new(&dense());
+    let inputs = case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]);
+    let unknown = case.compile(&["--target", "native", "--tune"]);
+    assert!(unknown.code == Some(0) && unknown.stderr.contains("see --dim"), "{unknown:?}");
+    let fixed = ["--target", "native", "--dim", "batch=2"];
+    let measured = case.compile(&[&fixed[..], &["--tune", "--dump-ir", "after:choose"]].concat());
+    assert!(measured.code == Some(0) && measured.stderr.contains("1 different products measured"), "{measured:?}");
+    let tuned = std::fs::read(case.path("out.so")).expect("an artifact");
+    let outputs = text(&case.path("res.npz"));
+    nnc(["run", &text(&case.path("out.so")), "--inputs", &text(&inputs), "--outputs", &outputs]).ok();
+    check_outputs(Path::new(&outputs));
+    let file = text(&case.path("choices"));
+    std::fs::write(&file, measured.stdout).expect("a file");
+    case.compile(&[&fixed[..], &["--choices", &file]].concat()).ok();
+    assert!(std::fs::read(case.path("out.so")).expect("an artifact") == tuned);
+}
+
+#[test]
 fn explains_what_rules_touched_and_what_is_narrow() {
     let nodes = vec![node("Neg", "x -> n"), node("Neg", "n -> m"), node("Sin", "m -> y")];
     let case = Case::new(&model(vec![value("x", 11, "256")], nodes, vec![value("y", 11, "256")], vec![]));

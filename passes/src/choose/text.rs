@@ -32,7 +32,7 @@ pub fn print(decisions: &[Decision]) -> String {
     text
 }
 
-/// Reads what [`print()`] prints.
+/// Reads what [`print()`] prints; empty lines and comments (`;`) are skipped.
 ///
 /// # Errors
 /// The first line that names no way.
@@ -42,7 +42,7 @@ pub fn parse(text: &str) -> Result<Vec<Taken>, ChoiceError> {
         let (region, number) = place.split_once('.')?;
         Some((region.parse().ok()?, number.parse().ok()?, algorithm(way)?))
     };
-    let lines = text.lines().enumerate();
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with(';'));
     lines.map(|(n, line)| taken(line).ok_or_else(|| ChoiceError(format!("line {}: {line:?} is no choice", n + 1)))).collect()
 }
 

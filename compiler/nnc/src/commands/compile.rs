@@ -15,8 +15,7 @@ use nnc_passes::rules::saturate::Report;
 
 use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
 use crate::errors::{Failure, Result};
-use crate::tune::{self, Tuned};
-use crate::{dims, explain, name, output, progress};
+use crate::{dims, explain, name, output, progress, tune};
 
 /// Arguments of `nnc compile`.
 #[derive(Debug, clap::Args)]
@@ -248,8 +247,8 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
                 explanation.add_widths(&artifact.kernels);
             }
             write(arguments, &artifact)?;
-            if let Some(Tuned { measured, faster, .. }) = tuned {
-                watch.spinner.suspend(|| eprintln!("note: {faster} of {measured} products measured are done otherwise"));
+            if let Some(tuned) = tuned {
+                watch.spinner.suspend(|| eprintln!("note: {tuned}"));
             }
             for note in nnc_cpu::notes(&artifact.kernels) {
                 watch.spinner.suspend(|| eprintln!("note: {note}"));
