@@ -90,6 +90,19 @@ fn rows_known_at_run_time_are_served_at_every_number() {
     }
 }
 
+/// The weights of a late layer pass once over all rows: an image of 504 pixels has 31 there, not 504.
+#[test]
+fn sizes_known_at_run_time_are_those_of_their_symbols() {
+    let mut dims = DimTable::default();
+    let pixels = dims.new_symbol(nnc_ir::SymbolInfo::input("pixels"));
+    let rows = Dim::sym(pixels).floor_div(&Dim::from(16));
+    let late = Shape { outer: rows.clone(), rows, ..shape(1, 384, 1728) };
+    let target = Target::parse("x86_64-avx512").unwrap();
+    let product = target.product(DType::F32, DType::F32, DType::F32).unwrap();
+    let list = candidates(&late, product, &target, &dims);
+    assert!(matches!(&list[0].algorithm, Algorithm::Panels(panels) if panels.panels_outside), "{}", list[0]);
+}
+
 #[test]
 fn channels_by_themselves() {
     let one =
