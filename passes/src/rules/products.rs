@@ -3,7 +3,6 @@
 //! Products of one operand that are read apart (query, key and value) are joined by the pass `merge_contracts`, not here:
 //! each alone gains nothing, so an extraction that looks at one class at a time would never choose it.
 
-use super::batch_norm::is_sum;
 use super::net::Net;
 use super::one;
 use super::range::magnitudes;
@@ -11,8 +10,8 @@ use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use super::{approx, batch_norm};
 use egg::Id;
-use nnc_ir::Dim;
 use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -150,34 +149,77 @@ fn column_axis(net: &Net, op: &Op, weights: Id, axis: usize, rank: usize) -> Opt
 /// The largest magnitude of weights that are multiplied with each other.
 const MOST: f64 = (1u64 << 32) as f64;
 
-/// `(x * v) * w` is `x * (v * w)` for matrices of constants. Which is cheaper is for extraction to say.
+/// `(x * v) * w` is `x * (v * w)` for matrices of constants, on whichever side of each product they stand. Which is
+/// cheaper is for extraction to say.
 pub(super) fn associate(net: &mut Net, site: &Site) -> Vec<Id> {
-    let (Op::Contract { batch, contract, out }, &[inner, w]) = (site.op, site.args) else { return vec![] };
-    let (&[(left, right)], true, true) = (contract.as_slice(), batch.is_empty(), approx::merges(*out)) else {
-        return vec![];
-    };
-    let matrix = |net: &Net, id: Id| net.is_known(id) && net.facts(id).ty.rank() == 2;
-    let last = net.facts(inner).ty.rank().saturating_sub(1);
-    let small = |net: &mut Net, id: Id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
-    if left != last || !matrix(net, w) || !is_sum(net, site.class) {
+    let (Some((outer, out)), &[lhs, rhs]) = (one_pair(site.op), site.args) else { return vec![] };
+    if !approx::merges(out) || !batch_norm::sums_several(net, site.op, site.args) {
         return vec![];
     }
-    let products = net.pick(inner, |op, args| match op {
-        Op::Contract { batch, contract, .. } if batch.is_empty() && contract.len() == 1 => {
-            Some((contract[0], args[0], args[1]))
-        }
-        _ => None,
-    });
     let mut found = vec![];
-    for ((a, b), x, v) in products {
-        if !matrix(net, v) || net.is_known(x) || !is_sum(net, inner) || !small(net, v) || !small(net, w) {
-            continue;
+    for (w, inner, right) in [(lhs, rhs, false), (rhs, lhs, true)] {
+        let (of_w, of_inner) = if right { (outer.1, outer.0) } else { outer };
+        if is_matrix(net, w) {
+            let weights = Weights { class: w, summed: of_w, right };
+            found.extend(associate_inner(net, out, weights, (inner, of_inner)));
         }
-        let product = |contract| Op::Contract { batch: vec![], contract: vec![contract], out: *out };
-        let both = net.add(product((1 - b, right)), &[v, w]);
-        found.extend(both.and_then(|both| net.add(product((a, 0)), &[x, both])));
     }
     found
+}
+
+/// A matrix of constants, and how it stands in a product.
+#[derive(Clone, Copy)]
+struct Weights {
+    class: Id,
+    /// The axis that the product sums.
+    summed: usize,
+    /// Whether it is the right operand.
+    right: bool,
+}
+
+/// Products with `outer` of the products in a class, of which an axis is summed.
+fn associate_inner(net: &mut Net, out: DType, outer: Weights, (inner, summed): (Id, usize)) -> Vec<Id> {
+    let products = net.pick(inner, |op, args| one_pair(op).map(|(pair, _)| (op.clone(), pair, args[0], args[1])));
+    let mut found = vec![];
+    for (op, pair, lhs, rhs) in products {
+        for (v, x, right) in [(lhs, rhs, false), (rhs, lhs, true)] {
+            let (of_v, of_x) = if right { (pair.1, pair.0) } else { pair };
+            // What is summed must be what the constants of the first product yield.
+            let columns = if right { net.facts(inner).ty.rank().saturating_sub(1) } else { 0 };
+            let sums = batch_norm::sums_several(net, &op, &[lhs, rhs]);
+            if summed != columns || !sums || net.is_known(x) || !is_matrix(net, v) {
+                continue;
+            }
+            let small = |id| magnitudes(net, id).is_some_and(|m| m.most <= MOST);
+            if ![v, outer.class].into_iter().all(small) {
+                continue;
+            }
+            // The constants keep the side on which the last of them stood, for there its axis is in the result.
+            let product = |pair: (usize, usize)| Op::Contract { batch: vec![], contract: vec![pair], out };
+            let (first, second) = if outer.right {
+                ((v, outer.class, (1 - of_v, outer.summed)), (of_x, 0))
+            } else {
+                ((outer.class, v, (outer.summed, 1 - of_v)), (1, of_x))
+            };
+            let Some(both) = net.add(product(first.2), &[first.0, first.1]) else { continue };
+            let args = if outer.right { [x, both] } else { [both, x] };
+            found.extend(net.add(product(second), &args));
+        }
+    }
+    found
+}
+
+/// The axes that a product sums, and its type, when it sums one of each operand and pairs no others.
+fn one_pair(op: &Op) -> Option<((usize, usize), DType)> {
+    match op {
+        Op::Contract { batch, contract, out } if batch.is_empty() && contract.len() == 1 => Some((contract[0], *out)),
+        _ => None,
+    }
+}
+
+/// Whether a class is a matrix of constants.
+fn is_matrix(net: &Net, id: Id) -> bool {
+    net.is_known(id) && net.facts(id).ty.rank() == 2
 }
 
 /// `(x * s) . y` is `(x . y) * s` for one number `s`: what scales an operand is done where the product is stored.
@@ -203,4 +245,29 @@ pub(super) fn scaled_operand(net: &mut Net, site: &Site) -> Vec<Id> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::approx;
+    use crate::rules::Rule;
+    use crate::rules::tests::{check, examples::text, parse};
+
+    /// Square matrices fit whatever is summed: only the constants' own columns may be.
+    #[test]
+    fn constants_meet_where_one_sums_what_the_other_yields() {
+        let rules: Vec<&Rule> = approx::AFFINE.iter().filter(|rule| rule.name == "associate").collect();
+        let operands = |right: bool, x: &str, c: &str| if right { format!("{x}, {c}") } else { format!("{c}, {x}") };
+        for case in 0..64u32 {
+            let [outer, inner, l, r, a, b] = [0, 1, 2, 3, 4, 5].map(|bit| case >> bit & 1 == 1);
+            let (first, second) = (operands(inner, "%0", "%5"), operands(outer, "%7", "%6"));
+            let [l, r, a, b] = [l, r, a, b].map(usize::from);
+            let body = format!(
+                "%5 = constant f32[4, 4] random=1\n%6 = constant f32[4, 4] random=2\n%7 = contract {first} batch=[] contract=[({a}, {b})] out=f32 : f32[4, 4]\n%8 = contract {second} batch=[] contract=[({l}, {r})] out=f32 : f32[4, 4]"
+            );
+            let applies = check(&parse(&text("f32[4, 4]", &body)), &rules, 1).unwrap().contains_key("associate");
+            let summed = if outer { l } else { r };
+            assert_eq!(applies, summed == usize::from(inner), "{body}");
+        }
+    }
 }

@@ -303,6 +303,21 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%6 = constant f32[5, 3] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4, 5]\n%9 = contract %8, %7 batch=[] contract=[(2, 0)] out=f32 : f32[2, 4, 6]",
     ),
     (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[3, 5] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %6, %0 batch=[] contract=[(0, 1)] out=f32 : f32[5, 2, 4]\n%9 = contract %7, %8 batch=[] contract=[(0, 0)] out=f32 : f32[6, 2, 4]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[3, 5] random=3\n%7 = constant f32[6, 5] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 0)] out=f32 : f32[2, 4, 5]\n%9 = contract %7, %8 batch=[] contract=[(1, 2)] out=f32 : f32[6, 2, 4]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[5, 3] random=3\n%7 = constant f32[6, 5] random=4\n%8 = contract %6, %0 batch=[] contract=[(1, 1)] out=f32 : f32[5, 2, 4]\n%9 = contract %8, %7 batch=[] contract=[(0, 1)] out=f32 : f32[2, 4, 6]",
+    ),
+    (
         "scaled-operand",
         "f32[2, 3], f32[4, 3]",
         "%6 = constant f32[2, 3] splat=0.3\n%7 = mul %0, %6 : f32[2, 3]\n%8 = contract %7, %1 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4]",
