@@ -81,12 +81,13 @@ impl Lowering<'_> {
         let border = border(window);
         let ty = self.graph.ty(x).clone();
         let direct = ty.dtype == acc || ty.dtype.size() == 1;
-        let have = self.halo.get(&x).cloned();
+        let whole = self.of_all_channels(x);
+        let have = self.halo.get(&whole).cloned();
         if direct && let Some(view) = self.view_of(x) {
             let contiguous =
                 view.strides.last().is_some_and(|s| s.is_const(1)) || ty.shape.last().is_some_and(|d| d.is_const(1));
             let covered = border.iter().enumerate().all(|(a, &(low, high))| {
-                let had = have.as_ref().filter(|_| view.base == x).map_or((0, 0), |h| h[a]);
+                let had = have.as_ref().filter(|_| view.base == whole).map_or((0, 0), |h| h[a]);
                 low <= had.0 && high <= had.1
             });
             if contiguous
@@ -94,11 +95,8 @@ impl Lowering<'_> {
                 && let Some(storage) = self.storage_to_read(view.base)
             {
                 // A view knows no stride along a unit axis; the border around one has.
-                let inside = if view.base == x {
-                    storage
-                } else {
-                    Storage { buffer: storage.buffer, offset: view.offset, strides: view.strides }
-                };
+                let strides = if view.base == whole { storage.strides } else { view.strides };
+                let inside = Storage { buffer: storage.buffer, offset: view.offset, strides };
                 let offset = border
                     .iter()
                     .zip(&inside.strides)

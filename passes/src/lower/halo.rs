@@ -1,7 +1,8 @@
 //! Halos: convolution borders kept in memory around a value, so that kernels read them like any other element.
 //!
 //! The producer writes the inside; steps right before it write zeros around. A value whose readers want different
-//! borders gets the largest.
+//! borders gets the largest. Some channels of a value have the border that all of them have: what is split along the
+//! channels is not copied.
 
 use super::builder::KernelBuilder;
 use super::storage::{Storage, dense_strides};
@@ -25,11 +26,27 @@ pub(super) struct Border {
 }
 
 impl Lowering<'_> {
+    /// The value of which another is some of the channels, side by side, at every position; else the value itself.
+    pub(super) fn of_all_channels(&self, value: ValueId) -> ValueId {
+        let mut found = value;
+        while !self.regions.is_stored(found)
+            && let Some(node) = self.definition(found)
+            && let (Op::Slice { starts, sizes, steps }, &[whole]) = (&node.op, node.inputs.as_slice())
+            && let Some((_, positions)) = self.graph.shape(whole).split_last()
+            && let Some((step, _)) = steps.split_last()
+            && *step == 1
+            && (0..positions.len()).all(|a| starts[a].is_const(0) && sizes[a] == positions[a] && steps[a] == 1)
+        {
+            found = whole;
+        }
+        found
+    }
+
     /// Finds the values that convolutions read directly and remembers the borders they want.
     pub(super) fn request_halos(&mut self) {
         for node in &self.graph.nodes {
             let Op::Conv { window, .. } = &node.op else { continue };
-            let input = node.inputs[0];
+            let input = self.of_all_channels(node.inputs[0]);
             let border = border(window);
             let wanted = border.iter().any(|&(low, high)| low + high > 0);
             let own_memory = self.regions.is_stored(input)
