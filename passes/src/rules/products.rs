@@ -12,6 +12,7 @@ use super::{approx, batch_norm};
 use egg::Id;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim};
+use std::ops::Range;
 
 /// The rules.
 pub const RULES: &[Rule] = &[
@@ -82,7 +83,7 @@ fn slice_contract(net: &mut Net, site: &Site) -> Vec<Id> {
     found
 }
 
-/// Some output channels, and some of the batch, of a convolution.
+/// Some output channels, and some of the batch, of a convolution: of one in groups, whole groups.
 fn slice_conv(net: &mut Net, site: &Site) -> Vec<Id> {
     let (Op::Slice { starts, sizes, steps }, &[x]) = (site.op, site.args) else { return vec![] };
     // A scalar is no convolution.
@@ -94,18 +95,38 @@ fn slice_conv(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     let slice = (starts.as_slice(), sizes.as_slice(), steps.as_slice());
     let convs = net.pick(x, |op, args| match op {
-        Op::Conv { groups: 1, .. } => Some((op.clone(), args[0], args[1])),
+        Op::Conv { window, groups, out } => Some((window.clone(), *groups, *out, args[0], args[1])),
         _ => None,
     });
     let mut found = vec![];
-    for (op, image, weights) in convs {
+    for (window, groups, out, image, weights) in convs {
         let (mut images, mut filters) = (Cut::whole(net.shape(image)), Cut::whole(net.shape(weights)));
         images.take(0, slice, 0);
         filters.take(last, slice, last);
+        let Some(part) = groups_of(groups, &whole[last], (&starts[last], &sizes[last], steps[last])) else { continue };
+        if groups > 1 {
+            // Each group reads channels of its own: the size of the weights' axis before the last.
+            let each = &filters.sizes[last - 1];
+            images.starts[last] = each * &Dim::from(part.start);
+            images.sizes[last] = each * &Dim::from(part.len());
+        }
+        let op = Op::Conv { window, groups: part.len(), out };
         let parts = images.of(net, image).zip(filters.of(net, weights));
         found.extend(parts.and_then(|(image, weights)| net.add(op, &[image, weights])));
     }
     found
+}
+
+/// The groups of a convolution that yield a part of its channels, when they yield nothing else.
+fn groups_of(groups: usize, channels: &Dim, (start, size, step): (&Dim, &Dim, i64)) -> Option<Range<usize>> {
+    if groups == 1 {
+        return Some(0..1);
+    }
+    let constant = |dim: &Dim| dim.as_const().and_then(|n| usize::try_from(n).ok());
+    let (start, size) = (constant(start)?, constant(size)?);
+    let each = constant(channels)?.checked_div(groups).filter(|&each| each > 0)?;
+    let whole = step == 1 && size > 0 && start % each == 0 && size % each == 0;
+    whole.then(|| start / each..(start + size) / each)
 }
 
 /// Products of one operand with constants, side by side, are a product with the constants side by side.
@@ -249,9 +270,26 @@ pub(super) fn scaled_operand(net: &mut Net, site: &Site) -> Vec<Id> {
 
 #[cfg(test)]
 mod tests {
-    use super::approx;
+    use super::{RULES, approx};
     use crate::rules::Rule;
     use crate::rules::tests::{check, examples::text, parse};
+
+    /// A slice that begins or ends within a group would need that group divided.
+    #[test]
+    fn parts_of_groups_stay() {
+        let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.name == "slice-conv").collect();
+        let divides = |start: i64, size: i64, step: i64| {
+            let body = format!(
+                "%2 = constant f32[1, 2, 12] random=1\n%3 = conv %0, %2 window={{ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] }} groups=3 out=f32 : f32[1, 5, 12]\n%4 = slice %3 starts=[0, 0, {start}] sizes=[1, 5, {size}] steps=[1, 1, {step}] : f32[1, 5, {size}]"
+            );
+            check(&parse(&text("f32[1, 5, 6]", &body)), &rules, 1).unwrap().contains_key("slice-conv")
+        };
+        let cuts = [(0, 4, 1), (4, 8, 1), (4, 3, 1), (2, 4, 1), (0, 4, 2), (0, 0, 1)];
+        assert_eq!(
+            cuts.map(|(start, size, step)| divides(start, size, step)),
+            [true, true, false, false, false, false]
+        );
+    }
 
     /// Square matrices fit whatever is summed: only the constants' own columns may be.
     #[test]

@@ -288,6 +288,11 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = conv %0, %1 window={ size=[2] strides=[1] dilations=[1] pad_low=[1] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%10 = slice %9 starts=[1, 0, 3] sizes=[1, 5, 2] steps=[1, 1, -2] : f32[1, 5, 2]",
     ),
     (
+        "slice-conv",
+        "f32[2, 5, 6], f32[2, 2, 12]",
+        "%9 = conv %0, %1 window={ size=[2] strides=[1] dilations=[1] pad_low=[1] pad_high=[0] } groups=3 out=f32 : f32[2, 5, 12]\n%10 = slice %9 starts=[1, 0, 4] sizes=[1, 5, 8] steps=[1, 1, 1] : f32[1, 5, 8]",
+    ),
+    (
         "concat-products",
         "f32[3, 2, 5]",
         "%6 = constant f32[2, 5, 4] random=3\n%7 = constant f32[2, 5, 6] random=4\n%8 = contract %0, %6 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 4]\n%9 = contract %0, %7 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 6]\n%10 = concat %8, %9 axis=2 : f32[2, 3, 10]",
