@@ -273,6 +273,21 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%7 = constant f32[9, 2] splat=3\n%8 = constant i64[3] splat=4\n%9 = mod %0, %8 : i64[3]\n%10 = gather %7, %9 axis=0 batch=0 : f32[3, 2]",
     ),
     (
+        "gather-count",
+        "i64[2, 3]",
+        "%3 = constant i64[2, 3] splat=0\n%4 = max %0, %3 : i64[2, 3]\n%5 = constant i64[2, 3] splat=699\n%6 = min %4, %5 : i64[2, 3]\n%7 = iota dtype=i32 shape=[700, 4] axis=0 : i32[700, 4]\n%8 = gather %7, %6 axis=0 batch=0 : i32[2, 3, 4]",
+    ),
+    (
+        "gather-count",
+        "i64[2]",
+        "%3 = constant i64[2] splat=0\n%4 = max %0, %3 : i64[2]\n%5 = constant i64[2] splat=2\n%6 = min %4, %5 : i64[2]\n%7 = iota dtype=i64 shape=[2, 700] axis=1 : i64[2, 700]\n%8 = slice %7 starts=[0, 9] sizes=[2, 3] steps=[1, -4] : i64[2, 3]\n%9 = gather %8, %6 axis=1 batch=0 : i64[2, 2]",
+    ),
+    (
+        "gather-repeated",
+        "i64[2, 3], f32[4, 5]",
+        "%3 = constant i64[2, 3] splat=0\n%4 = max %0, %3 : i64[2, 3]\n%5 = constant i64[2, 3] splat=5\n%6 = min %4, %5 : i64[2, 3]\n%7 = broadcast %1 shape=[4, 6, 5] axes=[0, 2] : f32[4, 6, 5]\n%8 = gather %7, %6 axis=1 batch=0 : f32[4, 2, 3, 5]",
+    ),
+    (
         "slice-gather",
         "f32[4, 5, 6], i64[2, 3]",
         "%9 = gather %0, %1 axis=1 batch=0 : f32[4, 2, 3, 6]\n%10 = slice %9 starts=[3, 0, 1, 5] sizes=[2, 1, 2, 3] steps=[-2, 1, 1, -1] : f32[2, 1, 2, 3]",
