@@ -228,6 +228,26 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = transpose %0 perm=[2, 0, 1] : f32[5, 4, 3]\n%10 = gather %9, %1 axis=1 batch=0 : f32[5, 2, 2, 3]",
     ),
     (
+        "transpose-gather",
+        "f32[5, 4, 3], i64[2, 1, 3]",
+        "%9 = gather %0, %1 axis=1 batch=0 : f32[5, 2, 1, 3, 3]\n%10 = transpose %9 perm=[0, 3, 1, 2, 4] : f32[5, 3, 2, 1, 3]",
+    ),
+    (
+        "elements-transpose",
+        "f32[2, 5, 4], i64[4, 2, 3]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 5]\n%10 = gather_elements %9, %1 axis=2 : f32[4, 2, 3]",
+    ),
+    (
+        "elements-transpose",
+        "f32[5, 2, 4], i64[2, 3, 5], f32[2, 3, 5]",
+        "%7 = constant i64[2, 3, 5] splat=3\n%8 = mod %1, %7 : i64[2, 3, 5]\n%9 = transpose %0 perm=[1, 2, 0] : f32[2, 4, 5]\n%10 = scatter_elements %9, %8, %2 axis=1 op=add : f32[2, 4, 5]",
+    ),
+    (
+        "transpose-iota",
+        "f32[2]",
+        "%9 = iota dtype=i32 shape=[50, 30, 2] axis=1 : i32[50, 30, 2]\n%10 = transpose %9 perm=[1, 2, 0] : i32[30, 2, 50]",
+    ),
+    (
         "reduce-reduce",
         "f32[2, 3, 4, 5]",
         "%9 = reduce %0 op=max axes=[1] : f32[2, 4, 5]\n%10 = reduce %9 op=max axes=[0, 2] : f32[4]",
