@@ -1,4 +1,5 @@
-//! Products of which a part is read, or that stand side by side; products of products with constants.
+//! Products of which a part is read, or that stand side by side; products of products with constants. Those of which an
+//! operand is repeated are in `repeats`.
 //!
 //! Products of one operand that are read apart (query, key and value) are joined by the pass `merge_contracts`, not here:
 //! each alone gains nothing, so an extraction that looks at one class at a time would never choose it.
@@ -8,7 +9,7 @@ use super::one;
 use super::range::magnitudes;
 use super::rule::{Rule, exactly};
 use super::saturate::Site;
-use super::{approx, batch_norm};
+use super::{approx, batch_norm, repeats};
 use egg::Id;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim};
@@ -19,6 +20,8 @@ pub const RULES: &[Rule] = &[
     exactly("slice-contract", 2, slice_contract),
     exactly("slice-conv", 2, slice_conv),
     exactly("concat-products", 2, concat_products),
+    exactly("contract-batch", 3, repeats::split_batch),
+    exactly("contract-repeated", 2, repeats::repeated),
 ];
 
 /// A slice of an operand.

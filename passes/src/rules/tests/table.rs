@@ -338,6 +338,26 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%6 = constant f32[1, 3, 4] random=3\n%7 = constant f32[1, 3, 2] random=4\n%8 = conv %0, %6 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%9 = conv %0, %7 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 2]\n%10 = concat %8, %9 axis=2 : f32[2, 5, 6]",
     ),
     (
+        "contract-batch",
+        "f32[2, 6, 4, 5], f32[2, 3, 5, 7]",
+        "%8 = broadcast %1 shape=[2, 3, 2, 5, 7] axes=[0, 1, 3, 4] : f32[2, 3, 2, 5, 7]\n%9 = reshape %8 shape=[2, 6, 5, 7] : f32[2, 6, 5, 7]\n%10 = contract %0, %9 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[2, 6, 4, 7]",
+    ),
+    (
+        "contract-batch",
+        "f32[4, 6, 5], f32[3, 5, 7]",
+        "%8 = broadcast %1 shape=[3, 2, 5, 7] axes=[0, 2, 3] : f32[3, 2, 5, 7]\n%9 = reshape %8 shape=[6, 5, 7] : f32[6, 5, 7]\n%10 = contract %9, %0 batch=[(0, 1)] contract=[(1, 2)] out=f32 : f32[6, 7, 4]",
+    ),
+    (
+        "contract-repeated",
+        "f32[2, 3, 2, 4, 5], f32[2, 3, 5, 7]",
+        "%8 = broadcast %1 shape=[2, 3, 2, 5, 7] axes=[0, 1, 3, 4] : f32[2, 3, 2, 5, 7]\n%10 = contract %0, %8 batch=[(0, 0), (1, 1), (2, 2)] contract=[(4, 3)] out=f32 : f32[2, 3, 2, 4, 7]",
+    ),
+    (
+        "contract-repeated",
+        "f32[4, 2, 3, 5], f32[3, 7, 5]",
+        "%8 = broadcast %1 shape=[2, 3, 7, 5] axes=[1, 2, 3] : f32[2, 3, 7, 5]\n%10 = contract %8, %0 batch=[(0, 1), (1, 2)] contract=[(3, 3)] out=f32 : f32[2, 3, 7, 4]",
+    ),
+    (
         "associate",
         "f32[2, 3, 4]",
         "%6 = constant f32[5, 3] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4, 5]\n%9 = contract %8, %7 batch=[] contract=[(2, 0)] out=f32 : f32[2, 4, 6]",
