@@ -233,7 +233,7 @@ mod tests {
         let goes = |rule: &str, table: &str, least: i64, most: i64| {
             let dtype = table.rsplit([':', '[']).nth(1).unwrap_or_default();
             let text = format!(
-                "graph @g(%0 x: i64[3], %10 t: f32[2]) -> (y: %9) {{
+                "graph @g(%0 x: i64[3], %10 t: f32[2], %12 u: f32[7]) -> (y: %9) {{
   %1 = constant i64[3] splat={least}
   %2 = max %0, %1 : i64[3]
   %3 = constant i64[3] splat={most}
@@ -255,6 +255,9 @@ mod tests {
             let ends = [(0, 6), (0, 7), (-1, 6)];
             assert_eq!(ends.map(|(least, most)| goes(rule, table, least, most)), [true, false, false], "{rule}");
         }
+        // Along the other axis nothing repeats, or counts.
+        assert!(!goes("gather-count", "iota dtype=i32 shape=[7, 2] axis=1 : i32[7, 2]", 0, 6));
+        assert!(!goes("gather-repeated", "broadcast %12 shape=[7, 2] axes=[0] : f32[7, 2]", 0, 6));
         // Of narrow integers it is not asked what they do beyond the last.
         assert!(!goes("gather-count", "iota dtype=i8 shape=[700, 2] axis=0 : i8[700, 2]", 0, 6));
     }
