@@ -175,7 +175,14 @@ impl<'a> Compilation<'a> {
         if let Some(stage) = &options.stop_after {
             check_stage("--stop-after", stage)?;
         }
-        Ok(Compilation { fuel: options.fuel, taken: options.taken.clone(), options, watch, budget: None, timings: vec![] })
+        Ok(Compilation {
+            fuel: options.fuel,
+            taken: options.taken.clone(),
+            options,
+            watch,
+            budget: None,
+            timings: vec![],
+        })
     }
 
     /// Runs a stage.
@@ -299,7 +306,9 @@ impl<'a> Compilation<'a> {
         seen.into_inner().3?;
         result.map_err(|error| match error {
             PassError::UnknownPass(_) | PassError::UnknownRule(_) => Failure::user(error.to_string()),
-            PassError::UnknownChoice(_) => Failure::user(format!("--choices: {error}; --dump-ir after:choose prints what is done")),
+            PassError::UnknownChoice(_) => {
+                Failure::user(format!("--choices: {error}; --dump-ir after:choose prints what is done"))
+            }
             PassError::Unsupported(_) => Failure::unsupported(format!("{file}: {error}")),
             PassError::Broken { .. } => Failure::internal(format!("{file}: {error}")),
         })

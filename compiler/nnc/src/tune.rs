@@ -47,9 +47,14 @@ pub struct Tuned {
 impl fmt::Display for Tuned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Tuned { measured: 0, .. } => f.write_str("nothing to tune: no product has sizes known when compiling; see --dim"),
+            Tuned { measured: 0, .. } => {
+                f.write_str("nothing to tune: no product has sizes known when compiling; see --dim")
+            }
             Tuned { measured, faster, .. } => {
-                write!(f, "{measured} different products measured; for {faster} another way is faster than the cheapest")
+                write!(
+                    f,
+                    "{measured} different products measured; for {faster} another way is faster than the cheapest"
+                )
             }
         }
     }

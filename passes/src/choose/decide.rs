@@ -49,12 +49,7 @@ pub(crate) const fn accumulator_type(out: DType) -> DType {
 ///
 /// # Errors
 /// When no way is known, naming the node.
-pub fn choose(
-    graph: &Graph,
-    regions: &Regions,
-    layout: &Layout,
-    target: &Target,
-) -> Result<Vec<Decision>, LowerError> {
+pub fn choose(graph: &Graph, regions: &Regions, layout: &Layout, target: &Target) -> Result<Vec<Decision>, LowerError> {
     let site = Site { graph, regions, layout, target };
     regions.list.iter().map(|region| site.decide(region)).collect()
 }
@@ -82,7 +77,8 @@ impl Site<'_> {
 
     /// The products of the state with a recurrent layer's matrix, in two parts where the second waits for the reset gate.
     fn recurrent(&self, node: &Node) -> Result<Decision, String> {
-        let (Op::Recurrent(cell), [_, matrix, ..], [_, state, ..]) = (&node.op, &node.inputs[..], &node.outputs[..]) else {
+        let (Op::Recurrent(cell), [_, matrix, ..], [_, state, ..]) = (&node.op, &node.inputs[..], &node.outputs[..])
+        else {
             return Ok(Decision::default());
         };
         let (matrix, rows) = (self.graph.shape(*matrix), &self.graph.shape(*state)[0]);

@@ -16,10 +16,10 @@ mod tests;
 mod text;
 pub(crate) mod window;
 
+use decide::Site;
 pub(crate) use decide::accumulator_type;
 pub use decide::{Choice, Decision, choose};
 pub use problem::Problem;
-use decide::Site;
 pub use text::{ChoiceError, Taken, parse, print, take};
 
 use nnc_desc::tiles::Tile;
@@ -168,10 +168,7 @@ pub fn candidates(shape: &Shape, product: &Product, target: &Target, dims: &DimT
     let cost = |work: &dyn Fn(&Sizes) -> Work| shape.cost(target, dims, work);
     let mut list = if shape.panels { panels::candidates(shape, product, target.rates, &cost) } else { vec![] };
     if shape.depthwise {
-        list.push(Candidate {
-            algorithm: Algorithm::Depthwise,
-            cost: cost(&|sizes| depthwise(sizes, product)),
-        });
+        list.push(Candidate { algorithm: Algorithm::Depthwise, cost: cost(&|sizes| depthwise(sizes, product)) });
     }
     list.sort_by_key(|candidate| candidate.cost);
     list

@@ -43,7 +43,9 @@ pub fn parse(text: &str) -> Result<Vec<Taken>, ChoiceError> {
         Some((region.parse().ok()?, number.parse().ok()?, algorithm(way)?))
     };
     let lines = text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with(';'));
-    lines.map(|(n, line)| taken(line).ok_or_else(|| ChoiceError(format!("line {}: {line:?} is no choice", n + 1)))).collect()
+    lines
+        .map(|(n, line)| taken(line).ok_or_else(|| ChoiceError(format!("line {}: {line:?} is no choice", n + 1))))
+        .collect()
 }
 
 /// Takes what is named instead of the cheapest.

@@ -6,7 +6,7 @@
 use super::axes::Axis;
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
 use super::{Site, accumulator_type};
-use crate::layout::{Border, View, border};
+use crate::layout::{Border, View, border, of_all_channels};
 use nnc_ir::op::{Op, Window};
 use nnc_ir::{DType, Dim, Node, ValueId};
 
@@ -24,7 +24,8 @@ impl Geometry {
     /// Of a window over an input with such strides, and results of such a shape.
     pub fn new(window: &Window, strides: &[Dim], result: &[Dim]) -> Geometry {
         let spatial = window.size.len();
-        let scaled = |factors: &[usize]| (0..spatial).map(|a| &strides[a + 1] * &Dim::from(factors[a] as i64)).collect();
+        let scaled =
+            |factors: &[usize]| (0..spatial).map(|a| &strides[a + 1] * &Dim::from(factors[a] as i64)).collect();
         Geometry {
             sizes: result[1..=spatial].to_vec(),
             steps: scaled(&window.strides),
@@ -90,21 +91,18 @@ impl Site<'_> {
         if direct && let Some(view) = self.view_of(x) {
             let contiguous =
                 view.strides.last().is_some_and(|s| s.is_const(1)) || ty.shape.last().is_some_and(|d| d.is_const(1));
-            let have = self.layout.border(x).filter(|_| view.base == x);
+            let whole = of_all_channels(self.graph, self.regions, x);
+            let have = self.layout.border(whole).filter(|_| view.base == whole);
             let covered = border.iter().enumerate().all(|(a, &(low, high))| {
                 let had = have.map_or((0, 0), |have| have[a]);
                 low <= had.0 && high <= had.1
             });
             if contiguous && covered {
                 // A view knows no stride along a unit axis; the border around one has.
-                let (offset, strides) = if view.base == x {
-                    let memory = self.layout.memory_of(self.graph, x);
-                    (memory.offset, memory.strides)
-                } else {
-                    (view.offset, view.strides)
-                };
+                let strides =
+                    if view.base == whole { self.layout.memory_of(self.graph, whole).strides } else { view.strides };
                 let lows = border.iter().zip(&strides);
-                let offset = lows.fold(offset, |o, (&(low, _), s)| o - s * &Dim::from(low as i64));
+                let offset = lows.fold(view.offset, |o, (&(low, _), s)| o - s * &Dim::from(low as i64));
                 return (LeftForm::InPlace(View { base: view.base, offset, strides: strides.clone() }), strides);
             }
         }

@@ -1,13 +1,15 @@
 //! Borders: the zeros around a convolution's input kept in memory, so that kernels read them like any other element.
 //!
 //! The producer writes the inside; steps right before it write zeros around. A value whose readers want different
-//! borders gets the largest.
+//! borders gets the largest. Some channels of a value have the border that all of them have: what is split along the
+//! channels is not copied.
 
 use super::storage::dense_strides;
 use super::{LayOut, Storage};
 use crate::error::LowerError;
+use crate::regions::Regions;
 use nnc_ir::op::{Op, Window};
-use nnc_ir::{Dim, ValueId};
+use nnc_ir::{Dim, Graph, ValueId};
 use nnc_kernels::BufferId;
 
 /// Border per axis of `[N, spatial.., C]` that a window needs: (low, high).
@@ -45,17 +47,32 @@ impl Border {
     }
 }
 
+/// The value of which another is some of the channels, side by side, at every position; else the value itself.
+pub(crate) fn of_all_channels(graph: &Graph, regions: &Regions, value: ValueId) -> ValueId {
+    let mut found = value;
+    while !regions.is_stored(found)
+        && let Some(node) = regions.definition(graph, found)
+        && let (Op::Slice { starts, sizes, steps }, &[whole]) = (&node.op, node.inputs.as_slice())
+        && let Some((_, positions)) = graph.shape(whole).split_last()
+        && let Some((step, _)) = steps.split_last()
+        && *step == 1
+        && (0..positions.len()).all(|a| starts[a].is_const(0) && sizes[a] == positions[a] && steps[a] == 1)
+    {
+        found = whole;
+    }
+    found
+}
+
 impl LayOut<'_> {
     /// Finds the values that convolutions read directly and remembers the borders they want.
     pub(super) fn request_borders(&mut self) {
         for node in &self.graph.nodes {
             let Op::Conv { window, .. } = &node.op else { continue };
-            let input = node.inputs[0];
+            let input = of_all_channels(self.graph, self.regions, node.inputs[0]);
             let border = border(window);
             let wanted = border.iter().any(|&(low, high)| low + high > 0);
             // A border around memory whose size is not known yet could not be written.
-            let own_memory =
-                self.regions.is_stored(input) && self.is_free(input) && !self.is_sized_by_run(input);
+            let own_memory = self.regions.is_stored(input) && self.is_free(input) && !self.is_sized_by_run(input);
             if !wanted || !own_memory || self.definition(input).is_none() {
                 continue;
             }

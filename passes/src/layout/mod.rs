@@ -14,7 +14,7 @@ mod storage;
 mod text;
 mod view;
 
-pub(crate) use border::{Border, border};
+pub(crate) use border::{Border, border, of_all_channels};
 pub(crate) use buffers::upper_bound;
 pub use buffers::{MOST_BUFFER_BYTES, add_buffer, add_workspace};
 pub(crate) use concat::concat_slice;

@@ -11,11 +11,7 @@ use nnc_kernels::kernel::{AxisKind, Expr, Index};
 
 impl Lowering<'_> {
     /// Lowers a convolution of each channel by itself.
-    pub(super) fn lower_depthwise(
-        &mut self,
-        anchor: &Node,
-        problem: &Problem,
-    ) -> Result<(), LowerError> {
+    pub(super) fn lower_depthwise(&mut self, anchor: &Node, problem: &Problem) -> Result<(), LowerError> {
         let Op::Conv { window, .. } = &anchor.op else { return Err(self.error("not a convolution")) };
         let (root, acc) = (problem.root, problem.accumulator);
         let input = self.left_operand(&problem.left)?;

@@ -1,8 +1,8 @@
 //! The end of a region with an anchor: what is computed of a sum, and its store.
 
+use super::LowerError;
 use super::builder::KernelBuilder;
 use super::emit::compute_type;
-use super::LowerError;
 use crate::layout::Storage;
 use nnc_ir::{TensorType, ValueId};
 use nnc_kernels::Var;

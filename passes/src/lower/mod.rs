@@ -159,7 +159,12 @@ impl<'g> Lowering<'g> {
             self.lower_region(region, decision)?;
             let steps = first..self.program.steps.len();
             let reason = region.results.first().and_then(|&root| regions.reason(root));
-            self.lowered.push(LoweredRegion { region: region.clone(), reason, steps, choices: decision.choices.clone() });
+            self.lowered.push(LoweredRegion {
+                region: region.clone(),
+                reason,
+                steps,
+                choices: decision.choices.clone(),
+            });
         }
         Ok(())
     }
@@ -241,13 +246,7 @@ impl Lowering<'_> {
     }
 
     /// Adds a buffer.
-    fn add_buffer(
-        &mut self,
-        name: String,
-        dtype: DType,
-        elements: &Dim,
-        place: Place,
-    ) -> Result<BufferId, LowerError> {
+    fn add_buffer(&mut self, name: String, dtype: DType, elements: &Dim, place: Place) -> Result<BufferId, LowerError> {
         let added = layout::add_buffer(&mut self.program.buffers, &self.graph.dims, (name, dtype, elements, place));
         added.map_err(|problem| self.error(problem))
     }

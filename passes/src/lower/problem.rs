@@ -28,11 +28,7 @@ pub(crate) struct Position<'a> {
 
 impl Lowering<'_> {
     /// Emits the kernel of a problem and its step.
-    pub(super) fn emit_problem(
-        &mut self,
-        problem: &Problem,
-        (choice, work): (&Panels, Dim),
-    ) -> Result<(), LowerError> {
+    pub(super) fn emit_problem(&mut self, problem: &Problem, (choice, work): (&Panels, Dim)) -> Result<(), LowerError> {
         let left_memory = self.left_operand(&problem.left)?;
         let right_memory = self.right_operand(&problem.right, choice.tile.width, problem.accumulator)?;
         let storage = self.storage(problem.root)?;

@@ -5,12 +5,12 @@
 //!
 //! The driver verifies what each pass yields, tells an observer of it, stops where it is told, and spends [`crate::fuel`].
 
+use crate::LowerError;
+use crate::choose::{self, ChoiceError, Decision, Taken};
 use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
 use crate::fuel::Fuel;
 use crate::hand_in_constants::hand_in_constants;
-use crate::LowerError;
-use crate::choose::{self, ChoiceError, Decision, Taken};
 use crate::layout::{self, Around, Layout};
 use crate::lower::{Lowered, Plan};
 use crate::merge_contracts::merge_contracts;
@@ -136,11 +136,7 @@ pub const PASSES: &[Pass] = &[
     },
     Pass { name: "sweep", stage: Stage::Finish, run: Run::Graph(|graph, context| spend(graph, context, sweep)) },
     // After everything that makes constants. It is no rewrite and costs no fuel: weights in branches must be constants.
-    Pass {
-        name: "hand_in_constants",
-        stage: Stage::Finish,
-        run: Run::Graph(|graph, _| hand_in_constants(graph)),
-    },
+    Pass { name: "hand_in_constants", stage: Stage::Finish, run: Run::Graph(|graph, _| hand_in_constants(graph)) },
     Pass { name: "fuse", stage: Stage::Lower, run: Run::Fuse },
     Pass { name: "lay_out", stage: Stage::Lower, run: Run::LayOut },
     // After `lay_out`: how a product is best done depends on how its operands lie.

@@ -65,7 +65,8 @@ pub fn parse(text: &str) -> Result<Vec<Region>, TextError> {
             [] => {}
             ["{"] => open.push(vec![]),
             ["}"] => {
-                let (inside, around) = (open.pop().unwrap_or_default(), open.last_mut().and_then(|list| list.last_mut()));
+                let (inside, around) =
+                    (open.pop().unwrap_or_default(), open.last_mut().and_then(|list| list.last_mut()));
                 let around = around.ok_or_else(|| fail("there is no region around this".into()))?;
                 around.inside.push(inside);
             }

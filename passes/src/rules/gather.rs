@@ -1,7 +1,8 @@
-//! Gathers whose indices count are slices, and gathers of one value are that value.
+//! Gathers whose indices count are slices; gathers of what counts are indices, and of what repeats what is repeated.
 //!
 //! Position tables are read by `0, 1, 2, ...`, which exporters store or compute; masks are read by coordinates that
-//! count along axes of the result. A slice is a view, and needs no check of indices.
+//! count along axes of the result. A slice is a view, and needs no check of indices. A gather of a slice is left alone:
+//! kernels read through views, and the index would need an addition.
 //!
 //! Invariant: an index is known to be in range before its gather goes, for a run with one out of range must fail.
 
@@ -12,14 +13,16 @@ use super::range::interval;
 use super::rule::{Rule, exactly};
 use super::saturate::Site;
 use egg::Id;
-use nnc_ir::Dim;
-use nnc_ir::op::Op;
+use nnc_ir::op::{BinaryOp, Op};
+use nnc_ir::{DType, Dim};
 
 /// The rules.
 pub const RULES: &[Rule] = &[
     exactly("gather-counted", 4, gather_counted),
     exactly("gather-coordinates", 5, gather_coordinates),
     exactly("gather-one-value", 2, gather_one_value),
+    exactly("gather-count", 4, gather_count),
+    exactly("gather-repeated", 2, gather_repeated),
     exactly("slice-gather", 2, slice_gather),
 ];
 
@@ -105,11 +108,62 @@ fn gather_one_value(net: &mut Net, site: &Site) -> Vec<Id> {
         }
         _ => return vec![],
     };
-    let bounds = interval(net, index);
-    let dims = &net.egraph.analysis.dims;
-    let within = from[indexed].iter().all(|size| bounds.low >= 0.0 && bounds.high < size.bounds(dims).0 as f64);
     let ty = net.ty(site.class);
-    if within { one(net.full(ty.dtype, value, ty.shape.clone())) } else { vec![] }
+    if in_range(net, index, &from[indexed]) { one(net.full(ty.dtype, value, ty.shape.clone())) } else { vec![] }
+}
+
+/// Whether every index is known to be one of axes of these sizes.
+fn in_range(net: &Net, index: Id, sizes: &[Dim]) -> bool {
+    let (bounds, dims) = (interval(net, index), &net.egraph.analysis.dims);
+    sizes.iter().all(|size| bounds.low >= 0.0 && bounds.high < size.bounds(dims).0 as f64)
+}
+
+/// What is gathered along the axis that counts is `start + step * index`.
+fn gather_count(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Gather { axis, batch: 0 }, &[x, index]) = (site.op, site.args) else { return vec![] };
+    let (dtype, sizes) = (net.dtype(x), net.shape(x));
+    // Narrower integers may end before the axis does.
+    if !matches!(dtype, DType::I32 | DType::I64) || !in_range(net, index, &sizes[*axis..=*axis]) {
+        return vec![];
+    }
+    let Some(counted) = Count::of(net, x).filter(|counted| counted.axis == Some(*axis)) else { return vec![] };
+    let result = net.shape(site.class);
+    one(numbered(net, &counted, dtype, index).and_then(|found| {
+        let rank = net.facts(index).ty.rank();
+        net.broadcast(found, result, (*axis..axis + rank).collect())
+    }))
+}
+
+/// The elements at some indices of the axis that counts.
+fn numbered(net: &mut Net, counted: &Count, dtype: DType, index: Id) -> Option<Id> {
+    let shape = net.shape(index);
+    let mut found = if net.dtype(index) == dtype { index } else { net.add(Op::Convert(dtype), &[index])? };
+    if counted.step != 1 {
+        let step = net.full(dtype, counted.step as f64, shape.clone())?;
+        found = net.binary(BinaryOp::Mul, found, step)?;
+    }
+    if counted.start.is_const(0) {
+        return Some(found);
+    }
+    let start = Count { axis: None, start: counted.start.clone(), step: 0 }.make(net, dtype, &shape)?;
+    net.binary(BinaryOp::Add, found, start)
+}
+
+/// What is gathered along a repeated axis is what is repeated.
+fn gather_repeated(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Gather { axis, batch: 0 }, &[x, index]) = (site.op, site.args) else { return vec![] };
+    if !in_range(net, index, &net.shape(x)[*axis..=*axis]) {
+        return vec![];
+    }
+    let (result, rank) = (net.shape(site.class), net.facts(index).ty.rank());
+    let mut found = vec![];
+    for (inner, axes) in net.broadcasts(x) {
+        if !axes.contains(axis) {
+            let places = axes.iter().map(|&a| if a < *axis { a } else { a + rank - 1 }).collect();
+            found.extend(net.broadcast(inner, result.clone(), places));
+        }
+    }
+    found
 }
 
 /// A slice of what was gathered gathers less: of the index along its axes, of the operand along the others.
@@ -175,22 +229,37 @@ mod tests {
     }
 
     #[test]
-    fn indices_of_equal_rows_are_known_to_be_in_range() {
-        let goes = |least: i64, most: i64| {
+    fn indices_of_rows_that_are_known_are_in_range() {
+        let goes = |rule: &str, table: &str, least: i64, most: i64| {
+            let dtype = table.rsplit([':', '[']).nth(1).unwrap_or_default();
             let text = format!(
-                "graph @g(%0 x: i64[3]) -> (y: %9) {{
+                "graph @g(%0 x: i64[3], %10 t: f32[2], %12 u: f32[7]) -> (y: %9) {{
   %1 = constant i64[3] splat={least}
   %2 = max %0, %1 : i64[3]
   %3 = constant i64[3] splat={most}
   %4 = min %2, %3 : i64[3]
-  %5 = constant f32[7, 2] splat=3
-  %9 = gather %5, %4 axis=0 batch=0 : f32[3, 2]
+  %11 = constant f32[] splat=3
+  %5 = {table}
+  %9 = gather %5, %4 axis=0 batch=0 : {dtype}[3, 2]
 }}
 "
             );
-            applies(&text, "gather-one-value")
+            applies(&text, rule)
         };
-        assert_eq!([goes(0, 6), goes(0, 7), goes(-1, 6)], [true, false, false]);
+        let tables = [
+            ("gather-one-value", "broadcast %11 shape=[7, 2] axes=[] : f32[7, 2]"),
+            ("gather-count", "iota dtype=i32 shape=[7, 2] axis=0 : i32[7, 2]"),
+            ("gather-repeated", "broadcast %10 shape=[7, 2] axes=[1] : f32[7, 2]"),
+        ];
+        for (rule, table) in tables {
+            let ends = [(0, 6), (0, 7), (-1, 6)];
+            assert_eq!(ends.map(|(least, most)| goes(rule, table, least, most)), [true, false, false], "{rule}");
+        }
+        // Along the other axis nothing repeats, or counts.
+        assert!(!goes("gather-count", "iota dtype=i32 shape=[7, 2] axis=1 : i32[7, 2]", 0, 6));
+        assert!(!goes("gather-repeated", "broadcast %12 shape=[7, 2] axes=[0] : f32[7, 2]", 0, 6));
+        // Of narrow integers it is not asked what they do beyond the last.
+        assert!(!goes("gather-count", "iota dtype=i8 shape=[700, 2] axis=0 : i8[700, 2]", 0, 6));
     }
 
     /// A run with an index out of range must fail, so such a gather stays; so does one whose indices do not count.

@@ -39,6 +39,7 @@ pub mod pattern;
 pub mod products;
 pub mod range;
 pub mod reduce;
+mod repeats;
 pub mod reshape;
 pub mod rule;
 pub mod saturate;

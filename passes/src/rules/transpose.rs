@@ -3,7 +3,7 @@
 //! Import wraps each convolution and pool in a pair of transposes, to channels-last and back. With `T` the transpose
 //! back, these rules turn `f(T(x))` into `T(f(x))` for every operation between two convolutions, until the next
 //! transpose to channels-last cancels `T`. They only ever move transposes one way, so they end; where sinking does not
-//! pay, extraction keeps the original.
+//! pay, extraction keeps the original. What is gathered moves the other way, for indices are fewer than what they read.
 
 use super::net::{Net, inverse, is_identity};
 use super::rule::{Rule, exactly};
@@ -25,6 +25,9 @@ pub const RULES: &[Rule] = &[
     exactly("slice-transpose", 2, shape::slice),
     exactly("pad-transpose", 2, shape::pad),
     exactly("gather-transpose", 2, shape::gather),
+    exactly("transpose-gather", 2, shape::transpose_of_gather),
+    exactly("elements-transpose", 2, elements),
+    exactly("transpose-iota", 2, shape::transpose_of_iota),
 ];
 
 /// The distinct permutations that operands are transposed by.
@@ -68,6 +71,23 @@ fn concat(net: &mut Net, site: &Site) -> Vec<Id> {
     for perm in perms(net, site.args) {
         let Some(operands) = take_off(net, site.args, &perm) else { continue };
         let result = net.add(Op::Concat { axis: perm[*axis] }, &operands);
+        found.extend(result.and_then(|result| net.transpose(result, perm)));
+    }
+    found
+}
+
+/// Elements gathered or replaced by indices along an axis. What is replaced several times is so along that axis, in the same
+/// order.
+fn elements(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::GatherElements { axis } | Op::ScatterElements { axis, .. }) = site.op else { return vec![] };
+    let mut found = vec![];
+    for perm in perms(net, site.args) {
+        let Some(operands) = take_off(net, site.args, &perm) else { continue };
+        let op = match site.op {
+            Op::ScatterElements { op, .. } => Op::ScatterElements { axis: perm[*axis], op: *op },
+            _ => Op::GatherElements { axis: perm[*axis] },
+        };
+        let result = net.add(op, &operands);
         found.extend(result.and_then(|result| net.transpose(result, perm)));
     }
     found

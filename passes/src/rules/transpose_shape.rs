@@ -82,3 +82,57 @@ pub(super) fn gather(net: &mut Net, site: &Site) -> Vec<Id> {
     }
     found
 }
+
+/// A transpose of what was gathered that moves the axes of the index alone: as of embeddings, for models that have time
+/// before the batch.
+pub(super) fn transpose_of_gather(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Transpose { perm }, &[x]) = (site.op, site.args) else { return vec![] };
+    let gathers = net.pick(x, |op, args| match op {
+        Op::Gather { axis, batch: 0 } => Some((*axis, args[0], args[1])),
+        _ => None,
+    });
+    let mut found = vec![];
+    for (axis, table, index) in gathers {
+        let of_index = axis..axis + net.facts(index).ty.rank();
+        if (0..perm.len()).any(|a| perm[a] != a && !of_index.contains(&a)) {
+            continue;
+        }
+        let moved = net.transpose(index, perm[of_index].iter().map(|&a| a - axis).collect());
+        found.extend(moved.and_then(|index| net.add(Op::Gather { axis, batch: 0 }, &[table, index])));
+    }
+    found
+}
+
+pub(super) fn transpose_of_iota(net: &mut Net, site: &Site) -> Vec<Id> {
+    let (Op::Transpose { perm }, &[x]) = (site.op, site.args) else { return vec![] };
+    let counted = net.pick(x, |op, _| match op {
+        Op::Iota { dtype, shape, axis } => Some((*dtype, shape.clone(), *axis)),
+        _ => None,
+    });
+    let mut found = vec![];
+    for (dtype, shape, axis) in counted {
+        let shape = perm.iter().map(|&a| shape[a].clone()).collect();
+        found.extend(net.add(Op::Iota { dtype, shape, axis: inverse(perm)[axis] }, &[]));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::rules::Rule;
+    use crate::rules::tests::{check, examples::text, parse};
+    use crate::rules::transpose::RULES;
+
+    /// Only the axes of an index are exchanged by exchanging the index's.
+    #[test]
+    fn axes_of_tables_stay() {
+        let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.name == "transpose-gather").collect();
+        let moves = |perm: &str| {
+            let body = format!(
+                "%2 = gather %0, %1 axis=1 batch=0 : f32[3, 2, 2, 3]\n%3 = transpose %2 perm=[{perm}] : f32[3, 2, 2, 3]"
+            );
+            check(&parse(&text("f32[3, 4, 3], i64[2, 2]", &body)), &rules, 1).unwrap().contains_key("transpose-gather")
+        };
+        assert_eq!(["0, 2, 1, 3", "3, 2, 1, 0", "3, 1, 2, 0"].map(moves), [true, false, false]);
+    }
+}

@@ -327,6 +327,37 @@ fn convolutions_of_a_single_pixel() {
     );
 }
 
+/// Channels that are split are read where they are, borders of different widths included.
+#[test]
+fn convolutions_of_some_channels() {
+    let text = |size: usize, start: usize, step: usize| {
+        format!(
+            "graph @t(%0: f32[1, {size}, 6, 3]) -> (y: %5, z: %8, w: %11) {{
+               %1 = constant f32[1, 1, 3, 20] random=1
+               %2 = conv %0, %1 window={{size=[1, 1] strides=[1, 1] dilations=[1, 1] pad_low=[0, 0] pad_high=[0, 0]}} groups=1 out=f32 : f32[1, {size}, 6, 20]
+               %3 = slice %2 starts=[0, 0, 0, {start}] sizes=[1, {size}, 6, 7] steps=[1, 1, 1, {step}] : f32[1, {size}, 6, 7]
+               %4 = constant f32[3, 3, 7, 5] random=2
+               %5 = conv %3, %4 window={{size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]}} groups=1 out=f32 : f32[1, {size}, 6, 5]
+               %6 = slice %2 starts=[0, 0, 0, 9] sizes=[1, {size}, 6, 1] steps=[1, 1, 1, 1] : f32[1, {size}, 6, 1]
+               %7 = constant f32[3, 5, 1, 4] random=3
+               %8 = conv %6, %7 window={{size=[3, 5] strides=[1, 1] dilations=[1, 1] pad_low=[2, 2] pad_high=[0, 2]}} groups=1 out=f32 : f32[1, {size}, 6, 4]
+               %9 = slice %2 starts=[0, 0, 0, 9] sizes=[1, {size}, 6, 11] steps=[1, 1, 1, 1] : f32[1, {size}, 6, 11]
+               %10 = constant f32[3, 3, 1, 11] random=4
+               %11 = conv %9, %10 window={{size=[3, 3] strides=[1, 2] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]}} groups=11 out=f32 : f32[1, {size}, 3, 11]
+             }}"
+        )
+    };
+    let buffers = |text: &str| super::lowered(text).buffers.len();
+    let in_place = buffers(&text(4, 2, 1));
+    for (size, start, step) in [(4, 2, 1), (1, 2, 1), (4, 1, 2)] {
+        check(&text(size, start, step), &[1], 1e-5);
+        // Channels that do not lie side by side are put there.
+        assert_eq!(buffers(&text(size, start, step)) - in_place, step - 1, "{size} {start} {step}");
+    }
+    // The input, three outputs, four weights, and what is split.
+    assert_eq!(in_place, 1 + 3 + 4 + 1);
+}
+
 #[test]
 fn borders_of_axes_that_may_be_empty() {
     // Computed operands, half precision, a bias that both the inside and others read, a row reduction, a gather, and two

@@ -15,12 +15,12 @@
 //! memory within the step alone that the graph belongs to.
 
 use super::super::builder::KernelBuilder;
-use crate::choose::choose;
-use crate::layout::{Around, concat_slice, lay_out};
-use crate::regions::Regions;
-use crate::layout::Storage;
 use super::super::{LowerError, Lowering, Plan};
 use super::{Lowered, binary};
+use crate::choose::choose;
+use crate::layout::Storage;
+use crate::layout::{Around, concat_slice, lay_out};
+use crate::regions::Regions;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
@@ -266,7 +266,8 @@ impl Lowering<'_> {
             let ty = self.graph.ty(value).clone();
             // Another state, or a part of one, may be overwritten before it is copied.
             let lies = self.plan.layout.storage(value);
-            let in_state = lies.is_some_and(|s| s.buffer == counter || states.iter().any(|state| state.buffer == s.buffer));
+            let in_state =
+                lies.is_some_and(|s| s.buffer == counter || states.iter().any(|state| state.buffer == s.buffer));
             let source = match in_state {
                 false => None,
                 true => {

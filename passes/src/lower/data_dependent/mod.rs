@@ -20,8 +20,8 @@ mod top_k;
 mod unique;
 
 use super::builder::KernelBuilder;
-use crate::layout::Storage;
 use super::{LowerError, Lowering};
+use crate::layout::Storage;
 use crate::regions::Regions;
 use nnc_ir::op::{BinaryOp, Op};
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
@@ -70,8 +70,7 @@ impl Lowering<'_> {
         if let Some(view) = self.view_of(value) {
             let from_start = |d: &Dim| d.bounds(&self.graph.dims).0 >= 0;
             // A kernel's argument begins at the view's first element, so nothing may lie before that.
-            if view.strides.iter().all(from_start)
-            {
+            if view.strides.iter().all(from_start) {
                 let buffer = self.storage(view.base)?.buffer;
                 return Ok(Storage { buffer, offset: view.offset, strides: view.strides });
             }

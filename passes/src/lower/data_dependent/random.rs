@@ -8,8 +8,8 @@
 
 use super::super::Lowering;
 use super::super::builder::KernelBuilder;
-use crate::layout::dense_strides;
 use super::{Lowered, binary, less};
+use crate::layout::dense_strides;
 use nnc_ir::op::{BinaryOp, Distribution, UnaryOp};
 use nnc_ir::{DType, Dim, Node};
 use nnc_kernels::kernel::{Expr, Index, Scalar, Stmt};

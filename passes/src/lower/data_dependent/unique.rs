@@ -5,10 +5,10 @@
 
 use super::super::builder::KernelBuilder;
 use super::super::emit::compute_type;
-use crate::layout::Storage;
 use super::super::{LowerError, Lowering};
 use super::heap::{Heap, Order, before, below};
 use super::{Lowered, binary};
+use crate::layout::Storage;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt, Var};

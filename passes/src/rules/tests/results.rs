@@ -218,3 +218,44 @@ fn extremes_of_maps() {
     assert!(place(&alone, "reduce") < place(&alone, "mul"), "{alone:?}");
     assert_eq!(both.iter().filter(|n| **n == "mul").count(), 1, "{both:?}");
 }
+
+/// Queries that share a head of the keys read it as it is, wherever the transposes of the layer end up.
+#[test]
+fn shared_heads_are_not_repeated() {
+    let graph = optimized(
+        "graph @gqa(%0 x: f32[1, 20, 32], %1 k: f32[1, 20, 16], %2 v: f32[1, 20, 16]) -> (y: %25) {
+  %3 = reshape %0 shape=[1, 20, 4, 8] : f32[1, 20, 4, 8]
+  %4 = transpose %3 perm=[0, 2, 1, 3] : f32[1, 4, 20, 8]
+  %5 = reshape %1 shape=[1, 20, 2, 8] : f32[1, 20, 2, 8]
+  %6 = transpose %5 perm=[0, 2, 1, 3] : f32[1, 2, 20, 8]
+  %7 = reshape %6 shape=[1, 2, 1, 20, 8] : f32[1, 2, 1, 20, 8]
+  %8 = broadcast %7 shape=[1, 2, 2, 20, 8] axes=[0, 1, 2, 3, 4] : f32[1, 2, 2, 20, 8]
+  %9 = reshape %8 shape=[1, 4, 20, 8] : f32[1, 4, 20, 8]
+  %10 = reshape %2 shape=[1, 20, 2, 8] : f32[1, 20, 2, 8]
+  %11 = transpose %10 perm=[0, 2, 1, 3] : f32[1, 2, 20, 8]
+  %12 = reshape %11 shape=[1, 2, 1, 20, 8] : f32[1, 2, 1, 20, 8]
+  %13 = broadcast %12 shape=[1, 2, 2, 20, 8] axes=[0, 1, 2, 3, 4] : f32[1, 2, 2, 20, 8]
+  %14 = reshape %13 shape=[1, 4, 20, 8] : f32[1, 4, 20, 8]
+  %15 = transpose %9 perm=[0, 1, 3, 2] : f32[1, 4, 8, 20]
+  %16 = contract %4, %15 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[1, 4, 20, 20]
+  %17 = reduce %16 op=max axes=[3] : f32[1, 4, 20]
+  %18 = broadcast %17 shape=[1, 4, 20, 20] axes=[0, 1, 2] : f32[1, 4, 20, 20]
+  %19 = sub %16, %18 : f32[1, 4, 20, 20]
+  %20 = exp %19 : f32[1, 4, 20, 20]
+  %21 = reduce %20 op=sum axes=[3] : f32[1, 4, 20]
+  %22 = broadcast %21 shape=[1, 4, 20, 20] axes=[0, 1, 2] : f32[1, 4, 20, 20]
+  %23 = div %20, %22 : f32[1, 4, 20, 20]
+  %24 = contract %23, %14 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[1, 4, 20, 8]
+  %26 = transpose %24 perm=[0, 2, 1, 3] : f32[1, 20, 4, 8]
+  %27 = reshape %26 shape=[1, 20, 32] : f32[1, 20, 32]
+  %28 = constant f32[32, 32] random=1
+  %25 = contract %27, %28 batch=[] contract=[(2, 0)] out=f32 : f32[1, 20, 32]
+}
+",
+    );
+    let repeats = |n: &&nnc_ir::Node| {
+        let heads = |v: &nnc_ir::ValueId| graph.shape(*v).last().is_some_and(|d| d.is_const(8));
+        matches!(n.op, Op::Broadcast { .. }) && heads(&n.outputs[0])
+    };
+    assert_eq!(graph.nodes.iter().filter(repeats).count(), 0, "{}", nnc_ir::print::graph(&graph));
+}

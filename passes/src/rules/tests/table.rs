@@ -228,6 +228,26 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = transpose %0 perm=[2, 0, 1] : f32[5, 4, 3]\n%10 = gather %9, %1 axis=1 batch=0 : f32[5, 2, 2, 3]",
     ),
     (
+        "transpose-gather",
+        "f32[5, 4, 3], i64[2, 1, 3]",
+        "%9 = gather %0, %1 axis=1 batch=0 : f32[5, 2, 1, 3, 3]\n%10 = transpose %9 perm=[0, 3, 1, 2, 4] : f32[5, 3, 2, 1, 3]",
+    ),
+    (
+        "elements-transpose",
+        "f32[2, 5, 4], i64[4, 2, 3]",
+        "%9 = transpose %0 perm=[2, 0, 1] : f32[4, 2, 5]\n%10 = gather_elements %9, %1 axis=2 : f32[4, 2, 3]",
+    ),
+    (
+        "elements-transpose",
+        "f32[5, 2, 4], i64[2, 3, 5], f32[2, 3, 5]",
+        "%7 = constant i64[2, 3, 5] splat=3\n%8 = mod %1, %7 : i64[2, 3, 5]\n%9 = transpose %0 perm=[1, 2, 0] : f32[2, 4, 5]\n%10 = scatter_elements %9, %8, %2 axis=1 op=add : f32[2, 4, 5]",
+    ),
+    (
+        "transpose-iota",
+        "f32[2]",
+        "%9 = iota dtype=i32 shape=[50, 30, 2] axis=1 : i32[50, 30, 2]\n%10 = transpose %9 perm=[1, 2, 0] : i32[30, 2, 50]",
+    ),
+    (
         "reduce-reduce",
         "f32[2, 3, 4, 5]",
         "%9 = reduce %0 op=max axes=[1] : f32[2, 4, 5]\n%10 = reduce %9 op=max axes=[0, 2] : f32[4]",
@@ -273,6 +293,21 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%7 = constant f32[9, 2] splat=3\n%8 = constant i64[3] splat=4\n%9 = mod %0, %8 : i64[3]\n%10 = gather %7, %9 axis=0 batch=0 : f32[3, 2]",
     ),
     (
+        "gather-count",
+        "i64[2, 3]",
+        "%3 = constant i64[2, 3] splat=0\n%4 = max %0, %3 : i64[2, 3]\n%5 = constant i64[2, 3] splat=699\n%6 = min %4, %5 : i64[2, 3]\n%7 = iota dtype=i32 shape=[700, 4] axis=0 : i32[700, 4]\n%8 = gather %7, %6 axis=0 batch=0 : i32[2, 3, 4]",
+    ),
+    (
+        "gather-count",
+        "i64[2]",
+        "%3 = constant i64[2] splat=0\n%4 = max %0, %3 : i64[2]\n%5 = constant i64[2] splat=2\n%6 = min %4, %5 : i64[2]\n%7 = iota dtype=i64 shape=[2, 700] axis=1 : i64[2, 700]\n%8 = slice %7 starts=[0, 9] sizes=[2, 3] steps=[1, -4] : i64[2, 3]\n%9 = gather %8, %6 axis=1 batch=0 : i64[2, 2]",
+    ),
+    (
+        "gather-repeated",
+        "i64[2, 3], f32[4, 5]",
+        "%3 = constant i64[2, 3] splat=0\n%4 = max %0, %3 : i64[2, 3]\n%5 = constant i64[2, 3] splat=5\n%6 = min %4, %5 : i64[2, 3]\n%7 = broadcast %1 shape=[4, 6, 5] axes=[0, 2] : f32[4, 6, 5]\n%8 = gather %7, %6 axis=1 batch=0 : f32[4, 2, 3, 5]",
+    ),
+    (
         "slice-gather",
         "f32[4, 5, 6], i64[2, 3]",
         "%9 = gather %0, %1 axis=1 batch=0 : f32[4, 2, 3, 6]\n%10 = slice %9 starts=[3, 0, 1, 5] sizes=[2, 1, 2, 3] steps=[-2, 1, 1, -1] : f32[2, 1, 2, 3]",
@@ -288,6 +323,11 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%9 = conv %0, %1 window={ size=[2] strides=[1] dilations=[1] pad_low=[1] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%10 = slice %9 starts=[1, 0, 3] sizes=[1, 5, 2] steps=[1, 1, -2] : f32[1, 5, 2]",
     ),
     (
+        "slice-conv",
+        "f32[2, 5, 6], f32[2, 2, 12]",
+        "%9 = conv %0, %1 window={ size=[2] strides=[1] dilations=[1] pad_low=[1] pad_high=[0] } groups=3 out=f32 : f32[2, 5, 12]\n%10 = slice %9 starts=[1, 0, 4] sizes=[1, 5, 8] steps=[1, 1, 1] : f32[1, 5, 8]",
+    ),
+    (
         "concat-products",
         "f32[3, 2, 5]",
         "%6 = constant f32[2, 5, 4] random=3\n%7 = constant f32[2, 5, 6] random=4\n%8 = contract %0, %6 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 4]\n%9 = contract %0, %7 batch=[(1, 0)] contract=[(2, 1)] out=f32 : f32[2, 3, 6]\n%10 = concat %8, %9 axis=2 : f32[2, 3, 10]",
@@ -298,9 +338,44 @@ pub(super) const EXAMPLES: &[(&str, &str, &str)] = &[
         "%6 = constant f32[1, 3, 4] random=3\n%7 = constant f32[1, 3, 2] random=4\n%8 = conv %0, %6 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 4]\n%9 = conv %0, %7 window={ size=[1] strides=[1] dilations=[1] pad_low=[0] pad_high=[0] } groups=1 out=f32 : f32[2, 5, 2]\n%10 = concat %8, %9 axis=2 : f32[2, 5, 6]",
     ),
     (
+        "contract-batch",
+        "f32[2, 6, 4, 5], f32[2, 3, 5, 7]",
+        "%8 = broadcast %1 shape=[2, 3, 2, 5, 7] axes=[0, 1, 3, 4] : f32[2, 3, 2, 5, 7]\n%9 = reshape %8 shape=[2, 6, 5, 7] : f32[2, 6, 5, 7]\n%10 = contract %0, %9 batch=[(0, 0), (1, 1)] contract=[(3, 2)] out=f32 : f32[2, 6, 4, 7]",
+    ),
+    (
+        "contract-batch",
+        "f32[4, 6, 5], f32[3, 5, 7]",
+        "%8 = broadcast %1 shape=[3, 2, 5, 7] axes=[0, 2, 3] : f32[3, 2, 5, 7]\n%9 = reshape %8 shape=[6, 5, 7] : f32[6, 5, 7]\n%10 = contract %9, %0 batch=[(0, 1)] contract=[(1, 2)] out=f32 : f32[6, 7, 4]",
+    ),
+    (
+        "contract-repeated",
+        "f32[2, 3, 2, 4, 5], f32[2, 3, 5, 7]",
+        "%8 = broadcast %1 shape=[2, 3, 2, 5, 7] axes=[0, 1, 3, 4] : f32[2, 3, 2, 5, 7]\n%10 = contract %0, %8 batch=[(0, 0), (1, 1), (2, 2)] contract=[(4, 3)] out=f32 : f32[2, 3, 2, 4, 7]",
+    ),
+    (
+        "contract-repeated",
+        "f32[4, 2, 3, 5], f32[3, 7, 5]",
+        "%8 = broadcast %1 shape=[2, 3, 7, 5] axes=[1, 2, 3] : f32[2, 3, 7, 5]\n%10 = contract %8, %0 batch=[(0, 1), (1, 2)] contract=[(3, 3)] out=f32 : f32[2, 3, 7, 4]",
+    ),
+    (
         "associate",
         "f32[2, 3, 4]",
         "%6 = constant f32[5, 3] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 1)] out=f32 : f32[2, 4, 5]\n%9 = contract %8, %7 batch=[] contract=[(2, 0)] out=f32 : f32[2, 4, 6]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[3, 5] random=3\n%7 = constant f32[5, 6] random=4\n%8 = contract %6, %0 batch=[] contract=[(0, 1)] out=f32 : f32[5, 2, 4]\n%9 = contract %7, %8 batch=[] contract=[(0, 0)] out=f32 : f32[6, 2, 4]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[3, 5] random=3\n%7 = constant f32[6, 5] random=4\n%8 = contract %0, %6 batch=[] contract=[(1, 0)] out=f32 : f32[2, 4, 5]\n%9 = contract %7, %8 batch=[] contract=[(1, 2)] out=f32 : f32[6, 2, 4]",
+    ),
+    (
+        "associate",
+        "f32[2, 3, 4]",
+        "%6 = constant f32[5, 3] random=3\n%7 = constant f32[6, 5] random=4\n%8 = contract %6, %0 batch=[] contract=[(1, 1)] out=f32 : f32[5, 2, 4]\n%9 = contract %8, %7 batch=[] contract=[(0, 1)] out=f32 : f32[2, 4, 6]",
     ),
     (
         "scaled-operand",
