@@ -233,14 +233,14 @@ mod tests {
         let goes = |rule: &str, table: &str, least: i64, most: i64| {
             let dtype = table.rsplit([':', '[']).nth(1).unwrap_or_default();
             let text = format!(
-                "graph @g(%0 x: i64[3], %10 t: f32[2], %12 u: f32[7]) -> (y: %9) {{
-  %1 = constant i64[3] splat={least}
-  %2 = max %0, %1 : i64[3]
-  %3 = constant i64[3] splat={most}
-  %4 = min %2, %3 : i64[3]
+                "graph @g(%0 x: i64[7], %10 t: f32[2], %12 u: f32[7]) -> (y: %9) {{
+  %1 = constant i64[7] splat={least}
+  %2 = max %0, %1 : i64[7]
+  %3 = constant i64[7] splat={most}
+  %4 = min %2, %3 : i64[7]
   %11 = constant f32[] splat=3
   %5 = {table}
-  %9 = gather %5, %4 axis=0 batch=0 : {dtype}[3, 2]
+  %9 = gather %5, %4 axis=0 batch=0 : {dtype}[7, 2]
 }}
 "
             );
