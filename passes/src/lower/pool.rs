@@ -1,11 +1,12 @@
 //! Pooling, channels last: lanes over channels, the window in serial loops.
 //!
 //! Maxima and minima clamp the positions of a dense window to the input (reading an element twice changes nothing);
-//! otherwise positions outside are skipped. An input that may be empty is read under a guard, see `empty`.
+//! otherwise positions outside are skipped. A border that changes no result is not there, see `regions::pooled`. An input that may be empty is read under a guard, see `empty`.
 
 use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
 use super::{LowerError, Lowering};
+use crate::regions::pooled::inside_of;
 use nnc_ir::op::{BinaryOp, Op, ReduceOp};
 use nnc_ir::{Node, ValueId};
 use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
@@ -13,7 +14,14 @@ use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
 impl Lowering<'_> {
     pub(super) fn lower_pool(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
         let Op::Pool { op, window } = &anchor.op else { return Err(self.error("not a pooling")) };
-        let x = anchor.inputs[0];
+        let mut x = anchor.inputs[0];
+        let mut low = vec![];
+        if !self.plan.regions.is_stored(x)
+            && let Some(pad) = self.definition(x)
+            && let Some(inside) = inside_of(self.graph, anchor, pad)
+        {
+            (x, low) = (inside.value, inside.low.to_vec());
+        }
         let x_type = self.graph.ty(x).clone();
         let anchor_shape = self.graph.shape(anchor.outputs[0]).to_vec();
         let storage = self.storage(root)?;
@@ -36,7 +44,8 @@ impl Lowering<'_> {
             };
             let position = &index[a + 1] * &Index::from(window.strides[a] as i64)
                 + &tap * &Index::from(window.dilations[a] as i64)
-                - Index::from(window.pad_low[a] as i64);
+                - Index::from(window.pad_low[a] as i64)
+                - &low.get(a + 1).map_or(Index::ZERO, |low| b.import(low));
             let last = &size - 1;
             let low_ok = position.provably_ge(&Index::ZERO, &b.ranges);
             let high_ok = last.provably_ge(&position, &b.ranges);

@@ -6,13 +6,15 @@
 //! - a reduction joins a region whose leading axes are the reduction's result axes: the kernel computes it once per
 //!   row. This makes row pipelines of softmax and the normalisations, however an exporter spelled them;
 //! - a structured operation (contract, conv, pool) becomes the *anchor* of the region that its result flows into
-//!   elementwise: the rest of the region is its epilogue.
+//!   elementwise: the rest of the region is its epilogue. A border that only a pooling reads and that changes no
+//!   result of it is not computed at all.
 //!
 //! Invariants: every value with more than one region, and every operand of an operation that needs memory, is stored;
 //! a kernel computes no value at more than [`MOST_PLACES`] indices and does at most [`MOST_OPERATIONS`] operations for
 //! an element, so that the work of lowering is linear in the graph. What exceeds a limit is stored.
 
 use super::places::{MOST_INDEX_TERMS, MOST_OPERATIONS, MOST_PLACES, Place, Places};
+use super::pooled::inside_of;
 use super::reason::Reason;
 use super::role::{Role, role};
 use nnc_ir::op::Op;
@@ -94,6 +96,7 @@ pub(super) fn decide_all(graph: &Graph) -> Decisions {
         has_reduction: vec![false; count],
         row_value: row_values(graph),
         reduced: vec![false; count],
+        pooled_border: pooled_borders(graph, &fusion.use_counts),
         names: Places::default(),
         wanted: vec![Wanted::default(); count],
         operations: vec![0; count],
@@ -109,7 +112,7 @@ pub(super) fn decide_all(graph: &Graph) -> Decisions {
         for (operand, &input) in node.inputs.iter().enumerate() {
             let passed = match exceeds {
                 true => Demand { memory: true, ..Demand::default() },
-                false => pass_on(graph, node, role, input, &demand, &fusion),
+                false => pass_on(graph, node, role, input, &demand, (&fusion, &walk)),
             };
             let stored = node.outputs.first().is_none_or(|output| fusion.stored[output.index()]);
             walk.read(graph, id, operand, !passed.regions.is_empty(), stored);
@@ -139,6 +142,8 @@ struct Walk {
     row_value: Vec<bool>,
     /// Values that a reduction uses.
     reduced: Vec<bool>,
+    /// See [`pooled_borders`].
+    pooled_border: Vec<bool>,
     /// Indices.
     names: Places,
     /// By value.
@@ -221,6 +226,18 @@ fn row_values(graph: &Graph) -> Vec<bool> {
         node.outputs.iter().for_each(|v| row[v.index()] = value);
     }
     row
+}
+
+/// Values with a border that a pooling, which alone reads them, does without.
+fn pooled_borders(graph: &Graph, use_counts: &[usize]) -> Vec<bool> {
+    let mut pooled = vec![false; graph.values.len()];
+    let definitions = graph.definitions();
+    for node in graph.nodes.iter().filter(|node| matches!(node.op, Op::Pool { .. })) {
+        let Some(&x) = node.inputs.first() else { continue };
+        let pad = definitions[x.index()].map(|id| &graph.nodes[id.index()]);
+        pooled[x.index()] = use_counts[x.index()] == 1 && pad.is_some_and(|pad| inside_of(graph, node, pad).is_some());
+    }
+    pooled
 }
 
 fn decide(
@@ -308,9 +325,17 @@ fn row_of(graph: &Graph, reduced: ValueId, root: ValueId, aligned: usize) -> boo
 }
 
 /// What the use of `input` by `node` demands.
-fn pass_on(graph: &Graph, node: &Node, role: Role, input: ValueId, demand: &[Demand], fusion: &Decisions) -> Demand {
+fn pass_on(
+    graph: &Graph,
+    node: &Node,
+    role: Role,
+    input: ValueId,
+    demand: &[Demand],
+    (fusion, walk): (&Decisions, &Walk),
+) -> Demand {
     let memory = Demand { memory: true, ..Demand::default() };
-    if matches!(role, Role::Opaque | Role::Anchor) {
+    let in_border = node.outputs.iter().any(|output| walk.pooled_border[output.index()]);
+    if in_border || matches!(role, Role::Opaque | Role::Anchor) && !walk.pooled_border[input.index()] {
         return memory;
     }
     let output = node.outputs[0];

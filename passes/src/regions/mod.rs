@@ -12,6 +12,7 @@
 mod apart;
 mod fuse;
 mod places;
+pub(crate) mod pooled;
 mod reason;
 pub(crate) mod role;
 mod text;

@@ -118,7 +118,7 @@ fn parts(levels: bool) -> Vec<Part> {
     if !levels {
         let family = |name: &'static str| without(name, &[name]);
         parts.extend(families().map(|of| family(of.name)));
-        parts.extend(["fuse", "join"].map(family));
+        parts.extend(["fuse", "chain", "join"].map(family));
     }
     parts
 }

@@ -5,6 +5,7 @@
 //! `n >= 0`, `m >= 1`, which intervals cannot.
 
 use super::canonical::Term;
+use super::canonical::gcd;
 use super::{Atom, Dim, DimOp, DimTable, Symbol};
 use std::collections::BTreeMap;
 
@@ -119,18 +120,15 @@ fn not_negative(mut dim: Dim, table: &DimTable, cases: u32) -> bool {
             (DimOp::Max, operands) if term.coef > 0 => operands.iter().any(replaced),
             (DimOp::Min | DimOp::Max, operands) => operands.iter().all(replaced),
             (DimOp::Select, [_, a, b]) => replaced(a) && replaced(b),
-            // c * floor(a / b) with c = k * b lies between k * (a - b + 1) and k * a.
+            // c * floor(a / b) with c = k * b lies between k * (a - b + 1) and k * a. Any c is of that form when all is
+            // multiplied by t; an integer is not negative when its t-fold is more than -t.
             (DimOp::FloorDiv, [a, b]) => {
-                let (Some(divisor), Some(k)) = (b.as_const(), b.as_const().and_then(|b| term.coef.checked_div(b)))
-                else {
-                    return false;
-                };
-                if divisor <= 0 || k.checked_mul(divisor) != Some(term.coef) {
-                    return false;
-                }
+                let Some(divisor) = b.as_const().filter(|b| *b > 0) else { return false };
+                let common = gcd(term.coef.unsigned_abs(), divisor.unsigned_abs()) as i64;
+                let (times, k) = (divisor / common, term.coef / common);
                 let rest = &dim - &(Dim::atom(Atom::Op(*op, operands.clone())) * term.coef);
                 let end = if term.coef < 0 { a.clone() } else { a - divisor + 1 };
-                not_negative(rest + end * k, table, cases)
+                not_negative(rest * times + end * k + (times - 1), table, cases)
             }
             _ => false,
         }

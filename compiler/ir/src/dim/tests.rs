@@ -234,6 +234,9 @@ fn bounds_decide() {
     assert!(ge("n*b", "n"));
     assert!(!ge("n*a", "n"));
     assert!(ge("floor((n + 3)/2)", "1"));
+    // What a pooling that rounds its size up adds at the end: at most one, never two.
+    assert!(ge("1 + floor((n + 1)/2)", "2*floor((n + 3)/4)"));
+    assert!(!ge("floor((n + 1)/2)", "2*floor((n + 3)/4)"));
     assert!(ge("max(n, 4)", "4"));
     assert_eq!(dim("a*b + 1").bounds(&table), (1, 43));
     assert_eq!(dim("c*c").bounds(&table), (0, 25));
