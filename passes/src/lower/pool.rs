@@ -6,22 +6,22 @@
 use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
 use super::{LowerError, Lowering};
-use crate::regions::pooled::inside_of;
+use crate::regions::pooled::{Inside, inside_of};
 use nnc_ir::op::{BinaryOp, Op, ReduceOp};
 use nnc_ir::{Node, ValueId};
 use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
 
-impl Lowering<'_> {
+impl<'g> Lowering<'g> {
+    /// What a pooling reads: its operand, or what that has a border around.
+    fn inside_of_pool(&self, pool: &Node) -> Inside<'g> {
+        let x = pool.inputs[0];
+        let pad = self.definition(x).filter(|_| !self.plan.regions.is_stored(x));
+        pad.and_then(|pad| inside_of(self.graph, pool, pad)).unwrap_or(Inside { value: x, low: &[] })
+    }
+
     pub(super) fn lower_pool(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {
         let Op::Pool { op, window } = &anchor.op else { return Err(self.error("not a pooling")) };
-        let mut x = anchor.inputs[0];
-        let mut low = vec![];
-        if !self.plan.regions.is_stored(x)
-            && let Some(pad) = self.definition(x)
-            && let Some(inside) = inside_of(self.graph, anchor, pad)
-        {
-            (x, low) = (inside.value, inside.low.to_vec());
-        }
+        let Inside { value: x, low } = self.inside_of_pool(anchor);
         let x_type = self.graph.ty(x).clone();
         let anchor_shape = self.graph.shape(anchor.outputs[0]).to_vec();
         let storage = self.storage(root)?;
