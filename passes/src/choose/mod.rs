@@ -166,7 +166,12 @@ impl Shape {
 /// All ways to do a contraction, the cheapest first.
 pub fn candidates(shape: &Shape, product: &Product, target: &Target, dims: &DimTable) -> Vec<Candidate> {
     let cost = |work: &dyn Fn(&Sizes) -> Work| shape.cost(target, dims, work);
-    let mut list = if shape.panels { panels::candidates(shape, product, target.rates, &cost) } else { vec![] };
+    let ways = if shape.panels { panels::ways(shape, product) } else { vec![] };
+    let of_panels = |way: Panels| Candidate {
+        cost: cost(&|sizes| panels::work(shape, sizes, product, &way, target.rates)),
+        algorithm: Algorithm::Panels(way),
+    };
+    let mut list: Vec<Candidate> = ways.into_iter().map(of_panels).collect();
     if shape.depthwise {
         list.push(Candidate { algorithm: Algorithm::Depthwise, cost: cost(&|sizes| depthwise(sizes, product)) });
     }

@@ -1,6 +1,6 @@
 //! Candidates of register tiles over panels of columns: tile, rows of a block, and which loop is outside.
 
-use super::{Algorithm, Candidate, Fetch, Panels, Shape, Sizes};
+use super::{Fetch, Panels, Shape, Sizes};
 use nnc_desc::tiles::Tile;
 use nnc_desc::{Product, Rates, Work};
 use nnc_ir::Dim;
@@ -11,25 +11,17 @@ const MOST_TILES: u64 = 8;
 /// Cycles, in thousandths, that a tile spends between two runs of its sum.
 const NEXT_RUN: u64 = 4000;
 
-pub(super) fn candidates(
-    shape: &Shape,
-    product: &Product,
-    rates: &Rates,
-    cost: &dyn Fn(&dyn Fn(&Sizes) -> Work) -> u64,
-) -> Vec<Candidate> {
+/// All ways to run the loops.
+pub(super) fn ways(shape: &Shape, product: &Product) -> Vec<Panels> {
+    let fetches = shape.packed && product.fetches();
+    let fetch: &[Fetch] = if fetches { &[Fetch::Nothing, Fetch::Ahead, Fetch::Next] } else { &[Fetch::Nothing] };
     let mut list = vec![];
     for &(rows, vectors) in product.tiles {
         let tile = Tile { rows, width: vectors * product.lanes() };
         for block in blocks(&shape.rows, rows as u64) {
             for panels_outside in [false, true] {
-                for fetch in [Fetch::Nothing, Fetch::Ahead, Fetch::Next] {
-                    if fetch != Fetch::Nothing && !(shape.packed && product.fetches()) {
-                        continue;
-                    }
-                    let panels = Panels { tile, block: Dim::from(block as i64), panels_outside, fetch };
-                    let cost = cost(&|sizes| work(shape, sizes, product, &panels, rates));
-                    list.push(Candidate { algorithm: Algorithm::Panels(panels), cost });
-                }
+                let way = |&fetch| Panels { tile, block: Dim::from(block as i64), panels_outside, fetch };
+                list.extend(fetch.iter().map(way));
             }
         }
     }
@@ -71,7 +63,7 @@ fn tiles(rows: u64, most: u64, known: bool) -> Vec<(u64, u64)> {
 }
 
 /// What a choice makes a core do.
-fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Panels, rates: &Rates) -> Work {
+pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Panels, rates: &Rates) -> Work {
     let Sizes { outer, rows, columns, depth, runs, .. } = *sizes;
     let (lanes, width) = (product.lanes() as u64, panels.tile.width as u64);
     let block = panels.block.as_const().map_or(rows, i64::unsigned_abs).clamp(1, rows.max(1));

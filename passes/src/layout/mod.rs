@@ -1,8 +1,8 @@
 //! Layouts: where each stored value of a graph lies, decided before any kernel is made.
 //!
 //! A value lies in a buffer, at strides: in the caller's memory, in the workspace, within the memory of a concatenation that
-//! it is an operand of, or inside a border that the convolutions reading it want ([`Layout::border`]). The order of its axes
-//! is the one its reader sees. [`Layout::view_of`] tells which values need no memory, for they are views of others.
+//! it is an operand of, or inside a border that the convolutions reading it want. The order of its axes is the one its
+//! reader sees. `Layout::view_of` tells which values need no memory, for they are views of others.
 //!
 //! Invariants: every result of a region has a place, and no other value that a node computes; two places share memory only
 //! where one value is a view of the other; nothing here depends on the target.
