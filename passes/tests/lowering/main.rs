@@ -5,6 +5,7 @@ mod cases;
 mod control;
 mod data_dependent;
 mod limits;
+mod pooling;
 mod sizes;
 
 use nnc_desc::Target;
