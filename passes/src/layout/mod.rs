@@ -12,6 +12,7 @@ mod buffers;
 mod concat;
 mod storage;
 mod text;
+mod verify;
 mod view;
 
 pub(crate) use border::{Border, border, of_all_channels};
@@ -21,6 +22,7 @@ pub(crate) use concat::concat_slice;
 pub use storage::Storage;
 pub(crate) use storage::{dense_strides, ordered_strides};
 pub use text::{TextError, parse, print};
+pub use verify::LayoutError;
 pub(crate) use view::{View, operand_index};
 
 use crate::error::LowerError;

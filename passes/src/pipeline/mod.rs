@@ -281,6 +281,9 @@ pub enum Defect {
     /// Of regions.
     #[error(transparent)]
     Regions(#[from] RegionError),
+    /// Of layouts.
+    #[error(transparent)]
+    Layout(#[from] layout::LayoutError),
     /// Of programs.
     #[error(transparent)]
     Program(#[from] nnc_kernels::verify::VerifyError),
@@ -390,6 +393,7 @@ impl<'a> Driver<'a> {
                 }
                 (Run::LayOut, Some(regions), _) => {
                     let found = layout::lay_out(graph, regions, &Around::Model, &mut buffers)?;
+                    found.verify(graph, regions, &buffers).map_err(|e| self.broken(e))?;
                     self.tell(Yield::Layout(graph, &found), start.elapsed());
                     layout = Some(found);
                 }
