@@ -21,7 +21,7 @@ pub use buffers::{MOST_BUFFER_BYTES, add_buffer, add_workspace};
 pub(crate) use concat::concat_slice;
 pub use storage::Storage;
 pub(crate) use storage::{dense_strides, ordered_strides};
-pub use text::{TextError, parse, print};
+pub use text::{parse, print};
 pub use verify::LayoutError;
 pub(crate) use view::{View, operand_index};
 

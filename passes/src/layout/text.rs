@@ -11,19 +11,10 @@
 //! Parsing what was printed gives the same layout.
 
 use super::{Border, Layout, Storage};
+use crate::regions::TextError;
 use nnc_ir::{Dim, Graph, ValueId};
 use nnc_kernels::plan::BufferId;
 use std::fmt::Write;
-
-/// Why a text holds no layout.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
-pub struct TextError {
-    /// Counted from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub problem: String,
-}
 
 /// Prints the layout of a graph.
 pub fn print(graph: &Graph, layout: &Layout) -> String {

@@ -11,7 +11,7 @@ use super::{Anchor, Region};
 use nnc_ir::{NodeId, ValueId};
 use std::fmt::Write;
 
-/// Why a text holds no regions.
+/// Why a text holds no regions, or no layout.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}")]
 pub struct TextError {
