@@ -162,6 +162,22 @@ pub struct Program {
 }
 
 impl Program {
+    /// A program over some dimensions that does nothing.
+    pub fn new(name: impl Into<String>, dims: DimTable) -> Program {
+        Program {
+            name: name.into(),
+            dims,
+            inputs: vec![],
+            outputs: vec![],
+            weights: vec![],
+            buffers: vec![],
+            kernels: vec![],
+            checks: vec![],
+            steps: vec![],
+            workspace_bytes: Dim::ZERO,
+        }
+    }
+
     /// What the weights stand for in the program's text, to read it back.
     pub fn constants(&self) -> Constants {
         let mut constants = Constants::default();

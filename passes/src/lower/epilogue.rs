@@ -29,19 +29,4 @@ impl KernelBuilder<'_, '_> {
         self.push(Stmt::Store(target, element, stored));
         Ok(())
     }
-
-    /// The statements that finish one element of an anchor: the rest of the region, and the store. The scope that
-    /// binds row, column and sum is open, and closed here.
-    pub fn epilogue(
-        &mut self,
-        anchor: ValueId,
-        root: ValueId,
-        sum: Var,
-        index: &[Index],
-        ty: &TensorType,
-        storage: &Storage,
-    ) -> Result<Vec<Stmt>, LowerError> {
-        self.finish_anchor(anchor, root, sum, index, ty, storage)?;
-        Ok(self.close_scope())
-    }
 }

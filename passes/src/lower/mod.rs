@@ -107,7 +107,7 @@ pub(crate) fn lower(plan: Plan<'_>, buffers: Vec<Buffer>) -> Result<Lowered, Low
         dtype: graph.ty(value).dtype,
         shape: graph.shape(value).to_vec(),
     };
-    let mut program = empty_program(graph);
+    let mut program = Program::new(&graph.name, graph.dims.clone());
     program.buffers = buffers;
     program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
     program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
@@ -116,22 +116,6 @@ pub(crate) fn lower(plan: Plan<'_>, buffers: Vec<Buffer>) -> Result<Lowered, Low
     lowering.lower_regions()?;
     lowering.finish_outputs()?;
     Ok(Lowered { program: lowering.program, regions: lowering.lowered })
-}
-
-/// A program over a graph's symbols that does nothing.
-fn empty_program(graph: &Graph) -> Program {
-    Program {
-        name: graph.name.clone(),
-        dims: graph.dims.clone(),
-        inputs: vec![],
-        outputs: vec![],
-        weights: vec![],
-        buffers: vec![],
-        kernels: vec![],
-        checks: vec![],
-        steps: vec![],
-        workspace_bytes: Dim::from(0),
-    }
 }
 
 impl<'g> Lowering<'g> {

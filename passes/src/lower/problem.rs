@@ -82,7 +82,8 @@ impl Lowering<'_> {
             let (row, column) = (&row_start + &cell.row.index(), &column_start + &cell.col.index());
             let position = Position { batch: &at.batch, outer: &at.outer, row, column };
             let index = b.result_index(problem, &position);
-            b.epilogue(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)
+            b.finish_anchor(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)?;
+            Ok(b.close_scope())
         })?;
         b.finish_in(work)
     }

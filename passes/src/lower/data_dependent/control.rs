@@ -24,7 +24,7 @@ use crate::regions::Regions;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
-use nnc_kernels::plan::{Argument, BufferId, Step};
+use nnc_kernels::plan::{Argument, BufferId, Program, Step};
 
 /// State of a loop besides what it carries.
 struct Progress {
@@ -187,7 +187,8 @@ impl Lowering<'_> {
         let decisions = choose(graph, regions, &layout, self.plan.target)?;
         let plan = Plan { graph, target: self.plan.target, regions, layout: &layout, decisions: &decisions };
         let outside = std::mem::take(&mut self.program.steps);
-        let mut inner = Lowering::new(plan, std::mem::replace(&mut self.program, super::super::empty_program(graph)));
+        let mut inner =
+            Lowering::new(plan, std::mem::replace(&mut self.program, Program::new(&graph.name, graph.dims.clone())));
         std::mem::swap(&mut inner.weights, &mut self.weights);
         inner.origin.clone_from(&self.origin);
         build(&mut inner)?;

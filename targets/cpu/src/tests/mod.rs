@@ -21,18 +21,7 @@ type KernelFn = unsafe extern "C" fn(*const *mut u8, *const i64, i64, i64) -> i3
 
 /// A program without anything.
 pub(crate) fn empty_program(name: &str) -> Program {
-    Program {
-        name: name.to_owned(),
-        dims: Default::default(),
-        inputs: vec![],
-        outputs: vec![],
-        weights: vec![],
-        buffers: vec![],
-        kernels: vec![],
-        checks: vec![],
-        steps: vec![],
-        workspace_bytes: nnc_ir::Dim::ZERO,
-    }
+    Program::new(name, Default::default())
 }
 
 #[derive(Clone, Copy)]

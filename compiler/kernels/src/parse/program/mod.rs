@@ -21,18 +21,7 @@ use rustc_hash::FxHashMap;
 /// # Errors
 /// The first place where the text is not that of a program, or names a weight that is not among the constants.
 pub fn program(text: &str, constants: &Constants) -> Result<Program, ParseError> {
-    let program = Program {
-        name: String::new(),
-        dims: DimTable::default(),
-        inputs: vec![],
-        outputs: vec![],
-        weights: vec![],
-        buffers: vec![],
-        kernels: vec![],
-        checks: vec![],
-        steps: vec![],
-        workspace_bytes: Dim::ZERO,
-    };
+    let program = Program::new("", DimTable::default());
     let (kernels, buffers) = (FxHashMap::default(), FxHashMap::default());
     let mut parser = ProgramParser { text: Parser::new(text), constants, program, kernels, buffers };
     parser.program()?;
