@@ -14,6 +14,8 @@ import numpy as np
 import onnxruntime
 
 TOLERANCE = 1e-4
+# Seconds that a command may take; what takes longer hangs, and the error says what it was.
+LIMIT = 900
 
 
 def main():
@@ -35,7 +37,7 @@ def main():
             ["run", artifact, "--inputs", scratch / "in.npz", "--outputs", scratch / "out.npz"],
         )
         for command in commands:
-            subprocess.run([nnc, *command], check=True)
+            subprocess.run([nnc, *command], check=True, timeout=LIMIT)
         got = np.load(scratch / "out.npz")["logits"]
 
         error = np.abs(got - want).max() / np.abs(want).max()

@@ -9,6 +9,7 @@ drift, so only times of one round are divided. Exit code 1 when a model is wrong
 """
 
 import argparse
+import faulthandler
 import json
 import math
 import statistics
@@ -22,6 +23,8 @@ import onnx
 import onnxruntime
 
 TOLERANCE = 1e-4
+# Seconds that a command may take; what takes longer hangs, and the error says what it was.
+LIMIT = 900
 SIZES = {"batch": 1, "seq": 128, "past": 128}
 
 
@@ -96,7 +99,7 @@ def time_peer(peer, path, npz):
 
 
 def last_line(command):
-    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=LIMIT)
     if done.returncode:
         raise RuntimeError(f"{command[1]}: {done.stderr.strip()[-300:]}")
     return (done.stdout.splitlines() or [""])[-1]
@@ -152,6 +155,7 @@ def main():
         np.savez(npz, **inputs_of(path))
         artifact = arguments.folder / f"{name}.so"
         for target in arguments.targets.split(","):
+            faulthandler.dump_traceback_later(3 * LIMIT, exit=True)
             worst = check(arguments.nnc, path, target, npz, artifact)
             if worst > TOLERANCE:
                 wrong.append(f"{name} for {target}: error {worst:.1e}")

@@ -41,20 +41,20 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Elements of the packed form.
+    /// Elements of the packed form; `usize::MAX` where they are more than memory can hold, which the verifier refuses.
     pub fn packed_len(&self) -> usize {
         match &self.pack {
             Pack::Plain => self.source.len(),
             Pack::Panels { batch, sum, columns, width, .. } => {
-                let product = |loops: &[(usize, usize)]| loops.iter().map(|l| l.0).product::<usize>();
-                product(batch) * product(sum) * columns.div_ceil((*width).max(1)) * width
+                let loops = batch.iter().chain(sum).map(|l| l.0);
+                loops.chain([columns.div_ceil((*width).max(1)), *width]).fold(1, usize::saturating_mul)
             }
         }
     }
 
-    /// Bytes of the packed form.
+    /// Bytes of the packed form; `usize::MAX` likewise.
     pub fn packed_bytes(&self) -> usize {
-        self.packed_len() * self.source.dtype.size()
+        self.packed_len().saturating_mul(self.source.dtype.size())
     }
 
     /// Number of elements of the source, from its first on, that the layout reads; `None` when that overflows or the

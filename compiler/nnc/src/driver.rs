@@ -82,6 +82,12 @@ impl Options {
             memory: None,
         })
     }
+
+    /// Rules, families of rules and passes that are left out: those named, and those that the optimisation level excludes.
+    pub fn left_out(&self) -> Vec<String> {
+        let excluded = if self.opt_level == OptLevel::None { pipeline::for_speed() } else { vec![] };
+        self.disabled.iter().cloned().chain(excluded.into_iter().map(str::to_owned)).collect()
+    }
 }
 
 /// Looks on at a compilation.
@@ -289,16 +295,12 @@ impl<'a> Compilation<'a> {
                 };
             }
         };
-        let mut disabled = self.options.disabled.clone();
-        if self.options.opt_level == OptLevel::None {
-            disabled.extend(pipeline::for_speed().into_iter().map(str::to_owned));
-        }
         let options = PipelineOptions {
             numerics: self.options.numerics,
             dump_after: None,
             stop_after: self.options.stop_after.clone().filter(known),
             fuel,
-            disabled,
+            disabled: self.options.left_out(),
             taken,
             observer: Some(&observer),
         };

@@ -99,7 +99,7 @@ fn plan(graph: &Graph, options: &Options, file: &str) -> Result<(Vec<Region>, Ve
     };
     let until = PipelineOptions {
         stop_after: Some("choose".into()),
-        disabled: options.disabled.clone(),
+        disabled: options.left_out(),
         observer: Some(&observer),
         ..PipelineOptions::default()
     };

@@ -167,6 +167,8 @@ fn measured_choices_can_be_kept() {
     std::fs::write(&file, measured.stdout).expect("a file");
     case.compile(&[&fixed[..], &["--choices", &file]].concat()).ok();
     assert!(std::fs::read(case.path("out.so")).expect("an artifact") == tuned);
+    let bare = case.compile(&[&fixed[..], &["--tune", "-O0"]].concat());
+    assert!(bare.code == Some(0) && bare.stderr.contains("different products measured"), "{bare:?}");
 }
 
 #[test]

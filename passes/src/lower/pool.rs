@@ -1,7 +1,8 @@
 //! Pooling, channels last: lanes over channels, the window in serial loops.
 //!
 //! Maxima and minima clamp the positions of a dense window to the input (reading an element twice changes nothing);
-//! otherwise positions outside are skipped. A border that changes no result is not there, see `regions::pooled`. An input that may be empty is read under a guard, see `empty`.
+//! otherwise positions outside are skipped. A border that changes no result is not there, see `regions::pooled`. An input that may
+//! be empty is read under a guard, see `empty`.
 
 use super::builder::KernelBuilder;
 use super::emit::{compute_type, identity};
@@ -15,8 +16,9 @@ impl<'g> Lowering<'g> {
     /// What a pooling reads: its operand, or what that has a border around.
     fn inside_of_pool(&self, pool: &Node) -> Inside<'g> {
         let x = pool.inputs[0];
-        let pad = self.definition(x).filter(|_| !self.plan.regions.is_stored(x));
-        pad.and_then(|pad| inside_of(self.graph, pool, pad)).unwrap_or(Inside { value: x, low: &[] })
+        let bare = || inside_of(self.graph, pool, |value| self.definition(value));
+        let inside = if self.plan.regions.is_stored(x) { None } else { bare() };
+        inside.unwrap_or(Inside { value: x, low: &[] })
     }
 
     pub(super) fn lower_pool(&mut self, anchor: &Node, root: ValueId) -> Result<(), LowerError> {

@@ -234,8 +234,8 @@ fn pooled_borders(graph: &Graph, use_counts: &[usize]) -> Vec<bool> {
     let definitions = graph.definitions();
     for node in graph.nodes.iter().filter(|node| matches!(node.op, Op::Pool { .. })) {
         let Some(&x) = node.inputs.first() else { continue };
-        let pad = definitions[x.index()].map(|id| &graph.nodes[id.index()]);
-        pooled[x.index()] = use_counts[x.index()] == 1 && pad.is_some_and(|pad| inside_of(graph, node, pad).is_some());
+        let definition = |value: ValueId| definitions[value.index()].map(|id| &graph.nodes[id.index()]);
+        pooled[x.index()] = use_counts[x.index()] == 1 && inside_of(graph, node, definition).is_some();
     }
     pooled
 }

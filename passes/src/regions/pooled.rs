@@ -4,7 +4,7 @@
 //! window holds at least one, reading the nearest element instead of the border changes nothing.
 
 use nnc_ir::op::{Op, PadMode, ReduceOp, Window};
-use nnc_ir::{DType, Dim, Graph, Node, ValueId};
+use nnc_ir::{Dim, Graph, Node, ValueId};
 
 /// What a pooling reads in place of an operand with a border: the value inside, and the border's sizes before it.
 pub(crate) struct Inside<'g> {
@@ -12,16 +12,24 @@ pub(crate) struct Inside<'g> {
     pub low: &'g [Dim],
 }
 
-/// The inside of a pooling's operand, if that is made by `pad` and its border changes no result.
-pub(crate) fn inside_of<'g>(graph: &'g Graph, pool: &Node, pad: &'g Node) -> Option<Inside<'g>> {
+/// The inside of a pooling's operand, if that is a value with a border which changes no result. `definition` yields the
+/// node of a value.
+pub(crate) fn inside_of<'g>(
+    graph: &'g Graph,
+    pool: &Node,
+    definition: impl Fn(ValueId) -> Option<&'g Node>,
+) -> Option<Inside<'g>> {
+    let pad = definition(*pool.inputs.first()?)?;
     let (Op::Pool { op, window }, Op::Pad { low, high, mode: PadMode::Constant }) = (&pool.op, &pad.op) else {
         return None;
     };
     let &[value, fill] = &pad.inputs[..] else { return None };
+    let Op::Constant(fill) = definition(fill)?.op else { return None };
     let spatial = 1..=window.size.len();
     let reaches = |axis: usize| spatial.contains(&axis) && overlaps(graph, window, axis - 1, &low[axis], &high[axis]);
     let fits = (0..low.len()).all(|axis| low[axis].is_const(0) && high[axis].is_const(0) || reaches(axis));
-    (fits && is_neutral(graph, fill, *op, graph.ty(value).dtype)).then_some(Inside { value, low })
+    let same = graph.ty(value).dtype.is_float() && graph.consts.get(fill).splat() == Some(neutral(*op)?);
+    (fits && same).then_some(Inside { value, low })
 }
 
 /// Whether every window holds an element inside, along an axis.
@@ -35,14 +43,11 @@ fn overlaps(graph: &Graph, window: &Window, axis: usize, low: &Dim, high: &Dim) 
         && less_than_window(high, window.pad_high[axis])
 }
 
-/// Whether a constant is what `op` yields of nothing.
-fn is_neutral(graph: &Graph, fill: ValueId, op: ReduceOp, dtype: DType) -> bool {
-    let constant = graph.nodes.iter().find(|node| node.outputs.contains(&fill)).map(|node| &node.op);
-    let Some(Op::Constant(id)) = constant else { return false };
-    let neutral = match op {
-        ReduceOp::Max => f64::NEG_INFINITY,
-        ReduceOp::Min => f64::INFINITY,
-        ReduceOp::Sum | ReduceOp::Prod => return false,
-    };
-    dtype.is_float() && graph.consts.get(*id).splat() == Some(neutral)
+/// What a maximum or minimum yields of nothing.
+fn neutral(op: ReduceOp) -> Option<f64> {
+    match op {
+        ReduceOp::Max => Some(f64::NEG_INFINITY),
+        ReduceOp::Min => Some(f64::INFINITY),
+        ReduceOp::Sum | ReduceOp::Prod => None,
+    }
 }

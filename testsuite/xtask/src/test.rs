@@ -54,14 +54,16 @@ pub fn perform(steps: &[Step]) -> (Vec<String>, Vec<&'static str>) {
         let start = Instant::now();
         let outcome = step();
         let seconds = start.elapsed().as_secs_f64();
-        match outcome {
-            Ok(()) => lines.push(format!("ok      {name} ({seconds:.0} s)")),
+        let line = match outcome {
+            Ok(()) => format!("ok      {name} ({seconds:.0} s)"),
             Err(error) => {
-                eprintln!("{name} failed: {error:#}");
-                lines.push(format!("FAILED  {name} ({seconds:.0} s): {error:#}"));
                 failed.push(*name);
+                format!("FAILED  {name} ({seconds:.0} s): {error:#}")
             }
-        }
+        };
+        // Here too: a run that is cut off tells where its time went.
+        println!("{line}");
+        lines.push(line);
     }
     (lines, failed)
 }

@@ -23,7 +23,7 @@
 //! 20. Names of kernels are unique.
 //! 21. A buffer's place exists and has its type; constant offsets are multiples of 64 within a constant workspace;
 //!     every output has a buffer.
-//! 22. Packed weights read elements of their source alone.
+//! 22. Packed weights read elements of their source alone, and fit into memory.
 //! 23. A step refers to kernels and buffers that exist; it hands one argument of the declared type to each parameter
 //!     buffer, and one dimension to each parameter; inputs and weights are not written.
 //! 24. A step's extent is its kernel's, as far as both are constants.

@@ -57,7 +57,8 @@ fn check_weight(weight: &Weight) -> Check {
     let reach = weight.source_reach();
     ensure(reach.is_some_and(|n| n <= weight.source.len()), 22, || {
         format!("its layout reads element {reach:?} of {}", weight.source.len())
-    })
+    })?;
+    ensure(isize::try_from(weight.packed_bytes()).is_ok(), 22, || "its layout is larger than memory".to_owned())
 }
 
 struct Checker<'a> {

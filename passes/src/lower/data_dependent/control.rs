@@ -184,6 +184,7 @@ impl Lowering<'_> {
         }
         let around = Around::Inside { given, wanted };
         let layout = lay_out(graph, regions, &around, &mut self.program.buffers)?;
+        layout.verify(graph, regions, &self.program.buffers).map_err(|e| self.error(e.to_string()))?;
         let decisions = choose(graph, regions, &layout, self.plan.target)?;
         let plan = Plan { graph, target: self.plan.target, regions, layout: &layout, decisions: &decisions };
         let outside = std::mem::take(&mut self.program.steps);
