@@ -1,7 +1,7 @@
 //! Candidates of register tiles over panels of columns: tile, rows of a block, and which loop is outside.
 
 use super::{Fetch, Panels, Shape, Sizes};
-use nnc_desc::tiles::Tile;
+use nnc_desc::tiles::{self, Tile};
 use nnc_desc::{Product, Rates, Work};
 use nnc_ir::Dim;
 
@@ -43,23 +43,12 @@ fn blocks(rows: &Dim, tile: u64) -> Vec<u64> {
     list
 }
 
-/// The register tiles of `rows` rows: (rows, how many). They are nearly equal where the number is known when compiling,
-/// else as high as can be, and then powers of two.
-fn tiles(rows: u64, most: u64, known: bool) -> Vec<(u64, u64)> {
-    if known {
-        let count = rows.div_ceil(most).max(1);
-        let (least, larger) = (rows / count, rows % count);
-        return vec![(least + 1, larger), (least, if least == 0 { 0 } else { count - larger })];
-    }
-    let rest = rows % most;
-    let powers = [16, 8, 4, 2, 1].into_iter().filter(|power| *power < most);
-    let mut left = rest;
-    let tail = powers.map(|power| {
-        let count = left / power;
-        left %= power;
-        (power, count)
-    });
-    std::iter::once((most, rows / most)).chain(tail).collect()
+/// The register tiles of `rows` rows, whose number is known when compiling or not: (rows, how many).
+fn tiles_of(rows: u64, most: u64, vectors: u64, known: bool) -> [(u64, u64); 3] {
+    let full = if known { 0 } else { rows / most };
+    let [larger, smaller] =
+        if known { tiles::even(rows, most) } else { tiles::left(rows - full * most, most, vectors) };
+    [(most, full), larger, smaller]
 }
 
 /// What a choice makes a core do.
@@ -76,7 +65,7 @@ pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Pan
     let stride = shape.row_stride.as_const().map(|n| n.unsigned_abs().saturating_mul(shape.element_bytes));
     let (mut millicycles, mut tile_count, mut conflicts) = (0u64, 0u64, 0u64);
     for (rows, times) in [(block, full), (rest, u64::from(rest > 0))] {
-        for (rows, count) in tiles(rows, panels.tile.rows as u64, shape.rows.as_const().is_some()) {
+        for (rows, count) in tiles_of(rows, panels.tile.rows as u64, width / lanes, shape.rows.as_const().is_some()) {
             let each = |columns: u64| {
                 let step = product.millicycles(rows, columns.div_ceil(lanes));
                 depth.saturating_mul(step).saturating_add(runs.saturating_mul(NEXT_RUN))

@@ -12,6 +12,9 @@ use nnc_ir::op::{BinaryOp, Op, ReduceOp};
 use nnc_ir::{Node, ValueId};
 use nnc_kernels::kernel::{Accumulator, AxisKind, Expr, Index};
 
+/// Most elements of a window that are written out.
+const MOST_WRITTEN_OUT: usize = 16;
+
 impl<'g> Lowering<'g> {
     /// What a pooling reads: its operand, or what that has a border around.
     fn inside_of_pool(&self, pool: &Node) -> Inside<'g> {
@@ -42,7 +45,10 @@ impl<'g> Lowering<'g> {
                 Index::ZERO
             } else {
                 loops += 1;
-                b.open_loop("t", &Index::from(window.size[a] as i64), AxisKind::Serial)
+                // Written out, a small window's positions are found once for all channels.
+                let taps: usize = window.size[a..].iter().product();
+                let kind = if taps <= MOST_WRITTEN_OUT { AxisKind::Unrolled } else { AxisKind::Serial };
+                b.open_loop("t", &Index::from(window.size[a] as i64), kind)
             };
             let position = &index[a + 1] * &Index::from(window.strides[a] as i64)
                 + &tap * &Index::from(window.dilations[a] as i64)

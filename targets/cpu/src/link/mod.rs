@@ -118,6 +118,9 @@ fn link(arch: Arch, soname: &str, input: &Path, output: &Path) -> Result<(), Str
     let (input, output) = (text(input)?, text(output)?);
     let words = [
         "ld.wild",
+        // With several threads the linker waits for one of its own jobs in a way that its pool does not know of: should the
+        // other thread fall asleep at that moment, it waits for ever. And a few kilobytes link faster on one.
+        "--no-threads",
         "-shared",
         "-m",
         emulation,

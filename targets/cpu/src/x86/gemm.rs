@@ -1,11 +1,10 @@
 //! The GEMM statement: tiles of rows, the loops around them, and the epilogue on their accumulators.
 //!
-//! Rows are cut into tiles of at most two sizes when their number is known (so that no tail is much smaller than the
-//! rest), else into full tiles and remainders of decreasing powers of two. A tile is one [`MicroKernel`], then the
-//! epilogue: written out for each accumulator while it is small, else a loop over the tile's rows, which reads the
-//! accumulators back from the frame.
+//! Rows are cut into tiles as [`nnc_desc::tiles`] says. A tile is one [`MicroKernel`], then the epilogue: written out for
+//! each accumulator while it is small, else a loop over the tile's rows, which reads the accumulators back from the frame.
 
 use iced_x86::Mnemonic as M;
+use nnc_desc::tiles;
 use nnc_ir::DType;
 use nnc_kernels::contraction::{Fetch, RightLayout};
 use nnc_kernels::{Contraction, Expr, Index, Var};
@@ -43,13 +42,6 @@ struct Panel<'g> {
     by_lane: HashSet<Expr>,
     /// Bytes of the right operand that each row fetches, where it fetches of the next panel.
     fetched: Option<i64>,
-}
-
-/// Sizes of balanced tiles: (rows, number of tiles), larger first.
-fn balanced(m: i64, most: i64) -> Vec<(i64, i64)> {
-    let tiles = (m + most - 1) / most;
-    let (rows, larger) = (m / tiles, m % tiles);
-    [(rows + 1, larger), (rows, tiles - larger)].into_iter().filter(|t| t.1 > 0 && t.0 > 0).collect()
 }
 
 impl Lower<'_> {
@@ -100,7 +92,7 @@ impl Lower<'_> {
         let rows = match a_stride {
             Stride::Const(_) => rows,
             Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
-        } as i64;
+        };
         let fetched = match &gemm.right.fetch {
             Fetch::Next { per_row, .. } => self.resolve(per_row).as_const().map(|elements| elements.saturating_mul(4)),
             _ => None,
@@ -119,27 +111,54 @@ impl Lower<'_> {
             by_lane: shape.by_lane,
             fetched,
         };
-        let first_row = self.fresh_var();
-        let mut at = Index::ZERO;
-        if let Some(m) = m.as_const() {
-            for (size, count) in balanced(m, rows) {
-                let limit = &at + size * count;
-                let done = self.counted(first_row, at, limit, size, &[], |lower, _| {
-                    lower.tile(&panel, first_row, size as usize)?;
-                    Ok(vec![])
-                })?;
-                at = done.end;
+        match m.as_const() {
+            Some(m) => {
+                let mut at = Index::ZERO;
+                for (rows, count) in tiles::even(m.unsigned_abs(), rows as u64) {
+                    let limit = &at + (rows * count) as i64;
+                    at = self.tiles(&panel, at, &limit, rows as usize)?;
+                }
+                Ok(())
             }
-            return Ok(());
+            None => {
+                let at = self.tiles(&panel, Index::ZERO, &m, rows)?;
+                self.left(&panel, &at, &m, rows)
+            }
         }
-        let powers = [16, 8, 4, 2, 1].into_iter().filter(|p| *p < rows);
-        for size in std::iter::once(rows).chain(powers) {
-            let done = self.counted(first_row, at, m.clone(), size, &[], |lower, _| {
-                lower.tile(&panel, first_row, size as usize)?;
-                Ok(vec![])
-            })?;
-            at = done.end;
+    }
+
+    /// Tiles of `rows` rows from a row on, as many as end before another; yields the row behind them.
+    fn tiles(&mut self, panel: &Panel<'_>, from: Index, end: &Index, rows: usize) -> Lowered<Index> {
+        let first_row = self.fresh_var();
+        let done = self.counted(first_row, from, end.clone(), rows as i64, &[], |lower, _| {
+            lower.tile(panel, first_row, rows)?;
+            Ok(vec![])
+        })?;
+        Ok(done.end)
+    }
+
+    /// The rows that full tiles leave, of a number that a run decides: one tile, or two of which the first may have a row
+    /// more.
+    fn left(&mut self, panel: &Panel<'_>, from: &Index, end: &Index, most: usize) -> Lowered<()> {
+        let largest = tiles::most_left(most as u64, panel.vectors as u64) as usize;
+        // The first tile that does not reach beyond the end ends there.
+        let one = |lower: &mut Self, from: Index, end: &Index| {
+            (1..=largest).rev().try_fold(from, |at, rows| lower.tiles(panel, at, end, rows))
+        };
+        if largest + 1 >= most {
+            return one(self, from.clone(), end).map(drop);
         }
+        let rest = end - from;
+        let two = Index::from(largest).lt01(&rest);
+        let second = two.select(&rest.floor_div(&Index::from(2)), &Index::ZERO);
+        let part = self.fresh_var();
+        let start = self.index_reg(from)?;
+        self.counted(part, Index::ZERO, two + 1, 1, &[start], |lower, carried| {
+            let from = lower.bind_fresh(carried[0]);
+            let limit = end - &second + &second * part.index();
+            let at = one(lower, from, &limit)?;
+            Ok(vec![lower.index_reg(&at)?])
+        })?;
         Ok(())
     }
 

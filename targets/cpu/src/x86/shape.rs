@@ -6,9 +6,10 @@
 use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_kernels::kernel::AxisKind;
-use nnc_kernels::{BufferRef, Expr, Index, Stmt, Var, affine};
+use nnc_kernels::{BufferRef, Expr, Index, Loop, Stmt, Var, affine};
 use std::collections::HashSet;
 
+use super::loops::MAX_UNROLL;
 use super::reason::Reason;
 use super::select::Lower;
 
@@ -78,15 +79,24 @@ pub fn expr_weight(expr: &Expr) -> usize {
     own + expr.operands().map(expr_weight).sum::<usize>()
 }
 
-/// Number of operations in statements, loops counted once.
+/// How many copies of its body a loop becomes.
+fn written_out(header: &Loop) -> Option<usize> {
+    let extent = header.extent.as_const().filter(|n| *n <= MAX_UNROLL && header.axis == AxisKind::Unrolled)?;
+    usize::try_from(extent).ok()
+}
+
+/// Number of operations in statements; loops are counted once, unless they are written out.
 pub fn weight(body: &[Stmt]) -> usize {
     body.iter()
         .map(|s| match s {
             Stmt::Let(_, e) | Stmt::Mutable(_, e) | Stmt::Assign(_, e) => expr_weight(e),
             Stmt::Store(_, _, e) => 1 + expr_weight(e),
-            Stmt::For(_, b) => 2 + weight(b),
+            Stmt::For(header, b) => written_out(header).map_or(2 + weight(b), |copies| copies * weight(b)),
             Stmt::While(c, b) => 2 + expr_weight(c) + weight(b),
-            Stmt::Reduce(_, b, accs) => 2 + weight(b) + accs.iter().map(|a| 1 + expr_weight(&a.value)).sum::<usize>(),
+            Stmt::Reduce(header, b, accs) => {
+                let once = weight(b) + accs.iter().map(|a| 1 + expr_weight(&a.value)).sum::<usize>();
+                written_out(header).map_or(2 + once, |copies| copies * once)
+            }
             Stmt::If(c, a, b) => expr_weight(c) + weight(a) + weight(b),
             Stmt::Fail(_) | Stmt::Contract(_) => 1,
         })
@@ -213,13 +223,13 @@ impl Check<'_, '_> {
                 self.expr(expr)
             }
             Stmt::For(header, body) => {
-                self.nested = true;
+                self.nested |= written_out(header).is_none();
                 need(header.axis != AxisKind::Vector, Reason::NestedLanes)?;
                 need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
                 self.body(body)
             }
             Stmt::Reduce(header, body, accumulators) => {
-                self.nested = true;
+                self.nested |= written_out(header).is_none();
                 need(header.axis != AxisKind::Vector, Reason::NestedLanes)?;
                 need(!self.index_varies(&header.extent), Reason::BranchPerLane)?;
                 self.body(body)?;
