@@ -1,12 +1,13 @@
 //! Activation functions, composed of elementwise core ops; fusion makes them one expression again.
 //!
-//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since `consumed_inputs` went away (6). The
+//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; every opset since `consumed_inputs` went away (6). Those of
+//! `com.microsoft`: <https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>. The
 //! formulas are those of the operators' reference implementations, arranged so that no intermediate overflows; those of
 //! several steps are computed in f32 for 16-bit floats and rounded once.
 
 use crate::context::Context;
 use crate::emit::roomy;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unsupported};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, ValueId};
 
@@ -126,27 +127,89 @@ pub fn celu(ctx: &mut Context) -> Result<Vec<ValueId>> {
 }
 
 /// `x * Phi(x)`, exactly or by the tanh approximation.
+fn gelu_of(ctx: &mut Context, x: ValueId, exact: bool) -> Result<ValueId> {
+    let inner = if exact {
+        let z = ctx.binary_scalar(BinaryOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
+        ctx.unary(UnaryOp::Erf, z)?
+    } else {
+        let square = ctx.mul(x, x)?;
+        let cube = ctx.mul(square, x)?;
+        let cube = ctx.binary_scalar(BinaryOp::Mul, cube, 0.044715)?;
+        let sum = ctx.add(x, cube)?;
+        let z = ctx.binary_scalar(BinaryOp::Mul, sum, (2.0 / std::f64::consts::PI).sqrt())?;
+        ctx.unary(UnaryOp::Tanh, z)?
+    };
+    let sum = ctx.binary_scalar(BinaryOp::Add, inner, 1.0)?;
+    let half = ctx.binary_scalar(BinaryOp::Mul, x, 0.5)?;
+    ctx.mul(half, sum)
+}
+
+/// Gelu; ONNX Runtime's of that name has no attribute and is exact.
 pub fn gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    rounded_once(ctx, |ctx, x| {
-        let inner = match ctx.string("approximate", "none")?.as_str() {
-            "none" => {
-                let z = ctx.binary_scalar(BinaryOp::Mul, x, std::f64::consts::FRAC_1_SQRT_2)?;
-                ctx.unary(UnaryOp::Erf, z)?
-            }
-            "tanh" => {
-                let square = ctx.mul(x, x)?;
-                let cube = ctx.mul(square, x)?;
-                let cube = ctx.binary_scalar(BinaryOp::Mul, cube, 0.044715)?;
-                let sum = ctx.add(x, cube)?;
-                let z = ctx.binary_scalar(BinaryOp::Mul, sum, (2.0 / std::f64::consts::PI).sqrt())?;
-                ctx.unary(UnaryOp::Tanh, z)?
-            }
-            other => return Err(invalid(format!("approximate is `{other}`, it must be `none` or `tanh`"))),
-        };
-        let sum = ctx.binary_scalar(BinaryOp::Add, inner, 1.0)?;
-        let half = ctx.binary_scalar(BinaryOp::Mul, x, 0.5)?;
-        ctx.mul(half, sum)
+    rounded_once(ctx, |ctx, x| match ctx.string("approximate", "none")?.as_str() {
+        "none" => gelu_of(ctx, x, true),
+        "tanh" => gelu_of(ctx, x, false),
+        other => Err(invalid(format!("approximate is `{other}`, it must be `none` or `tanh`"))),
     })
+}
+
+/// ONNX Runtime's exact gelu of the input and a bias of its last axis.
+pub fn bias_gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    biased_gelu(ctx, true)
+}
+
+/// ONNX Runtime's approximate gelu of the input and a bias of its last axis, which may be left out.
+pub fn fast_gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    biased_gelu(ctx, false)
+}
+
+fn biased_gelu(ctx: &mut Context, exact: bool) -> Result<Vec<ValueId>> {
+    rounded_once(ctx, |ctx, x| {
+        let x = match ctx.optional_input(1)? {
+            Some(bias) => {
+                let bias = ctx.convert(bias, ctx.dtype(x))?;
+                ctx.add(x, bias)?
+            }
+            None => x,
+        };
+        gelu_of(ctx, x, exact)
+    })
+}
+
+/// ONNX Runtime's `x * sigmoid(alpha * x)`.
+pub fn quick_gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    rounded_once(ctx, |ctx, x| {
+        let alpha = ctx.float("alpha", 1.702)?;
+        swish_of(ctx, x, alpha.into())
+    })
+}
+
+/// The activation that a fused operator names, with its parameters: alpha and beta, or the least and the greatest value.
+pub(crate) fn fused(ctx: &mut Context, name: &str, parameters: [Option<f32>; 2], x: ValueId) -> Result<ValueId> {
+    let parameter = |i: usize, default: f32| f64::from(parameters[i].unwrap_or(default));
+    match name {
+        "" => Ok(x),
+        "Relu" => ctx.binary_scalar(BinaryOp::Max, x, 0.0),
+        "Tanh" => ctx.unary(UnaryOp::Tanh, x),
+        "Sigmoid" => ctx.unary(UnaryOp::Sigmoid, x),
+        "LeakyRelu" => {
+            let negative = scaled(ctx, x, parameter(0, 0.01))?;
+            where_negative(ctx, x, negative)
+        }
+        "Elu" => {
+            let negative = scaled_expm1(ctx, x, parameter(0, 1.0))?;
+            where_negative(ctx, x, negative)
+        }
+        "HardSigmoid" => hard_sigmoid_of(ctx, x, parameter(0, 0.2), parameter(1, 0.5)),
+        "Softplus" => softplus_of(ctx, x),
+        "Clip" => {
+            let x = ctx.binary_scalar(BinaryOp::Max, x, parameter(0, f32::MIN))?;
+            ctx.binary_scalar(BinaryOp::Min, x, parameter(1, f32::MAX))
+        }
+        other => {
+            Err(unsupported(format!("the fused activation `{other}` is not supported; export it as its own node")))
+        }
+    }
 }
 
 /// `clamp(alpha * x + beta, 0, 1)`.

@@ -1,10 +1,12 @@
 //! Matrix products of integers: MatMulInteger (<https://onnx.ai/onnx/operators/onnx__MatMulInteger.html>) and
-//! QLinearMatMul (<https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html>), all opsets.
+//! QLinearMatMul (<https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html>), all opsets; and ONNX Runtime's
+//! MatMulIntegerToFloat, DynamicQuantizeMatMul and QGemm
+//! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
 use crate::context::Context;
 use crate::error::Result;
 use crate::matmul::matmul_of;
-use crate::quantize::{constant_zero_point, quantize};
+use crate::quantize::{constant_zero_point, dynamic_quantize_linear, quantize};
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, ValueId};
 
@@ -19,15 +21,74 @@ pub fn matmul_integer(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn q_linear_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let inputs = (0..8).map(|i| ctx.input(i)).collect::<Result<Vec<ValueId>>>()?;
     let [a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero] = inputs[..] else { return Ok(vec![]) };
-    let y = product(ctx, (a, Some(a_zero)), (b, Some(b_zero)))?;
+    let y = scaled_product(ctx, (a, a_scale, Some(a_zero)), (b, b_scale, Some(b_zero)))?;
+    Ok(vec![quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?])
+}
+
+/// Product of quantized values to floats, with a bias.
+pub fn matmul_integer_to_float(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (a, b, a_scale, b_scale) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?, ctx.input(3)?);
+    let (a_zero, b_zero, bias) = (ctx.optional_input(4)?, ctx.optional_input(5)?, ctx.optional_input(6)?);
+    let y = scaled_product(ctx, (a, a_scale, a_zero), (b, b_scale, b_zero))?;
+    Ok(vec![bias.map_or(Ok(y), |bias| ctx.add(y, bias))?])
+}
+
+/// Product of floats, quantized by the range they have, and quantized weights, with a bias.
+pub fn dynamic_quantize_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (b, b_scale) = (ctx.input(1)?, ctx.input(2)?);
+    let (b_zero, bias) = (ctx.optional_input(3)?, ctx.optional_input(4)?);
+    let quantized = dynamic_quantize_linear(ctx)?;
+    let &[a, a_scale, a_zero] = &quantized[..] else { return Ok(vec![]) };
+    let y = scaled_product(ctx, (a, a_scale, Some(a_zero)), (b, b_scale, b_zero))?;
+    Ok(vec![bias.map_or(Ok(y), |bias| ctx.add(y, bias))?])
+}
+
+/// `alpha * A * B + C` of quantized matrices, each transposed on request; C counts in products of the scales. Quantized
+/// again where a scale is given, else floats.
+pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (mut a, a_scale, a_zero) = (ctx.input(0)?, ctx.input(1)?, ctx.optional_input(2)?);
+    let (mut b, b_scale, b_zero) = (ctx.input(3)?, ctx.input(4)?, ctx.optional_input(5)?);
+    ctx.require_rank(a, 2, "A")?;
+    ctx.require_rank(b, 2, "B")?;
+    for (operand, name) in [(&mut a, "transA"), (&mut b, "transB")] {
+        if ctx.flag(name, false)? {
+            *operand = ctx.transpose(*operand, &[1, 0])?;
+        }
+    }
+    let mut y = product(ctx, (a, a_zero), (b, b_zero))?;
+    if let Some(c) = ctx.optional_input(6)? {
+        y = ctx.add(y, c)?;
+    }
+    let y = times_scales(ctx, y, (a, a_scale), b_scale)?;
+    let alpha = ctx.float("alpha", 1.0)?;
+    let y = if alpha == 1.0 { y } else { ctx.binary_scalar(BinaryOp::Mul, y, alpha.into())? };
+    match (ctx.optional_input(7)?, ctx.optional_input(8)?) {
+        (None, _) => Ok(vec![y]),
+        (Some(scale), zero) => {
+            let dtype = ctx.dtype(zero.unwrap_or(a));
+            Ok(vec![quantize(ctx, y, scale, zero, (0, 0), (dtype, None))?])
+        }
+    }
+}
+
+/// An operand, its scale and its zero point.
+type Quantized = (ValueId, ValueId, Option<ValueId>);
+
+/// The product of the numbers that quantized operands mean.
+fn scaled_product(ctx: &mut Context, a: Quantized, b: Quantized) -> Result<ValueId> {
+    let y = product(ctx, (a.0, a.2), (b.0, b.2))?;
+    times_scales(ctx, y, (a.0, a.1), b.1)
+}
+
+/// A sum of products of integers times the scales of the operands.
+fn times_scales(ctx: &mut Context, y: ValueId, (a, a_scale): (ValueId, ValueId), b_scale: ValueId) -> Result<ValueId> {
     let y = ctx.convert(y, DType::F32)?;
     let a_scale = rows(ctx, a_scale, a)?;
     let a_scale = ctx.convert(a_scale, DType::F32)?;
     let b_scale = columns(ctx, b_scale)?;
     let b_scale = ctx.convert(b_scale, DType::F32)?;
     let scale = ctx.mul(a_scale, b_scale)?;
-    let y = ctx.mul(y, scale)?;
-    Ok(vec![quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?])
+    ctx.mul(y, scale)
 }
 
 /// The product of operands less their zero points, in `i32`.

@@ -16,14 +16,14 @@ use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, ValueId};
 
 /// An input normalised over some axes.
-struct Normalized {
-    y: ValueId,
-    mean: ValueId,
+pub(crate) struct Normalized {
+    pub y: ValueId,
+    pub mean: ValueId,
     /// 1 / sqrt(variance + epsilon).
-    inverse: ValueId,
+    pub inverse: ValueId,
 }
 
-fn normalize(ctx: &mut Context, x: ValueId, axes: &[usize], epsilon: f64) -> Result<Normalized> {
+pub(crate) fn normalize(ctx: &mut Context, x: ValueId, axes: &[usize], epsilon: f64) -> Result<Normalized> {
     let mean = ctx.mean(x, axes, true)?;
     let centered = ctx.sub(x, mean)?;
     let squares = ctx.mul(centered, centered)?;
@@ -35,7 +35,7 @@ fn normalize(ctx: &mut Context, x: ValueId, axes: &[usize], epsilon: f64) -> Res
 }
 
 /// The input in the type of the first stage, which `stash_type` names (f32); f64 stays, being more precise.
-fn stashed(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+pub(crate) fn stashed(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
     match (ctx.int("stash_type", 1)?, ctx.dtype(x)) {
         (_, DType::F64) => Ok(x),
         (1, _) => ctx.convert(x, DType::F32),
@@ -46,7 +46,7 @@ fn stashed(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
 }
 
 /// `y * scale + bias` in the type of the input, both broadcast to it.
-fn affine(ctx: &mut Context, y: ValueId, scale: Option<ValueId>, bias: Option<ValueId>) -> Result<ValueId> {
+pub(crate) fn affine(ctx: &mut Context, y: ValueId, scale: Option<ValueId>, bias: Option<ValueId>) -> Result<ValueId> {
     let shape = ctx.shape(y);
     let mut result = y;
     for (operand, op) in [(scale, BinaryOp::Mul), (bias, BinaryOp::Add)] {
@@ -86,13 +86,24 @@ pub fn rms_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let epsilon = ctx.float("epsilon", 1e-5)?;
     let inner = stashed(ctx, x)?;
     let axes: Vec<usize> = (axis..rank).collect();
-    let squares = ctx.mul(inner, inner)?;
-    let mean = ctx.mean(squares, &axes, true)?;
-    let mean = ctx.binary_scalar(BinaryOp::Add, mean, epsilon.into())?;
-    let inverse = ctx.unary(UnaryOp::Rsqrt, mean)?;
-    let y = ctx.mul(inner, inverse)?;
+    let (y, inverse) = by_root_mean_square(ctx, inner, &axes, epsilon.into())?;
     let y = ctx.convert(y, dtype)?;
-    Ok(vec![affine(ctx, y, Some(scale), None)?])
+    // ONNX Runtime's operator of an older name yields the second.
+    Ok(vec![affine(ctx, y, Some(scale), None)?, inverse])
+}
+
+/// `x` over the root of its mean square along some axes, and 1 over that root.
+pub(crate) fn by_root_mean_square(
+    ctx: &mut Context,
+    x: ValueId,
+    axes: &[usize],
+    epsilon: f64,
+) -> Result<(ValueId, ValueId)> {
+    let squares = ctx.mul(x, x)?;
+    let mean = ctx.mean(squares, axes, true)?;
+    let mean = ctx.binary_scalar(BinaryOp::Add, mean, epsilon)?;
+    let inverse = ctx.unary(UnaryOp::Rsqrt, mean)?;
+    Ok((ctx.mul(x, inverse)?, inverse))
 }
 
 /// `x`'s shape with 1 everywhere but at the channels (axis 1).

@@ -7,8 +7,10 @@ macro_rules! for_each_family {
     ($use:ident) => {
         $use! {
             activation {
-                Celu 12 celu, Elu 6 elu, Gelu 20 gelu, HardSigmoid 6 hard_sigmoid, HardSwish 14 hard_swish,
-                LeakyRelu 6 leaky_relu, Mish 18 mish, PRelu 6 prelu, Relu 6 relu, Selu 6 selu, Shrink 9 shrink,
+                BiasGelu 1 bias_gelu in "com.microsoft", Celu 12 celu, Elu 6 elu,
+                FastGelu 1 fast_gelu in "com.microsoft", Gelu 20 gelu, Gelu 1 gelu in "com.microsoft", HardSigmoid 6 hard_sigmoid, HardSwish 14 hard_swish,
+                LeakyRelu 6 leaky_relu, Mish 18 mish, PRelu 6 prelu,
+                QuickGelu 1 quick_gelu in "com.microsoft", Relu 6 relu, Selu 6 selu, Shrink 9 shrink,
                 Softplus 1 softplus, Softsign 1 softsign, SwiGLU 28 swiglu, Swish 24 swish,
                 ThresholdedRelu 10 thresholded_relu
             }
@@ -36,9 +38,17 @@ macro_rules! for_each_family {
             det { Det 11 det }
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
+            fused_matmul {
+                FusedConv 1 fused_conv in "com.microsoft", FusedGemm 1 fused_gemm in "com.microsoft",
+                FusedMatMul 1 fused_matmul in "com.microsoft", TransposeMatMul 1 fused_matmul in "com.microsoft"
+            }
             gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }
             identity { Dropout 6 dropout, Identity 1 identity }
-            integer_matmul { MatMulInteger 10 matmul_integer, QLinearMatMul 10 q_linear_matmul }
+            integer_matmul {
+                DynamicQuantizeMatMul 1 dynamic_quantize_matmul in "com.microsoft", MatMulInteger 10 matmul_integer,
+                MatMulIntegerToFloat 1 matmul_integer_to_float in "com.microsoft",
+                QGemm 1 q_gemm in "com.microsoft", QLinearMatMul 10 q_linear_matmul
+            }
             linear_attention { LinearAttention 27 linear_attention }
             loss {
                 NegativeLogLikelihoodLoss 12 negative_log_likelihood_loss,
@@ -46,11 +56,13 @@ macro_rules! for_each_family {
             }
             lrn { LRN 1 lrn }
             matmul { Gemm 6 gemm, MatMul 1 matmul }
+            matmul_nbits { MatMulNBits 1 matmul_nbits in "com.microsoft" }
             non_max_suppression { NonMaxSuppression 10 non_max_suppression }
             norm {
                 GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,
                 LayerNormalization 17 layer_normalization, LpNormalization 1 lp_normalization,
-                MeanVarianceNormalization 9 mean_variance_normalization, RMSNormalization 23 rms_normalization
+                MeanVarianceNormalization 9 mean_variance_normalization, RMSNormalization 23 rms_normalization,
+                SimplifiedLayerNormalization 1 rms_normalization
             }
             one_hot { OneHot 9 one_hot, Trilu 14 trilu }
             pad { Pad 2 pad }
@@ -58,9 +70,16 @@ macro_rules! for_each_family {
                 AveragePool 1 average_pool, GlobalAveragePool 1 global_average_pool, GlobalLpPool 1 global_lp_pool,
                 GlobalMaxPool 1 global_max_pool, LpPool 1 lp_pool, MaxPool 1 max_pool
             }
+            q_linear {
+                QLinearAdd 1 add in "com.microsoft", QLinearConcat 1 concat in "com.microsoft",
+                QLinearGlobalAveragePool 1 global_average_pool in "com.microsoft",
+                QLinearLeakyRelu 1 leaky_relu in "com.microsoft", QLinearMul 1 mul in "com.microsoft",
+                QLinearSigmoid 1 sigmoid in "com.microsoft", QLinearSoftmax 1 softmax in "com.microsoft"
+            }
             quantize {
-                DequantizeLinear 10 dequantize_linear, DynamicQuantizeLinear 11 dynamic_quantize_linear,
-                QuantizeLinear 10 quantize_linear
+                DequantizeLinear 10 dequantize_linear, DequantizeLinear 1 dequantize_linear in "com.microsoft",
+                DynamicQuantizeLinear 11 dynamic_quantize_linear, QuantizeLinear 10 quantize_linear,
+                QuantizeLinear 1 quantize_linear in "com.microsoft"
             }
             quantized_conv { ConvInteger 10 conv_integer, QLinearConv 10 q_linear_conv }
             random {
@@ -94,6 +113,11 @@ macro_rules! for_each_family {
                 SequenceLength 11 sequence_length, SequenceMap 17 sequence_map, SplitToSequence 11 split_to_sequence
             }
             shape { Shape 1 shape, Size 1 size }
+            skip_norm {
+                EmbedLayerNormalization 1 embed_layer_normalization in "com.microsoft",
+                SkipLayerNormalization 1 skip_layer_normalization in "com.microsoft",
+                SkipSimplifiedLayerNormalization 1 skip_simplified_layer_normalization in "com.microsoft"
+            }
             slice { Slice 1 slice }
             softmax { Hardmax 1 hardmax, LogSoftmax 1 log_softmax, Softmax 1 softmax }
             spectral { DFT 17 dft, STFT 17 stft }

@@ -7,6 +7,7 @@ use nnc_onnx::{Attribute, DimInfo, ElemType, Graph, Model, Node, TypeInfo, Value
 use std::collections::BTreeMap;
 
 /// A model under construction: one graph, opset 23.
+#[derive(Clone)]
 pub(crate) struct Sketch {
     /// The model; tests may change it.
     pub model: Model,
@@ -102,6 +103,15 @@ impl Sketch {
             outputs: names(outputs),
             attributes: BTreeMap::new(),
         });
+        self
+    }
+
+    /// The domain of the last node, at its first version.
+    pub fn domain(mut self, domain: &str) -> Sketch {
+        self.model.opset_imports.insert(domain.into(), 1);
+        if let Some(node) = self.model.graph.nodes.last_mut() {
+            (node.domain, node.opset) = (domain.into(), 1);
+        }
         self
     }
 

@@ -1,0 +1,174 @@
+"""Writes cases of the operators that ONNX Runtime's optimisers and quantisers make, as folders for `nnc test`.
+
+    python contrib_cases.py OUT
+
+The onnx package has no cases of them; what is expected is what ONNX Runtime computes, without its optimiser. Folders are
+as `onnx_cases.py` writes them.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+DOMAIN = "com.microsoft"
+RNG = np.random.default_rng(7)
+
+
+def normal(*shape):
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def integers(low, high, shape, dtype):
+    return RNG.integers(low, high, shape).astype(dtype)
+
+
+def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, **attributes):
+    """A model of one node: inputs by position (None where one is left out); those at `constants` are initializers."""
+    inputs = [None if value is None else np.asarray(value) for value in inputs]
+    names = ["" if value is None else f"x{i}" for i, value in enumerate(inputs)]
+    wanted = range(outputs) if isinstance(outputs, int) else outputs
+    results = [f"y{i}" if i in wanted else "" for i in range(max(wanted) + 1)]
+    node = helper.make_node(op, names, results, domain=domain, **attributes)
+    stored = [numpy_helper.from_array(inputs[i], f"x{i}") for i in constants]
+    types = [
+        helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for i, value in enumerate(inputs)
+        if value is not None and i not in constants
+    ]
+    infos = [onnx.ValueInfoProto(name=f"y{i}") for i in wanted]
+    graph = helper.make_graph([node], op, types, infos, stored)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    given = {f"x{i}": v for i, v in enumerate(inputs) if v is not None and i not in constants}
+    return model, given
+
+
+def activations():
+    x, bias = normal(2, 3, 8), normal(8)
+    yield "bias_gelu", case("BiasGelu", [x, bias])
+    yield "fast_gelu", case("FastGelu", [x])
+    yield "fast_gelu_bias", case("FastGelu", [x, bias])
+    yield "gelu", case("Gelu", [x])
+    yield "quick_gelu", case("QuickGelu", [x])
+    yield "quick_gelu_alpha", case("QuickGelu", [x], alpha=0.5)
+
+
+def products():
+    a, b = normal(2, 3, 4), normal(2, 4, 5)
+    flip = lambda x: np.ascontiguousarray(np.swapaxes(x, -1, -2))
+    yield "fused_matmul", case("FusedMatMul", [a, b], alpha=0.25)
+    yield "fused_matmul_transposed", case("FusedMatMul", [flip(a), flip(b)], transA=1, transB=1)
+    inside = np.ascontiguousarray(np.moveaxis(a, 0, 1))
+    yield "fused_matmul_batch_inside", case("FusedMatMul", [inside, b], transBatchA=1)
+    inside = np.ascontiguousarray(np.moveaxis(b, 0, 1))
+    yield "fused_matmul_batch_inside_b", case("FusedMatMul", [a, inside], transBatchB=1)
+    inside = np.ascontiguousarray(np.moveaxis(flip(a), 0, 1))
+    yield "fused_matmul_both", case("FusedMatMul", [inside, b], transBatchA=1, transA=1)
+    for name, parameters in (("Relu", {}), ("LeakyRelu", {"activation_alpha": 0.3}), ("Tanh", {}), ("Sigmoid", {})):
+        inputs = [normal(3, 4), normal(5, 4), normal(5)]
+        yield f"fused_gemm_{name}", case("FusedGemm", inputs, transB=1, alpha=0.5, activation=name, **parameters)
+    image, filters = normal(1, 3, 6, 6), normal(4, 3, 3, 3)
+    for name, parameters in (("Relu", []), ("LeakyRelu", [0.2]), ("Clip", [-0.5, 1.5]), ("HardSigmoid", [0.3, 0.4])):
+        given = {"activation": name} | ({"activation_params": parameters} if parameters else {})
+        fused = case("FusedConv", [image, filters, normal(4)], constants=(1, 2), pads=[1] * 4, **given)
+        yield f"fused_conv_{name}", fused
+    summed = [image, filters, normal(4), normal(1, 4, 6, 6)]
+    yield "fused_conv_sum", case("FusedConv", summed, constants=(1, 2), pads=[1] * 4, activation="Relu")
+
+
+def normalisations():
+    x, skip, gamma, beta, bias = normal(2, 3, 8), normal(2, 3, 8), normal(8), normal(8), normal(8)
+    yield "skip_layer_norm", case("SkipLayerNormalization", [x, skip, gamma, beta, bias], epsilon=1e-5)
+    yield "skip_layer_norm_plain", case("SkipLayerNormalization", [x, skip, gamma])
+    yield "skip_layer_norm_sum", case("SkipLayerNormalization", [x, skip, gamma, beta, bias], outputs=[0, 3])
+    yield "skip_layer_norm_broadcast", case("SkipLayerNormalization", [x, normal(3, 8), gamma, beta])
+    yield "skip_simplified_layer_norm", case("SkipSimplifiedLayerNormalization", [x, skip, gamma, bias], outputs=[0, 3])
+    yield "simplified_layer_norm", case("SimplifiedLayerNormalization", [x, gamma], domain="", axis=-1)
+    words, segments = integers(0, 9, (2, 5), np.int32), integers(0, 2, (2, 5), np.int32)
+    tables = [normal(9, 8), normal(7, 8), normal(2, 8)]
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    yield "embed_layer_norm", case("EmbedLayerNormalization", [words, segments, *tables, gamma, beta, mask], outputs=2)
+    plain = [words, None, *tables[:2], None, gamma, beta]
+    yield "embed_layer_norm_plain", case("EmbedLayerNormalization", plain, outputs=2)
+    placed = [words, segments, *tables, gamma, beta, None, integers(0, 7, (2, 5), np.int32)]
+    yield "embed_layer_norm_positions", case("EmbedLayerNormalization", placed, outputs=[0, 2])
+
+
+def narrow_products():
+    for bits, k, n, block in ((4, 64, 5, 16), (4, 40, 3, 32), (8, 48, 4, 16), (2, 64, 3, 32)):
+        blocks = -(-k // block)
+        a, scales = normal(2, 3, k), np.abs(normal(n, blocks)) * 0.1
+        packed = integers(0, 256, (n, blocks, block * bits // 8), np.uint8)
+        size = {"K": k, "N": n, "block_size": block, "bits": bits}
+        yield f"matmul_{bits}bits_{k}", case("MatMulNBits", [a, packed, scales], constants=(1, 2), **size)
+        zeros = integers(0, 256, (n, -(-blocks * bits // 8)), np.uint8)
+        yield f"matmul_{bits}bits_{k}_zeros", case("MatMulNBits", [a, packed, scales, zeros], constants=(1, 2, 3), **size)
+    floats = [a, packed, scales, None, None, normal(n)]
+    yield "matmul_2bits_bias", case("MatMulNBits", floats, constants=(1, 2, 5), **size)
+
+
+def quantised():
+    def parameters(dtype):
+        return np.float32(RNG.uniform(0.02, 0.1)), np.asarray(3 if dtype is np.int8 else 120, dtype)
+
+    for dtype in (np.uint8, np.int8):
+        low, high = np.iinfo(dtype).min, np.iinfo(dtype).max + 1
+        x, y = integers(low, high, (1, 3, 4, 4), dtype), integers(low, high, (3, 1, 4), dtype)
+        result = parameters(dtype)
+        for op in ("QLinearAdd", "QLinearMul"):
+            yield f"{op}_{dtype.__name__}", case(op, [x, *parameters(dtype), y, *parameters(dtype), *result])
+        for op in ("QLinearSigmoid", "QLinearLeakyRelu"):
+            yield f"{op}_{dtype.__name__}", case(op, [x, *parameters(dtype), *result], constants=(1, 2, 3, 4))
+        pooled = [x, *parameters(dtype), *result]
+        yield f"QLinearGlobalAveragePool_{dtype.__name__}", case("QLinearGlobalAveragePool", pooled, channels_last=0)
+        concat = [*result, x, *parameters(dtype), x[:, :1], *parameters(dtype)]
+        yield f"QLinearConcat_{dtype.__name__}", case("QLinearConcat", concat, axis=1)
+    a, b = integers(0, 256, (2, 3, 8), np.uint8), integers(-128, 128, (8, 5), np.int8)
+    scales, zeros = np.abs(normal(5)) * 0.1, integers(-3, 4, 5, np.int8)
+    floats = [a, b, np.float32(0.05), scales, np.uint8(7), zeros, normal(5)]
+    yield "matmul_integer_to_float", case("MatMulIntegerToFloat", floats)
+    yield "dynamic_quantize_matmul", case("DynamicQuantizeMatMul", [normal(2, 3, 8), b, scales, zeros, normal(5)])
+    left, c = [integers(0, 256, (8, 3), np.uint8), np.float32(0.05), np.uint8(7)], integers(-500, 500, 5, np.int32)
+    right = [np.ascontiguousarray(b.T), scales, zeros]
+    yield "q_gemm_floats", case("QGemm", [*left, *right, c], transA=1, transB=1, alpha=0.5)
+    whole = [b, np.float32(0.03), np.int8(2), c, np.float32(0.3), np.uint8(100)]
+    yield "q_gemm", case("QGemm", [*left, *whole], transA=1)
+
+
+def write(name, model, given, out):
+    """Runs a case and writes it."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    results = session.run(None, given)
+    del model.graph.output[:]
+    for output, value in zip(session.get_outputs(), results):
+        info = helper.make_tensor_value_info(output.name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        model.graph.output.append(info)
+    data = out / name / "test_data_set_0"
+    data.mkdir(parents=True, exist_ok=True)
+    for kind, values in (("input", list(given.items())), ("output", list(zip((o.name for o in session.get_outputs()), results)))):
+        for position, (label, value) in enumerate(values):
+            encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
+            (data / f"{kind}_{position}.pb").write_bytes(encoded)
+    (out / name / "tolerance.txt").write_text("1e-4 1e-5\n")
+    onnx.save(model, out / name / "model.onnx")
+
+
+def main():
+    out = pathlib.Path(sys.argv[1])
+    count = 0
+    for family in (activations, products, normalisations, narrow_products, quantised):
+        for name, (model, given) in family():
+            write(name, model, given, out)
+            count += 1
+    print(f"{count} cases")
+
+
+if __name__ == "__main__":
+    main()
