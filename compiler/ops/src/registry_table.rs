@@ -57,6 +57,14 @@ macro_rules! for_each_family {
             lrn { LRN 1 lrn }
             matmul { Gemm 6 gemm, MatMul 1 matmul }
             matmul_nbits { MatMulNBits 1 matmul_nbits in "com.microsoft" }
+            ml_features {
+                ArrayFeatureExtractor 1 array_feature_extractor in "ai.onnx.ml", Binarizer 1 binarizer in "ai.onnx.ml",
+                FeatureVectorizer 1 feature_vectorizer in "ai.onnx.ml", Imputer 1 imputer in "ai.onnx.ml",
+                Normalizer 1 normalizer in "ai.onnx.ml", Scaler 1 scaler in "ai.onnx.ml"
+            }
+            ml_linear {
+                LinearClassifier 1 linear_classifier in "ai.onnx.ml", LinearRegressor 1 linear_regressor in "ai.onnx.ml"
+            }
             non_max_suppression { NonMaxSuppression 10 non_max_suppression }
             norm {
                 GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,

@@ -24,7 +24,7 @@ const STEPS: &[Step] = &[
     ("tests", tests),
     ("python", python),
     ("ONNX node tests", node_tests),
-    ("operators of ONNX Runtime", contrib_tests),
+    ("operators against ONNX Runtime", ort_tests),
     ("digits against ONNX Runtime", digits),
     ("models against ONNX Runtime", models),
 ];
@@ -247,9 +247,9 @@ fn node_tests() -> Result<()> {
     Ok(())
 }
 
-/// Runs operators that only ONNX Runtime has: all cases pass.
-fn contrib_tests() -> Result<()> {
-    pass(&generated("contrib_cases")?, |total| total).map(drop)
+/// Runs operators of which the onnx package has no cases: all pass.
+fn ort_tests() -> Result<()> {
+    pass(&generated("ort_cases")?, |total| total).map(drop)
 }
 
 /// Runs cases between fences, for every target that this machine runs: of their number as many pass as `least` says, none

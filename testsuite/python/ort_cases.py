@@ -1,9 +1,9 @@
-"""Writes cases of the operators that ONNX Runtime's optimisers and quantisers make, as folders for `nnc test`.
+"""Writes cases of operators of which the onnx package has none, as folders for `nnc test`.
 
-    python contrib_cases.py OUT
+    python ort_cases.py OUT
 
-The onnx package has no cases of them; what is expected is what ONNX Runtime computes, without its optimiser. Folders are
-as `onnx_cases.py` writes them.
+Those that ONNX Runtime's optimisers and quantisers make, and those of ai.onnx.ml. What is expected is what ONNX Runtime
+computes, without its optimiser. Folders are as `onnx_cases.py` writes them.
 """
 
 import pathlib
@@ -15,6 +15,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 DOMAIN = "com.microsoft"
+LEARNING = "ai.onnx.ml"
 RNG = np.random.default_rng(7)
 
 
@@ -41,7 +42,7 @@ def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, **attributes):
     ]
     infos = [onnx.ValueInfoProto(name=f"y{i}") for i in wanted]
     graph = helper.make_graph([node], op, types, infos, stored)
-    imports = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1)]
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1), helper.make_opsetid(LEARNING, 3)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     given = {f"x{i}": v for i, v in enumerate(inputs) if v is not None and i not in constants}
     return model, given
@@ -139,6 +140,37 @@ def quantised():
     yield "q_gemm", case("QGemm", [*left, *whole], transA=1)
 
 
+def features():
+    x, counts = normal(5, 4), integers(-4, 5, (5, 4), np.int64)
+    x[2] = 0
+    lists = {"offset": normal(4).tolist(), "scale": normal(4).tolist()}
+    yield "scaler", case("Scaler", [x], domain=LEARNING, **lists)
+    yield "scaler_integers", case("Scaler", [counts], domain=LEARNING, offset=[1.0], scale=[0.5])
+    for norm in ("MAX", "L1", "L2"):
+        yield f"normalizer_{norm}", case("Normalizer", [x], domain=LEARNING, norm=norm)
+    holes = np.where(x > 0.5, np.float32(np.nan), x)
+    lists = {"imputed_value_floats": normal(4).tolist(), "replaced_value_float": float("nan")}
+    yield "imputer", case("Imputer", [holes], domain=LEARNING, **lists)
+    yield "imputer_one", case("Imputer", [x], domain=LEARNING, imputed_value_floats=[7.0], replaced_value_float=0.0)
+    lists = {"imputed_value_int64s": [5, 6, 7, 8], "replaced_value_int64": 0}
+    yield "imputer_integers", case("Imputer", [counts], domain=LEARNING, **lists)
+    yield "binarizer", case("Binarizer", [x], domain=LEARNING, threshold=0.25)
+    yield "array_feature_extractor", case("ArrayFeatureExtractor", [x, np.array([[3, 0]], np.int64)], domain=LEARNING)
+    yield "array_feature_extractor_row", case("ArrayFeatureExtractor", [x[0], np.array([2], np.int64)], domain=LEARNING)
+    yield "feature_vectorizer", case("FeatureVectorizer", [x, x[:, :2]], domain=LEARNING, inputdimensions=[4, 2])
+
+
+def linear_models():
+    x = normal(6, 4)
+    for transform in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
+        for count in (1, 2, 3):
+            learned = {"coefficients": normal(count * 4).tolist(), "intercepts": normal(count).tolist()}
+            learned["post_transform"] = transform
+            yield f"linear_regressor_{transform}_{count}", case("LinearRegressor", [x], domain=LEARNING, targets=count, **learned)
+            learned["classlabels_ints"] = [7, 3, 5][: max(count, 2)]
+            yield f"linear_classifier_{transform}_{count}", case("LinearClassifier", [x], 2, domain=LEARNING, **learned)
+
+
 def write(name, model, given, out):
     """Runs a case and writes it."""
     options = onnxruntime.SessionOptions()
@@ -163,7 +195,7 @@ def write(name, model, given, out):
 def main():
     out = pathlib.Path(sys.argv[1])
     count = 0
-    for family in (activations, products, normalisations, narrow_products, quantised):
+    for family in (activations, products, normalisations, narrow_products, quantised, features, linear_models):
         for name, (model, given) in family():
             write(name, model, given, out)
             count += 1

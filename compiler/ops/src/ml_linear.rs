@@ -1,0 +1,154 @@
+//! LinearRegressor and LinearClassifier of `ai.onnx.ml` (<https://onnx.ai/onnx/operators/index_ml.html>), all versions;
+//! classes are numbered.
+//!
+//! Where the standard is silent, as ONNX Runtime: one score of two classes becomes one for each, and a regressor of one
+//! target leaves its score as it is.
+
+use crate::context::Context;
+use crate::error::{Result, invalid, unsupported};
+use crate::matmul::matmul_of;
+use crate::softmax::softmax_over;
+use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
+use nnc_ir::{DType, Op, Tensor, ValueId};
+
+/// Rows of the input times coefficients, plus intercepts: `[rows, count]`.
+fn scores(ctx: &mut Context, count: usize) -> Result<ValueId> {
+    let x = ctx.input(0)?;
+    let x = if ctx.rank(x) == 1 { ctx.unsqueeze(x, &[0])? } else { x };
+    ctx.require_rank(x, 2, "the input")?;
+    let x = ctx.convert(x, DType::F32)?;
+    let coefficients = ctx.floats("coefficients")?.ok_or_else(|| invalid("coefficients is missing"))?;
+    if count == 0 || !coefficients.len().is_multiple_of(count) {
+        return Err(invalid(format!("{} coefficients do not divide into {count} rows", coefficients.len())));
+    }
+    let weights = ctx.constant(Tensor::from_slice(&[count, coefficients.len() / count], coefficients));
+    let weights = ctx.transpose(weights, &[1, 0])?;
+    let y = matmul_of(ctx, x, weights, DType::F32)?;
+    match ctx.floats("intercepts")?.unwrap_or_default() {
+        [] => Ok(y),
+        intercepts if intercepts.len() == count => {
+            let intercepts = ctx.constant(Tensor::from_slice(&[count], intercepts));
+            ctx.add(y, intercepts)
+        }
+        intercepts => Err(invalid(format!("there are {} intercepts for {count} results", intercepts.len()))),
+    }
+}
+
+/// What `post_transform` names, of several scores a row.
+fn transformed(ctx: &mut Context, scores: ValueId, name: &str) -> Result<ValueId> {
+    match name {
+        "NONE" => Ok(scores),
+        "LOGISTIC" => ctx.unary(UnaryOp::Sigmoid, scores),
+        "SOFTMAX" => softmax_over(ctx, scores, &[1]),
+        "SOFTMAX_ZERO" => softmax_of_others(ctx, scores),
+        other => Err(unsupported(format!("post_transform `{other}` is not supported; use NONE, LOGISTIC or SOFTMAX"))),
+    }
+}
+
+/// Softmax of the scores that are not 0; those that are stay.
+fn softmax_of_others(ctx: &mut Context, scores: ValueId) -> Result<ValueId> {
+    let magnitude = ctx.unary(UnaryOp::Abs, scores)?;
+    let others = ctx.binary_scalar(BinaryOp::Gt, magnitude, 1e-7)?;
+    let most = ctx.reduce(ReduceOp::Max, scores, &[1], true)?;
+    let less = ctx.sub(scores, most)?;
+    let powers = ctx.unary(UnaryOp::Exp, less)?;
+    let zero = ctx.scalar(DType::F32, 0.0);
+    let powers = ctx.select(others, powers, zero)?;
+    let sum = ctx.reduce(ReduceOp::Sum, powers, &[1], true)?;
+    let none = ctx.binary_scalar(BinaryOp::Eq, sum, 0.0)?;
+    let one = ctx.scalar(DType::F32, 1.0);
+    let divisor = ctx.select(none, one, sum)?;
+    ctx.div(powers, divisor)
+}
+
+/// A score for each target.
+pub fn linear_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let targets = usize::try_from(ctx.int("targets", 1)?).unwrap_or(0);
+    let y = scores(ctx, targets)?;
+    let name = ctx.string("post_transform", "NONE")?;
+    Ok(vec![if targets == 1 { y } else { transformed(ctx, y, &name)? }])
+}
+
+/// The class with the greatest score, and the scores of all.
+pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let labels = integer_labels(ctx)?;
+    // Each class is scored by itself anyway.
+    ctx.no_effect("multi_class");
+    let count = match ctx.floats("intercepts")?.map_or(0, <[f32]>::len) {
+        0 => labels.len(),
+        count => count,
+    };
+    let y = scores(ctx, count)?;
+    let name = ctx.string("post_transform", "NONE")?;
+    if count > 1 {
+        if labels.len() < count {
+            return Err(invalid(format!("there are {} labels for {count} classes", labels.len())));
+        }
+        let best = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[y])?;
+        let labels = ctx.ints_constant(&labels);
+        let label = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[labels, best])?;
+        return Ok(vec![label, transformed(ctx, y, &name)?]);
+    }
+    let positive = ctx.binary_scalar(BinaryOp::Gt, y, 0.0)?;
+    let [low, high] = labels[..] else {
+        return Err(invalid(format!("one score cannot tell {} labels apart", labels.len())));
+    };
+    let (low, high) = (ctx.int_scalar(low), ctx.int_scalar(high));
+    let label = ctx.select(positive, high, low)?;
+    let rows = ctx.dim(y, 0);
+    let label = ctx.reshape(label, &[rows])?;
+    let score = if name == "LOGISTIC" { ctx.unary(UnaryOp::Sigmoid, y)? } else { y };
+    let one = ctx.scalar(DType::F32, 1.0);
+    let rest = ctx.sub(one, score)?;
+    Ok(vec![label, ctx.concat(&[rest, score], 1)?])
+}
+
+/// The numbers of the classes.
+fn integer_labels(ctx: &mut Context) -> Result<Vec<i64>> {
+    if ctx.strings("classlabels_strings")?.is_some_and(|labels| !labels.is_empty()) {
+        return Err(unsupported("labels that are strings are not supported; train with numbered classes"));
+    }
+    Ok(ctx.ints("classlabels_ints")?.ok_or_else(|| invalid("classlabels_ints is missing"))?.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Sketch, sketch};
+    use nnc_onnx::Attribute;
+
+    fn model(op: &str, signature: &str, coefficients: &[f32], intercepts: &[f32]) -> Sketch {
+        let x = sketch().given("x", &[2, 2], &[1.0f32, 2.0, -1.0, 0.5]).node(op, signature).domain("ai.onnx.ml");
+        let x = x.attribute("coefficients", Attribute::Floats(coefficients.to_vec()));
+        x.attribute("intercepts", Attribute::Floats(intercepts.to_vec()))
+    }
+
+    #[test]
+    fn regressor() {
+        let two = || model("LinearRegressor", "x -> y", &[1.0, 0.0, 0.0, 1.0], &[0.5, 0.0]).int("targets", 2);
+        assert_eq!(two().output("y").run(), "f32[2, 2] 1.5 2 -0.5 0.5");
+        assert_eq!(
+            two().string("post_transform", "SOFTMAX").output("y").run(),
+            "f32[2, 2] 0.3775 0.6225 0.2689 0.7311"
+        );
+        assert!(two().string("post_transform", "PROBIT").output("y").run().contains("`PROBIT` is not supported"));
+        let short = model("LinearRegressor", "x -> y", &[1.0, 0.0, 1.0], &[]).int("targets", 2).output("y");
+        assert!(short.run().contains("3 coefficients do not divide into 2 rows"));
+    }
+
+    #[test]
+    fn classifier() {
+        let one = |result: &str| {
+            let x = model("LinearClassifier", "x -> l s", &[1.0, 0.0], &[0.0]).int_list("classlabels_ints", &[5, 7]);
+            x.string("post_transform", "LOGISTIC").output(result).run()
+        };
+        assert_eq!(one("l"), "i64[2] 7 5");
+        assert_eq!(one("s"), "f32[2, 2] 0.2689 0.7311 0.7311 0.2689");
+        let three = |result: &str| {
+            let x = model("LinearClassifier", "x -> l s", &[1.0, 0.0, 0.0, 1.0, 0.0, 0.0], &[0.0; 3]);
+            let x = x.int_list("classlabels_ints", &[3, 2, 9]).string("post_transform", "SOFTMAX_ZERO");
+            x.output(result).run()
+        };
+        assert_eq!(three("l"), "i64[2] 2 2");
+        assert_eq!(three("s"), "f32[2, 3] 0.2689 0.7311 0 0.1824 0.8176 0");
+    }
+}
