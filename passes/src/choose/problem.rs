@@ -84,7 +84,12 @@ pub(crate) enum RightForm {
         row_stride: Dim,
     },
     /// Packed into panels by a step.
-    Packed(ValueId, AxisRoles),
+    Packed {
+        value: ValueId,
+        roles: AxisRoles,
+        /// Independent products that the columns are of, one after the other, besides the batch axes.
+        groups: usize,
+    },
     /// Copied into rows by a step: with a symbolic number of columns the last panel has no constant width.
     Copied(ValueId, AxisRoles),
     /// Weights of a window that is written out, read by their index; not for panels.
@@ -103,7 +108,7 @@ pub(crate) struct Constant {
 impl RightForm {
     /// Whether it is read as panels.
     pub const fn is_packed(&self) -> bool {
-        matches!(self, RightForm::Constant(_) | RightForm::Packed(..))
+        matches!(self, RightForm::Constant(_) | RightForm::Packed { .. })
     }
 }
 

@@ -104,7 +104,7 @@ impl Site<'_> {
             }
         }
         if roles.free.iter().all(|&axis| shape[axis].as_const().is_some()) {
-            RightForm::Packed(value, roles)
+            RightForm::Packed { value, roles, groups: 1 }
         } else {
             RightForm::Copied(value, roles)
         }

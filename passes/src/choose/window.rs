@@ -3,7 +3,7 @@
 //! The input is read through a view whose border is in memory (see `layout`), so that no kernel branches on position.
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
-use super::axes::Axis;
+use super::axes::{Axis, AxisRoles};
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
 use super::{Site, accumulator_type};
 use crate::layout::{Border, View, border, of_all_channels};
@@ -63,7 +63,10 @@ impl Site<'_> {
                 columns: (columns as usize, 1),
             }),
             _ if depthwise => RightForm::Written,
-            _ => return Err("a convolution whose weights are computed at run time is not supported yet"),
+            _ => {
+                let roles = AxisRoles::new(spatial + 2, vec![], (0..=spatial).collect());
+                RightForm::Packed { value: w, roles, groups: *groups }
+            }
         };
         Ok(Problem {
             name: "conv",

@@ -65,7 +65,7 @@ impl Lowering<'_> {
                 let (offset, batch, row_stride) = (offset.clone(), batch.clone(), row_stride.clone());
                 Ok(Right::Rows { buffer: self.storage(*base)?.buffer, offset, batch, row_stride })
             }
-            RightForm::Packed(value, roles) => self.pack_at_run_time(*value, roles, width, acc),
+            RightForm::Packed { value, roles, groups } => self.pack_at_run_time(*value, (roles, *groups), width, acc),
             RightForm::Copied(value, roles) => self.copy_to_rows(*value, roles, acc),
             RightForm::Written => Err(self.error("panels of weights that are computed at run time")),
         }
@@ -91,15 +91,21 @@ impl Lowering<'_> {
     fn pack_at_run_time(
         &mut self,
         value: ValueId,
-        roles: &AxisRoles,
+        (roles, groups): (&AxisRoles, usize),
         width: usize,
         acc: DType,
     ) -> Result<Right, LowerError> {
         let ty = self.graph.ty(value).clone();
         let sizes = |axes: &[usize]| -> Vec<Dim> { axes.iter().map(|&a| ty.shape[a].clone()).collect() };
         let product = |dims: &[Dim]| dims.iter().fold(Dim::from(1), |a, d| &a * d);
-        let (batch, summed, free) = (sizes(&roles.batch), sizes(&roles.summed), sizes(&roles.free));
-        let (summed_count, columns) = (product(&summed), product(&free));
+        let (mut batch, summed, free) = (sizes(&roles.batch), sizes(&roles.summed), sizes(&roles.free));
+        let all_columns = product(&free);
+        let groups = Dim::from(groups);
+        let columns = all_columns.div_exact(&groups).ok_or_else(|| self.error("columns do not divide into groups"))?;
+        if !groups.is_const(1) {
+            batch.push(groups);
+        }
+        let summed_count = product(&summed);
         let lanes = width as i64;
         let panels = columns.ceil_div(&Dim::from(lanes));
         let panel_elements = &summed_count * lanes;
@@ -127,9 +133,11 @@ impl Lowering<'_> {
         let summed_dims: Vec<_> = summed.iter().map(|d| b.import(d)).collect();
         let free_dims: Vec<_> = free.iter().map(|d| b.import(d)).collect();
         let summed_index = b.unflatten(row, &summed_dims);
-        let free_index = b.unflatten(&clamped, &free_dims);
+        // The columns of a group follow those of the one before.
+        let group = index[roles.batch.len()..batch.len()].first().cloned().unwrap_or(Index::ZERO);
+        let free_index = b.unflatten(&(group * &imported + clamped), &free_dims);
         let mut full = vec![Index::ZERO; ty.rank()];
-        let places = roles.batch.iter().zip(&index[..batch.len()]);
+        let places = roles.batch.iter().zip(&index);
         for (&axis, i) in places.chain(roles.summed.iter().zip(&summed_index)).chain(roles.free.iter().zip(&free_index))
         {
             full[axis] = i.clone();

@@ -312,6 +312,23 @@ fn convolutions_of_a_single_pixel() {
     );
 }
 
+/// Weights that are computed, in one group and in several, are packed by a step.
+#[test]
+fn convolutions_with_computed_weights() {
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[n, 7, 9, 6], %1: f32[3, 3, 6, 21], %2: f32[24, 2, 7, 3], %3: f32[3, 3, 1, 21]) -> (y: %7, z: %8) {
+           %4 = exp %1 : f32[3, 3, 6, 21]
+           %5 = conv %0, %4 window={size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=1 out=f32 : f32[n, 7, 9, 21]
+           %6 = transpose %2 perm=[1, 3, 2, 0] : f32[2, 3, 7, 24]
+           %7 = conv %5, %6 window={size=[2, 3] strides=[2, 1] dilations=[1, 2] pad_low=[0, 2] pad_high=[1, 2]} groups=3 out=f32 : f32[n, 4, 9, 24]
+           %8 = conv %5, %3 window={size=[3, 3] strides=[1, 1] dilations=[1, 1] pad_low=[1, 1] pad_high=[1, 1]} groups=21 out=f32 : f32[n, 7, 9, 21]
+         }",
+        &[1, 2],
+        1e-5,
+    );
+}
+
 /// Channels that are split are read where they are, borders of different widths included.
 #[test]
 fn convolutions_of_some_channels() {

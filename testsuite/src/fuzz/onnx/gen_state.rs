@@ -59,9 +59,11 @@ impl Gen {
         dim.eval(&|s: Symbol| self.sizes.get(s.0 as usize).copied()).unwrap_or(1)
     }
 
-    /// Demands that a dimension be at least so large; `None` when it is not even now.
+    /// Demands that a dimension be at least so large; `None` when it is not even now, or not where data decides for nothing.
     pub fn at_least(&mut self, dim: &Dim, least: i64) -> Option<()> {
-        if self.size(dim) < least {
+        let empty =
+            |s: Symbol| if s.0 as usize >= self.inputs { Some(0) } else { self.sizes.get(s.0 as usize).copied() };
+        if self.size(dim) < least || self.depends_on_data(dim) && dim.eval(&empty).unwrap_or(0) < least {
             return None;
         }
         if dim.as_const().is_none() {

@@ -152,7 +152,12 @@ fn conv(g: &mut Gen, op: &str) -> Option<()> {
     let (x, channels) = image(g, (1, 3))?;
     let Convolution { dims, weights, attributes } = Convolution::draw(g, &x, channels)?;
     let range = g.range(DType::F32);
-    let w = g.weight(DType::F32, &weights, range);
+    // Weights that are an input are as good as computed.
+    let w = if g.random.percent(25) {
+        g.input(DType::F32, weights.iter().map(|&n| Dim::from(n as i64)).collect(), range)
+    } else {
+        g.weight(DType::F32, &weights, range)
+    };
     let taps: usize = weights[1..].iter().product();
     let mut result = x.range.times(w.range).or_number(0.0).sum(taps as f64);
     if g.random.percent(60) {
