@@ -148,18 +148,27 @@ impl Lower<'_> {
         if largest + 1 >= most {
             return one(self, from.clone(), end).map(drop);
         }
-        let rest = end - from;
-        let two = Index::from(largest).lt01(&rest);
-        let second = two.select(&rest.floor_div(&Index::from(2)), &Index::ZERO);
+        // In registers, for expressions of expressions become too large to be held.
+        let (from, end) = (self.settled(from)?, self.settled(end)?);
+        let rest = &end - &from;
+        let two = self.settled(&Index::from(largest).lt01(&rest))?;
+        let half = self.settled(&rest.floor_div(&Index::from(2)))?;
+        let second = self.settled(&(&two * &half))?;
         let part = self.fresh_var();
-        let start = self.index_reg(from)?;
-        self.counted(part, Index::ZERO, two + 1, 1, &[start], |lower, carried| {
+        let start = self.index_reg(&from)?;
+        self.counted(part, Index::ZERO, &two + 1, 1, &[start], |lower, carried| {
             let from = lower.bind_fresh(carried[0]);
-            let limit = end - &second + &second * part.index();
+            let limit = &end - &second + &second * part.index();
             let at = one(lower, from, &limit)?;
             Ok(vec![lower.index_reg(&at)?])
         })?;
         Ok(())
+    }
+
+    /// A variable that holds an index's value.
+    fn settled(&mut self, index: &Index) -> Lowered<Index> {
+        let register = self.index_reg(index)?;
+        Ok(self.bind_fresh(register))
     }
 
     /// Most rows of a tile.

@@ -48,6 +48,9 @@ impl Lower<'_> {
         carried: &[VReg],
         body: impl FnOnce(&mut Self, &[VReg]) -> Lowered<Vec<VReg>>,
     ) -> Lowered<Finished> {
+        if bound.as_const().is_some_and(|bound| bound > i64::MAX / 2) {
+            return Err(Stop::fault("the bound of a loop is too large to be held"));
+        }
         let trips = (&bound - &start).as_const().map(|n| if n <= 0 { 0 } else { (n - 1) / step + 1 });
         if trips == Some(0) {
             return Ok(Finished { carried: carried.to_vec(), end: start });
