@@ -93,9 +93,9 @@ fn dimensions_have_the_models_names() {
 
 #[test]
 fn the_node_at_fault_is_named() {
-    let inputs = vec![value("x", F32, "1 3 8 8"), value("w", F32, "4 3 3 3")];
+    let inputs = vec![value("x", F32, "1 3 8 8"), value("w", F32, "channels 3 3 3")];
     let nodes = vec![node("Conv", "x w -> c"), node("Relu", "c -> y")];
-    let computed_weights = model(inputs, nodes, vec![value("y", F32, "1 4 6 6")], vec![]);
-    let line = Case::new(&computed_weights).refused(2, &["make_c"]);
+    let free_channels = model(inputs, nodes, vec![value("y", F32, "1 channels 6 6")], vec![]);
+    let line = Case::new(&free_channels).refused(2, &["make_c"]);
     assert!(!line.contains("make_y"), "{line}");
 }
