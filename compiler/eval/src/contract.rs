@@ -9,7 +9,7 @@ use crate::values::{Values, allocatable, floats, ints, store};
 use nnc_ir::{DType, Tensor};
 
 /// A computing type with multiplication and addition.
-pub(super) trait Number: Copy {
+pub(super) trait Number: Copy + PartialEq {
     const ZERO: Self;
     fn add_product(self, a: Self, b: Self) -> Self;
 }

@@ -1,7 +1,7 @@
 //! `conv`, and the window geometry it shares with pooling.
 //!
 //! Rules: direct convolution, summed in `f64` (integers wrap) over kernel positions in row-major order and then
-//! channels; positions in the border are left out, since they read as 0.
+//! channels; positions in the border read as 0, which a weight that is infinite or NaN makes NaN.
 
 use crate::contract::{Number, add_scaled, multiplies};
 use crate::error::{Cause, Eval, unfit};
@@ -146,7 +146,19 @@ fn convolve<T: Number>(
     let groups = channels / per_group;
     let group_filters = filters / groups;
     let (inputs, outputs) = (strides(x_shape)[0], geometry.output_positions() * filters);
+    let row = |kernel: usize, c: usize| &w[(kernel * per_group + c) * filters..][..filters];
+    // Of what is left out, only these count.
+    let is_no_number = |weight: &T| T::ZERO.add_product(T::ZERO, *weight) != T::ZERO;
+    let kernels = w.len() / (per_group * filters).max(1);
+    let rows = (0..kernels).flat_map(|kernel| (0..per_group).map(move |c| (kernel, c)));
+    let not_numbers: Vec<(usize, usize)> =
+        rows.filter(|&(kernel, c)| row(kernel, c).iter().any(is_no_number)).collect();
     geometry.each(|position, taps| {
+        for &(kernel, c) in not_numbers.iter().filter(|(kernel, _)| taps.iter().all(|tap| tap.0 != *kernel)) {
+            for n in 0..x_shape[0] {
+                add_scaled(&mut out[n * outputs + position * filters..][..filters], T::ZERO, row(kernel, c));
+            }
+        }
         for n in 0..x_shape[0] {
             let sums = &mut out[n * outputs + position * filters..][..filters];
             for &(kernel, input) in taps {
@@ -154,8 +166,7 @@ fn convolve<T: Number>(
                 for (g, part) in pixel.chunks_exact(per_group).enumerate() {
                     let sums = &mut sums[g * group_filters..][..group_filters];
                     for (c, &value) in part.iter().enumerate() {
-                        let weights = &w[(kernel * per_group + c) * filters + g * group_filters..][..group_filters];
-                        add_scaled(sums, value, weights);
+                        add_scaled(sums, value, &row(kernel, c)[g * group_filters..][..group_filters]);
                     }
                 }
             }

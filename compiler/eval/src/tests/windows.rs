@@ -29,6 +29,10 @@ fn convolution_along_a_line() {
     check(&conv(&x, &w, line(3, 1, 1, 1, 1), 1), &[1, 4, 1], &[210.0f32, 321.0, 432.0, 43.0]);
     check(&conv(&x, &w, line(3, 2, 1, 1, 0), 1), &[1, 2, 1], &[210.0f32, 432.0]);
     check(&conv(&x, &w, line(3, 1, 2, 2, 2), 1), &[1, 4, 1], &[310.0f32, 420.0, 31.0, 42.0]);
+    // A border times infinity.
+    let infinite = tensor(&[3, 1, 1], &[1.0f32, 10.0, f32::INFINITY]);
+    let sums = conv(&x, &infinite, line(3, 3, 1, 0, 2), 1).to_f64s();
+    assert!(sums[0] == f64::INFINITY && sums[1].is_nan(), "{sums:?}");
     // Windows wholly inside the border.
     check(&conv(&x, &w, line(3, 4, 1, 4, 3), 1), &[1, 3, 1], &[0.0f32, 321.0, 0.0]);
 }
