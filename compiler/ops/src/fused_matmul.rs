@@ -5,9 +5,8 @@ use crate::activation::fused;
 use crate::context::Context;
 use crate::conv::conv;
 use crate::error::Result;
-use crate::matmul::{gemm, matmul_of};
+use crate::matmul::{gemm, matmul_of, scaled};
 use nnc_ir::ValueId;
-use nnc_ir::op::BinaryOp;
 
 /// `alpha * A * B`, each transposed on request.
 pub fn fused_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -16,7 +15,7 @@ pub fn fused_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let out = ctx.dtype(a);
     let y = matmul_of(ctx, a, b, out)?;
     let alpha = ctx.float("alpha", 1.0)?;
-    Ok(vec![if alpha == 1.0 { y } else { ctx.binary_scalar(BinaryOp::Mul, y, alpha.into())? }])
+    Ok(vec![scaled(ctx, y, alpha)?])
 }
 
 /// An operand: its first axis goes before its last on request, then the last two are exchanged on request.

@@ -5,7 +5,7 @@
 
 use crate::context::Context;
 use crate::error::Result;
-use crate::matmul::matmul_of;
+use crate::matmul::{matmul_of, scaled};
 use crate::quantize::{constant_zero_point, dynamic_quantize_linear, quantize};
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, ValueId};
@@ -61,7 +61,7 @@ pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
     let y = times_scales(ctx, y, (a, a_scale), b_scale)?;
     let alpha = ctx.float("alpha", 1.0)?;
-    let y = if alpha == 1.0 { y } else { ctx.binary_scalar(BinaryOp::Mul, y, alpha.into())? };
+    let y = scaled(ctx, y, alpha)?;
     match (ctx.optional_input(7)?, ctx.optional_input(8)?) {
         (None, _) => Ok(vec![y]),
         (Some(scale), zero) => {

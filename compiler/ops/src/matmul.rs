@@ -102,7 +102,8 @@ pub fn gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![y])
 }
 
-fn scaled(ctx: &mut Context, x: ValueId, factor: f32) -> Result<ValueId> {
+/// `factor * x`.
+pub(crate) fn scaled(ctx: &mut Context, x: ValueId, factor: f32) -> Result<ValueId> {
     if factor == 1.0 {
         return Ok(x);
     }

@@ -4,6 +4,7 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::matmul::matmul_of;
+use crate::quantize::spread;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
@@ -20,10 +21,10 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if ![2, 4, 8].contains(&bits) {
         return Err(unsupported(format!("weights of {bits} bits are not supported; quantise to 2, 4 or 8")));
     }
-    let blocks = k.div_euclid(block) + i64::from(k % block > 0);
     let overflow = || invalid("K, N and block_size overflow");
-    let [k, n, block, blocks] = [k, n, block, blocks].map(Dim::from);
-    let per_column = &blocks * &block;
+    let (k, n) = (Dim::from(k), Dim::from(n));
+    let blocks = k.ceil_div(&Dim::from(block));
+    let per_column = &blocks * &Dim::from(block);
     n.as_const().zip(per_column.as_const()).and_then(|(n, k)| n.checked_mul(k)).ok_or_else(overflow)?;
 
     let numbers = unpacked(ctx, packed, bits)?;
@@ -36,9 +37,8 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(zeros) if ctx.dtype(zeros).is_float() => ctx.reshape(zeros, &[n.clone(), blocks.clone()])?,
         Some(zeros) => {
             // A column's zero points fill whole bytes.
-            let each =
-                blocks.as_const().map_or(0, |blocks| (blocks * bits).div_euclid(8) + i64::from(blocks * bits % 8 > 0));
-            let zeros = ctx.reshape(zeros, &[n.clone(), Dim::from(each)])?;
+            let each = (&blocks * &Dim::from(bits)).ceil_div(&Dim::from(8));
+            let zeros = ctx.reshape(zeros, &[n.clone(), each])?;
             let zeros = unpacked(ctx, zeros, bits)?;
             ctx.slice_axis(zeros, 1, Dim::ZERO, blocks.clone())?
         }
@@ -51,10 +51,8 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
             ctx.one(Op::Gather { axis: 1, batch: 0 }, &[parameter, index])
         }
         None => {
-            let apart = ctx.unsqueeze(parameter, &[2])?;
-            let repeated = ctx.broadcast_to(apart, &[n.clone(), blocks.clone(), block.clone()])?;
-            let repeated = ctx.reshape(repeated, &[n.clone(), per_column.clone()])?;
-            ctx.slice_axis(repeated, 1, Dim::ZERO, k.clone())
+            let shape = [n.clone(), k.clone()];
+            spread(ctx, parameter, &shape, 1, block)
         }
     };
     let (zeros, scales) = (each(ctx, zeros)?, each(ctx, scales)?);

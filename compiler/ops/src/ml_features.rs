@@ -3,6 +3,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
+use crate::norm::{length, over, sum_of_magnitudes};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
@@ -44,25 +45,15 @@ pub fn scaler(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn normalizer(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let input = ctx.input(0)?;
     features(ctx, input)?;
-    let last = [ctx.rank(input) - 1];
+    let last = ctx.rank(input) - 1;
     let x = ctx.convert(input, DType::F32)?;
     let norm = match ctx.string("norm", "MAX")?.as_str() {
-        "MAX" => ctx.reduce(ReduceOp::Max, x, &last, true)?,
-        "L1" => {
-            let magnitude = ctx.unary(UnaryOp::Abs, x)?;
-            ctx.reduce(ReduceOp::Sum, magnitude, &last, true)?
-        }
-        "L2" => {
-            let squares = ctx.mul(x, x)?;
-            let sum = ctx.reduce(ReduceOp::Sum, squares, &last, true)?;
-            ctx.unary(UnaryOp::Sqrt, sum)?
-        }
+        "MAX" => ctx.reduce(ReduceOp::Max, x, &[last], true)?,
+        "L1" => sum_of_magnitudes(ctx, x, last)?,
+        "L2" => length(ctx, x, last)?,
         other => return Err(invalid(format!("norm is `{other}`, it must be `MAX`, `L1` or `L2`"))),
     };
-    let zero = ctx.binary_scalar(BinaryOp::Eq, norm, 0.0)?;
-    let one = ctx.scalar(DType::F32, 1.0);
-    let divisor = ctx.select(zero, one, norm)?;
-    Ok(vec![ctx.div(x, divisor)?])
+    Ok(vec![over(ctx, x, norm)?])
 }
 
 /// Another number in place of the one that says that there is none; NaN is equal to itself here.

@@ -7,6 +7,7 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::matmul::matmul_of;
+use crate::norm::over;
 use crate::softmax::softmax_over;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Op, Tensor, ValueId};
@@ -55,10 +56,7 @@ fn softmax_of_others(ctx: &mut Context, scores: ValueId) -> Result<ValueId> {
     let zero = ctx.scalar(DType::F32, 0.0);
     let powers = ctx.select(others, powers, zero)?;
     let sum = ctx.reduce(ReduceOp::Sum, powers, &[1], true)?;
-    let none = ctx.binary_scalar(BinaryOp::Eq, sum, 0.0)?;
-    let one = ctx.scalar(DType::F32, 1.0);
-    let divisor = ctx.select(none, one, sum)?;
-    ctx.div(powers, divisor)
+    over(ctx, powers, sum)
 }
 
 /// A score for each target.

@@ -167,22 +167,33 @@ pub fn lp_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let axis = ctx.int("axis", -1)?;
     let axis = ctx.axis(axis, ctx.rank(x))?;
     let norm = match ctx.int("p", 2)? {
-        1 => {
-            let magnitude = ctx.unary(UnaryOp::Abs, x)?;
-            ctx.reduce(ReduceOp::Sum, magnitude, &[axis], true)?
-        }
-        2 => {
-            let squares = ctx.mul(x, x)?;
-            let sum = ctx.reduce(ReduceOp::Sum, squares, &[axis], true)?;
-            ctx.unary(UnaryOp::Sqrt, sum)?
-        }
+        1 => sum_of_magnitudes(ctx, x, axis)?,
+        2 => length(ctx, x, axis)?,
         other => return Err(invalid(format!("p is {other}, it must be 1 or 2"))),
     };
-    // Every element is 0 where the norm is, so any other divisor gives 0.
+    // Every element is 0 where the norm is.
+    Ok(vec![over(ctx, x, norm)?])
+}
+
+/// The 1-norm along an axis, which stays.
+pub(crate) fn sum_of_magnitudes(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
+    let magnitude = ctx.unary(UnaryOp::Abs, x)?;
+    ctx.reduce(ReduceOp::Sum, magnitude, &[axis], true)
+}
+
+/// The 2-norm along an axis, which stays.
+pub(crate) fn length(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
+    let squares = ctx.mul(x, x)?;
+    let sum = ctx.reduce(ReduceOp::Sum, squares, &[axis], true)?;
+    ctx.unary(UnaryOp::Sqrt, sum)
+}
+
+/// `x / norm`; `x` where the norm is 0.
+pub(crate) fn over(ctx: &mut Context, x: ValueId, norm: ValueId) -> Result<ValueId> {
     let zero = ctx.binary_scalar(BinaryOp::Eq, norm, 0.0)?;
     let one = ctx.scalar(ctx.dtype(x), 1.0);
     let divisor = ctx.select(zero, one, norm)?;
-    Ok(vec![ctx.div(x, divisor)?])
+    ctx.div(x, divisor)
 }
 
 /// To mean 0 and variance 1 over some axes.

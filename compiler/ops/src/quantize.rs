@@ -70,7 +70,7 @@ pub(crate) fn quantize(
 
 /// A scale or zero point so that it broadcasts to `shape`: of one element, of one per index of `axis`, or (`block` > 0)
 /// of one per `block` indices of `axis`.
-fn spread(ctx: &mut Context, parameter: ValueId, shape: &[Dim], axis: usize, block: i64) -> Result<ValueId> {
+pub(crate) fn spread(ctx: &mut Context, parameter: ValueId, shape: &[Dim], axis: usize, block: i64) -> Result<ValueId> {
     if block > 0 {
         ctx.require_rank(parameter, shape.len(), "a blocked scale or zero point")?;
         let inner = ctx.unsqueeze(parameter, &[axis + 1])?;
