@@ -97,7 +97,7 @@ pub enum Fetch {
 pub struct Candidate {
     /// What is done.
     pub algorithm: Algorithm,
-    /// What it costs, in picoseconds of one core; where sizes are not known, of [`MANY`].
+    /// What it costs, in picoseconds of one core; where sizes are not known, of [`MANY`], on average of those tried.
     pub cost: u64,
 }
 
@@ -139,21 +139,19 @@ impl Shape {
         sizes.into_iter().all(|size| size.as_const().is_some())
     }
 
-    /// What some work costs on the target, which is asked at several sizes where one is not known.
-    fn cost(&self, target: &Target, dims: &DimTable, work: &dyn Fn(&Sizes) -> Work) -> u64 {
+    /// What some work costs on the target at each of the sizes tried, for as much as there is of [`MANY`].
+    fn costs(&self, target: &Target, dims: &DimTable, work: &dyn Fn(&Sizes) -> Work) -> Vec<u128> {
         let whole = self.sizes(dims, MANY);
         if self.is_known() {
-            return target.rates.cost(&work(&whole));
+            return vec![u128::from(target.rates.cost(&work(&whole)))];
         }
-        let of_whole = |sizes: &Sizes| {
-            let cost = u128::from(target.rates.cost(&work(sizes)));
+        let of_whole = |sizes: Sizes| {
+            let cost = u128::from(target.rates.cost(&work(&sizes)));
             cost * u128::from(whole.volume()) / u128::from(sizes.volume().max(1))
         };
         // Where a symbol is too small for a window there is nothing to do.
         let tried = TRIED.into_iter().map(|unknown| self.sizes(dims, unknown)).filter(|sizes| sizes.volume() > 0);
-        let costs: Vec<u128> = tried.map(|sizes| of_whole(&sizes)).collect();
-        let mean = costs.iter().sum::<u128>() / costs.len().max(1) as u128;
-        u64::try_from(mean).unwrap_or(u64::MAX)
+        tried.map(of_whole).collect()
     }
 
     /// Nanoseconds on one core of what costs so many picoseconds, whatever the sizes come to be.
@@ -165,16 +163,30 @@ impl Shape {
 
 /// All ways to do a contraction, the cheapest first.
 pub fn candidates(shape: &Shape, product: &Product, target: &Target, dims: &DimTable) -> Vec<Candidate> {
-    let cost = |work: &dyn Fn(&Sizes) -> Work| shape.cost(target, dims, work);
+    let costs = |work: &dyn Fn(&Sizes) -> Work| shape.costs(target, dims, work);
     let ways = if shape.panels { panels::ways(shape, product) } else { vec![] };
-    let of_panels = |way: Panels| Candidate {
-        cost: cost(&|sizes| panels::work(shape, sizes, product, &way, target.rates)),
-        algorithm: Algorithm::Panels(way),
-    };
-    let mut list: Vec<Candidate> = ways.into_iter().map(of_panels).collect();
+    let of_panels =
+        |way: Panels| (costs(&|sizes| panels::work(shape, sizes, product, &way, target.rates)), Algorithm::Panels(way));
+    let mut ways: Vec<_> = ways.into_iter().map(of_panels).collect();
     if shape.depthwise {
-        list.push(Candidate { algorithm: Algorithm::Depthwise, cost: cost(&|sizes| depthwise(sizes, product)) });
+        ways.push((costs(&|sizes| depthwise(sizes, product)), Algorithm::Depthwise));
     }
+    ranked(ways)
+}
+
+/// Ways by how much longer than the best each takes, on average over the sizes tried: were their times themselves
+/// averaged, the smallest sizes, where an element costs the most, would decide alone.
+fn ranked(ways: Vec<(Vec<u128>, Algorithm)>) -> Vec<Candidate> {
+    let sizes = ways.first().map_or(0, |(costs, _)| costs.len());
+    let best: Vec<u128> = (0..sizes).map(|at| ways.iter().map(|(costs, _)| costs[at]).min().unwrap_or(0)).collect();
+    let scale = best.iter().sum::<u128>() / (best.len().max(1) as u128).pow(2);
+    let cost = |costs: Vec<u128>| {
+        let longer = |(cost, best): (u128, &u128)| cost.saturating_mul(scale) / (*best).max(1);
+        let sum = costs.into_iter().zip(&best).map(longer).fold(0, u128::saturating_add);
+        u64::try_from(sum).unwrap_or(u64::MAX)
+    };
+    let candidate = |(costs, algorithm)| Candidate { cost: cost(costs), algorithm };
+    let mut list: Vec<Candidate> = ways.into_iter().map(candidate).collect();
     list.sort_by_key(|candidate| candidate.cost);
     list
 }
@@ -209,6 +221,7 @@ pub fn nanoseconds(cost: u64, assumed: u64, volume: &Dim) -> Dim {
 fn depthwise(sizes: &Sizes, product: &Product) -> Work {
     let vectors = sizes.batch.div_ceil(product.lanes() as u64);
     let rows = sizes.outer.saturating_mul(sizes.rows);
-    let taps = sizes.depth.saturating_mul(product.millicycles(1, 1).min(1000));
-    Work { millicycles: rows.saturating_mul(vectors).saturating_mul(taps), launches: 1, ..Work::default() }
+    let tap = Work { millicycles: 1000, ..product.step(1, 1) };
+    let taps = rows.saturating_mul(vectors).saturating_mul(sizes.depth);
+    Work { launches: 1, ..tap.times(taps) }
 }

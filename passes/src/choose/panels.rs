@@ -31,7 +31,8 @@ pub(super) fn ways(shape: &Shape, product: &Product) -> Vec<Panels> {
 /// Numbers of rows to take at once: some tiles, or even parts of all rows.
 fn blocks(rows: &Dim, tile: u64) -> Vec<u64> {
     let mut list: Vec<u64> = match rows.as_const() {
-        None => [1, 2, 4, MOST_TILES].iter().map(|tiles| tiles * tile).collect(),
+        // Some number of rows is in one block, so that the right operand passes once.
+        None => [1, 2, 4, MOST_TILES, 2 * MOST_TILES].iter().map(|tiles| tiles * tile).collect(),
         Some(rows) => {
             let rows = rows.max(1).unsigned_abs();
             let even = |tiles: u64| rows.div_ceil(rows.div_ceil(tiles * tile));
@@ -63,26 +64,23 @@ pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Pan
 
     // One pass of all rows over all panels.
     let stride = shape.row_stride.as_const().map(|n| n.unsigned_abs().saturating_mul(shape.element_bytes));
-    let (mut millicycles, mut tile_count, mut conflicts) = (0u64, 0u64, 0u64);
+    let (mut pass, mut tile_count, mut conflicts) = (Work::default(), 0u64, 0u64);
     for (rows, times) in [(block, full), (rest, u64::from(rest > 0))] {
         for (rows, count) in tiles_of(rows, panels.tile.rows as u64, width / lanes, shape.rows.as_const().is_some()) {
-            let each = |columns: u64| {
-                let step = product.millicycles(rows, columns.div_ceil(lanes));
-                depth.saturating_mul(step).saturating_add(runs.saturating_mul(NEXT_RUN))
-            };
-            let all = each(width).saturating_mul(panel_count.saturating_sub(1)).saturating_add(each(last));
-            millicycles = millicycles.saturating_add(all.saturating_mul(count * times));
+            let runs = Work { millicycles: runs.saturating_mul(NEXT_RUN), ..Work::default() };
+            let each = |columns: u64| product.step(rows, columns.div_ceil(lanes)).times(depth) + runs;
+            let all = each(width).times(panel_count.saturating_sub(1)) + each(last);
+            pass = pass + all.times(count * times);
             tile_count += count * times;
             let evicted = stride.map_or(0, |stride| evicted(rows, stride, rates.l1_bytes));
             conflicts = conflicts.saturating_add(evicted.saturating_mul(count * times));
         }
     }
     let pass = Work {
-        millicycles,
         l2_bytes: conflicts.saturating_mul(depth).saturating_mul(panel_count),
         tiles: tile_count.saturating_mul(panel_count),
         iterations: blocks.saturating_mul(panel_count),
-        ..Work::default()
+        ..pass
     };
 
     // What streams: the panel of a tile, the rows of a block, and whichever operand passes again and again.

@@ -116,6 +116,29 @@ fn channels_by_themselves() {
     }
 }
 
+/// Where an element costs a hundred times as much at one size, three in a hundred there weigh no more than elsewhere.
+#[test]
+fn ways_are_ranked_by_how_much_longer_than_the_best_they_take() {
+    let way = |rows| Algorithm::Panels(Panels { block: Dim::from(rows), ..panels("x86_64", &shape(1, 16, 16)) });
+    let ranked = super::ranked(vec![(vec![100_000, 1200, 1200], way(1)), (vec![103_000, 1000, 1000], way(2))]);
+    assert_eq!(ranked[0].algorithm, way(2));
+    // Where one size is known, the cost is the time.
+    let known = super::ranked(vec![(vec![7], way(1)), (vec![5], way(2))]);
+    assert_eq!(known.iter().map(|candidate| candidate.cost).collect::<Vec<_>>(), [5, 7]);
+}
+
+/// The loads of a tile of one vector fill the ports, so that lines from the second level delay it.
+#[test]
+fn operands_that_stream_make_tiles_of_many_loads_dear() {
+    let of_tile = |depth: i64, rows: usize| {
+        let list = list("x86_64-avx512", &Shape { row_stride: Dim::from(16), ..shape(504, 768, depth) });
+        let found = list.iter().find(|c| matches!(&c.algorithm, Algorithm::Panels(p) if p.tile.rows == rows));
+        found.unwrap().cost as f64
+    };
+    assert!(of_tile(768, 28) > 1.1 * of_tile(768, 14), "{} {}", of_tile(768, 28), of_tile(768, 14));
+    assert!(of_tile(64, 28) < 1.1 * of_tile(64, 14), "{} {}", of_tile(64, 28), of_tile(64, 14));
+}
+
 #[test]
 fn costs_grow_with_sizes_known_at_run_time() {
     let mut dims = DimTable::default();

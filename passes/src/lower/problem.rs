@@ -155,13 +155,17 @@ impl KernelBuilder<'_, '_> {
     fn next_panel(&mut self, problem: &Problem, choice: &Panels, at: &At, panel: &Index, elements: &Dim) -> Fetch {
         let block = self.import(&choice.block);
         let rows = self.import(&problem.rows.size);
+        let start = &at.block * &block;
         let (passing, position) = if choice.panels_outside {
             let outer = self.flatten(&at.outer, &problem.outer);
-            (&count(&problem.outer) * &problem.rows.size, &outer * &rows + &at.block * &block)
+            (&self.import(&count(&problem.outer)) * &rows, &outer * &rows + &start)
+        } else if rows.as_const().is_some() {
+            (block, Index::ZERO)
         } else {
-            (choice.block.clone(), Index::ZERO)
+            // The last block may have few rows.
+            ((&rows - &start).min(&block), Index::ZERO)
         };
-        let per_row = self.import(&elements.ceil_div(&passing.max(&Dim::ONE)));
+        let per_row = self.import(elements).ceil_div(&passing.max(&Index::ONE));
         Fetch::Next { offset: panel + &self.import(elements) + &position * &per_row, per_row }
     }
 

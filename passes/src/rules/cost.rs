@@ -220,9 +220,9 @@ impl Sizes<'_> {
         let (high, wide) = product.tiles.first().map_or((1, 1), |&(rows, vectors)| (rows as u64, vectors as u64));
         let (down, across) = (rows.div_ceil(high), vectors.div_ceil(wide));
         let even = |size: u64, count: u64| size.div_ceil(count.max(1));
-        let step = product.millicycles(even(rows, down), even(vectors, across));
+        let step = product.step(even(rows, down), even(vectors, across));
         let tiles = down.saturating_mul(across);
-        Work { millicycles: tiles.saturating_mul(depth).saturating_mul(step), tiles, ..Work::default() }
+        Work { tiles, ..step.times(tiles.saturating_mul(depth)) }
     }
 }
 

@@ -121,8 +121,7 @@ impl Counter<'_> {
         let vectors = self.size(&c.extents.n).div_ceil(product.lanes() as u64).max(1);
         let high = (c.tile.rows as u64).max(1);
         inside.times = inside.times.saturating_mul(taps).saturating_mul(rows.div_ceil(high));
-        let step = product.millicycles(rows.min(high), vectors);
-        self.add(&inside, &Work { millicycles: step, ..Work::default() });
+        self.add(&inside, &product.step(rows.min(high), vectors));
         let of_element = self.within(&self.within(around, &c.extents.m, None), &c.extents.n, Some(c.epilogue.column));
         self.block(&c.epilogue.body, &of_element);
     }

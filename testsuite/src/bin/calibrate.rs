@@ -120,7 +120,8 @@ fn calibrate(target: &Target) -> Result<()> {
         product(target, tiles * high as i64, columns, more)?,
         product(target, tiles * high as i64, columns, 2 * more)?,
     );
-    let cycles = (tiles * more) as f64 * product_row.millicycles(high as u64, vectors as u64) as f64 / 1000.0;
+    let step = product_row.step(high as u64, vectors as u64);
+    let cycles = (tiles * more) as f64 * step.millicycles.max(step.load_millicycles) as f64 / 1000.0;
     let launch = (steps(target, 33)? - steps(target, 1)?) / 32.0;
     let iteration = (rows(target, 256)? - rows(target, 128)?) / 128.0;
     println!("processor runs  {}: {}", target.name, product_row.name);

@@ -93,6 +93,11 @@ pub(super) fn contraction(b: &mut Builder) {
             offset: p.index() * b.rng.between(0, 900) + b.rng.between(-900, 900),
             per_row: Index::from(b.rng.between(0, 400)),
         },
+        // As many rows as a run has share a panel.
+        2 if panel => {
+            let per_row = Index::from(b.rng.between(0, 4000)).ceil_div(&m_dim.max(&Index::ONE));
+            Fetch::Next { offset: p.index() * b.rng.between(0, 900), per_row }
+        }
         _ => Fetch::Nothing,
     };
     b.kernel.body.push(Stmt::Contract(Box::new(Contraction {

@@ -51,18 +51,30 @@ impl Lower<'_> {
         if let Some(&reg) = self.scopes[depth].ints.get(index) {
             return Ok(reg);
         }
+        let view = index.view();
+        let reg = match &view.terms[..] {
+            [(1, factors)] if view.constant == 0 => self.within(depth, |lower| lower.monomial_reg(factors))?,
+            _ => self.sum_reg(index, depth)?,
+        };
+        self.scopes[depth].ints.insert(index.clone(), reg);
+        Ok(reg)
+    }
+
+    /// The sum of an index of scope `depth`. Its terms are kept without their coefficients: the addresses of a tile's rows
+    /// differ in one of them.
+    fn sum_reg(&mut self, index: &Index, depth: usize) -> Lowered<VReg> {
         // What does not depend on this scope's variables is computed further out.
         let view = index.view();
         let (mut outer, mut here) = (Index::from(view.constant), vec![]);
         for (coefficient, factors) in view.terms {
-            let term = factors.iter().fold(Index::from(coefficient), |product, factor| product * factor_index(factor));
-            if self.depth_of(&term) < depth {
-                outer = outer + term;
+            let product = factors.iter().fold(Index::from(1), |product, factor| product * factor_index(factor));
+            if self.depth_of(&product) < depth {
+                outer = outer + product * coefficient;
             } else {
-                here.push((coefficient, factors));
+                here.push((coefficient, product));
             }
         }
-        let reg = self.within(depth, |lower| {
+        self.within(depth, |lower| {
             let mut sum: Option<VReg> = None;
             let constant = match outer.as_const() {
                 Some(constant) => constant,
@@ -71,16 +83,8 @@ impl Lower<'_> {
                     0
                 }
             };
-            for (coefficient, factors) in here {
-                let mut product: Option<VReg> = None;
-                for factor in &factors {
-                    let value = lower.factor_reg(factor)?;
-                    product = Some(match product {
-                        None => value,
-                        Some(p) => lower.int_op(M::Imul, p, r64(value)),
-                    });
-                }
-                let Some(product) = product else { continue };
+            for (coefficient, product) in here {
+                let product = lower.index_reg(&product)?;
                 sum = Some(lower.add_scaled(sum, product, coefficient));
             }
             let Some(sum) = sum else { return Ok(lower.imm_reg(constant)) };
@@ -88,9 +92,23 @@ impl Lower<'_> {
                 return Ok(sum);
             }
             Ok(lower.add_constant(sum, constant))
-        })?;
-        self.scopes[depth].ints.insert(index.clone(), reg);
-        Ok(reg)
+        })
+    }
+
+    /// A product of factors, each of which is kept for other products.
+    fn monomial_reg(&mut self, factors: &[Factor<Index>]) -> Lowered<VReg> {
+        if let [factor] = factors {
+            return self.factor_reg(factor);
+        }
+        let mut product: Option<VReg> = None;
+        for factor in factors {
+            let value = self.index_reg(&factor_index(factor))?;
+            product = Some(match product {
+                None => value,
+                Some(p) => self.int_op(M::Imul, p, r64(value)),
+            });
+        }
+        Ok(product.unwrap_or_else(|| self.imm_reg(1)))
     }
 
     /// `a op b` on 64 bits.

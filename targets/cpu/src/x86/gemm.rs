@@ -40,8 +40,6 @@ struct Panel<'g> {
     weight: usize,
     /// Expressions of the epilogue that are evaluated lane by lane.
     by_lane: HashSet<Expr>,
-    /// Bytes of the right operand that each row fetches, where it fetches of the next panel.
-    fetched: Option<i64>,
 }
 
 impl Lower<'_> {
@@ -93,10 +91,6 @@ impl Lower<'_> {
             Stride::Const(_) => rows,
             Stride::Reg(_) => rows.min(micro::MAX_DYNAMIC_ROWS),
         };
-        let fetched = match &gemm.right.fetch {
-            Fetch::Next { per_row, .. } => self.resolve(per_row).as_const().map(|elements| elements.saturating_mul(4)),
-            _ => None,
-        };
         let panel = Panel {
             gemm,
             vectors,
@@ -109,7 +103,6 @@ impl Lower<'_> {
             taps,
             weight: shape.weight,
             by_lane: shape.by_lane,
-            fetched,
         };
         match m.as_const() {
             Some(m) => {
@@ -265,17 +258,24 @@ impl Lower<'_> {
             Fetch::Ahead => return Ok(micro::Fetch::Ahead),
             Fetch::Next { offset, per_row } => (self.resolve(offset), self.resolve(per_row)),
         };
-        let at = self.pointer(panel.gemm.right.buffer, &(offset + start * per_row), 4)?;
+        let at = self.pointer(panel.gemm.right.buffer, &(offset + start * &per_row), 4)?;
         let taps: i64 = panel.taps.iter().map(|tap| tap.count as i64).product();
         let rounds = panel.k.map_or(0, |k| k / micro::UNROLL).saturating_mul(taps);
-        let bytes = match panel.fetched {
-            Some(of_row) if rounds > 0 => of_row.saturating_mul(rows as i64).saturating_add(rounds - 1) / rounds,
-            // How much there is to fetch, or in how many rounds, is known at run time only: a line a round.
-            _ => micro::LINE,
-        };
         // More than the whole of what a round reads would be another panel's.
         let most = (panel.vectors as i64 * i64::from(self.size.bytes()) * micro::UNROLL).max(micro::LINE);
-        Ok(micro::Fetch::Next { at, bytes: bytes.clamp(0, most) as i32 })
+        if rounds == 0 {
+            // In how many rounds is known at run time only: a line a round.
+            return Ok(micro::Fetch::Next { at, bytes: Stride::Const(micro::LINE as i32) });
+        }
+        let of_round = (&per_row * (4 * rows as i64)).ceil_div(&Index::from(rounds));
+        let bytes = match of_round.as_const() {
+            Some(bytes) => Stride::Const(bytes.clamp(0, most) as i32),
+            None => {
+                let bytes = of_round.max(&Index::ZERO).min(&Index::from(most.min(micro::FETCHED)));
+                Stride::Reg(self.index_reg(&bytes)?)
+            }
+        };
+        Ok(micro::Fetch::Next { at, bytes })
     }
 
     /// One tile of rows.

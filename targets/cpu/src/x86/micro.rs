@@ -92,8 +92,9 @@ pub enum Fetch {
     Next {
         /// The first byte.
         at: VReg,
-        /// Bytes for every [`UNROLL`] elements of k.
-        bytes: i32,
+        /// Bytes for every [`UNROLL`] elements of k; no more than [`FETCHED`] where known when running, which takes a
+        /// constant k.
+        bytes: Stride,
     },
 }
 
@@ -102,6 +103,9 @@ pub const UNROLL: i64 = 4;
 
 /// Bytes of a cache line.
 pub const LINE: i64 = 64;
+
+/// Bytes that are fetched at once where their number is known when running.
+pub const FETCHED: i64 = 2 * LINE;
 
 /// How far ahead a streamed panel is fetched.
 const STREAM_AHEAD: i32 = 2048;
@@ -113,6 +117,8 @@ const A_STRIDE: usize = reg::RSI;
 const B_STRIDE: usize = reg::RDI;
 /// What is fetched next: only panels, where the distance between rows of `b` is constant, have a next one.
 const NEXT: usize = B_STRIDE;
+/// By how much that moves, where k is constant and takes no register.
+const NEXT_BYTES: usize = K;
 /// Further row bases when the distance between rows is not constant.
 const BASES: [usize; 8] = [reg::R8, reg::R9, reg::R10, reg::R11, reg::RBX, reg::R12, reg::R13, reg::R14];
 /// Loop counter.
@@ -202,9 +208,12 @@ impl MicroKernel {
         }
         if let Stride::Reg(v) = self.b_stride {
             out.push(RaOperand::reg_fixed_use(v, int(B_STRIDE)));
-        } else if let Fetch::Next { at, .. } = self.fetch {
+        } else if let Fetch::Next { at, bytes } = self.fetch {
             out.push(RaOperand::reg_fixed_use(at, int(NEXT)));
             clobbers.add(int(NEXT));
+            if let (Stride::Reg(bytes), Ok(_)) = (bytes, self.k) {
+                out.push(RaOperand::reg_fixed_use(bytes, int(NEXT_BYTES)));
+            }
         }
         let plan = self.plan();
         for (next, mask) in self.masks.iter().flatten().enumerate() {
@@ -363,12 +372,16 @@ impl MicroKernel {
     /// Fetches a round's part of the next panel.
     fn fetch_next(&self, asm: &mut Assembler) -> Result<(), Fault> {
         let (Fetch::Next { bytes, .. }, Stride::Const(_)) = (self.fetch, self.b_stride) else { return Ok(()) };
-        let mut line = 0;
-        while line < bytes {
-            asm.op(M::Prefetcht1, &[Arg::Mem(gpr(NEXT, Size::R64), None, line)])?;
-            line += LINE as i32;
+        let r64 = |n| Arg::Reg(gpr(n, Size::R64));
+        let (at_once, step) = match (bytes, self.k) {
+            (Stride::Const(bytes), _) => (i64::from(bytes), Arg::Imm(i64::from(bytes))),
+            (Stride::Reg(_), Ok(_)) => (FETCHED, r64(NEXT_BYTES)),
+            (Stride::Reg(_), Err(_)) => return Err(Fault("bytes to fetch and k both in a register".into())),
+        };
+        for line in (0..at_once).step_by(LINE as usize) {
+            asm.op(M::Prefetcht1, &[Arg::Mem(gpr(NEXT, Size::R64), None, line as i32)])?;
         }
-        asm.op(M::Add, &[Arg::Reg(gpr(NEXT, Size::R64)), Arg::Imm(i64::from(bytes))])
+        asm.op(M::Add, &[r64(NEXT), step])
     }
 
     /// Fetches ahead the part of the panel that a later step loads.

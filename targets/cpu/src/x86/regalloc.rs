@@ -49,6 +49,10 @@ pub struct Flat<'a> {
     preds: Vec<Vec<RaBlock>>,
 }
 
+/// The vector register that holds the offsets of a gather: one of them, for emulators in use (QEMU 7.2) take the fourth
+/// for no index, and read one element for all lanes.
+const GATHERED: usize = 15;
+
 /// Operands of an instruction.
 fn operands(body: &Body, out: &mut Vec<RaOperand>, clobbers: &mut PRegSet) {
     let late_use = |v| RaOperand::new(v, OperandConstraint::Reg, OperandKind::Use, OperandPos::Late);
@@ -97,7 +101,8 @@ fn operands(body: &Body, out: &mut Vec<RaOperand>, clobbers: &mut PRegSet) {
         Body::Gather { result, zero, index, base, mask, .. } => {
             out.push(RaOperand::reg_use(*zero));
             out.push(RaOperand::reg_reuse_def(*result, 0));
-            out.push(late_use(*index));
+            let place = OperandConstraint::FixedReg(PReg::new(GATHERED, RegClass::Float));
+            out.push(RaOperand::new(*index, place, OperandKind::Use, OperandPos::Late));
             out.push(late_use(*base));
             out.push(RaOperand::reg_use(mask.0));
             out.push(RaOperand::reg_reuse_def(mask.1, 4));

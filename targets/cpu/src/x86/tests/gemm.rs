@@ -276,6 +276,26 @@ fn full_tiles_do_not_spill() {
     }
 }
 
+/// The addresses of a tile's rows have the same quotients of sizes known at run time; each is divided once.
+#[test]
+fn rows_share_what_their_addresses_divide() {
+    let text =
+        "kernel @k(a: read f32 align 4, b: read f32 align 4, c: write f32 align 4; n: i64 [0..=512]) parallel p in \
+                0..floor((n + 15)/16)*floor((n + 55)/56) {
+  let q: i64 [0..=31] = index(floor(p/floor((n + 15)/16)))
+  let r: i64 [0..=31] = index(p - q*floor((n + 15)/16))
+  contract f32 tile 28 x 16 m [min(56, n - 56*q)] n [min(16, n - 16*r)] k [64] a a[3584*q] stride [64] b b[16*r] \
+                rows [n] -> (row [0..=55], col [0..=15], sum) {
+    store c[56*n*q + n*row + 16*r + col] = sum
+  }
+}
+";
+    let kernel = nnc_kernels::parse::kernel(text).unwrap();
+    let code = compile(&kernel, &Target::parse("x86_64-avx512").unwrap()).unwrap().unwrap();
+    let divisions = super::listing::listing(&code.bytes).lines().filter(|line| line.starts_with("idiv")).count();
+    assert!((1..=6).contains(&divisions), "{divisions} divisions");
+}
+
 /// Rates of tiles whose operands lie in cache, beside a loop of register multiply-adds. Not a check: prints.
 #[test]
 #[ignore = "a measurement: run alone, with --release --nocapture"]
