@@ -26,6 +26,7 @@ mod select_indices;
 mod sort;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod values;
 mod work;
 
@@ -214,6 +215,7 @@ fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> E
         Op::NonMaxSuppression { center, count } => {
             select_indices::non_max_suppression(take(inputs)?, *center, *count, env)?
         }
+        Op::TreeLeaf { .. } => trees::tree_leaf(take(inputs)?)?,
         Op::BindDims { symbols } => {
             let [sizes] = take(inputs)?;
             select_indices::bind_dims(sizes, symbols, env)?;

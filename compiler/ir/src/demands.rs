@@ -79,7 +79,7 @@ pub fn demands(op: &Op, operands: &[&TensorType], results: &[TensorType]) -> Vec
         (Op::Concat { .. } | Op::Reduce { .. } | Op::ArgReduce { .. } | Op::Contract { .. } | Op::Conv { .. }, _) => {}
         (Op::Pool { .. } | Op::PoolIndex { .. } | Op::Gather { .. } | Op::GatherNd { .. } | Op::ScatterNd(_), _) => {}
         (Op::Cumulative { .. } | Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. }, _) => {}
-        (Op::BindDims { .. } | Op::Require { .. } | Op::Recurrent(_) | Op::Random { .. }, _) => {}
+        (Op::TreeLeaf { .. } | Op::BindDims { .. } | Op::Require { .. } | Op::Recurrent(_) | Op::Random { .. }, _) => {}
         (Op::If { .. } | Op::Loop { .. }, _) => {}
     }
     list.0

@@ -23,6 +23,7 @@ pub mod parse;
 pub mod print;
 pub mod symbolic;
 pub mod tensor;
+pub mod tree_tables;
 pub mod verify;
 
 pub use dim::{Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin};

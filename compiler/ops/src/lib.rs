@@ -46,8 +46,10 @@ pub mod context;
 mod emit;
 pub mod error;
 mod finish;
+mod forest;
 #[cfg(test)]
 mod hostile;
+mod ml_tree_attributes;
 mod names;
 mod ranges;
 mod require;

@@ -36,7 +36,7 @@ fn scores(ctx: &mut Context, count: usize) -> Result<ValueId> {
 }
 
 /// What `post_transform` names, of several scores a row.
-fn transformed(ctx: &mut Context, scores: ValueId, name: &str) -> Result<ValueId> {
+pub(crate) fn transformed(ctx: &mut Context, scores: ValueId, name: &str) -> Result<ValueId> {
     match name {
         "NONE" => Ok(scores),
         "LOGISTIC" => ctx.unary(UnaryOp::Sigmoid, scores),
@@ -69,7 +69,7 @@ pub fn linear_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// The class with the greatest score, and the scores of all.
 pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let labels = integer_labels(ctx)?;
+    let labels = integer_labels(ctx, ["classlabels_ints", "classlabels_strings"])?;
     // Each class is scored by itself anyway.
     ctx.no_effect("multi_class");
     let count = match ctx.floats("intercepts")?.map_or(0, <[f32]>::len) {
@@ -101,12 +101,12 @@ pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![label, ctx.concat(&[rest, score], 1)?])
 }
 
-/// The numbers of the classes.
-fn integer_labels(ctx: &mut Context) -> Result<Vec<i64>> {
-    if ctx.strings("classlabels_strings")?.is_some_and(|labels| !labels.is_empty()) {
+/// The numbers of the classes, from the attributes that list them as numbers or as strings.
+pub(crate) fn integer_labels(ctx: &mut Context, [numbers, strings]: [&str; 2]) -> Result<Vec<i64>> {
+    if ctx.strings(strings)?.is_some_and(|labels| !labels.is_empty()) {
         return Err(unsupported("labels that are strings are not supported; train with numbered classes"));
     }
-    Ok(ctx.ints("classlabels_ints")?.ok_or_else(|| invalid("classlabels_ints is missing"))?.to_vec())
+    Ok(ctx.ints(numbers)?.ok_or_else(|| invalid(format!("{numbers} is missing")))?.to_vec())
 }
 
 #[cfg(test)]

@@ -65,6 +65,11 @@ macro_rules! for_each_family {
             ml_linear {
                 LinearClassifier 1 linear_classifier in "ai.onnx.ml", LinearRegressor 1 linear_regressor in "ai.onnx.ml"
             }
+            ml_trees {
+                TreeEnsemble 5 tree_ensemble in "ai.onnx.ml",
+                TreeEnsembleClassifier 1 tree_ensemble_classifier in "ai.onnx.ml",
+                TreeEnsembleRegressor 1 tree_ensemble_regressor in "ai.onnx.ml"
+            }
             non_max_suppression { NonMaxSuppression 10 non_max_suppression }
             norm {
                 GroupNormalization 18 group_normalization, InstanceNormalization 6 instance_normalization,

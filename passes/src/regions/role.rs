@@ -37,6 +37,7 @@ pub fn role(op: &Op) -> Role {
         | Op::NonZero { .. }
         | Op::Unique { .. }
         | Op::NonMaxSuppression { .. }
+        | Op::TreeLeaf { .. }
         | Op::BindDims { .. }
         | Op::Require { .. }
         | Op::Recurrent(_)

@@ -52,7 +52,11 @@ pub fn role(op: &Op, operands: &[&TensorType], dims: &DimTable) -> Role {
         Op::Cumulative { .. } | Op::Recurrent(_) => Role::Passes,
         Op::Constant(_) | Op::Dims { .. } | Op::Iota { .. } => Role::Passes,
         Op::Bitcast(_) | Op::ArgReduce { .. } | Op::PoolIndex { .. } | Op::TopK { .. } => Role::Jumps,
-        Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. } | Op::BindDims { .. } => Role::Jumps,
+        Op::TreeLeaf { .. }
+        | Op::NonZero { .. }
+        | Op::Unique { .. }
+        | Op::NonMaxSuppression { .. }
+        | Op::BindDims { .. } => Role::Jumps,
         Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Require { .. } => Role::Jumps,
     }
 }

@@ -1,6 +1,6 @@
 //! Scatters, scans, sorts, selections and random numbers.
 
-use super::{check, lowered};
+use super::{check, lowered, planned};
 
 #[test]
 fn scatter_elements_applies_updates_in_order() {
@@ -294,6 +294,43 @@ fn places_of_pooled_elements() {
             0.0,
         );
     }
+}
+
+/// Two trees that ask, and one that is a leaf; more walks than go together, and fewer.
+#[test]
+fn leaves_of_trees() {
+    for dtype in ["f32", "f64"] {
+        for missing in [false, true] {
+            check(
+                &format!(
+                    "dim n in 0..
+                     graph @t(%0: {dtype}[n, 3]) -> (y: %5) {{
+                       %1 = exp %0 : {dtype}[n, 3]
+                       %2 = constant {dtype}[7] [1.0, 0.5, 2.0, 0.0, 0.0, 0.0, 0.0]
+                       %3 = constant i32[7, 4] [0, 1, 4, 5, 2, 3, 2, 2, 1, 3, 5, 6,
+                                                0, 3, 3, 3, 0, 4, 4, 4, 0, 5, 5, 5, 0, 6, 6, 6]
+                       %4 = constant i32[3] [0, 2, 6]
+                       %5 = tree_leaf %1, %2, %3, %4 missing={missing} : i64[n, 3]
+                     }}"
+                ),
+                &[0, 1, 2, 33, 70],
+                0.0,
+            );
+        }
+    }
+}
+
+#[test]
+fn trees_that_lead_out_of_their_tables_are_refused() {
+    let text = "graph @t(%0: f32[4, 3]) -> (y: %4) {
+                  %1 = constant f32[3] [0.5, 0.0, 0.0]
+                  %2 = constant i32[3, 4] [0, 1, 3, 2, 0, 1, 1, 1, 0, 2, 2, 2]
+                  %3 = constant i32[1] [0]
+                  %4 = tree_leaf %0, %1, %2, %3 missing=false : i64[4, 1]
+                }";
+    let graph = nnc_ir::parse::graph(text).unwrap();
+    let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("node 0 of the trees"), "{error}");
 }
 
 #[test]

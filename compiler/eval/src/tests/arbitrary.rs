@@ -128,6 +128,12 @@ impl Choices<'_> {
                 }
                 operands
             }
+            Op::TreeLeaf { .. } => {
+                let nodes = self.below(4);
+                let x = self.tensor(DType::F32, &[2, 2]);
+                let table = self.tensor(DType::I32, &[nodes, 4]);
+                vec![x, self.tensor(DType::F32, &[nodes]), table, self.tensor(DType::I32, &[2])]
+            }
             Op::BindDims { symbols } => vec![self.tensor(DType::I64, &[symbols.len()])],
             Op::Random { .. } => vec![self.tensor(DType::I64, &[])],
             _ => vec![x],
@@ -172,7 +178,7 @@ impl Choices<'_> {
         let scatter = self.of(&[ScatterOp::Replace, ScatterOp::Add, ScatterOp::Mul, ScatterOp::Max, ScatterOp::Min]);
         let dtype = self.of(&DType::ALL);
         let count = Symbol(0);
-        match self.below(34) {
+        match self.below(35) {
             0 => Op::Dims { dims: self.dims(rank), scalar: self.flag() },
             1 => Op::Iota { dtype, shape: self.dims(rank), axis },
             2 => Op::Unary(self.of(&[UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Sign, UnaryOp::Erf, UnaryOp::BitNot])),
@@ -220,6 +226,7 @@ impl Choices<'_> {
             30 => Op::NonZero { count },
             31 => Op::Unique { sorted: self.flag(), count },
             32 => Op::NonMaxSuppression { center: self.flag(), count },
+            33 => Op::TreeLeaf { missing: self.flag() },
             _ => match self.below(3) {
                 0 => Op::BindDims { symbols: vec![count; rank] },
                 1 => Op::Random {

@@ -29,6 +29,19 @@ fn top_k() {
     assert!(error(&op, &[&row(&[1i8])]).contains("2 elements of axis 0"));
 }
 
+/// At most 1.0 of feature 1 leads to leaf 0, more to leaf 1, NaN to leaf 2; the second tree is leaf 1.
+#[test]
+fn tree_leaf() {
+    let nodes = tensor(&[4, 4], &[1, 1, 2, 3, 0, 1, 1, 1, 0, 2, 2, 2, 0, 3, 3, 3]);
+    let thresholds = row(&[1.0f32, 0.0, 0.0, 0.0]);
+    let x = tensor(&[4, 2], &[9.0f32, 1.0, 9.0, 1.0f32.next_up(), 9.0, f32::NAN, 9.0, f32::NEG_INFINITY]);
+    let leaves = |nodes: &Tensor| eval(&Op::TreeLeaf { missing: true }, &[&x, &thresholds, nodes, &row(&[0i32, 2])]);
+    check(&leaves(&nodes)[0], &[4, 2], &[0i64, 1, 1, 1, 2, 1, 0, 1]);
+    let back = tensor(&[4, 4], &[1, 0, 2, 3, 0, 1, 1, 1, 0, 2, 2, 2, 0, 3, 3, 3]);
+    let refused = error(&Op::TreeLeaf { missing: true }, &[&x, &thresholds, &back, &row(&[0i32, 2])]);
+    assert!(refused.contains("leads back"), "{refused}");
+}
+
 #[test]
 fn non_zero() {
     let (found, count) = defining(&Op::NonZero { count: COUNT }, &[&tensor(&[2, 2], &[0.0f32, 1.0, f32::NAN, -0.0])]);

@@ -138,6 +138,21 @@ pub(super) fn non_max_suppression(inputs: &[&TensorType], count: Symbol) -> Type
     one(DType::I64, vec![Dim::sym(count), Dim::from(3)])
 }
 
+pub(super) fn tree_leaf(inputs: &[&TensorType]) -> Types {
+    let [x, thresholds, nodes, roots] = operands(inputs)?;
+    if !matches!(x.dtype, DType::F32 | DType::F64) {
+        return Err(format!("features are f32 or f64, not {}", x.dtype));
+    }
+    check_rank("the features", x, 2)?;
+    check_dtype("the thresholds", thresholds, x.dtype)?;
+    check_rank("the thresholds", thresholds, 1)?;
+    check_dtype("the nodes", nodes, DType::I32)?;
+    check_shape("the nodes", nodes, &[thresholds.shape[0].clone(), Dim::from(4)])?;
+    check_dtype("the roots", roots, DType::I32)?;
+    check_rank("the roots", roots, 1)?;
+    one(DType::I64, vec![x.shape[0].clone(), roots.shape[0].clone()])
+}
+
 pub(super) fn bind_dims(inputs: &[&TensorType], symbols: &[Symbol]) -> Types {
     let [sizes] = operands(inputs)?;
     check_dtype("the sizes", sizes, DType::I64)?;

@@ -99,6 +99,7 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::NonZero { count } => indexing::non_zero(inputs, *count),
         Op::Unique { count, .. } => indexing::unique(inputs, *count),
         Op::NonMaxSuppression { count, .. } => indexing::non_max_suppression(inputs, *count),
+        Op::TreeLeaf { .. } => indexing::tree_leaf(inputs),
         Op::BindDims { symbols } => indexing::bind_dims(inputs, symbols),
         Op::Require { .. } => {
             let [] = operands(inputs)?;

@@ -96,6 +96,8 @@ fn accepted() {
         "%40 = non_zero %22 count=c : i64[c, 2]",
         "%40, %41, %42, %43 = unique %16 sorted=true count=c : f32[c], i64[c], i64[20], i64[c]",
         "%40 = non_max_suppression %20, %21, %8, %9, %9 center=false count=c : i64[c, 3]",
+        "%60 = constant f32[3] [0.5, 0.0, 0.0]\n %61 = constant i32[3, 4] [1, 1, 2, 2, 0, 1, 1, 1, 0, 2, 2, 2]\n \
+         %62 = constant i32[2] [0, 1]\n %40 = tree_leaf %0, %60, %61, %62 missing=true : i64[n, 2]",
         "bind_dims %8 symbols=[c]",
         "require left=n relation=at_most right=n + 4 what=\"a \\\"size\\\"\"",
         &format!(

@@ -203,6 +203,15 @@ operations! {
             /// The number selected.
             count: Symbol,
         };
+        /// `(x: [n, features], thresholds: [nodes], nodes: i32[nodes, 4], roots: i32[trees]) -> i64[n, trees]`: the leaf in
+        /// which each tree puts each row. A row of `nodes` is a feature, and the node to go on with where that feature is
+        /// at most the threshold, where it is more, and where it is NaN; leaves lead to themselves and stand after all
+        /// other nodes, each of which stands before those it leads to. Leaves are numbered from 0. Thresholds have the
+        /// type of `x`, f32 or f64; the last three operands are constants.
+        TreeLeaf = "tree_leaf" {
+            /// Features may be NaN and lead elsewhere than those that are more than the threshold.
+            missing: bool,
+        };
         /// `(sizes: i64[symbols.len()] or scalar) -> ()`: defines symbols from data; a value outside the symbol's bounds
         /// stops the run with an error.
         BindDims = "bind_dims" {

@@ -17,6 +17,7 @@ mod pool_index;
 mod random;
 mod scatter;
 mod top_k;
+mod tree_leaf;
 mod unique;
 
 use super::builder::KernelBuilder;
@@ -48,6 +49,7 @@ impl Lowering<'_> {
             Op::NonZero { count } => self.lower_non_zero(node, *count),
             Op::Unique { sorted, count } => self.lower_unique(node, *sorted, *count),
             Op::NonMaxSuppression { center, count } => self.lower_non_max_suppression(node, *center, *count),
+            Op::TreeLeaf { missing } => self.lower_tree_leaf(node, *missing),
             Op::BindDims { symbols } => self.lower_bind_dims(node, symbols),
             Op::Require { left, relation, right, what } => {
                 let (left, right) = (left.clone(), right.clone());
