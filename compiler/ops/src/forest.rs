@@ -92,8 +92,9 @@ impl Forest {
                 next
             });
         }
-        if i32::try_from(place.len()).is_err() {
-            return Err(invalid("the trees have more than 2^31 nodes"));
+        let features = rows.iter().map(|row| row.feature.saturating_add(1)).max().unwrap_or(0);
+        if i32::try_from(place.len().max(features)).is_err() {
+            return Err(invalid("the trees have more than 2^31 nodes or features"));
         }
         let number = |child: &Child| place[child] as i32;
         let mut thresholds: Vec<f64> = order.iter().map(|&node| rows[node].threshold).collect();
@@ -114,7 +115,7 @@ impl Forest {
             nodes: Tensor::from_slice(&[nodes.len() / 4, 4], &nodes),
             roots: Tensor::from_slice(&[roots.len()], &roots),
             leaves,
-            features: rows.iter().map(|row| row.feature + 1).max().unwrap_or(0),
+            features,
         })
     }
 

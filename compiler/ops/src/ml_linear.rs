@@ -12,11 +12,17 @@ use crate::softmax::softmax_over;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Op, Tensor, ValueId};
 
-/// Rows of the input times coefficients, plus intercepts: `[rows, count]`.
-fn scores(ctx: &mut Context, count: usize) -> Result<ValueId> {
+/// The input as rows of features; a single row may lack its axis.
+pub(crate) fn rows(ctx: &mut Context) -> Result<ValueId> {
     let x = ctx.input(0)?;
     let x = if ctx.rank(x) == 1 { ctx.unsqueeze(x, &[0])? } else { x };
     ctx.require_rank(x, 2, "the input")?;
+    Ok(x)
+}
+
+/// Rows of the input times coefficients, plus intercepts: `[rows, count]`.
+fn scores(ctx: &mut Context, count: usize) -> Result<ValueId> {
+    let x = rows(ctx)?;
     let x = ctx.convert(x, DType::F32)?;
     let coefficients = ctx.floats("coefficients")?.ok_or_else(|| invalid("coefficients is missing"))?;
     if count == 0 || !coefficients.len().is_multiple_of(count) {
@@ -82,23 +88,33 @@ pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
         if labels.len() < count {
             return Err(invalid(format!("there are {} labels for {count} classes", labels.len())));
         }
-        let best = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[y])?;
-        let labels = ctx.ints_constant(&labels);
-        let label = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[labels, best])?;
+        let label = greatest(ctx, y, &labels)?;
         return Ok(vec![label, transformed(ctx, y, &name)?]);
     }
     let positive = ctx.binary_scalar(BinaryOp::Gt, y, 0.0)?;
     let [low, high] = labels[..] else {
         return Err(invalid(format!("one score cannot tell {} labels apart", labels.len())));
     };
-    let (low, high) = (ctx.int_scalar(low), ctx.int_scalar(high));
-    let label = ctx.select(positive, high, low)?;
-    let rows = ctx.dim(y, 0);
-    let label = ctx.reshape(label, &[rows])?;
+    let label = either(ctx, positive, [low, high])?;
     let score = if name == "LOGISTIC" { ctx.unary(UnaryOp::Sigmoid, y)? } else { y };
     let one = ctx.scalar(DType::F32, 1.0);
     let rest = ctx.sub(one, score)?;
     Ok(vec![label, ctx.concat(&[rest, score], 1)?])
+}
+
+/// For each row of scores the label of the greatest.
+pub(crate) fn greatest(ctx: &mut Context, scores: ValueId, labels: &[i64]) -> Result<ValueId> {
+    let best = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[scores])?;
+    let labels = ctx.ints_constant(labels);
+    ctx.one(Op::Gather { axis: 0, batch: 0 }, &[labels, best])
+}
+
+/// For each row of `[rows, 1]` one of two labels.
+pub(crate) fn either(ctx: &mut Context, positive: ValueId, labels: [i64; 2]) -> Result<ValueId> {
+    let [low, high] = labels.map(|label| ctx.int_scalar(label));
+    let label = ctx.select(positive, high, low)?;
+    let rows = ctx.dim(positive, 0);
+    ctx.reshape(label, &[rows])
 }
 
 /// The numbers of the classes, from the attributes that list them as numbers or as strings.

@@ -7,13 +7,20 @@ use crate::forest::{Child, Forest, Question, Split};
 use rustc_hash::FxHashMap;
 
 /// Trees and what their leaves weigh.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Ensemble {
     pub forest: Forest,
     /// For each leaf its weights: target and weight.
     pub weights: Vec<Vec<(usize, f64)>>,
     /// What is added to each score.
     pub base: Vec<f64>,
+}
+
+impl Ensemble {
+    /// The weights of a leaf, also of one after all that have some.
+    pub fn of_leaf(&self, leaf: usize) -> &[(usize, f64)] {
+        self.weights.get(leaf).map_or(&[], Vec::as_slice)
+    }
 }
 
 /// A list of numbers, which is an attribute of floats or a tensor beside it.
@@ -32,11 +39,22 @@ fn places(ctx: &mut Context, name: &str) -> Result<Vec<usize>> {
 }
 
 /// Lists that go together must be as long.
-fn as_long(name: &str, length: usize, expected: usize) -> Result<()> {
-    if length == expected {
-        return Ok(());
+fn as_long(lists: &[(&str, usize)], expected: usize) -> Result<()> {
+    match lists.iter().find(|(_, length)| *length != expected) {
+        Some((name, length)) => Err(invalid(format!("{name} has {length} entries where {expected} are expected"))),
+        None => Ok(()),
     }
-    Err(invalid(format!("{name} has {length} entries where {expected} are expected")))
+}
+
+/// For each node whether a feature that is NaN counts as yes.
+fn missing_is_yes(ctx: &mut Context, count: usize) -> Result<Vec<bool>> {
+    let name = "nodes_missing_value_tracks_true";
+    let flags = places(ctx, name)?;
+    if flags.is_empty() {
+        return Ok(vec![false; count]);
+    }
+    as_long(&[(name, flags.len())], count)?;
+    Ok(flags.into_iter().map(|flag| flag != 0).collect())
 }
 
 fn question(mode: &str) -> Result<Question> {
@@ -63,22 +81,17 @@ pub(crate) fn classic(ctx: &mut Context, kind: &str) -> Result<Ensemble> {
     let features = places(ctx, "nodes_featureids")?;
     let values = numbers(ctx, "nodes_values")?.unwrap_or_default();
     let (yes, no) = (places(ctx, "nodes_truenodeids")?, places(ctx, "nodes_falsenodeids")?);
-    let mut missing = places(ctx, "nodes_missing_value_tracks_true")?;
     let count = ids.len();
-    if missing.is_empty() {
-        missing = vec![0; count];
-    }
-    for (name, length) in [
+    let missing = missing_is_yes(ctx, count)?;
+    let lists = [
         ("nodes_treeids", trees.len()),
         ("nodes_modes", modes.len()),
         ("nodes_featureids", features.len()),
         ("nodes_values", values.len()),
         ("nodes_truenodeids", yes.len()),
         ("nodes_falsenodeids", no.len()),
-        ("nodes_missing_value_tracks_true", missing.len()),
-    ] {
-        as_long(name, length, count)?;
-    }
+    ];
+    as_long(&lists, count)?;
     // Leaves and nodes that ask are numbered apart.
     let mut children: FxHashMap<(usize, usize), Child> = FxHashMap::default();
     let (mut leaves, mut asking) = (0, 0);
@@ -108,18 +121,19 @@ pub(crate) fn classic(ctx: &mut Context, kind: &str) -> Result<Ensemble> {
             value: values[at],
             yes: child(yes[at])?,
             no: child(no[at])?,
-            missing_is_yes: missing[at] != 0,
+            missing_is_yes: missing[at],
         });
     }
     let mut weights = vec![vec![]; leaves];
-    let lists = [places(ctx, &format!("{kind}_treeids"))?, places(ctx, &format!("{kind}_nodeids"))?];
-    let targets = places(ctx, &format!("{kind}_ids"))?;
+    let [of_trees, of_nodes, targets] =
+        ["treeids", "nodeids", "ids"].map(|list| places(ctx, &format!("{kind}_{list}")));
+    let (of_trees, of_nodes, targets) = (of_trees?, of_nodes?, targets?);
     let each = numbers(ctx, &format!("{kind}_weights"))?.unwrap_or_default();
-    for (name, length) in [("treeids", lists[0].len()), ("nodeids", lists[1].len()), ("weights", each.len())] {
-        as_long(&format!("{kind}_{name}"), length, targets.len())?;
+    for (list, length) in [("treeids", of_trees.len()), ("nodeids", of_nodes.len()), ("weights", each.len())] {
+        as_long(&[(&format!("{kind}_{list}"), length)], targets.len())?;
     }
     for (at, &target) in targets.iter().enumerate() {
-        let (tree, id) = (lists[0][at], lists[1][at]);
+        let (tree, id) = (of_trees[at], of_nodes[at]);
         match children.get(&(tree, id)) {
             Some(&Child::Leaf(leaf)) => weights[leaf].push((target, each[at])),
             _ => return Err(invalid(format!("node {id} of tree {tree} has a weight, and is no leaf"))),
@@ -141,25 +155,20 @@ pub(crate) fn general(ctx: &mut Context) -> Result<Ensemble> {
     let features = places(ctx, "nodes_featureids")?;
     let (yes, no) = (places(ctx, "nodes_truenodeids")?, places(ctx, "nodes_falsenodeids")?);
     let (yes_leaf, no_leaf) = (places(ctx, "nodes_trueleafs")?, places(ctx, "nodes_falseleafs")?);
-    let mut missing = places(ctx, "nodes_missing_value_tracks_true")?;
     let count = modes.len();
-    if missing.is_empty() {
-        missing = vec![0; count];
-    }
-    for (name, length) in [
+    let missing = missing_is_yes(ctx, count)?;
+    let lists = [
         ("nodes_splits", values.len()),
         ("nodes_featureids", features.len()),
         ("nodes_truenodeids", yes.len()),
         ("nodes_falsenodeids", no.len()),
         ("nodes_trueleafs", yes_leaf.len()),
         ("nodes_falseleafs", no_leaf.len()),
-        ("nodes_missing_value_tracks_true", missing.len()),
-    ] {
-        as_long(name, length, count)?;
-    }
+    ];
+    as_long(&lists, count)?;
     let targets = places(ctx, "leaf_targetids")?;
     let each = tensor(ctx, "leaf_weights")?;
-    as_long("leaf_weights", each.len(), targets.len())?;
+    as_long(&[("leaf_weights", each.len())], targets.len())?;
     let mut sets = members(ctx)?.into_iter();
     let mut forest = Forest::default();
     // Members after the first of a set are asked for by nodes after all others.
@@ -173,7 +182,7 @@ pub(crate) fn general(ctx: &mut Context) -> Result<Ensemble> {
         };
         let split = |question, value, no| -> Result<Split> {
             let yes = child(yes[at], yes_leaf[at])?;
-            Ok(Split { feature: features[at], question, value, yes, no, missing_is_yes: missing[at] != 0 })
+            Ok(Split { feature: features[at], question, value, yes, no, missing_is_yes: missing[at] })
         };
         let no = child(no[at], no_leaf[at])?;
         let question = match modes[at] as i64 {

@@ -7,11 +7,11 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::forest::{Child, Forest, Question};
-use crate::ml_linear::{integer_labels, transformed};
+use crate::ml_linear::{either, greatest, integer_labels, rows, transformed};
 use crate::ml_tree_attributes::{Ensemble, classic, general};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 
 /// Most elements of the table of weights, where each leaf has one for every target.
 const MOST_WEIGHTS: usize = 1 << 28;
@@ -56,8 +56,7 @@ pub fn tree_ensemble_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
     };
     let ensemble = classic(ctx, "target")?;
     let x = features(ctx)?;
-    let y = scores(ctx, x, &ensemble, targets, aggregate, DType::F32)?;
-    let y = with_base(ctx, y, &ensemble.base)?;
+    let y = scores(ctx, x, ensemble, targets, aggregate, DType::F32)?;
     let name = ctx.string("post_transform", "NONE")?;
     Ok(vec![transformed(ctx, y, &name)?])
 }
@@ -75,7 +74,7 @@ pub fn tree_ensemble(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let ensemble = general(ctx)?;
     let result = ctx.input(0).map(|x| ctx.dtype(x))?;
     let x = features(ctx)?;
-    let y = scores(ctx, x, &ensemble, targets, aggregate, ctx.dtype(x))?;
+    let y = scores(ctx, x, ensemble, targets, aggregate, ctx.dtype(x))?;
     let name = match ctx.int("post_transform", 0)? {
         0 => "NONE",
         1 => "SOFTMAX",
@@ -98,13 +97,10 @@ pub fn tree_ensemble_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
     scored.dedup();
     let x = features(ctx)?;
     if let ([low, high], [class]) = (&labels[..], &scored[..]) {
-        return one_score(ctx, x, &ensemble, (*low, *high), *class, &name);
+        return one_score(ctx, x, ensemble, [*low, *high], *class, &name);
     }
-    let y = scores(ctx, x, &ensemble, labels.len(), Aggregate::Sum, DType::F32)?;
-    let y = with_base(ctx, y, &ensemble.base)?;
-    let best = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[y])?;
-    let labels = ctx.ints_constant(&labels);
-    let label = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[labels, best])?;
+    let y = scores(ctx, x, ensemble, labels.len(), Aggregate::Sum, DType::F32)?;
+    let label = greatest(ctx, y, &labels)?;
     Ok(vec![label, transformed(ctx, y, &name)?])
 }
 
@@ -112,8 +108,8 @@ pub fn tree_ensemble_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
 fn one_score(
     ctx: &mut Context,
     x: ValueId,
-    ensemble: &Ensemble,
-    (low, high): (i64, i64),
+    mut ensemble: Ensemble,
+    labels: [i64; 2],
     class: usize,
     transform: &str,
 ) -> Result<Vec<ValueId>> {
@@ -122,14 +118,12 @@ fn one_score(
             "base_values of two classes of which the trees score one are not supported; add them to leaves",
         ));
     }
-    let y = scores(ctx, x, &with_class(ensemble, 0), 1, Aggregate::Sum, DType::F32)?;
-    let y = with_base(ctx, y, &ensemble.base)?;
     let probability = ensemble.weights.iter().flatten().all(|&(_, weight)| weight >= 0.0);
+    // It is the only target.
+    ensemble.weights.iter_mut().flatten().for_each(|(target, _)| *target = 0);
+    let y = scores(ctx, x, ensemble, 1, Aggregate::Sum, DType::F32)?;
     let positive = ctx.binary_scalar(BinaryOp::Gt, y, if probability { 0.5 } else { 0.0 })?;
-    let (low, high) = (ctx.int_scalar(low), ctx.int_scalar(high));
-    let label = ctx.select(positive, high, low)?;
-    let rows = ctx.dim(y, 0);
-    let label = ctx.reshape(label, &[rows])?;
+    let label = either(ctx, positive, labels)?;
     if class == 1 {
         let none = ctx.binary_scalar(BinaryOp::Mul, y, 0.0)?;
         let both = ctx.concat(&[none, y], 1)?;
@@ -137,31 +131,22 @@ fn one_score(
     }
     let opposite = ctx.unary(UnaryOp::Neg, y)?;
     let both = match transform {
-        "LOGISTIC" => {
-            let both = ctx.concat(&[opposite, y], 1)?;
-            ctx.unary(UnaryOp::Sigmoid, both)?
-        }
-        "PROBIT" => return Err(unsupported("post_transform `PROBIT` is not supported; use NONE, LOGISTIC or SOFTMAX")),
-        _ if probability => {
+        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" if probability => {
             let rest = ctx.binary_scalar(BinaryOp::Add, opposite, 1.0)?;
             ctx.concat(&[rest, y], 1)?
         }
-        _ => ctx.concat(&[opposite, y], 1)?,
+        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" => ctx.concat(&[opposite, y], 1)?,
+        _ => {
+            let both = ctx.concat(&[opposite, y], 1)?;
+            transformed(ctx, both, transform)?
+        }
     };
     Ok(vec![label, both])
 }
 
-/// The ensemble with all weights of one class.
-fn with_class(ensemble: &Ensemble, class: usize) -> Ensemble {
-    let renamed = |leaf: &Vec<(usize, f64)>| leaf.iter().map(|&(_, weight)| (class, weight)).collect();
-    Ensemble { weights: ensemble.weights.iter().map(renamed).collect(), ..ensemble.clone() }
-}
-
 /// The input as rows of `f32` or `f64`.
 fn features(ctx: &mut Context) -> Result<ValueId> {
-    let x = ctx.input(0)?;
-    let x = if ctx.rank(x) == 1 { ctx.unsqueeze(x, &[0])? } else { x };
-    ctx.require_rank(x, 2, "the input")?;
+    let x = rows(ctx)?;
     let dtype = if ctx.dtype(x) == DType::F64 { DType::F64 } else { DType::F32 };
     ctx.convert(x, dtype)
 }
@@ -177,11 +162,11 @@ fn with_base(ctx: &mut Context, y: ValueId, base: &[f64]) -> Result<ValueId> {
     ctx.add(y, base)
 }
 
-/// `[rows, targets]`: the weights of the leaves that each row comes to, combined.
+/// `[rows, targets]`: the weights of the leaves that each row comes to, combined, and what is added to all rows.
 fn scores(
     ctx: &mut Context,
     x: ValueId,
-    ensemble: &Ensemble,
+    mut ensemble: Ensemble,
     targets: usize,
     aggregate: Aggregate,
     dtype: DType,
@@ -193,10 +178,13 @@ fn scores(
         return Err(invalid(format!("a leaf has a weight for target {target}; there are {targets}")));
     }
     let trees = ensemble.forest.roots.len();
-    let by_target = (targets > 1).then(|| trees_by_target(ensemble, targets)).flatten();
-    let forest = by_target.as_ref().unwrap_or(&ensemble.forest);
-    let (leaf, leaves) = walk(ctx, x, forest)?;
-    let width = if by_target.is_some() { 1 } else { targets };
+    // Whether each leaf has a single weight.
+    let mut single = targets == 1;
+    if let Some(roots) = trees_by_target(&ensemble, targets) {
+        (ensemble.forest.roots, single) = (roots, true);
+    }
+    let (leaf, leaves) = walk(ctx, x, &ensemble.forest)?;
+    let width = if single { 1 } else { targets };
     let count = leaves.len().checked_mul(width).filter(|&count| count <= MOST_WEIGHTS);
     let count = count.ok_or_else(|| {
         unsupported(format!(
@@ -206,26 +194,19 @@ fn scores(
     })?;
     let mut weights = vec![aggregate.none(); count];
     for (row, &leaf) in leaves.iter().enumerate() {
-        for &(target, weight) in ensemble.weights.get(leaf).map_or(&[][..], Vec::as_slice) {
-            let at = &mut weights[row * width + if width == 1 { 0 } else { target }];
+        for &(target, weight) in ensemble.of_leaf(leaf) {
+            let at = &mut weights[row * width + if single { 0 } else { target }];
             *at = if *at == aggregate.none() { weight } else { *at + weight };
         }
     }
-    let rows = ctx.dim(x, 0);
-    let mut y = match width {
-        1 => {
-            let weights = ctx.constant(Tensor::from_f64s(dtype, &[count], &weights));
-            let found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[weights, leaf])?;
-            let each = forest.roots.len() / targets;
-            let found = ctx.reshape(found, &[rows, Dim::from(targets), Dim::from(each)])?;
-            ctx.reduce(aggregate.reduce(), found, &[2], false)?
-        }
-        _ => {
-            let weights = ctx.constant(Tensor::from_f64s(dtype, &[leaves.len(), targets], &weights));
-            let found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[weights, leaf])?;
-            ctx.reduce(aggregate.reduce(), found, &[1], false)?
-        }
-    };
+    let shape = [leaves.len(), targets];
+    let weights = ctx.constant(Tensor::from_f64s(dtype, if single { &shape[..1] } else { &shape }, &weights));
+    let mut found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[weights, leaf])?;
+    if single {
+        let (rows, each) = (ctx.dim(x, 0), ensemble.forest.roots.len() / targets);
+        found = ctx.reshape(found, &[rows, Dim::from(targets), Dim::from(each)])?;
+    }
+    let mut y = ctx.reduce(aggregate.reduce(), found, &[if single { 2 } else { 1 }], false)?;
     match aggregate {
         Aggregate::Sum => {}
         Aggregate::Average => y = ctx.binary_scalar(BinaryOp::Div, y, trees as f64)?,
@@ -236,27 +217,30 @@ fn scores(
             y = ctx.select(none, zero, y)?;
         }
     }
-    Ok(y)
+    with_base(ctx, y, &ensemble.base)
 }
 
 /// Where each tree has weights for one target: the trees of the first target, then of the next, as many of each, filled up
-/// with leaves of no weight.
-fn trees_by_target(ensemble: &Ensemble, targets: usize) -> Option<Forest> {
+/// with leaves of no weight. `None` also where those would be too many.
+fn trees_by_target(ensemble: &Ensemble, targets: usize) -> Option<Vec<Child>> {
     let forest = &ensemble.forest;
+    if targets == 1 || targets.checked_mul(forest.roots.len()).is_none_or(|roots| roots > MOST_WEIGHTS) {
+        return None;
+    }
     let mut lists = vec![vec![]; targets];
     for &root in &forest.roots {
         let mut target = None;
-        let (mut seen, mut stack) = (FxHashMap::default(), vec![root]);
+        let (mut seen, mut stack) = (FxHashSet::default(), vec![root]);
         while let Some(child) = stack.pop() {
             match child {
                 Child::Node(node) => {
                     // A branch that leads nowhere, or back, is told of when tables are made.
-                    if let (Some(split), None) = (forest.splits.get(node), seen.insert(node, ())) {
+                    if let (Some(split), true) = (forest.splits.get(node), seen.insert(node)) {
                         stack.extend([split.yes, split.no]);
                     }
                 }
                 Child::Leaf(leaf) => {
-                    for &(other, _) in ensemble.weights.get(leaf).map_or(&[][..], Vec::as_slice) {
+                    for &(other, _) in ensemble.of_leaf(leaf) {
                         if *target.get_or_insert(other) != other {
                             return None;
                         }
@@ -272,7 +256,7 @@ fn trees_by_target(ensemble: &Ensemble, targets: usize) -> Option<Forest> {
     for list in &mut lists {
         list.resize(most, empty);
     }
-    Some(Forest { splits: forest.splits.clone(), roots: lists.concat() })
+    Some(lists.concat())
 }
 
 /// `i64[rows, trees]`, and what leaves those numbers are.
@@ -285,4 +269,50 @@ fn walk(ctx: &mut Context, x: ValueId, forest: &Forest) -> Result<(ValueId, Vec<
     let operands = [tables.thresholds, tables.nodes, tables.roots].map(|table| ctx.constant(table));
     let leaf = ctx.one(Op::TreeLeaf { missing }, &[x, operands[0], operands[1], operands[2]])?;
     Ok((leaf, tables.leaves))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Sketch, sketch};
+    use nnc_onnx::Attribute;
+
+    /// A tree that asks feature `feature` whether it is, in some way, to 1.0: yes weighs 1, no weighs 2.
+    fn tree(mode: &str, feature: i64, yes: i64, targets: i64) -> Sketch {
+        let x = sketch().given("x", &[4, 1], &[0.5f32, 1.0, 1.5, f32::NAN]);
+        let x = x.node("TreeEnsembleRegressor", "x -> y").domain("ai.onnx.ml").int("n_targets", targets);
+        let modes = [mode, "LEAF", "LEAF"].map(|mode| mode.as_bytes().to_vec());
+        let x = x.attribute("nodes_modes", Attribute::Strings(modes.to_vec()));
+        let x = x.attribute("nodes_values", Attribute::Floats(vec![1.0, 0.0, 0.0]));
+        let x = x.int_list("nodes_treeids", &[0; 3]).int_list("nodes_nodeids", &[0, 1, 2]);
+        let x = x.int_list("nodes_featureids", &[feature, 0, 0]);
+        let x = x.int_list("nodes_truenodeids", &[yes, 0, 0]).int_list("nodes_falsenodeids", &[2, 0, 0]);
+        let x = x.int_list("target_treeids", &[0, 0]).int_list("target_nodeids", &[1, 2]);
+        let x = x.int_list("target_ids", &[0, 0]).attribute("target_weights", Attribute::Floats(vec![1.0, 2.0]));
+        x.output("y")
+    }
+
+    #[test]
+    fn questions_hold_at_the_threshold_and_for_nan() {
+        for (mode, results) in [
+            ("BRANCH_LEQ", "1 1 2 2"),
+            ("BRANCH_LT", "1 2 2 2"),
+            ("BRANCH_GTE", "2 1 1 2"),
+            ("BRANCH_GT", "2 2 1 2"),
+            ("BRANCH_EQ", "2 1 2 2"),
+            ("BRANCH_NEQ", "1 2 1 1"),
+        ] {
+            assert_eq!(tree(mode, 0, 1, 1).run(), format!("f32[4, 1] {results}"), "{mode}");
+        }
+    }
+
+    #[test]
+    fn trees_that_make_no_sense() {
+        assert!(tree("BRANCH_LEQ", 0, 0, 1).run().contains("leads back to a node above it"));
+        assert!(tree("BRANCH_LEQ", 0, 7, 1).run().contains("leads to 7, which is none"));
+        assert!(tree("BRANCH_OF", 0, 1, 1).run().contains("`BRANCH_OF`, which is no mode"));
+        assert!(tree("BRANCH_LEQ", i64::MAX, 1, 1).run().contains("nodes or features"));
+        assert!(tree("BRANCH_LEQ", 3, 1, 1).run().contains("TreeEnsembleRegressor"));
+        assert!(tree("BRANCH_LEQ", 0, 1, i64::MAX).run().contains("too many"));
+        assert!(tree("BRANCH_LEQ", 0, 1, 0).run().contains("number of targets"));
+    }
 }

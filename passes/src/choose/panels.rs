@@ -64,11 +64,11 @@ pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Pan
 
     // One pass of all rows over all panels.
     let stride = shape.row_stride.as_const().map(|n| n.unsigned_abs().saturating_mul(shape.element_bytes));
+    let next_runs = Work { millicycles: runs.saturating_mul(NEXT_RUN), ..Work::default() };
     let (mut pass, mut tile_count, mut conflicts) = (Work::default(), 0u64, 0u64);
     for (rows, times) in [(block, full), (rest, u64::from(rest > 0))] {
         for (rows, count) in tiles_of(rows, panels.tile.rows as u64, width / lanes, shape.rows.as_const().is_some()) {
-            let runs = Work { millicycles: runs.saturating_mul(NEXT_RUN), ..Work::default() };
-            let each = |columns: u64| product.step(rows, columns.div_ceil(lanes)).times(depth) + runs;
+            let each = |columns: u64| product.step(rows, columns.div_ceil(lanes)).times(depth) + next_runs;
             let all = each(width).times(panel_count.saturating_sub(1)) + each(last);
             pass = pass + all.times(count * times);
             tile_count += count * times;
