@@ -11,7 +11,8 @@ use rustc_hash::FxHashMap;
 /// Removes unused nodes and the values left over. Symbols and constants keep their numbers.
 pub fn remove_dead(graph: Graph) -> Graph {
     let live = live_nodes(&graph);
-    let mut new = Graph { name: graph.name, dims: graph.dims, consts: graph.consts, ..Graph::default() };
+    let Graph { name, dims, consts, encodings, .. } = graph;
+    let mut new = Graph { name, dims, consts, encodings, ..Graph::default() };
     let mut values: Vec<Option<ValueId>> = vec![None; graph.values.len()];
     let mut keep = |new: &mut Graph, old: ValueId| -> ValueId {
         *values[old.index()].get_or_insert_with(|| {

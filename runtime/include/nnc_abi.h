@@ -21,7 +21,9 @@ extern "C" {
 #define NNC_WEIGHTS_MAGIC UINT64_C(0x4847494557434e4e) /* "NNCWEIGH" in memory */
 #define NNC_ALIGNMENT 64u                              /* of workspace and weights */
 
-/* Element types, numbered as in ONNX. Elements below a byte are packed, the first in the low bits. */
+/* Element types, numbered as in ONNX. Elements below a byte are packed, the first in the low bits. A tensor of NNC_STRING is
+ * where its strings lie in the bytes that the next tensor holds (NNC_U8, one dimension): one int64_t offset more than it has
+ * elements. String i reaches from offset i to offset i + 1; they ascend from 0. */
 enum nnc_dtype {
     NNC_F32 = 1,
     NNC_U8 = 2,

@@ -24,6 +24,7 @@ mod reduce;
 mod scatter;
 mod select_indices;
 mod sort;
+mod strings;
 #[cfg(test)]
 mod tests;
 mod trees;
@@ -216,6 +217,9 @@ fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> E
             select_indices::non_max_suppression(take(inputs)?, *center, *count, env)?
         }
         Op::TreeLeaf { .. } => trees::tree_leaf(take(inputs)?)?,
+        Op::LowerBound => strings::lower_bound(take(inputs)?)?,
+        Op::FindString => strings::find_string(take(inputs)?)?,
+        Op::RunAutomaton => strings::run_automaton(take(inputs)?)?,
         Op::BindDims { symbols } => {
             let [sizes] = take(inputs)?;
             select_indices::bind_dims(sizes, symbols, env)?;

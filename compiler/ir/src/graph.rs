@@ -1,5 +1,6 @@
 //! The graph: values, nodes in topological order, constants, signature.
 
+use crate::encoding::Encodings;
 use crate::op::Op;
 use crate::tensor::Tensor;
 use crate::{DType, Dim, DimTable};
@@ -175,6 +176,8 @@ pub struct Graph {
     pub inputs: Vec<ValueId>,
     /// Results with their public names, in signature order. A value may stand here twice or be an input.
     pub outputs: Vec<(String, ValueId)>,
+    /// Which of both encode tensors of other types; none of a subgraph do.
+    pub encodings: Encodings,
 }
 
 impl Graph {

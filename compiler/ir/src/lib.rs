@@ -16,6 +16,7 @@ mod attributes;
 pub mod demands;
 pub mod dim;
 pub mod dtype;
+pub mod encoding;
 pub mod graph;
 pub mod infer;
 pub mod op;
@@ -28,6 +29,7 @@ pub mod verify;
 
 pub use dim::{Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin};
 pub use dtype::DType;
+pub use encoding::{Encoded, Encoding, Encodings};
 pub use graph::{ConstId, ConstPool, Graph, Node, NodeId, TensorType, ValueId};
 pub use op::Op;
 pub use tensor::{Data, Tensor};

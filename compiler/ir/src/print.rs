@@ -16,6 +16,7 @@
 
 use crate::attributes::Attribute;
 use crate::dim::is_identifier;
+use crate::encoding::Encoded;
 use crate::graph::{Graph, Node, TensorType, ValueId, content_hash};
 use crate::op::Op;
 use crate::{DType, Dim, DimTable, SymbolOrigin, Tensor};
@@ -135,12 +136,14 @@ impl Printer<'_> {
             p.defined(graph, graph.inputs[i]);
             p.text(": ");
             p.type_of(graph, graph.inputs[i]);
+            p.encoded(graph.encodings.inputs.get(&i));
         });
         self.text(" -> ");
         self.parenthesised(broken, graph.outputs.len(), |p, i| {
             let (name, value) = &graph.outputs[i];
             p.name(name);
             p.text(&format!(": %{}", value.0));
+            p.encoded(graph.encodings.outputs.get(&i));
         });
         self.text(" {");
         self.indent += 1;
@@ -151,6 +154,14 @@ impl Printer<'_> {
         self.indent -= 1;
         self.line();
         self.text("}");
+    }
+
+    /// ` as string[n]`, of what stands for another tensor.
+    fn encoded(&mut self, encoded: Option<&Encoded>) {
+        if let Some(Encoded { encoding, shape }) = encoded {
+            self.text(&format!(" as {}", encoding.name()));
+            shape.write(self);
+        }
     }
 
     /// A value where it is defined, with its name.

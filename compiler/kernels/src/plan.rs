@@ -9,7 +9,7 @@ use crate::kernel::Kernel;
 use crate::weights::{Weight, WeightId};
 use nnc_ir::op::Relation;
 use nnc_ir::parse::Constants;
-use nnc_ir::{DType, Dim, DimTable, Symbol};
+use nnc_ir::{DType, Dim, DimTable, Encoding, Symbol};
 
 /// An index of [`Program::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -130,10 +130,24 @@ pub struct SizeCheck {
 pub struct Parameter {
     /// Name in the model.
     pub name: String,
-    /// Element type.
+    /// Element type of its buffer.
     pub dtype: DType,
-    /// Shape; data-dependent symbols may occur in results.
+    /// How the buffer encodes a tensor of a type that kernels do not know, if it does.
+    pub encoding: Option<Encoding>,
+    /// The caller's shape; data-dependent symbols may occur in results.
     pub shape: Vec<Dim>,
+}
+
+impl Parameter {
+    /// A tensor of numbers.
+    pub fn plain(name: impl Into<String>, dtype: DType, shape: Vec<Dim>) -> Parameter {
+        Parameter { name: name.into(), dtype, encoding: None, shape }
+    }
+
+    /// The shape of what the buffer holds.
+    pub fn stored_shape(&self) -> Vec<Dim> {
+        self.encoding.map_or_else(|| self.shape.clone(), |encoding| encoding.stored(&self.shape).shape)
+    }
 }
 
 /// A compiled model before code generation.

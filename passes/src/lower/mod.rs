@@ -34,7 +34,7 @@ use crate::layout::{self, Border, Layout, Storage, View};
 use crate::regions::{Anchor, Reason, Region, Regions};
 use nnc_desc::Target;
 use nnc_ir::op::{Op, Relation};
-use nnc_ir::{DType, Dim, Graph, Node, Tensor, ValueId};
+use nnc_ir::{DType, Dim, Encoded, Encodings, Graph, Node, Tensor, ValueId};
 use nnc_kernels::kernel::{Access, Kernel};
 use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
 use nnc_kernels::weights::{Pack, Weight, WeightId};
@@ -102,15 +102,19 @@ pub struct LoweredRegion {
 /// When an operation has no lowering, naming its node.
 pub(crate) fn lower(plan: Plan<'_>, buffers: Vec<Buffer>) -> Result<Lowered, LowerError> {
     let graph = plan.graph;
-    let parameter = |name: &str, value: ValueId| Parameter {
+    let parameter = |name: &str, value: ValueId, encoded: Option<&Encoded>| Parameter {
         name: name.to_owned(),
         dtype: graph.ty(value).dtype,
-        shape: graph.shape(value).to_vec(),
+        encoding: encoded.map(|e| e.encoding),
+        shape: encoded.map_or_else(|| graph.shape(value), |e| &e.shape).to_vec(),
     };
+    let Encodings { inputs, outputs } = &graph.encodings;
     let mut program = Program::new(&graph.name, graph.dims.clone());
     program.buffers = buffers;
-    program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
-    program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
+    let values = graph.inputs.iter().enumerate();
+    program.inputs = values.map(|(i, &v)| parameter(&graph.values[v.index()].name, v, inputs.get(&i))).collect();
+    let values = graph.outputs.iter().enumerate();
+    program.outputs = values.map(|(i, (name, v))| parameter(name, *v, outputs.get(&i))).collect();
     let mut lowering = Lowering::new(plan, program);
     lowering.outermost = true;
     lowering.lower_regions()?;

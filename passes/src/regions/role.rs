@@ -38,6 +38,9 @@ pub fn role(op: &Op) -> Role {
         | Op::Unique { .. }
         | Op::NonMaxSuppression { .. }
         | Op::TreeLeaf { .. }
+        | Op::LowerBound
+        | Op::FindString
+        | Op::RunAutomaton
         | Op::BindDims { .. }
         | Op::Require { .. }
         | Op::Recurrent(_)

@@ -56,6 +56,9 @@ pub fn role(op: &Op, operands: &[&TensorType], dims: &DimTable) -> Role {
         | Op::NonZero { .. }
         | Op::Unique { .. }
         | Op::NonMaxSuppression { .. }
+        | Op::LowerBound
+        | Op::FindString
+        | Op::RunAutomaton
         | Op::BindDims { .. } => Role::Jumps,
         Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Require { .. } => Role::Jumps,
     }

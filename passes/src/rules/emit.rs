@@ -61,6 +61,7 @@ pub fn emit(old: &Graph, loaded: &Loaded, choice: &Choice) -> Option<Graph> {
             dims: old.dims.clone(),
             // Shared with the e-graph, unused ones included: hashing them anew would take longer than rewriting.
             consts: loaded.net.egraph.analysis.consts.clone(),
+            encodings: old.encodings.clone(),
             ..Graph::default()
         },
         values: FxHashMap::default(),

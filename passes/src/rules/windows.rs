@@ -23,7 +23,8 @@ pub fn in_windows(graph: Graph, most: usize, mut rewrite: impl FnMut(Graph) -> G
     for (_, output) in &graph.outputs {
         last_use[output.index()] = usize::MAX;
     }
-    let mut new = Graph { name: graph.name.clone(), dims: graph.dims.clone(), ..Graph::default() };
+    let Graph { name, dims, encodings, .. } = graph.clone();
+    let mut new = Graph { name, dims, encodings, ..Graph::default() };
     let mut consts = graph.consts.clone();
     // Where the old graph's values are in the new one.
     let mut placed: Vec<Option<ValueId>> = vec![None; graph.values.len()];

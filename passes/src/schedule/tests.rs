@@ -52,7 +52,7 @@ fn program(steps: &[(&str, i64, i64, bool)]) -> Lowered {
         });
     }
     let parameter =
-        |name: &str| Parameter { name: name.to_owned(), dtype: DType::F32, shape: vec![Dim::from(ELEMENTS)] };
+        |name: &str| Parameter::plain(name.to_owned(), DType::F32, vec![Dim::from(ELEMENTS)]);
     let buffer = |(at, name): (usize, &char)| Buffer {
         name: name.to_string(),
         dtype: DType::F32,

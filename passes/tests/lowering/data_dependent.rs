@@ -320,6 +320,83 @@ fn leaves_of_trees() {
     }
 }
 
+/// Before, at, between and after keys, with equal ones among them.
+#[test]
+fn positions_among_keys() {
+    check(
+        "dim n in 0..
+         graph @t(%0: f32[n]) -> (y: %5, z: %6) {
+           %1 = constant f32[] [4.0]
+           %2 = broadcast %1 shape=[n] axes=[] : f32[n]
+           %3 = mul %0, %2 : f32[n]
+           %4 = constant f32[5] [-1.0, 0.0, 0.0, 1.5, 3.0]
+           %5 = lower_bound %3, %4 : i64[n]
+           %7 = constant i64[3] [-9, 2, 3]
+           %8 = convert %3 to=i64 : i64[n]
+           %9 = cumulative %8 op=max axis=0 exclusive=false reverse=false : i64[n]
+           %6 = lower_bound %7, %9 : i64[3]
+         }",
+        &[0, 1, 33],
+        0.0,
+    );
+}
+
+/// Strings of one, two and three letters out of three, in an alphabet that is made of the data.
+#[test]
+fn strings_among_keys_and_through_automata() {
+    let classes: Vec<String> = (0..256).map(|byte| (byte % 2).to_string()).collect();
+    let classes = classes.join(", ");
+    let text = format!(
+        "dim n in 4..
+        graph @t(%0: f32[n]) -> (y: %30, z: %31) {{
+          %1 = constant f32[] [0.0]
+          %2 = broadcast %1 shape=[n] axes=[] : f32[n]
+          %3 = lt %0, %2 : bool[n]
+          %4 = convert %3 to=u8 : u8[n]
+          %5 = iota dtype=i64 shape=[n - 3] axis=0 : i64[n - 3]
+          %6 = constant i64[] [3]
+          %7 = broadcast %6 shape=[n - 3] axes=[] : i64[n - 3]
+          %8 = slice %3 starts=[0] sizes=[n - 3] steps=[1] : bool[n - 3]
+          %9 = convert %8 to=i64 : i64[n - 3]
+          %10 = add %9, %5 : i64[n - 3]
+          %11 = add %5, %7 : i64[n - 3]
+          %12 = constant i64[6] [0, 0, 1, 3, 6, 8]
+          %13 = constant u8[8] [1, 0, 1, 0, 1, 1, 1, 1]
+          %14 = constant u8[256] [{classes}]
+          %15 = constant i64[3, 2] [1, 0, 2, 1, 0, 2]
+          %30 = find_string %10, %11, %4, %12, %13 : i64[n - 3]
+          %31 = run_automaton %10, %11, %4, %14, %15 : i64[n - 3]
+        }}"
+    );
+    check(&text, &[4, 5, 40], 0.0);
+}
+
+#[test]
+fn tables_of_strings_are_checked() {
+    let spans = "graph @t(%0: i64[4], %1: u8[n]) -> (y: %9) {";
+    for (lines, expected) in [
+        (
+            "%2 = constant i64[2] [0, 3]\n %3 = constant u8[2] [1, 2]\n \
+             %9 = find_string %0, %0, %1, %2, %3 : i64[4]",
+            "do not fit their bytes",
+        ),
+        (
+            "%2 = constant u8[256] splat=2\n %3 = constant i64[1, 2] [0, 0]\n \
+             %9 = run_automaton %0, %0, %1, %2, %3 : i64[4]",
+            "leads out of its states",
+        ),
+        (
+            "%2 = constant u8[256] splat=1\n %3 = constant i64[1, 2] [0, 1]\n \
+             %9 = run_automaton %0, %0, %1, %2, %3 : i64[4]",
+            "leads out of its states",
+        ),
+    ] {
+        let graph = nnc_ir::parse::graph(&format!("dim n in 0..\n{spans}\n {lines}\n}}")).unwrap();
+        let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
 #[test]
 fn trees_that_lead_out_of_their_tables_are_refused() {
     let text = "graph @t(%0: f32[4, 3]) -> (y: %4) {

@@ -13,7 +13,8 @@ pub enum DType {
     I16 = 5,
     I32 = 6,
     I64 = 7,
-    /// Known so that it can be named in an error; no artifact has it.
+    /// A tensor of strings is where they lie in the bytes that the next tensor holds (of type U8, with one dimension): one
+    /// `i64` offset more than it has elements. String `i` reaches from offset `i` to offset `i + 1`; they ascend from 0.
     String = 8,
     /// One byte, 0 or 1.
     Bool = 9,
@@ -71,10 +72,13 @@ impl DType {
         }
     }
 
-    /// Bytes of a dense tensor of `elements`, or `None` when that overflows or the type has no size.
+    /// Bytes of a dense tensor of `elements` (of strings, of their offsets), or `None` when that overflows.
     pub const fn bytes_for(self, elements: u64) -> Option<u64> {
-        if self.bits() == 0 {
-            return None;
+        if matches!(self, DType::String) {
+            return match elements.checked_add(1) {
+                Some(offsets) => offsets.checked_mul(8),
+                None => None,
+            };
         }
         match elements.checked_mul(self.bits() as u64) {
             Some(bits) => Some(bits.div_ceil(8)),
@@ -142,6 +146,7 @@ mod tests {
         assert_eq!(DType::U2.bytes_for(5), Some(2));
         assert_eq!(DType::F32.bytes_for(3), Some(12));
         assert_eq!(DType::F32.bytes_for(u64::MAX / 16), None);
-        assert_eq!(DType::String.bytes_for(1), None);
+        assert_eq!(DType::String.bytes_for(1), Some(16));
+        assert_eq!(DType::String.bytes_for(u64::MAX), None);
     }
 }

@@ -5,9 +5,9 @@
 
 mod names;
 
-use crate::object::descriptor::{describe, symbol_name};
+use crate::object::descriptor::{describe, symbol_name, type_code};
 use names::Names;
-use nnc_ir::DType;
+use nnc_ir::{DType, Encoding};
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
 use std::fmt::Write;
@@ -59,7 +59,11 @@ fn all(program: &Program) -> impl Iterator<Item = &Parameter> {
 fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Parameter) -> std::fmt::Result {
     let texts: Vec<String> = parameter.shape.iter().map(|d| program.dims.display(d).to_string()).collect();
     let shape = names::comment(&texts.join(", "));
-    writeln!(out, "/* {}: {}[{shape}] */", names::comment(&parameter.name), parameter.dtype)?;
+    let stored = match parameter.encoding {
+        None => "",
+        Some(Encoding::Strings) => ": int64_t offsets, one more than strings, into the bytes, which come next",
+    };
+    writeln!(out, "/* {}: {}[{shape}]{stored} */", names::comment(&parameter.name), type_code(parameter))?;
     writeln!(out, "#define {prefix}_RANK {}", parameter.shape.len())?;
     let mut elements = Some(1i64);
     for (i, dim) in parameter.shape.iter().enumerate() {

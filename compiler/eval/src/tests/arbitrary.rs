@@ -134,6 +134,21 @@ impl Choices<'_> {
                 let table = self.tensor(DType::I32, &[nodes, 4]);
                 vec![x, self.tensor(DType::F32, &[nodes]), table, self.tensor(DType::I32, &[2])]
             }
+            Op::FindString | Op::RunAutomaton => {
+                let (strings, size) = (self.below(3), self.below(6));
+                let mut operands = vec![self.tensor(DType::I64, &[strings]), self.tensor(DType::I64, &[strings])];
+                operands.push(self.tensor(DType::U8, &[size]));
+                let shapes: [(DType, Vec<usize>); 2] = match op {
+                    Op::FindString => [(DType::I64, vec![self.below(4)]), (DType::U8, vec![self.below(4)])],
+                    _ => [(DType::U8, vec![256]), (DType::I64, vec![self.below(4), self.below(4)])],
+                };
+                operands.extend(shapes.map(|(dtype, shape)| self.tensor(dtype, &shape)));
+                operands
+            }
+            Op::LowerBound => {
+                let count = self.below(6);
+                vec![x, self.tensor(dtype, &[count])]
+            }
             Op::BindDims { symbols } => vec![self.tensor(DType::I64, &[symbols.len()])],
             Op::Random { .. } => vec![self.tensor(DType::I64, &[])],
             _ => vec![x],
@@ -178,7 +193,7 @@ impl Choices<'_> {
         let scatter = self.of(&[ScatterOp::Replace, ScatterOp::Add, ScatterOp::Mul, ScatterOp::Max, ScatterOp::Min]);
         let dtype = self.of(&DType::ALL);
         let count = Symbol(0);
-        match self.below(35) {
+        match self.below(39) {
             0 => Op::Dims { dims: self.dims(rank), scalar: self.flag() },
             1 => Op::Iota { dtype, shape: self.dims(rank), axis },
             2 => Op::Unary(self.of(&[UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Sign, UnaryOp::Erf, UnaryOp::BitNot])),
@@ -227,6 +242,9 @@ impl Choices<'_> {
             31 => Op::Unique { sorted: self.flag(), count },
             32 => Op::NonMaxSuppression { center: self.flag(), count },
             33 => Op::TreeLeaf { missing: self.flag() },
+            34 => Op::LowerBound,
+            35 => Op::FindString,
+            36 => Op::RunAutomaton,
             _ => match self.below(3) {
                 0 => Op::BindDims { symbols: vec![count; rank] },
                 1 => Op::Random {

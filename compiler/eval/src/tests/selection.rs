@@ -43,6 +43,38 @@ fn tree_leaf() {
 }
 
 #[test]
+fn lower_bound() {
+    let keys = row(&[-1.0f32, 0.0, 0.0, 2.5]);
+    let x = row(&[-2.0f32, -1.0, 0.0, 1.0, 2.5, 3.0, f32::NAN]);
+    check(&eval(&Op::LowerBound, &[&x, &keys])[0], &[7], &[0i64, 0, 1, 3, 3, 4, 0]);
+    let (large, keys) = (row(&[u64::MAX, 3]), row(&[1u64, u64::MAX - 1, u64::MAX]));
+    check(&eval(&Op::LowerBound, &[&large, &keys])[0], &[2], &[2i64, 1]);
+    assert!(error(&Op::LowerBound, &[&large, &row(&[1i64])]).contains("keys of i64"));
+}
+
+#[test]
+fn strings() {
+    let bytes = row(b"parisromepari");
+    let (begins, ends) = (row(&[0i64, 5, 0, 9, 3]), row(&[5i64, 9, 4, 13, 3]));
+    let (offsets, keys) = (row(&[0i64, 4, 8, 8]), row(b"romepari"));
+    let found = eval(&Op::FindString, &[&begins, &ends, &bytes, &offsets, &keys]);
+    check(&found[0], &[5], &[3i64, 0, 1, 1, 2]);
+    let outside = error(&Op::FindString, &[&row(&[9i64]), &row(&[14i64]), &bytes, &offsets, &keys]);
+    assert!(outside.contains("from 9 to 14 of 13 bytes"), "{outside}");
+    // Whether there is an `r`, and an `i` somewhere behind it.
+    let classes = row(&std::array::from_fn::<u8, 256, _>(|byte| match byte as u8 {
+        b'r' => 1,
+        b'i' => 2,
+        _ => 0,
+    }));
+    let next = tensor(&[3, 3], &[0i64, 1, 0, 1, 1, 2, 2, 2, 2]);
+    let states = eval(&Op::RunAutomaton, &[&begins, &ends, &bytes, &classes, &next]);
+    check(&states[0], &[5], &[2i64, 1, 1, 2, 0]);
+    let next = tensor(&[1, 3], &[0i64, 1, 0]);
+    assert!(error(&Op::RunAutomaton, &[&begins, &ends, &bytes, &classes, &next]).contains("leads out of its states"));
+}
+
+#[test]
 fn non_zero() {
     let (found, count) = defining(&Op::NonZero { count: COUNT }, &[&tensor(&[2, 2], &[0.0f32, 1.0, f32::NAN, -0.0])]);
     check(&found[0], &[2, 2], &[0i64, 1, 1, 0]);

@@ -7,6 +7,7 @@ mod elementwise;
 mod indexing;
 mod nested;
 mod shape;
+mod strings;
 mod structured;
 #[cfg(test)]
 mod tests;
@@ -100,6 +101,9 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::Unique { count, .. } => indexing::unique(inputs, *count),
         Op::NonMaxSuppression { count, .. } => indexing::non_max_suppression(inputs, *count),
         Op::TreeLeaf { .. } => indexing::tree_leaf(inputs),
+        Op::LowerBound => strings::lower_bound(inputs),
+        Op::FindString => strings::find_string(inputs),
+        Op::RunAutomaton => strings::run_automaton(inputs),
         Op::BindDims { symbols } => indexing::bind_dims(inputs, symbols),
         Op::Require { .. } => {
             let [] = operands(inputs)?;

@@ -10,7 +10,7 @@
 mod derive;
 mod functions;
 mod kinds;
-mod named;
+pub(crate) mod named;
 mod parts;
 mod table;
 

@@ -12,6 +12,7 @@ pub use constant::Constants;
 
 use crate::attributes::Attribute;
 use crate::dim::{self, DimParseError};
+use crate::encoding::{Encoded, Encoding};
 use crate::graph::{Graph, Node, TensorType, Value, ValueId};
 use crate::op::{BinaryOp, Op, UnaryOp};
 use crate::{DType, Dim, DimTable, SymbolInfo, SymbolOrigin};
@@ -240,19 +241,30 @@ impl<'a> Parser<'a> {
         self.expect("@")?;
         let mut graph = Graph { name: self.name()?, dims: self.table.clone(), ..Graph::default() };
         self.expect("(")?;
+        let mut count = 0;
         graph.inputs = self.list(")", |p| {
             let (value, name) = p.defined()?;
             p.expect(":")?;
             let ty = p.ty()?;
             define(&mut graph, value, name, ty);
+            if let Some(encoded) = p.encoded()? {
+                graph.encodings.inputs.insert(count, encoded);
+            }
+            count += 1;
             Ok(value)
         })?;
         self.expect("->")?;
         self.expect("(")?;
+        count = 0;
         graph.outputs = self.list(")", |p| {
-            let name = p.name()?;
+            let output = p.name()?;
             p.expect(":")?;
-            Ok((name, p.value()?))
+            let output = (output, p.value()?);
+            if let Some(encoded) = p.encoded()? {
+                graph.encodings.outputs.insert(count, encoded);
+            }
+            count += 1;
+            Ok(output)
         })?;
         self.expect("{")?;
         self.skip_comments();
@@ -263,6 +275,17 @@ impl<'a> Parser<'a> {
         }
         self.nesting -= 1;
         Ok(graph)
+    }
+
+    /// What a parameter or result stands for, if it does.
+    fn encoded(&mut self) -> Result<Option<Encoded>, ParseError> {
+        if !self.keyword("as") {
+            return Ok(None);
+        }
+        let word = self.word("an encoding")?;
+        let encoding = Encoding::from_name(word);
+        let encoding = encoding.ok_or_else(|| self.error(format!("`{word}` is not an encoding")))?;
+        Ok(Some(Encoded { encoding, shape: Attribute::read(self)? }))
     }
 
     fn node(&mut self, graph: &mut Graph) -> Result<Node, ParseError> {

@@ -6,6 +6,18 @@ use expect_test::expect;
 use proptest::prelude::*;
 
 #[test]
+fn encodings() {
+    let text = "dim n in 0..
+dim m in 0..
+graph @g(%0 city: i64[n + 1] as string[n], %1 city.bytes: u8[m]) -> (y: %0 as string[1, n], y.bytes: %1) {
+}
+";
+    let graph = graph(text).unwrap();
+    crate::verify::verify(&graph).unwrap();
+    assert_eq!(print::graph(&graph), text);
+}
+
+#[test]
 fn layout() {
     let text = r#"
 ; run: interpret

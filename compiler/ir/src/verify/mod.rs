@@ -12,6 +12,8 @@
 //! 8. A node symbol is defined by one node, subgraphs included, and no node defines an input symbol.
 //! 9. The bounds of a symbol are in order, and its `upper` mentions only symbols before it.
 //! 10. The symbols of a subgraph are the first of, or all, the symbols of the graph around it.
+//! 11. What encodes another tensor has the type that the encoding says, and strings are followed by their bytes, of type
+//!     `u8[n]`; nothing of a subgraph encodes another tensor.
 //!
 //! The verifier trusts nothing: a graph that breaks any of the rules is reported and never makes it panic.
 
@@ -21,7 +23,7 @@ mod tests;
 use crate::graph::{Graph, Node, NodeId, ValueId};
 use crate::infer::infer;
 use crate::op::Op;
-use crate::{Dim, Symbol, SymbolOrigin, TensorType};
+use crate::{DType, Dim, Encoded, Encoding, Encodings, Symbol, SymbolOrigin, TensorType};
 
 /// Which rule a graph breaks, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +56,25 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
             }
         }
     }
-    check_graph(graph, &mut symbols)
+    check_graph(graph, &mut symbols)?;
+    check_encodings(graph, &symbols).map_err(at)
+}
+
+fn check_encodings(graph: &Graph, symbols: &Symbols) -> Result<(), Broken> {
+    let results: Vec<ValueId> = graph.outputs.iter().map(|output| output.1).collect();
+    for (encodings, values) in [(&graph.encodings.inputs, &graph.inputs), (&graph.encodings.outputs, &results)] {
+        for (&position, Encoded { encoding, shape }) in encodings {
+            symbols.check(graph, &shape.iter().collect::<Vec<_>>())?;
+            let ty = |position: usize| values.get(position).map(|&value| graph.ty(value));
+            let follows = match encoding {
+                Encoding::Strings => ty(position + 1).is_some_and(|ty| ty.dtype == DType::U8 && ty.rank() == 1),
+            };
+            if ty(position) != Some(&encoding.stored(shape)) || !follows {
+                return Err((11, format!("parameter or result {position} does not encode a {}", encoding.name())));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// State of each symbol of the outermost graph.
@@ -193,6 +213,9 @@ fn check_nested(outer: &Graph, inner: &Graph, symbols: &mut Symbols) -> Result<(
     let shared = outer.dims.iter().zip(inner.dims.iter()).all(|(a, b)| a == b);
     if inner.dims.len() > outer.dims.len() || !shared {
         return Err((10, format!("the symbols of the subgraph {} are not those around it", inner.name)).into());
+    }
+    if inner.encodings != Encodings::default() {
+        return Err((11, format!("the subgraph {} encodes tensors of other types", inner.name)).into());
     }
     let before = symbols.visible.clone();
     let result = check_graph(inner, symbols).map_err(Problem::Inside);

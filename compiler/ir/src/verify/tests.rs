@@ -45,6 +45,15 @@ fn rules_expressible_in_text() {
             "graph @t(%0: bool[]) -> () {\n if %0 varying=[] sizes=[] then=graph @a() -> () {\n %1 = exp %0 : f32[]\n } \
              otherwise=graph @b() -> () {\n }\n}",
         ),
+        (11, "dim n in 0..\ngraph @t(%0: i64[n] as string[n], %1: u8[9]) -> () {\n}"),
+        (11, "graph @t(%0: i64[4] as string[3], %1: i8[9]) -> () {\n}"),
+        (11, "graph @t(%0: i64[4] as string[3]) -> (y: %0) {\n}"),
+        (11, "graph @t(%0: i64[4], %1: u8[1]) -> (y: %0 as string[4], z: %1) {\n}"),
+        (
+            11,
+            "graph @t(%0: bool[]) -> () {\n if %0 varying=[] sizes=[] then=graph @a() -> () {\n } \
+             otherwise=graph @b(%0: i64[4] as string[3]) -> () {\n }\n}",
+        ),
     ] {
         assert_eq!(broken_rule(text), rule, "{text}");
     }

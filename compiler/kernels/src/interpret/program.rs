@@ -3,7 +3,7 @@
 use super::code::Code;
 use super::machine::{POISON, View, read};
 use super::{MAX_BYTES, RunError, execute, prepare};
-use crate::plan::{Argument, BufferId, Place, Program, SizeCheck, Step};
+use crate::plan::{Argument, BufferId, Parameter, Place, Program, SizeCheck, Step};
 use crate::verify;
 use nnc_ir::{DType, Dim, Symbol};
 
@@ -68,7 +68,7 @@ impl Host<'_> {
                     return Err(error(&parameter.name, format!("dimension {actual} should be {text} = {value}")));
                 }
             }
-            if byte_count(dims, parameter.dtype) != Some(bytes.len()) {
+            if byte_count(parameter, dims) != Some(bytes.len()) {
                 return Err(error(&parameter.name, format!("{} bytes do not fit {dims:?}", bytes.len())));
             }
         }
@@ -227,7 +227,7 @@ impl Host<'_> {
         for (i, parameter) in self.program.outputs.iter().enumerate() {
             let dims = parameter.shape.iter().map(|d| self.value(d)).collect::<Result<Vec<i64>, _>>()?;
             let mut bytes = std::mem::take(&mut self.regions[first + i]);
-            let wanted = byte_count(&dims, parameter.dtype).filter(|&n| n <= bytes.len());
+            let wanted = byte_count(parameter, &dims).filter(|&n| n <= bytes.len());
             let Some(wanted) = wanted else {
                 let problem = format!("output `{}` of {dims:?} exceeds its {} bytes", parameter.name, bytes.len());
                 return Err(RunError::Plan(problem));
@@ -239,7 +239,10 @@ impl Host<'_> {
     }
 }
 
-/// Bytes of a dense tensor; `None` when a dimension is negative or the size overflows.
-fn byte_count(dims: &[i64], dtype: DType) -> Option<usize> {
-    dims.iter().try_fold(dtype.size(), |n, &d| n.checked_mul(usize::try_from(d).ok()?))
+/// Bytes of what is stored of a tensor; `None` when a dimension is negative or the size overflows.
+fn byte_count(parameter: &Parameter, dims: &[i64]) -> Option<usize> {
+    let shape: Vec<Dim> = dims.iter().map(|&d| Dim::from(d)).collect();
+    let stored = Parameter { shape, ..parameter.clone() }.stored_shape();
+    let size = |d: &Dim| usize::try_from(d.as_const()?).ok();
+    stored.iter().try_fold(parameter.dtype.size(), |n, d| n.checked_mul(size(d)?))
 }

@@ -196,8 +196,8 @@ fn program() -> Program {
     let bytes_of = &n * 4;
     Program {
         name: "test".to_owned(),
-        inputs: vec![Parameter { name: "x".to_owned(), dtype: DType::F32, shape: vec![n.clone()] }],
-        outputs: vec![Parameter { name: "y".to_owned(), dtype: DType::F32, shape: vec![Dim::sym(count)] }],
+        inputs: vec![Parameter::plain("x".to_owned(), DType::F32, vec![n.clone()])],
+        outputs: vec![Parameter::plain("y".to_owned(), DType::F32, vec![Dim::sym(count)])],
         weights: vec![Weight { source: Tensor::from_slice(&[2], &[0.5f32, -100.0]), pack: Pack::Plain }],
         buffers: vec![
             buffer("x", DType::F32, bytes_of.clone(), Place::Input(0)),

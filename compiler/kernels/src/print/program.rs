@@ -27,8 +27,8 @@
 use super::name;
 use crate::plan::{Argument, Buffer, BufferId, Parameter, Place, Program, SizeCheck, Step};
 use crate::weights::{Pack, Weight};
-use nnc_ir::SymbolOrigin;
 use nnc_ir::print::short_hash;
+use nnc_ir::{Encoding, SymbolOrigin};
 use rustc_hash::FxHashMap;
 use std::fmt::{self, Write};
 
@@ -123,7 +123,8 @@ impl<'a> Printer<'a> {
 
     fn parameter(&self, parameter: &Parameter) -> String {
         let shape = list(&parameter.shape, |d| self.dim(d));
-        format!("{}: {}[{shape}]", name(&parameter.name), parameter.dtype)
+        let ty = parameter.encoding.map_or(parameter.dtype.name(), Encoding::name);
+        format!("{}: {ty}[{shape}]", name(&parameter.name))
     }
 
     /// A buffer's name, with its number behind it where an earlier one has the same.

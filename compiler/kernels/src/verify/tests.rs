@@ -166,7 +166,7 @@ fn sound() -> Program {
     let text = "kernel @copy(x: read f32 align 4, y: write f32 align 4; n: i64) parallel p in 0..n {
                   store y[p] = load x[p]
                 }";
-    let parameter = |name: &str| Parameter { name: name.to_owned(), dtype: DType::F32, shape: vec![n.clone()] };
+    let parameter = |name: &str| Parameter::plain(name.to_owned(), DType::F32, vec![n.clone()]);
     let buffer = |name: &str, dtype, place| Buffer { name: name.to_owned(), dtype, bytes: &n * 4, place };
     let argument = |id| Argument { buffer: BufferId(id), offset: Dim::ZERO };
     Program {

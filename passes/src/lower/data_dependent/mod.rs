@@ -11,11 +11,13 @@ mod bind_dims;
 mod control;
 mod cumulative;
 mod heap;
+mod lower_bound;
 mod non_max_suppression;
 mod non_zero;
 mod pool_index;
 mod random;
 mod scatter;
+mod strings;
 mod top_k;
 mod tree_leaf;
 mod unique;
@@ -25,7 +27,7 @@ use super::{LowerError, Lowering};
 use crate::layout::Storage;
 use crate::regions::Regions;
 use nnc_ir::op::{BinaryOp, Op};
-use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
+use nnc_ir::{DType, Dim, Node, Symbol, Tensor, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
 use nnc_kernels::plan::{Argument, BufferId, SizeCheck, Step};
 
@@ -50,6 +52,9 @@ impl Lowering<'_> {
             Op::Unique { sorted, count } => self.lower_unique(node, *sorted, *count),
             Op::NonMaxSuppression { center, count } => self.lower_non_max_suppression(node, *center, *count),
             Op::TreeLeaf { missing } => self.lower_tree_leaf(node, *missing),
+            Op::LowerBound => self.lower_lower_bound(node),
+            Op::FindString => self.lower_find_string(node),
+            Op::RunAutomaton => self.lower_run_automaton(node),
             Op::BindDims { symbols } => self.lower_bind_dims(node, symbols),
             Op::Require { left, relation, right, what } => {
                 let (left, right) = (left.clone(), right.clone());
@@ -83,6 +88,14 @@ impl Lowering<'_> {
         let order: Vec<usize> = (0..ty.rank()).collect();
         self.copy_into(value, &order, ty.dtype, &storage)?;
         Ok(storage)
+    }
+
+    /// What a value is that must be a constant.
+    fn constant_table(&self, value: ValueId) -> Result<Tensor, LowerError> {
+        match self.definition(value).map(|node| &node.op) {
+            Some(Op::Constant(id)) => Ok(self.graph.consts.get(*id).clone()),
+            _ => Err(self.error("its tables must be constants")),
+        }
     }
 
     /// The only element of a scalar, for the host plan.

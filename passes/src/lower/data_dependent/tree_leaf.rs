@@ -11,8 +11,8 @@
 use super::super::builder::KernelBuilder;
 use super::super::{LowerError, Lowering};
 use super::{Lowered, binary};
-use nnc_ir::op::{BinaryOp, Op, UnaryOp};
-use nnc_ir::{DType, Dim, Node, Tensor, ValueId, tree_tables};
+use nnc_ir::op::{BinaryOp, UnaryOp};
+use nnc_ir::{DType, Dim, Node, ValueId, tree_tables};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt, Var};
 
 /// Walks at a time.
@@ -93,14 +93,6 @@ impl Lowering<'_> {
             Ok(())
         })?;
         b.finish()
-    }
-
-    /// What a value is that must be a constant.
-    fn constant_table(&self, value: ValueId) -> Result<Tensor, LowerError> {
-        match self.definition(value).map(|node| &node.op) {
-            Some(Op::Constant(id)) => Ok(self.graph.consts.get(*id).clone()),
-            _ => Err(self.error("the nodes of trees must be constants")),
-        }
     }
 }
 

@@ -111,7 +111,7 @@ mod tests {
 
     fn names(inputs: &[&str], outputs: &[&str]) -> Vec<String> {
         let parameter =
-            |name: &&str| Parameter { name: (*name).to_owned(), dtype: nnc_ir::DType::F32, shape: vec![Dim::from(3)] };
+            |name: &&str| Parameter::plain((*name).to_owned(), nnc_ir::DType::F32, vec![Dim::from(3)]);
         let names = Names::new(&Program {
             name: "m".to_owned(),
             dims: DimTable::default(),

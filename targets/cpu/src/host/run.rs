@@ -121,7 +121,7 @@ fn tensors(
     let array = b.ins().load(types::I64, FLAGS, args, field as i32);
     for (i, parameter) in parameters.iter().enumerate() {
         // A size that the data decides may have the bound 0, as that of the positions in an empty tensor.
-        let shape: Vec<Dim> = parameter.shape.iter().map(&bound).collect();
+        let shape: Vec<Dim> = parameter.stored_shape().iter().map(&bound).collect();
         if shape.iter().any(|d| d.is_const(0)) {
             continue;
         }

@@ -10,7 +10,7 @@ use cranelift_module::{DataDescription, DataId, Linkage, Module};
 use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
 use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
 use nnc_desc::{Arch, Target};
-use nnc_ir::{Dim, SymbolOrigin};
+use nnc_ir::{Dim, Encoding, SymbolOrigin};
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
 
@@ -51,6 +51,14 @@ pub(crate) fn dtype_code(dtype: nnc_ir::DType) -> DType {
         nnc_ir::DType::BF16 => DType::BF16,
         nnc_ir::DType::F32 => DType::F32,
         nnc_ir::DType::F64 => DType::F64,
+    }
+}
+
+/// The code of a parameter's type for its caller.
+pub(crate) fn type_code(parameter: &Parameter) -> DType {
+    match parameter.encoding {
+        None => dtype_code(parameter.dtype),
+        Some(Encoding::Strings) => DType::String,
     }
 }
 
@@ -113,7 +121,7 @@ impl Blob {
         for (i, parameter) in parameters.iter().enumerate() {
             let at = table + i * tensor::SIZE;
             self.text(at + tensor::NAME, &parameter.name);
-            self.put(at + tensor::DTYPE, &dtype_code(parameter.dtype).code().to_le_bytes());
+            self.put(at + tensor::DTYPE, &type_code(parameter).code().to_le_bytes());
             self.put(at + tensor::RANK, &(parameter.shape.len() as u32).to_le_bytes());
             let dims = self.room(parameter.shape.len() * dim::SIZE);
             self.point(at + tensor::DIMS, dims);

@@ -94,7 +94,7 @@ fn program() -> Program {
     let n = p.dims.new_symbol(SymbolInfo { min: 1, max: 1000, ..SymbolInfo::input("n") });
     let found = p.dims.fresh("found", 0, 1000, Some(Dim::sym(n)));
     let (rows, found_dim) = (Dim::sym(n), Dim::sym(found));
-    let parameter = |name: &str, shape: Vec<Dim>| Parameter { name: name.into(), dtype: I64, shape };
+    let parameter = |name: &str, shape: Vec<Dim>| Parameter::plain(name, I64, shape);
     p.inputs = vec![parameter("x", vec![rows.clone()])];
     p.outputs = vec![parameter("y", vec![found_dim.clone()]), parameter("z", vec![])];
     p.kernels = vec![count(), fill(), start(), advance("hundred", 100.0, 120.0), advance("three", 3.0, 120.0)];

@@ -137,7 +137,7 @@ fn program(trials: &[(Trial, Vec<i64>, i64)]) -> Program {
             let place = |i| if decl.access == Access::Write { Place::Output(i) } else { Place::Input(i) };
             let place = place(list.len());
             let name = format!("t{}", program.buffers.len());
-            list.push(Parameter { name: name.clone(), dtype: nnc_ir::DType::U8, shape: vec![Dim::from(bytes.len())] });
+            list.push(Parameter::plain(name.clone(), nnc_ir::DType::U8, vec![Dim::from(bytes.len())]));
             arguments.push(Argument { buffer: BufferId(program.buffers.len() as u32), offset: Dim::ZERO });
             program.buffers.push(Buffer { name, dtype: decl.dtype, bytes: Dim::from(bytes.len()), place });
         }

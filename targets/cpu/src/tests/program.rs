@@ -22,7 +22,7 @@ pub(super) fn program() -> Program {
     let n = program.dims.new_symbol(SymbolInfo { max: 1000, ..SymbolInfo::input("n") });
     let rows = Dim::sym(n);
     for (list, name) in [(&mut program.inputs, "x"), (&mut program.outputs, "y")] {
-        list.push(Parameter { name: name.into(), dtype: DType::F32, shape: vec![rows.clone(), Dim::from(4)] });
+        list.push(Parameter::plain(name, DType::F32, vec![rows.clone(), Dim::from(4)]));
     }
     let weight = |values: &[f32]| Weight { source: Tensor::from_slice(&[values.len()], values), pack: Pack::Plain };
     program.weights = vec![weight(&[9.0; 3]), weight(&[1.0, 2.0, 3.0, 4.0]), weight(&[1.0, 2.0, 3.0, 4.0])];

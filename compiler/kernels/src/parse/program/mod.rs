@@ -12,7 +12,7 @@ use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Progra
 use crate::weights::{Pack, Weight, WeightId};
 use nnc_ir::op::Relation;
 use nnc_ir::parse::Constants;
-use nnc_ir::{Dim, DimTable, SymbolInfo, SymbolOrigin};
+use nnc_ir::{Dim, DimTable, Encoding, SymbolInfo, SymbolOrigin};
 use rustc_hash::FxHashMap;
 
 /// Reads a program. The text names weights by type, shape and hash alone; their elements are taken from `constants`, see
@@ -119,9 +119,11 @@ impl ProgramParser<'_> {
     fn parameter(&mut self) -> Parsed<Parameter> {
         let name = self.text.name()?;
         self.text.expect(":")?;
-        let dtype = self.text.dtype()?;
+        let strings = self.text.eat(Encoding::Strings.name());
+        let encoding = strings.then_some(Encoding::Strings);
+        let dtype = if strings { Encoding::Strings.stored(&[]).dtype } else { self.text.dtype()? };
         self.text.expect("[")?;
-        Ok(Parameter { name, dtype, shape: self.list("]", Self::dim)? })
+        Ok(Parameter { name, dtype, encoding, shape: self.list("]", Self::dim)? })
     }
 
     fn weight(&mut self) -> Parsed<()> {

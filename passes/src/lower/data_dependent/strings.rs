@@ -1,0 +1,210 @@
+//! Strings, each looked at from its first byte to its last: found among keys, or read by an automaton.
+//!
+//! Keys are found by hashing, in a table made here: open addressing with linear probing (Knuth, The Art of Computer
+//! Programming 6.4), half empty, by the hash of Fowler, Noll and Vo (FNV-1a, 64 bits). No string makes it read outside of the
+//! table; strings made to collide make it slow, as long as the keys are many.
+//!
+//! Invariants: a string is read only when it lies within its bytes, which is tested first; tables are constants and checked.
+
+use super::super::builder::KernelBuilder;
+use super::super::{LowerError, Lowering};
+use super::{Lowered, binary, boolean};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
+use nnc_kernels::weights::Pack;
+
+/// The status of `nnc-abi` for a string that is not within its bytes.
+const BAD_INDEX: i32 = nnc_abi::Status::BadIndex as i32;
+
+const FNV_BASIS: i64 = 0xcbf2_9ce4_8422_2325_u64 as i64;
+const FNV_PRIME: i64 = 0x100_0000_01b3;
+
+/// Most keys: their numbers have 32 bits.
+const MOST_KEYS: usize = 1 << 30;
+
+/// The entry of a table where no key is.
+const EMPTY: i32 = -1;
+
+/// A string in a kernel: from where, and how long.
+struct Span {
+    begin: Index,
+    length: Index,
+}
+
+/// The hash of a string, half of it mixed into the other.
+fn hash(bytes: &[u8]) -> i64 {
+    let hash = bytes.iter().fold(FNV_BASIS, |hash, &byte| (hash ^ i64::from(byte)).wrapping_mul(FNV_PRIME));
+    hash ^ hash >> 32
+}
+
+/// Where to find the number of each key: as many entries as a power of two, which [`hash`] leads to.
+fn key_table<'k>(keys: impl ExactSizeIterator<Item = &'k [u8]>) -> Vec<i32> {
+    let size = (2 * keys.len()).next_power_of_two().max(2);
+    let mut table = vec![EMPTY; size];
+    for (number, key) in keys.enumerate() {
+        let mut slot = hash(key) as usize & (size - 1);
+        while table[slot] != EMPTY {
+            slot = (slot + 1) & (size - 1);
+        }
+        table[slot] = number as i32;
+    }
+    table
+}
+
+fn int(value: i64) -> Expr {
+    Expr::Index(Index::from(value))
+}
+
+impl KernelBuilder<'_, '_> {
+    /// The string at an index, which fails the run unless it is within `size` bytes.
+    fn span(&mut self, [begins, ends]: [ValueId; 2], index: &[Index], size: &Index) -> Result<Span, LowerError> {
+        let (begin, end) = (self.emit(begins, index)?, self.emit(ends, index)?);
+        let begin = Expr::Var(self.define_here("begin", begin));
+        let end = Expr::Var(self.define_here("end", end));
+        let bad = [
+            binary(BinaryOp::Lt, begin.clone(), int(0)),
+            binary(BinaryOp::Lt, end.clone(), begin.clone()),
+            binary(BinaryOp::Gt, end.clone(), Expr::Index(size.clone())),
+        ];
+        let bad = bad.into_iter().reduce(|a, b| binary(BinaryOp::Or, a, b)).unwrap_or(boolean(false));
+        self.push(Stmt::If(bad, vec![Stmt::Fail(BAD_INDEX)], vec![]));
+        let most = size + 1;
+        let length = binary(BinaryOp::Sub, end, begin.clone());
+        Ok(Span { begin: self.freeze("first", begin, &most), length: self.freeze("length", length, &most) })
+    }
+
+    /// A byte of a string as a number.
+    fn byte(&mut self, bytes: ValueId, at: Index) -> Result<Expr, LowerError> {
+        let byte = self.emit(bytes, &[at])?;
+        Ok(Expr::convert(DType::I64, DType::U8, byte))
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn lower_find_string(&mut self, node: &Node) -> Lowered {
+        let &[begins, ends, bytes, key_offsets, key_bytes] = &node.inputs[..] else {
+            return Err(self.error("malformed keys"));
+        };
+        let (count, table) = self.keys(key_offsets, key_bytes)?;
+        let mask = Index::from(table.len() as i64 - 1);
+        let size = Index::from(table.len() as i64);
+        let weight = self.add_weight(&table, Pack::Plain)?;
+        let storage = self.storage(node.outputs[0])?;
+        let shape = self.graph.shape(begins).to_vec();
+        let (byte_count, key_byte_count) = (self.graph.shape(bytes)[0].clone(), self.graph.shape(key_bytes)[0].clone());
+
+        let mut b = KernelBuilder::new(self, "find_string");
+        let index = b.parallel_over(&shape);
+        let byte_count = b.import(&byte_count);
+        let most_key_bytes = b.import(&key_byte_count) + 1;
+        let table = b.buffer(weight, &Dim::ZERO, false);
+        let string = b.span([begins, ends], &index, &byte_count)?;
+        let state = b.mutable("hash", int(FNV_BASIS));
+        b.each(&string.length.clone(), AxisKind::Serial, |b, i| {
+            let byte = b.byte(bytes, &string.begin + i)?;
+            let mixed = binary(BinaryOp::Xor, Expr::Var(state), byte);
+            b.assign(state, binary(BinaryOp::Mul, mixed, int(FNV_PRIME)));
+            Ok(())
+        })?;
+        let half = binary(BinaryOp::Shr, Expr::Var(state), int(32));
+        let mixed = binary(BinaryOp::Xor, Expr::Var(state), half);
+        let slot = b.mutable("slot", binary(BinaryOp::And, mixed, Expr::Index(mask.clone())));
+        let (found, searching) = (b.mutable("found", int(count)), b.mutable("searching", boolean(true)));
+        b.repeat(Expr::Var(searching), |b| {
+            let at = b.freeze("at", Expr::Var(slot), &size);
+            let key = Expr::convert(DType::I64, DType::I32, Expr::Load(table, at));
+            let key = Expr::Var(b.define_here("key", key));
+            b.choose(
+                binary(BinaryOp::Lt, key.clone(), int(0)),
+                |b| {
+                    b.assign(searching, boolean(false));
+                    Ok(())
+                },
+                |b| {
+                    let number = b.freeze("number", key, &Index::from(count));
+                    let first = b.emit(key_offsets, std::slice::from_ref(&number))?;
+                    let last = b.emit(key_offsets, &[&number + 1])?;
+                    let first = b.freeze("key_first", first, &most_key_bytes);
+                    let length = binary(BinaryOp::Sub, last, Expr::Index(first.clone()));
+                    let alike = binary(BinaryOp::Eq, length, Expr::Index(string.length.clone()));
+                    let alike = b.mutable("alike", alike);
+                    let step = b.counter("step", Index::ZERO);
+                    let within = binary(BinaryOp::Lt, Expr::Var(step), Expr::Index(string.length.clone()));
+                    b.repeat(binary(BinaryOp::And, Expr::Var(alike), within), |b| {
+                        let i = b.freeze("i", Expr::Var(step), &byte_count);
+                        let (mine, other) = (b.byte(bytes, &string.begin + &i)?, b.byte(key_bytes, &first + &i)?);
+                        b.assign(alike, binary(BinaryOp::Eq, mine, other));
+                        b.increment(step);
+                        Ok(())
+                    })?;
+                    b.choose(
+                        Expr::Var(alike),
+                        |b| {
+                            b.assign(found, Expr::Index(number));
+                            b.assign(searching, boolean(false));
+                            Ok(())
+                        },
+                        |b| {
+                            let next = binary(BinaryOp::And, Expr::Index(slot.index() + 1), Expr::Index(mask));
+                            b.assign(slot, next);
+                            Ok(())
+                        },
+                    )
+                },
+            )
+        })?;
+        let target = b.buffer(storage.buffer, &storage.offset, true);
+        let element = b.element(&storage.strides, &index);
+        b.push(Stmt::Store(target, element, Expr::Var(found)));
+        b.finish()
+    }
+
+    /// How many keys there are, and the table to find them by.
+    fn keys(&self, offsets: ValueId, bytes: ValueId) -> Result<(i64, Tensor), LowerError> {
+        let (offsets, bytes) = (self.constant_table(offsets)?, self.constant_table(bytes)?);
+        let offsets: Vec<usize> = offsets.to_i64s().unwrap_or_default().iter().map(|&o| o as usize).collect();
+        let keys: Option<Vec<&[u8]>> =
+            offsets.windows(2).map(|pair| bytes.data.bytes().get(pair[0]..pair[1])).collect();
+        let keys = keys.filter(|keys| keys.len() < MOST_KEYS && keys.len() + 1 == offsets.len());
+        let keys = keys.ok_or_else(|| self.error("the offsets of keys do not fit their bytes"))?;
+        let table = key_table(keys.iter().copied());
+        Ok((keys.len() as i64, Tensor::from_slice(&[table.len()], &table)))
+    }
+
+    pub(super) fn lower_run_automaton(&mut self, node: &Node) -> Lowered {
+        let &[begins, ends, bytes, classes, next] = &node.inputs[..] else {
+            return Err(self.error("malformed automaton"));
+        };
+        let (class_table, states) = (self.constant_table(classes)?, self.constant_table(next)?);
+        let (state_count, width) = (states.shape[0], states.shape[1]);
+        let within = |state: i64| usize::try_from(state).is_ok_and(|state| state < state_count);
+        let classes_fit = class_table.data.bytes().iter().all(|&class| usize::from(class) < width);
+        if state_count == 0 || !classes_fit || !states.to_i64s().is_some_and(|all| all.into_iter().all(within)) {
+            return Err(self.error("the automaton leads out of its states"));
+        }
+        let storage = self.storage(node.outputs[0])?;
+        let shape = self.graph.shape(begins).to_vec();
+        let byte_count = self.graph.shape(bytes)[0].clone();
+
+        let mut b = KernelBuilder::new(self, "run_automaton");
+        let index = b.parallel_over(&shape);
+        let byte_count = b.import(&byte_count);
+        let string = b.span([begins, ends], &index, &byte_count)?;
+        let state = b.mutable("state", int(0));
+        b.each(&string.length.clone(), AxisKind::Serial, |b, i| {
+            let byte = b.byte(bytes, &string.begin + i)?;
+            let byte = b.freeze("byte", byte, &Index::from(256));
+            let class = b.byte(classes, byte)?;
+            let class = b.freeze("class", class, &Index::from(width as i64));
+            let from = b.freeze("from", Expr::Var(state), &Index::from(state_count as i64));
+            let to = b.emit(next, &[from, class])?;
+            b.assign(state, to);
+            Ok(())
+        })?;
+        let target = b.buffer(storage.buffer, &storage.offset, true);
+        let element = b.element(&storage.strides, &index);
+        b.push(Stmt::Store(target, element, Expr::Var(state)));
+        b.finish()
+    }
+}
