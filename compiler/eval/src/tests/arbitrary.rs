@@ -136,8 +136,7 @@ impl Choices<'_> {
             }
             Op::FindString | Op::RunAutomaton => {
                 let (strings, size) = (self.below(3), self.below(6));
-                let mut operands = vec![self.tensor(DType::I64, &[strings]), self.tensor(DType::I64, &[strings])];
-                operands.push(self.tensor(DType::U8, &[size]));
+                let mut operands = vec![self.tensor(DType::I64, &[strings]), self.tensor(DType::U8, &[size])];
                 let shapes: [(DType, Vec<usize>); 2] = match op {
                     Op::FindString => [(DType::I64, vec![self.below(4)]), (DType::U8, vec![self.below(4)])],
                     _ => [(DType::U8, vec![256]), (DType::I64, vec![self.below(4), self.below(4)])],

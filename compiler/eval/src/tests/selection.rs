@@ -55,11 +55,11 @@ fn lower_bound() {
 #[test]
 fn strings() {
     let bytes = row(b"parisromepari");
-    let (begins, ends) = (row(&[0i64, 5, 0, 9, 3]), row(&[5i64, 9, 4, 13, 3]));
-    let (offsets, keys) = (row(&[0i64, 4, 8, 8]), row(b"romepari"));
-    let found = eval(&Op::FindString, &[&begins, &ends, &bytes, &offsets, &keys]);
-    check(&found[0], &[5], &[3i64, 0, 1, 1, 2]);
-    let outside = error(&Op::FindString, &[&row(&[9i64]), &row(&[14i64]), &bytes, &offsets, &keys]);
+    let offsets = row(&[0i64, 5, 9, 13, 13]);
+    let (key_offsets, keys) = (row(&[0i64, 4, 8, 8]), row(b"romepari"));
+    let found = eval(&Op::FindString, &[&offsets, &bytes, &key_offsets, &keys]);
+    check(&found[0], &[4], &[3i64, 0, 1, 2]);
+    let outside = error(&Op::FindString, &[&row(&[9i64, 14]), &bytes, &key_offsets, &keys]);
     assert!(outside.contains("from 9 to 14 of 13 bytes"), "{outside}");
     // Whether there is an `r`, and an `i` somewhere behind it.
     let classes = row(&std::array::from_fn::<u8, 256, _>(|byte| match byte as u8 {
@@ -68,10 +68,10 @@ fn strings() {
         _ => 0,
     }));
     let next = tensor(&[3, 3], &[0i64, 1, 0, 1, 1, 2, 2, 2, 2]);
-    let states = eval(&Op::RunAutomaton, &[&begins, &ends, &bytes, &classes, &next]);
-    check(&states[0], &[5], &[2i64, 1, 1, 2, 0]);
+    let states = eval(&Op::RunAutomaton, &[&offsets, &bytes, &classes, &next]);
+    check(&states[0], &[4], &[2i64, 1, 2, 0]);
     let next = tensor(&[1, 3], &[0i64, 1, 0]);
-    assert!(error(&Op::RunAutomaton, &[&begins, &ends, &bytes, &classes, &next]).contains("leads out of its states"));
+    assert!(error(&Op::RunAutomaton, &[&offsets, &bytes, &classes, &next]).contains("leads out of its states"));
 }
 
 #[test]

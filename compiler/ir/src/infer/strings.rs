@@ -10,31 +10,29 @@ pub(super) fn lower_bound(inputs: &[&TensorType]) -> Types {
     one(DType::I64, x.shape.clone())
 }
 
-/// Where strings lie in their bytes.
-fn check_spans(begins: &TensorType, ends: &TensorType, bytes: &TensorType) -> Result<(), String> {
-    check_dtype("the begins", begins, DType::I64)?;
-    check_dtype("the ends", ends, DType::I64)?;
-    check_shape("the ends", ends, &begins.shape)?;
+/// How many strings there are by what marks them in their bytes.
+fn count(offsets: &TensorType, bytes: &TensorType) -> Result<Dim, String> {
+    check_dtype("the offsets", offsets, DType::I64)?;
+    check_rank("the offsets", offsets, 1)?;
     check_dtype("the bytes", bytes, DType::U8)?;
-    check_rank("the bytes", bytes, 1)
+    check_rank("the bytes", bytes, 1)?;
+    match &offsets.shape[0] {
+        none if none.is_const(0) => Err("there is no offset where the last string ends".to_owned()),
+        offsets => Ok(offsets - 1),
+    }
 }
 
 pub(super) fn find_string(inputs: &[&TensorType]) -> Types {
-    let [begins, ends, bytes, key_offsets, key_bytes] = operands(inputs)?;
-    check_spans(begins, ends, bytes)?;
-    check_dtype("the offsets of the keys", key_offsets, DType::I64)?;
-    check_rank("the offsets of the keys", key_offsets, 1)?;
-    check_dtype("the bytes of the keys", key_bytes, DType::U8)?;
-    check_rank("the bytes of the keys", key_bytes, 1)?;
-    one(DType::I64, begins.shape.clone())
+    let [offsets, bytes, key_offsets, key_bytes] = operands(inputs)?;
+    count(key_offsets, key_bytes)?;
+    one(DType::I64, vec![count(offsets, bytes)?])
 }
 
 pub(super) fn run_automaton(inputs: &[&TensorType]) -> Types {
-    let [begins, ends, bytes, classes, next] = operands(inputs)?;
-    check_spans(begins, ends, bytes)?;
+    let [offsets, bytes, classes, next] = operands(inputs)?;
     check_dtype("the classes", classes, DType::U8)?;
     check_shape("the classes", classes, &[Dim::from(256)])?;
     check_dtype("the states", next, DType::I64)?;
     check_rank("the states", next, 2)?;
-    one(DType::I64, begins.shape.clone())
+    one(DType::I64, vec![count(offsets, bytes)?])
 }

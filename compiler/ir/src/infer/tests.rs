@@ -100,8 +100,8 @@ fn accepted() {
          %62 = constant i32[2] [0, 1]\n %40 = tree_leaf %0, %60, %61, %62 missing=true : i64[n, 2]",
         "%40 = lower_bound %0, %16 : i64[n, 4]",
         "%60 = constant u8[4] [97, 98, 98, 99]\n %61 = constant i64[3] [0, 2, 4]\n %62 = constant u8[256] splat=1\n \
-         %63 = constant i64[2, 3] [0, 1, 1, 1, 0, 1]\n %41 = find_string %7, %7, %60, %61, %60 : i64[5]\n \
-         %40 = run_automaton %7, %7, %60, %62, %63 : i64[5]",
+         %63 = constant i64[2, 3] [0, 1, 1, 1, 0, 1]\n %41 = find_string %7, %60, %61, %60 : i64[4]\n \
+         %40 = run_automaton %7, %60, %62, %63 : i64[4]",
         "bind_dims %8 symbols=[c]",
         "require left=n relation=at_most right=n + 4 what=\"a \\\"size\\\"\"",
         &format!(

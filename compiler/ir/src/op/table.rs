@@ -215,13 +215,13 @@ operations! {
         /// `(x, keys: [k]) -> i64` of x's shape: how many keys come before the first that is not less than the element.
         /// The keys have the type of `x` and ascend; where they do not, what is found is some number up to `k`.
         LowerBound = "lower_bound";
-        /// `(begins: i64, ends: i64, bytes: u8[m], key_offsets: i64[k + 1], key_bytes: u8[j]) -> i64` of the shape of
-        /// `begins`: which key each string is, the first of equal ones, or `k`. A string is the bytes from its begin to
-        /// before its end; one that is not within `bytes` stops the run with an error. The keys are constants.
+        /// `(offsets: i64[n + 1], bytes: u8[m], key_offsets: i64[k + 1], key_bytes: u8[j]) -> i64[n]`: which key each
+        /// string is, the first of equal ones, or `k`. A string is the bytes from its offset to before the next; one that is
+        /// not within `bytes` stops the run with an error. The keys are constants.
         FindString = "find_string";
-        /// `(begins: i64, ends: i64, bytes: u8[m], classes: u8[256], next: i64[states, c]) -> i64` of the shape of
-        /// `begins`: the state in which each string leaves an automaton that begins in state 0 and goes on to
-        /// `next[state, classes[byte]]` with every byte. The tables are constants; a string is as for `find_string`.
+        /// `(offsets: i64[n + 1], bytes: u8[m], classes: u8[256], next: i64[states, c]) -> i64[n]`: the state in which each
+        /// string leaves an automaton that begins in state 0 and goes on to `next[state, classes[byte]]` with every byte.
+        /// The tables are constants; a string is as for `find_string`.
         RunAutomaton = "run_automaton";
         /// `(sizes: i64[symbols.len()] or scalar) -> ()`: defines symbols from data; a value outside the symbol's bounds
         /// stops the run with an error.

@@ -57,9 +57,9 @@ fn int(value: i64) -> Expr {
 }
 
 impl KernelBuilder<'_, '_> {
-    /// The string at an index, which fails the run unless it is within `size` bytes.
-    fn span(&mut self, [begins, ends]: [ValueId; 2], index: &[Index], size: &Index) -> Result<Span, LowerError> {
-        let (begin, end) = (self.emit(begins, index)?, self.emit(ends, index)?);
+    /// A string by its number, which fails the run unless it is within `size` bytes.
+    fn span(&mut self, offsets: ValueId, number: &Index, size: &Index) -> Result<Span, LowerError> {
+        let (begin, end) = (self.emit(offsets, std::slice::from_ref(number))?, self.emit(offsets, &[number + 1])?);
         let begin = Expr::Var(self.define_here("begin", begin));
         let end = Expr::Var(self.define_here("end", end));
         let bad = [
@@ -83,7 +83,7 @@ impl KernelBuilder<'_, '_> {
 
 impl Lowering<'_> {
     pub(super) fn lower_find_string(&mut self, node: &Node) -> Lowered {
-        let &[begins, ends, bytes, key_offsets, key_bytes] = &node.inputs[..] else {
+        let &[offsets, bytes, key_offsets, key_bytes] = &node.inputs[..] else {
             return Err(self.error("malformed keys"));
         };
         let (count, table) = self.keys(key_offsets, key_bytes)?;
@@ -91,15 +91,15 @@ impl Lowering<'_> {
         let size = Index::from(table.len() as i64);
         let weight = self.add_weight(&table, Pack::Plain)?;
         let storage = self.storage(node.outputs[0])?;
-        let shape = self.graph.shape(begins).to_vec();
+        let strings = self.graph.shape(node.outputs[0])[0].clone();
         let (byte_count, key_byte_count) = (self.graph.shape(bytes)[0].clone(), self.graph.shape(key_bytes)[0].clone());
 
         let mut b = KernelBuilder::new(self, "find_string");
-        let index = b.parallel_over(&shape);
+        let number = b.parallel(&strings);
         let byte_count = b.import(&byte_count);
         let most_key_bytes = b.import(&key_byte_count) + 1;
         let table = b.buffer(weight, &Dim::ZERO, false);
-        let string = b.span([begins, ends], &index, &byte_count)?;
+        let string = b.span(offsets, &number, &byte_count)?;
         let state = b.mutable("hash", int(FNV_BASIS));
         b.each(&string.length.clone(), AxisKind::Serial, |b, i| {
             let byte = b.byte(bytes, &string.begin + i)?;
@@ -122,9 +122,9 @@ impl Lowering<'_> {
                     Ok(())
                 },
                 |b| {
-                    let number = b.freeze("number", key, &Index::from(count));
-                    let first = b.emit(key_offsets, std::slice::from_ref(&number))?;
-                    let last = b.emit(key_offsets, &[&number + 1])?;
+                    let key = b.freeze("which", key, &Index::from(count));
+                    let first = b.emit(key_offsets, std::slice::from_ref(&key))?;
+                    let last = b.emit(key_offsets, &[&key + 1])?;
                     let first = b.freeze("key_first", first, &most_key_bytes);
                     let length = binary(BinaryOp::Sub, last, Expr::Index(first.clone()));
                     let alike = binary(BinaryOp::Eq, length, Expr::Index(string.length.clone()));
@@ -141,7 +141,7 @@ impl Lowering<'_> {
                     b.choose(
                         Expr::Var(alike),
                         |b| {
-                            b.assign(found, Expr::Index(number));
+                            b.assign(found, Expr::Index(key));
                             b.assign(searching, boolean(false));
                             Ok(())
                         },
@@ -155,7 +155,7 @@ impl Lowering<'_> {
             )
         })?;
         let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &index);
+        let element = b.element(&storage.strides, &[number]);
         b.push(Stmt::Store(target, element, Expr::Var(found)));
         b.finish()
     }
@@ -173,7 +173,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn lower_run_automaton(&mut self, node: &Node) -> Lowered {
-        let &[begins, ends, bytes, classes, next] = &node.inputs[..] else {
+        let &[offsets, bytes, classes, next] = &node.inputs[..] else {
             return Err(self.error("malformed automaton"));
         };
         let (class_table, states) = (self.constant_table(classes)?, self.constant_table(next)?);
@@ -184,13 +184,13 @@ impl Lowering<'_> {
             return Err(self.error("the automaton leads out of its states"));
         }
         let storage = self.storage(node.outputs[0])?;
-        let shape = self.graph.shape(begins).to_vec();
+        let strings = self.graph.shape(node.outputs[0])[0].clone();
         let byte_count = self.graph.shape(bytes)[0].clone();
 
         let mut b = KernelBuilder::new(self, "run_automaton");
-        let index = b.parallel_over(&shape);
+        let number = b.parallel(&strings);
         let byte_count = b.import(&byte_count);
-        let string = b.span([begins, ends], &index, &byte_count)?;
+        let string = b.span(offsets, &number, &byte_count)?;
         let state = b.mutable("state", int(0));
         b.each(&string.length.clone(), AxisKind::Serial, |b, i| {
             let byte = b.byte(bytes, &string.begin + i)?;
@@ -203,7 +203,7 @@ impl Lowering<'_> {
             Ok(())
         })?;
         let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &index);
+        let element = b.element(&storage.strides, &[number]);
         b.push(Stmt::Store(target, element, Expr::Var(state)));
         b.finish()
     }
