@@ -2,6 +2,7 @@
 
 use crate::error::{Cause, Eval};
 use crate::values::MAX_COUNT;
+use nnc_ir::dim::Atom;
 use nnc_ir::{Dim, DimTable, Symbol, Tensor};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -89,13 +90,18 @@ impl Env {
         shape.iter().map(|d| self.size(d)).collect()
     }
 
-    /// Gives every dimension of `shape` that is one symbol without a value the size found.
+    /// Gives the symbol of every dimension of `shape` that is one symbol without a value, perhaps so many times and with a
+    /// number added to it, the value that makes the size found.
     pub(super) fn bind_symbols(&mut self, shape: &[Dim], found: &[usize]) -> Eval<()> {
         for (dim, &size) in shape.iter().zip(found) {
-            if let Some(symbol) = dim.as_symbol()
-                && self.get(symbol).is_none()
-            {
-                self.define(symbol, i64::try_from(size).unwrap_or(i64::MAX))?;
+            let size = i64::try_from(size).unwrap_or(i64::MAX);
+            let view = dim.view();
+            let [(factor, atoms)] = &view.terms[..] else { continue };
+            let [Atom::Sym(symbol)] = atoms[..] else { continue };
+            let rest = size.checked_sub(view.constant).filter(|rest| rest.checked_rem(*factor) == Some(0));
+            let value = rest.and_then(|rest| rest.checked_div(*factor));
+            if let (Some(value), None) = (value, self.get(*symbol)) {
+                self.define(*symbol, value)?;
             }
         }
         Ok(())

@@ -5,12 +5,23 @@
 //! (<https://onnx.ai/onnx/operators/onnx__EyeLike.html>); all opsets.
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Tensor, ValueId};
 
 /// The tensor of the attribute.
 pub fn constant(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let several = |list: Vec<String>| (vec![list.len()], list.into_iter().map(String::into_bytes).collect());
+    let strings = match (ctx.string_tensor("value")?, ctx.optional_string("value_string")?) {
+        (Some(tensor), _) => Some(tensor),
+        (None, Some(one)) => Some((vec![], vec![one.into_bytes()])),
+        (None, None) => ctx.strings("value_strings")?.map(several),
+    };
+    if let Some((shape, strings)) = strings {
+        let strings = ctx.constant_strings(&shape, &strings)?;
+        ctx.define_strings(0, strings);
+        return Ok(vec![]);
+    }
     let tensor = if let Some(tensor) = ctx.tensor("value")? {
         tensor
     } else if let Some(tensor) = ctx.tensor("sparse_value")? {
@@ -23,8 +34,6 @@ pub fn constant(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Tensor::from_slice(&[values.len()], values)
     } else if let Some(values) = ctx.floats("value_floats")? {
         Tensor::from_slice(&[values.len()], values)
-    } else if ctx.has_attribute("value_string") || ctx.has_attribute("value_strings") {
-        return Err(unsupported("strings are not supported"));
     } else {
         return Err(invalid("it has no value"));
     };

@@ -9,7 +9,7 @@ use crate::scope::{self, Compound, Frame};
 use crate::tensors;
 use crate::translate::Options;
 use nnc_ir::{DType, Dim, DimTable, Graph, Symbol, Tensor, TensorType, ValueId};
-use nnc_onnx::{Attribute, Node};
+use nnc_onnx::{Attribute, ElemType, Node};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The state of a whole translation.
@@ -31,6 +31,8 @@ pub struct Context<'t, 'm> {
     /// How core ops made for this node name it.
     pub(crate) origin: String,
     consumed: FxHashSet<&'m str>,
+    /// What the translation is handed in place of some inputs.
+    handed: FxHashMap<usize, ValueId>,
 }
 
 /// How messages and core ops name a node.
@@ -40,7 +42,7 @@ pub(crate) fn label(node: &Node) -> String {
 
 impl<'t, 'm> Context<'t, 'm> {
     pub(crate) fn new(translator: &'t mut Translator<'m>, node: &'m Node) -> Context<'t, 'm> {
-        Context { translator, node, origin: label(node), consumed: FxHashSet::default() }
+        Context { translator, node, origin: label(node), consumed: FxHashSet::default(), handed: FxHashMap::default() }
     }
 
     /// The operator set version in force for this node.
@@ -72,10 +74,25 @@ impl<'t, 'm> Context<'t, 'm> {
 
     /// Input `index` if it is given.
     pub fn optional_input(&mut self, index: usize) -> Result<Option<ValueId>> {
+        if let Some(&value) = self.handed.get(&index) {
+            return Ok(Some(value));
+        }
         match self.node.inputs.get(index) {
             Some(name) if !name.is_empty() => scope::resolve(&mut self.translator.frames, name).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// What a translation yields when it is handed these values in place of its inputs.
+    pub(crate) fn with_inputs(
+        &mut self,
+        handed: impl IntoIterator<Item = (usize, ValueId)>,
+        translation: crate::registry::Translation,
+    ) -> Result<Vec<ValueId>> {
+        self.handed = handed.into_iter().collect();
+        let results = translation(self);
+        self.handed.clear();
+        results
     }
 
     /// All inputs of a variadic operator (at least one).
@@ -89,7 +106,7 @@ impl<'t, 'm> Context<'t, 'm> {
     /// Input `index` if it is given and no tensor.
     pub(crate) fn compound_input(&mut self, index: usize) -> Result<Option<Compound>> {
         match self.node.inputs.get(index) {
-            Some(name) if !name.is_empty() => Ok(scope::resolve_compound(&mut self.translator.frames, name)),
+            Some(name) if !name.is_empty() => scope::resolve_compound(&mut self.translator.frames, name),
             _ => Err(invalid(format!("input {index} is missing"))),
         }
     }
@@ -205,6 +222,17 @@ impl<'t, 'm> Context<'t, 'm> {
                 Ok(Some(values.iter().map(|v| String::from_utf8_lossy(v).into_owned()).collect()))
             }
             Some(other) => Err(wrong_kind(name, "strings", other)),
+        }
+    }
+
+    /// Shape and elements of a tensor of strings, if one is given.
+    pub(crate) fn string_tensor(&mut self, name: &str) -> Result<Option<(Vec<usize>, Vec<Vec<u8>>)>> {
+        match self.node.attributes.get(name) {
+            Some(Attribute::Tensor(tensor)) if tensor.elem_type == ElemType::String => {
+                self.no_effect(name);
+                Ok(Some((tensor.dims.clone(), tensor.data.strings().to_vec())))
+            }
+            _ => Ok(None),
         }
     }
 

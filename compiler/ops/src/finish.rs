@@ -2,18 +2,18 @@
 
 use crate::error::{Result, invalid};
 use crate::translate::declared_shape;
-use nnc_ir::{Dim, Graph, SymbolOrigin};
-use nnc_onnx::TypeInfo;
+use nnc_ir::{Dim, Encoded, Encoding, Graph, SymbolOrigin};
+use nnc_onnx::{ElemType, TypeInfo, ValueInfo};
 
 /// Takes constants from the stated output shapes as bounds of dimensions that have no other: sizes that data defines.
 ///
 /// What a file states of an output is a claim. Where data yields another size, that size is what the model computes,
 /// and the caller's memory is planned by what the data can yield at most. Only where nothing bounds that is the stated
 /// size all there is to plan by; a run that finds more stops with an error.
-pub(crate) fn bound_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
-    for (output, info) in graph.outputs.clone().iter().zip(&onnx.outputs) {
+pub(crate) fn bound_outputs(graph: &mut Graph, stated: &[(usize, &ValueInfo)]) {
+    for &(position, info) in stated {
         let Some(stated) = info.ty.as_ref().and_then(|ty| declared_shape(ty, &graph.dims)) else { continue };
-        let shape = graph.shape(output.1).to_vec();
+        let shape = computed(graph, position).1.to_vec();
         if stated.len() != shape.len() {
             continue;
         }
@@ -29,20 +29,35 @@ pub(crate) fn bound_outputs(graph: &mut Graph, onnx: &nnc_onnx::Graph) {
     }
 }
 
+/// The type and shape that a caller knows a result by.
+fn computed(graph: &Graph, position: usize) -> (&'static str, &[Dim]) {
+    match graph.encodings.outputs.get(&position) {
+        Some(Encoded { encoding, shape }) => (encoding.name(), shape),
+        None => {
+            let ty = graph.ty(graph.outputs[position].1);
+            (ty.dtype.name(), &ty.shape)
+        }
+    }
+}
+
 /// Refuses a model whose stated output types contradict what its nodes compute.
-pub(crate) fn check_outputs(graph: &Graph, onnx: &nnc_onnx::Graph) -> Result<()> {
-    for ((name, value), info) in graph.outputs.iter().zip(&onnx.outputs) {
+pub(crate) fn check_outputs(graph: &Graph, stated: &[(usize, &ValueInfo)]) -> Result<()> {
+    for &(position, info) in stated {
         let Some(TypeInfo::Tensor { elem_type, .. }) = &info.ty else { continue };
-        let computed = graph.ty(*value);
+        let name = &info.name;
+        let (type_name, computed) = computed(graph, position);
         let wrong = |stated: String| {
-            let shape: Vec<String> = computed.shape.iter().map(|d| graph.dims.display(d).to_string()).collect();
+            let shape: Vec<String> = computed.iter().map(|d| graph.dims.display(d).to_string()).collect();
             Err(invalid(format!(
-                "output `{name}` is stated as {stated} but computed as {}[{}]; correct the stated type",
-                computed.dtype,
+                "output `{name}` is stated as {stated} but computed as {type_name}[{}]; correct the stated type",
                 shape.join(", ")
             )))
         };
-        if crate::tensors::dtype(*elem_type).is_some_and(|stated| stated != computed.dtype) {
+        let stated_name = match crate::tensors::dtype(*elem_type) {
+            Some(dtype) => Some(dtype.name()),
+            None => (*elem_type == ElemType::String).then_some(Encoding::Strings.name()),
+        };
+        if stated_name.is_some_and(|stated| stated != type_name) {
             return wrong(elem_type.to_string());
         }
         let Some(stated) = info.ty.as_ref().and_then(|ty| declared_shape(ty, &graph.dims)) else { continue };
@@ -50,7 +65,7 @@ pub(crate) fn check_outputs(graph: &Graph, onnx: &nnc_onnx::Graph) -> Result<()>
             let (stated, computed) = (stated.as_ref().and_then(Dim::as_const), computed.as_const());
             matches!((stated, computed), (Some(a), Some(b)) if a != b)
         };
-        if stated.len() != computed.rank() || stated.iter().zip(&computed.shape).any(differs) {
+        if stated.len() != computed.len() || stated.iter().zip(computed).any(differs) {
             let sizes: Vec<String> =
                 stated.iter().map(|d| d.as_ref().map_or("?".into(), |d| graph.dims.display(d).to_string())).collect();
             return wrong(format!("{elem_type}[{}]", sizes.join(", ")));

@@ -49,13 +49,17 @@ mod finish;
 mod forest;
 #[cfg(test)]
 mod hostile;
+mod ml_labels;
 mod ml_tree_attributes;
 mod names;
 mod ranges;
 mod require;
 mod scope;
 mod shapes;
+mod signature;
 mod stated;
+mod string_movement;
+mod strings;
 mod subgraph;
 mod tensors;
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! LinearRegressor and LinearClassifier of `ai.onnx.ml` (<https://onnx.ai/onnx/operators/index_ml.html>), all versions;
-//! classes are numbered.
+//! LinearRegressor and LinearClassifier of `ai.onnx.ml` (<https://onnx.ai/onnx/operators/index_ml.html>), all versions.
 //!
 //! Where the standard is silent, as ONNX Runtime: one score of two classes becomes one for each, and a regressor of one
 //! target leaves its score as it is.
@@ -10,7 +9,7 @@ use crate::matmul::matmul_of;
 use crate::norm::over;
 use crate::softmax::softmax_over;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
-use nnc_ir::{DType, Op, Tensor, ValueId};
+use nnc_ir::{DType, Tensor, ValueId};
 
 /// The input as rows of features; a single row may lack its axis.
 pub(crate) fn rows(ctx: &mut Context) -> Result<ValueId> {
@@ -75,7 +74,7 @@ pub fn linear_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// The class with the greatest score, and the scores of all.
 pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let labels = integer_labels(ctx, ["classlabels_ints", "classlabels_strings"])?;
+    let labels = ctx.labels(["classlabels_ints", "classlabels_strings"])?;
     // Each class is scored by itself anyway.
     ctx.no_effect("multi_class");
     let count = match ctx.floats("intercepts")?.map_or(0, <[f32]>::len) {
@@ -88,41 +87,20 @@ pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
         if labels.len() < count {
             return Err(invalid(format!("there are {} labels for {count} classes", labels.len())));
         }
-        let label = greatest(ctx, y, &labels)?;
-        return Ok(vec![label, transformed(ctx, y, &name)?]);
+        let label = ctx.greatest(y, &labels)?;
+        let scores = transformed(ctx, y, &name)?;
+        return Ok(ctx.classified(label, scores));
     }
     let positive = ctx.binary_scalar(BinaryOp::Gt, y, 0.0)?;
-    let [low, high] = labels[..] else {
+    if labels.len() != 2 {
         return Err(invalid(format!("one score cannot tell {} labels apart", labels.len())));
-    };
-    let label = either(ctx, positive, [low, high])?;
+    }
+    let label = ctx.either(positive, &labels)?;
     let score = if name == "LOGISTIC" { ctx.unary(UnaryOp::Sigmoid, y)? } else { y };
     let one = ctx.scalar(DType::F32, 1.0);
     let rest = ctx.sub(one, score)?;
-    Ok(vec![label, ctx.concat(&[rest, score], 1)?])
-}
-
-/// For each row of scores the label of the greatest.
-pub(crate) fn greatest(ctx: &mut Context, scores: ValueId, labels: &[i64]) -> Result<ValueId> {
-    let best = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[scores])?;
-    let labels = ctx.ints_constant(labels);
-    ctx.one(Op::Gather { axis: 0, batch: 0 }, &[labels, best])
-}
-
-/// For each row of `[rows, 1]` one of two labels.
-pub(crate) fn either(ctx: &mut Context, positive: ValueId, labels: [i64; 2]) -> Result<ValueId> {
-    let [low, high] = labels.map(|label| ctx.int_scalar(label));
-    let label = ctx.select(positive, high, low)?;
-    let rows = ctx.dim(positive, 0);
-    ctx.reshape(label, &[rows])
-}
-
-/// The numbers of the classes, from the attributes that list them as numbers or as strings.
-pub(crate) fn integer_labels(ctx: &mut Context, [numbers, strings]: [&str; 2]) -> Result<Vec<i64>> {
-    if ctx.strings(strings)?.is_some_and(|labels| !labels.is_empty()) {
-        return Err(unsupported("labels that are strings are not supported; train with numbered classes"));
-    }
-    Ok(ctx.ints(numbers)?.ok_or_else(|| invalid(format!("{numbers} is missing")))?.to_vec())
+    let both = ctx.concat(&[rest, score], 1)?;
+    Ok(ctx.classified(label, both))
 }
 
 #[cfg(test)]

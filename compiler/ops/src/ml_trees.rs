@@ -7,7 +7,8 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::forest::{Child, Forest, Question};
-use crate::ml_linear::{either, greatest, integer_labels, rows, transformed};
+use crate::ml_labels::Labels;
+use crate::ml_linear::{rows, transformed};
 use crate::ml_tree_attributes::{Ensemble, classic, general};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
@@ -89,19 +90,20 @@ pub fn tree_ensemble(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// The class with the greatest score, and the scores of all.
 pub fn tree_ensemble_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let labels = integer_labels(ctx, ["classlabels_int64s", "classlabels_strings"])?;
+    let labels = ctx.labels(["classlabels_int64s", "classlabels_strings"])?;
     let ensemble = classic(ctx, "class")?;
     let name = ctx.string("post_transform", "NONE")?;
     let mut scored: Vec<usize> = ensemble.weights.iter().flatten().map(|&(class, _)| class).collect();
     scored.sort_unstable();
     scored.dedup();
     let x = features(ctx)?;
-    if let ([low, high], [class]) = (&labels[..], &scored[..]) {
-        return one_score(ctx, x, ensemble, [*low, *high], *class, &name);
+    if let (2, [class]) = (labels.len(), &scored[..]) {
+        return one_score(ctx, x, ensemble, &labels, *class, &name);
     }
     let y = scores(ctx, x, ensemble, labels.len(), Aggregate::Sum, DType::F32)?;
-    let label = greatest(ctx, y, &labels)?;
-    Ok(vec![label, transformed(ctx, y, &name)?])
+    let label = ctx.greatest(y, &labels)?;
+    let scores = transformed(ctx, y, &name)?;
+    Ok(ctx.classified(label, scores))
 }
 
 /// Two classes of which one is scored: a probability where no weight is negative, else a number on one side of 0.
@@ -109,7 +111,7 @@ fn one_score(
     ctx: &mut Context,
     x: ValueId,
     mut ensemble: Ensemble,
-    labels: [i64; 2],
+    labels: &Labels,
     class: usize,
     transform: &str,
 ) -> Result<Vec<ValueId>> {
@@ -123,11 +125,12 @@ fn one_score(
     ensemble.weights.iter_mut().flatten().for_each(|(target, _)| *target = 0);
     let y = scores(ctx, x, ensemble, 1, Aggregate::Sum, DType::F32)?;
     let positive = ctx.binary_scalar(BinaryOp::Gt, y, if probability { 0.5 } else { 0.0 })?;
-    let label = either(ctx, positive, labels)?;
+    let label = ctx.either(positive, labels)?;
     if class == 1 {
         let none = ctx.binary_scalar(BinaryOp::Mul, y, 0.0)?;
         let both = ctx.concat(&[none, y], 1)?;
-        return Ok(vec![label, transformed(ctx, both, transform)?]);
+        let both = transformed(ctx, both, transform)?;
+        return Ok(ctx.classified(label, both));
     }
     let opposite = ctx.unary(UnaryOp::Neg, y)?;
     let both = match transform {
@@ -141,7 +144,7 @@ fn one_score(
             transformed(ctx, both, transform)?
         }
     };
-    Ok(vec![label, both])
+    Ok(ctx.classified(label, both))
 }
 
 /// The input as rows of `f32` or `f64`.

@@ -57,6 +57,10 @@ macro_rules! for_each_family {
             lrn { LRN 1 lrn }
             matmul { Gemm 6 gemm, MatMul 1 matmul }
             matmul_nbits { MatMulNBits 1 matmul_nbits in "com.microsoft" }
+            ml_categories {
+                CategoryMapper 1 category_mapper in "ai.onnx.ml", LabelEncoder 1 label_encoder in "ai.onnx.ml",
+                OneHotEncoder 1 one_hot_encoder in "ai.onnx.ml", ZipMap 1 zip_map in "ai.onnx.ml"
+            }
             ml_features {
                 ArrayFeatureExtractor 1 array_feature_extractor in "ai.onnx.ml", Binarizer 1 binarizer in "ai.onnx.ml",
                 FeatureVectorizer 1 feature_vectorizer in "ai.onnx.ml", Imputer 1 imputer in "ai.onnx.ml",

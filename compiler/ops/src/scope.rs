@@ -6,12 +6,15 @@
 
 use crate::assume::settle;
 use crate::error::{Result, invalid, unfit_types, unsupported};
+use crate::ml_labels::Labelled;
 use crate::names::Names;
+use crate::strings::{self, Strings};
 use crate::{stated, tensors};
 use nnc_eval::Env;
 use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
 use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
+use nnc_onnx::ElemType;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What a name may stand for that is no tensor.
@@ -21,6 +24,19 @@ pub(crate) enum Compound {
     Sequence(Vec<ValueId>),
     /// An empty optional.
     Nothing,
+    /// A tensor of strings.
+    Strings(Strings),
+    /// A map for each row of a tensor.
+    Maps(Maps),
+}
+
+/// Maps with the same keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Maps {
+    /// A row for each map, a column for each key.
+    pub values: ValueId,
+    /// The keys.
+    pub keys: Labelled,
 }
 
 /// A graph under construction.
@@ -141,7 +157,8 @@ impl<'m> Frame<'m> {
         if let Some(&value) = self.names.get(name) {
             return Ok(Some(value));
         }
-        let Some(tensor) = self.initializers.get(name) else { return Ok(None) };
+        let tensor = self.initializers.get(name).filter(|tensor| tensor.elem_type != ElemType::String);
+        let Some(tensor) = tensor else { return Ok(None) };
         let tensor = tensors::import(tensor).map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
         let value = self.push_const(tensor, "");
         let slot = &mut self.graph.values[value.index()].name;
@@ -150,6 +167,22 @@ impl<'m> Frame<'m> {
         }
         self.names.insert(name, value);
         Ok(Some(value))
+    }
+}
+
+impl<'m> Frame<'m> {
+    /// The strings of that name if this very graph has them as a constant.
+    fn string_initializer(&mut self, name: &'m str) -> Result<Option<Strings>> {
+        let Some(tensor) = self.initializers.get(name).filter(|tensor| tensor.elem_type == ElemType::String) else {
+            return Ok(None);
+        };
+        let numbers: Vec<i64> = (0..tensor.element_count() as i64).collect();
+        let numbers = Tensor::from_slice(&tensor.dims, &numbers);
+        let [offsets, bytes] = strings::table(tensor.data.strings());
+        let [numbers, offsets, bytes] = [numbers, offsets, bytes].map(|part| self.push_const(part, ""));
+        let strings = Strings { numbers, offsets, bytes, whole: true };
+        self.compounds.insert(name, Compound::Strings(strings));
+        Ok(Some(strings))
     }
 }
 
@@ -163,8 +196,13 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         }
     }
     let Some((depth, mut value)) = found else {
-        if resolve_compound(frames, name).is_some() {
-            return Err(unsupported(format!("`{name}` is a sequence or optional where only a tensor is supported")));
+        let what = match resolve_compound(frames, name)? {
+            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => Some("a sequence or optional"),
+            Some(Compound::Strings(_)) => Some("a tensor of strings"),
+            None => None,
+        };
+        if let Some(what) = what {
+            return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of numbers are")));
         }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };
@@ -176,15 +214,39 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
 }
 
 /// What that name stands for, seen from the innermost frame, if it is no tensor.
-pub(crate) fn resolve_compound(frames: &mut [Frame<'_>], name: &str) -> Option<Compound> {
-    let depth = (0..frames.len()).rev().find(|&depth| frames[depth].compounds.contains_key(name))?;
-    let mut compound = frames[depth].compounds.get(name)?.clone();
-    if let Compound::Sequence(elements) = &mut compound {
-        for inner in depth + 1..frames.len() {
-            elements.iter_mut().for_each(|element| *element = capture(frames, inner, *element));
+pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Option<Compound>> {
+    let mut found = None;
+    for depth in (0..frames.len()).rev() {
+        let frame = &mut frames[depth];
+        if frame.names.get(name).is_some() {
+            return Ok(None);
+        }
+        if let Some(compound) = frame.compounds.get(name) {
+            found = Some((depth, compound.clone()));
+            break;
+        }
+        if let Some(strings) = frame.string_initializer(name)? {
+            found = Some((depth, Compound::Strings(strings)));
+            break;
         }
     }
-    Some(compound)
+    let Some((depth, mut compound)) = found else { return Ok(None) };
+    for inner in depth + 1..frames.len() {
+        let mut captured = |value: &mut ValueId| *value = capture(frames, inner, *value);
+        match &mut compound {
+            Compound::Sequence(elements) => elements.iter_mut().for_each(captured),
+            Compound::Strings(strings) => strings.values_mut().into_iter().for_each(&mut captured),
+            Compound::Maps(Maps { values, keys }) => {
+                captured(values);
+                match keys {
+                    Labelled::Numbers(keys) => captured(keys),
+                    Labelled::Strings(keys) => keys.values_mut().into_iter().for_each(captured),
+                }
+            }
+            Compound::Nothing => {}
+        }
+    }
+    Ok(Some(compound))
 }
 
 /// The value of the frame at `depth` that stands for `outer` of the frame around it.

@@ -14,7 +14,7 @@ fn sequence(ctx: &mut Context, index: usize) -> Result<Vec<ValueId>> {
     match ctx.compound_input(index)? {
         Some(Compound::Sequence(elements)) => Ok(elements),
         Some(Compound::Nothing) => Err(invalid(format!("input {index} is an empty optional"))),
-        None => Err(invalid(format!("input {index} is a tensor, it must be a sequence"))),
+        _ => Err(invalid(format!("input {index} is a tensor, it must be a sequence"))),
     }
 }
 

@@ -60,6 +60,22 @@ impl Sketch {
         sketch
     }
 
+    /// An input of strings and the value it has in [`Sketch::run`].
+    pub fn given_strings(self, name: &str, shape: &str, elements: &[&str]) -> Sketch {
+        let mut sketch = self.input(name, ElemType::String, shape);
+        sketch.values.extend(crate::strings::table(elements));
+        sketch
+    }
+
+    /// A constant of strings.
+    pub fn strings(mut self, name: &str, dims: &[usize], values: &[&str]) -> Sketch {
+        let values = values.iter().map(|v| v.as_bytes().to_vec()).collect();
+        let data = nnc_onnx::TensorData::Strings(std::sync::Arc::new(values));
+        let tensor = nnc_onnx::Tensor { elem_type: ElemType::String, dims: dims.to_vec(), data };
+        self.model.graph.initializers.push(nnc_onnx::NamedTensor { name: name.into(), tensor });
+        self
+    }
+
     /// A constant of integers (`i64`).
     pub fn ints(self, name: &str, dims: &[usize], values: &[i64]) -> Sketch {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
@@ -123,6 +139,11 @@ impl Sketch {
         self
     }
 
+    /// A list attribute of the last node.
+    pub fn string_list(self, name: &str, values: &[&str]) -> Sketch {
+        self.attribute(name, Attribute::Strings(values.iter().map(|v| v.as_bytes().to_vec()).collect()))
+    }
+
     /// An integer attribute of the last node.
     pub fn int(self, name: &str, value: i64) -> Sketch {
         self.attribute(name, Attribute::Int(value))
@@ -168,9 +189,12 @@ impl Sketch {
         if let Err(error) = nnc_ir::verify::verify(&graph) {
             return format!("does not verify: {error:?}");
         }
-        match nnc_eval::run(&graph, &self.values).map(|results| results.into_iter().next()) {
-            Ok(Some(tensor)) => show(&tensor),
-            Ok(None) => String::new(),
+        match nnc_eval::run(&graph, &self.values) {
+            Ok(results) => match (&results[..], graph.encodings.outputs.contains_key(&0)) {
+                ([offsets, bytes, ..], true) => show_strings(offsets, bytes),
+                ([tensor, ..], _) => show(tensor),
+                ([], _) => String::new(),
+            },
             Err(error) => error.to_string(),
         }
     }
@@ -186,6 +210,14 @@ impl Sketch {
             Err(error) => error.to_string(),
         }
     }
+}
+
+/// The strings, e.g. `string[2] a b`; their shape is not known here.
+fn show_strings(offsets: &Tensor, bytes: &Tensor) -> String {
+    let marks = offsets.to_i64s().unwrap_or_default();
+    let string = |pair: &[i64]| bytes.data.bytes().get(pair[0] as usize..pair[1] as usize).unwrap_or(b"?");
+    let strings: Vec<_> = marks.windows(2).map(|pair| String::from_utf8_lossy(string(pair)).into_owned()).collect();
+    format!("string[{}] {}", strings.len(), strings.join(" "))
 }
 
 /// Type and elements, floats to four decimals.

@@ -4,9 +4,9 @@ use crate::assume::settle;
 use crate::context::{Context, Translator, label};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
 use crate::scope::{self, Frame};
-use crate::{finish, registry, tensors};
-use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
-use nnc_onnx::{DimInfo, Model, TypeInfo};
+use crate::{finish, registry, signature, string_movement, tensors};
+use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
+use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -98,7 +98,7 @@ impl<'m> Translator<'m> {
         self.model_inputs(&model.graph)?;
         self.nodes(&model.graph)?;
         self.refuse_unknown_dims(|_| true)?;
-        let outputs = self.outputs(&model.graph)?;
+        let (outputs, positions) = self.model_outputs(&model.graph)?;
         let Some(mut frame) = self.frames.pop() else { return Err(invalid("the model has no graph")) };
         frame.graph.outputs = outputs;
         for (&symbol, &min) in &self.least {
@@ -106,8 +106,9 @@ impl<'m> Translator<'m> {
             let (min, max) = (min.max(info.min), info.max);
             frame.graph.dims.set_bounds(symbol, min, max);
         }
-        finish::bound_outputs(&mut frame.graph, &model.graph);
-        finish::check_outputs(&frame.graph, &model.graph)?;
+        let stated: Vec<_> = positions.into_iter().zip(&model.graph.outputs).collect();
+        finish::bound_outputs(&mut frame.graph, &stated);
+        finish::check_outputs(&frame.graph, &stated)?;
         finish::finish(&mut frame.graph);
         Ok(frame.graph)
     }
@@ -127,12 +128,16 @@ impl<'m> Translator<'m> {
             }
             table.new_symbol(input_symbol(name.to_owned(), self.options));
         }
+        // Their numbers are nodes, which follow all inputs.
+        let mut tables = vec![];
         for input in inputs {
             let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
             let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
                 return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
             };
-            let Some(dtype) = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8) else {
+            let strings = *elem_type == ElemType::String;
+            let dtype = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8);
+            let Some(dtype) = dtype.or(strings.then_some(DType::I64)) else {
                 return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
             };
             let table = &mut frame.graph.dims;
@@ -157,9 +162,15 @@ impl<'m> Translator<'m> {
             if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
                 return Err(at("it has more bytes than can be addressed".into()));
             }
-            let value = frame.graph.add_input(ty, input.name.as_str());
-            frame.names.insert(&input.name, value);
+            if strings {
+                let bytes = input_symbol(format!("{}_bytes", input.name), self.options);
+                tables.push(signature::declare(frame, &input.name, ty.shape, bytes));
+            } else {
+                let value = frame.graph.add_input(ty, input.name.as_str());
+                frame.names.insert(&input.name, value);
+            }
         }
+        self.define_string_inputs(tables)?;
         // Names of sizes that depend on data are not known yet.
         let made_up = |name: &str| {
             let parts = name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()));
@@ -202,7 +213,10 @@ impl<'m> Translator<'m> {
         };
         self.nodes_left = left;
         let mut ctx = Context::new(self, node);
-        let results = (operator.translation)(&mut ctx)?;
+        let results = match string_movement::translate(&mut ctx, operator)? {
+            Some(results) => results,
+            None => (operator.translation)(&mut ctx)?,
+        };
         if let Some(name) = ctx.unread() {
             return Err(unsupported(format!(
                 "attribute `{name}` is not known to {} of opset {}; remove it or export for an opset that has it",
