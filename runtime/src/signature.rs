@@ -252,7 +252,10 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         Some(Symbol { name: s.text(symbol::NAME)?, min: s.i64(symbol::MIN)?, max: s.i64(symbol::MAX)? })
     });
     let symbols = symbols.ok_or_else(field("symbols"))?;
-    let tensors = |table, count| fields.each(table, count, tensor::SIZE, |t| read_tensor(t, symbols.len()));
+    let tensors = |table, count| {
+        let list = fields.each(table, count, tensor::SIZE, |t| read_tensor(t, symbols.len()));
+        list.filter(|list| strings_have_bytes(list))
+    };
     let inputs = tensors(model::INPUTS, number(model::N_INPUTS, "n_inputs")?).ok_or_else(field("inputs"))?;
     let outputs = tensors(model::OUTPUTS, number(model::N_OUTPUTS, "n_outputs")?).ok_or_else(field("outputs"))?;
     let count = u32::try_from(long(model::N_FAULTS, "n_faults")?).map_err(|_| Flaw::Field("n_faults"))?;
@@ -318,7 +321,7 @@ fn is_file_name(name: &str) -> bool {
 }
 
 fn read_tensor<S: Source>(t: &Fields<'_, S>, symbols: usize) -> Option<TensorInfo> {
-    let dtype = DType::from_code(t.u32(tensor::DTYPE)?).filter(|d| d.bits() > 0)?;
+    let dtype = DType::from_code(t.u32(tensor::DTYPE)?)?;
     let dims = t.each(tensor::DIMS, t.u32(tensor::RANK)?, dim::SIZE, |d| {
         let kind = DimKind::from_code(d.u32(dim::KIND)?)?;
         let symbol = if kind == DimKind::Symbol { Some(d.u32(dim::SYMBOL)? as usize) } else { None };
@@ -327,6 +330,12 @@ fn read_tensor<S: Source>(t: &Fields<'_, S>, symbols: usize) -> Option<TensorInf
         symbol.is_none_or(|s| s < symbols).then_some(Dim { kind, symbol, value, text })
     })?;
     Some(TensorInfo { name: t.text(tensor::NAME)?, dtype, dims })
+}
+
+/// Whether the bytes follow each tensor of strings.
+fn strings_have_bytes(list: &[TensorInfo]) -> bool {
+    let bytes = |info: Option<&TensorInfo>| info.is_some_and(|info| info.dtype == DType::U8 && info.dims.len() == 1);
+    list.iter().enumerate().all(|(i, info)| info.dtype != DType::String || bytes(list.get(i + 1)))
 }
 
 /// The inner `None` is "not known", the outer "not allowed".

@@ -15,11 +15,15 @@ use crate::npz::{Header, Reader};
 /// When an input is missing, or has another type or shape than the model takes.
 pub fn from_npz(path: &Path, signature: &Signature) -> Result<Vec<Array>> {
     let mut reader = Reader::open(path)?;
-    let inputs = signature.inputs.iter();
-    inputs.map(|info| from_archive(&mut reader, path, info)).collect()
+    let mut arrays: Vec<Array> = vec![];
+    // Strings are two inputs and one array.
+    while let Some(info) = signature.inputs.get(arrays.len()) {
+        arrays.extend(from_archive(&mut reader, path, info)?);
+    }
+    Ok(arrays)
 }
 
-fn from_archive(reader: &mut Reader, path: &Path, info: &TensorInfo) -> Result<Array> {
+fn from_archive(reader: &mut Reader, path: &Path, info: &TensorInfo) -> Result<Vec<Array>> {
     let file = path.display();
     let accept = |header: &Header| {
         if header.is(info.dtype) && fits(&header.dims, info) {
@@ -27,8 +31,11 @@ fn from_archive(reader: &mut Reader, path: &Path, info: &TensorInfo) -> Result<A
         }
         Err(Failure::user(format!("{file}: array `{}` is {}; the model takes {info}", info.name, header.describe())))
     };
-    let array = reader.array(&info.name, info.dtype, accept)?;
-    array.ok_or_else(|| {
+    let arrays = match info.dtype {
+        DType::String => reader.strings(&info.name, accept)?.map(Vec::from),
+        _ => reader.array(&info.name, info.dtype, accept)?.map(|array| vec![array]),
+    };
+    arrays.ok_or_else(|| {
         let names = reader.names();
         let names = if names.is_empty() { "no arrays".to_owned() } else { names.join(", ") };
         let name = &info.name;
@@ -92,7 +99,7 @@ pub fn random(signature: &Signature) -> Result<Vec<Array>> {
 }
 
 /// Made-up inputs of these dimensions, the same in every run: floats are normally distributed, integers and
-/// booleans are 0 or 1, which are indices and masks that most models take.
+/// booleans are 0 or 1, which are indices and masks that most models take; strings share their bytes evenly.
 ///
 /// # Errors
 /// When an input is too large.
@@ -104,7 +111,25 @@ pub fn random_at(signature: &Signature, dims: Vec<Vec<i64>>) -> Result<Vec<Array
         fill(info.dtype, array.bytes_mut(), &mut rng);
         Ok(array)
     };
-    signature.inputs.iter().zip(dims).map(fill).collect()
+    let mut arrays: Vec<Array> = signature.inputs.iter().zip(dims).map(fill).collect::<Result<_>>()?;
+    for i in 1..arrays.len() {
+        let (before, from) = arrays.split_at_mut(i);
+        if let (Some(offsets), Some(bytes)) = (before.last_mut(), from.first())
+            && offsets.dtype() == DType::String
+        {
+            divide(bytes.bytes().len(), offsets.bytes_mut());
+        }
+    }
+    Ok(arrays)
+}
+
+/// Offsets of strings that share so many bytes.
+fn divide(len: usize, offsets: &mut [u8]) {
+    let last = (offsets.len() / 8).saturating_sub(1);
+    for (i, cell) in offsets.chunks_exact_mut(8).enumerate() {
+        let offset = if last == 0 { 0 } else { len as u128 * i as u128 / last as u128 };
+        cell.copy_from_slice(&(offset as i64).to_le_bytes());
+    }
 }
 
 fn fill(dtype: DType, bytes: &mut [u8], rng: &mut fastrand::Rng) {

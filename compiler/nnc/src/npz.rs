@@ -1,7 +1,8 @@
 //! `.npz` files: numpy's `np.savez` is read, and `np.load` reads what is written here.
 //!
 //! Every element type of nnc has its numpy type, but for bfloat16, which numpy does not know: it is written as `uint16`
-//! and read from `uint16` or from the two-byte void type that the `ml_dtypes` package saves. Arrays in Fortran order
+//! and read from `uint16` or from the two-byte void type that the `ml_dtypes` package saves; and strings, which are two
+//! arrays here and one there. Arrays in Fortran order
 //! and of the other byte order are read too. An archive is untrusted: an array's header is read, and looked at by the
 //! caller, before memory for the elements is asked for.
 //!
@@ -18,6 +19,7 @@ use npyz::{Endianness, NpyFile, NpyHeader, Order, TypeChar, TypeStr, WriterBuild
 
 use crate::array::Array;
 use crate::errors::{Failure, Result};
+use crate::strings;
 
 /// An open archive.
 pub struct Reader {
@@ -33,6 +35,8 @@ pub struct Header {
     /// The dimensions.
     pub dims: Vec<i64>,
     types: Vec<DType>,
+    /// Characters of each string.
+    width: usize,
 }
 
 impl Header {
@@ -92,6 +96,26 @@ impl Reader {
         accept(&header)?;
         read_elements(file, dtype, header.dims).map(Some).map_err(damaged)
     }
+
+    /// Reads the strings called `name`, as offsets and bytes, once `accept` has agreed to their header; `None` if there are
+    /// none of that name.
+    ///
+    /// # Errors
+    /// What `accept` says, or when the array is damaged.
+    pub fn strings(
+        &mut self,
+        name: &str,
+        accept: impl FnOnce(&Header) -> Result<()>,
+    ) -> Result<Option<[Array; 2]>> {
+        let mut found = None;
+        let mut accept = Some(accept);
+        let array = self.array(name, DType::String, |header| {
+            found = Some((header.dims.clone(), header.width));
+            accept.take().map_or(Ok(()), |accept| accept(header))
+        })?;
+        let (Some(array), Some((dims, width))) = (array, found) else { return Ok(None) };
+        strings::from_characters(dims, width, array.bytes()).map(Some)
+    }
 }
 
 /// The longest header of an array; what version 1 of the format allows, and far more than any needs.
@@ -120,9 +144,13 @@ fn header(file: &NpyHeader) -> Result<Header> {
         npyz::DType::Plain(plain) => types_of(&plain),
         _ => vec![],
     };
+    let width = match file.dtype() {
+        npyz::DType::Plain(plain) => usize::try_from(plain.size_field()).unwrap_or(usize::MAX),
+        _ => 0,
+    };
     let dims = file.shape().iter().map(|&d| i64::try_from(d)).collect::<Result<_, _>>();
     let dims = dims.map_err(|_| Failure::user("a dimension of an npz array is too large"))?;
-    Ok(Header { numpy, dims, types })
+    Ok(Header { numpy, dims, types, width })
 }
 
 /// The element types that a numpy type can be read as, the natural one first.
@@ -141,6 +169,7 @@ fn types_of(numpy: &TypeStr) -> Vec<DType> {
         (TypeChar::Uint, 4) => vec![DType::U32],
         (TypeChar::Uint, 8) => vec![DType::U64],
         (TypeChar::RawData, 2) => vec![DType::BF16],
+        (TypeChar::UnicodeStr, _) => vec![DType::String],
         _ => vec![],
     }
 }
@@ -164,16 +193,22 @@ fn numpy_type(dtype: DType) -> Option<&'static str> {
     })
 }
 
+/// The elements of an array; of strings their characters, on one axis more.
 fn read_elements<R: Read>(file: NpyFile<R>, dtype: DType, dims: Vec<i64>) -> io::Result<Array> {
+    let (mut stored_dims, mut dtype, mut width) = (dims.clone(), dtype, 1);
+    if let (DType::String, npyz::DType::Plain(plain)) = (dtype, file.dtype()) {
+        (dtype, width) = (DType::U32, usize::try_from(plain.size_field()).map_err(io::Error::other)?);
+        stored_dims.push(i64::try_from(width).map_err(io::Error::other)?);
+    }
     let size = (dtype.bits() / 8).max(1) as usize;
     let big = matches!(file.dtype(), npyz::DType::Plain(t) if t.endianness() == Endianness::Big);
     let fortran = file.order() == Order::Fortran && dims.len() > 1;
     let mut reader = file.into_inner();
-    let mut array = Array::read(dtype, dims, &mut reader)?;
-    if fortran {
+    let mut array = Array::read(dtype, stored_dims, &mut reader)?;
+    if fortran && width > 0 {
         let stored = array;
         array = Array::zeros(dtype, stored.dims().to_vec()).map_err(io::Error::other)?;
-        reorder(stored.bytes(), stored.dims(), size, array.bytes_mut());
+        reorder(stored.bytes(), &dims, size * width, array.bytes_mut());
     }
     // The checksum is looked at when the end is reached.
     if reader.read(&mut [0])? != 0 {
@@ -207,8 +242,18 @@ fn reorder(from: &[u8], dims: &[i64], size: usize, to: &mut [u8]) {
 /// When the file cannot be written.
 pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()> {
     let mut archive = NpzWriter::new(BufWriter::new(out));
-    for (name, array) in arrays {
-        let numpy = numpy_type(array.dtype).and_then(|t| t.parse::<TypeStr>().ok());
+    let mut rest = arrays.iter();
+    while let Some((name, array)) = rest.next() {
+        let mut characters = None;
+        if let (DType::String, Some((_, bytes))) = (array.dtype, rest.clone().next()) {
+            rest.next();
+            characters = Some(strings::to_characters(*array, *bytes).map_err(io::Error::other)?);
+        }
+        let (numpy, data) = match &characters {
+            Some((width, characters)) => (Some(format!("<U{width}")), &characters[..]),
+            None => (numpy_type(array.dtype).map(str::to_owned), array.data),
+        };
+        let numpy = numpy.and_then(|t| t.parse::<TypeStr>().ok());
         let Some(numpy) = numpy else {
             let message = format!("array `{name}`: numpy has no type {}", array.dtype);
             return Err(io::Error::other(message));
@@ -217,7 +262,7 @@ pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()>
         let options = zip::write::FileOptions::default()
             .compression_method(zip::CompressionMethod::Stored)
             .last_modified_time(zip::DateTime::default())
-            .large_file(array.data.len() >= 1 << 31);
+            .large_file(data.len() >= 1 << 31);
         let zip = archive.zip_writer();
         zip.start_file(npyz::npz::file_name_from_array_name(name), options)?;
         npyz::WriteOptions::new_header_only()
@@ -225,7 +270,7 @@ pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()>
             .shape(&shape)
             .writer(&mut *zip)
             .write_header_only()?;
-        zip.write_all(array.data)?;
+        zip.write_all(data)?;
     }
     archive.zip_writer().finish()?.flush()
 }

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use nnc_desc::Target;
-use nnc_onnx::ElemType;
 use nnc_runtime::{DType, Model, TensorRef, Threads};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +16,7 @@ use crate::array::Array;
 use crate::cases::{Case, DataSet};
 use crate::driver::{Compilation, OptLevel, Options, Unwatched};
 use crate::errors::{Blame, Failure, Result};
-use crate::{compare, guard, panics};
+use crate::{compare, guard, panics, strings};
 
 /// Arguments of the worker.
 #[derive(Debug, clap::Args)]
@@ -104,12 +103,15 @@ fn run_case(folder: &Path, options: &Options, guarded: bool) -> Result<Option<St
             Err(problem) => return Ok(Some(problem)),
         };
         for (position, file) in &set.outputs {
-            let Some(info) = model.signature().outputs.get(*position) else {
+            let name = source.graph.outputs.get(*position).map(|output| output.name.as_str());
+            let first = model.signature().outputs.iter().position(|info| Some(info.name.as_str()) == name);
+            let (Some(name), Some(first)) = (name, first) else {
                 return Ok(Some(format!("there is no output {position}")));
             };
-            let want = tensor(file)?;
-            if let Err(difference) = compare::compare(outputs[*position].view(), want.view(), case.tolerance) {
-                return Ok(Some(format!("output `{}`: {difference}", info.name)));
+            for (want, got) in tensors(file)?.iter().zip(&outputs[first..]) {
+                if let Err(difference) = compare::compare(got.view(), want.view(), case.tolerance) {
+                    return Ok(Some(format!("output `{name}`: {difference}")));
+                }
             }
         }
     }
@@ -126,23 +128,28 @@ fn plain(model: &Model, inputs: &[TensorRef<'_>]) -> Result<guard::Outcome> {
 ///
 /// A file for an input with a default value is passed over: the value is part of the compiled model.
 fn inputs(set: &DataSet, source: &nnc_onnx::Model, model: &Model) -> Result<Vec<Array>> {
-    let taken = model.signature().inputs.iter().map(|info| {
+    let mut arrays: Vec<Array> = vec![];
+    // Strings are two inputs and one file.
+    while let Some(info) = model.signature().inputs.get(arrays.len()) {
         let position = source.graph.inputs.iter().position(|i| i.name == info.name);
         let file = set.inputs.iter().find(|f| Some(f.0) == position);
         let (_, file) =
             file.ok_or_else(|| Failure::user(format!("{}: no file for input `{}`", set.folder.display(), info.name)))?;
-        tensor(file)
-    });
-    taken.collect()
+        arrays.extend(tensors(file)?);
+    }
+    Ok(arrays)
 }
 
-/// A tensor from its file.
-fn tensor(file: &Path) -> Result<Array> {
+/// A tensor from its file; of strings, two.
+fn tensors(file: &Path) -> Result<Vec<Array>> {
     let tensor = nnc_onnx::load_tensor(file)?.tensor;
     let dtype = u32::try_from(tensor.elem_type.number()).ok().and_then(DType::from_code);
-    let dtype = dtype
-        .filter(|_| tensor.elem_type != ElemType::String)
-        .ok_or_else(|| Failure::unsupported(format!("{}: tensors of type {}", file.display(), tensor.elem_type)))?;
+    let refuse = || Failure::unsupported(format!("{}: tensors of type {}", file.display(), tensor.elem_type));
+    let dtype = dtype.ok_or_else(refuse)?;
     let dims = tensor.dims.iter().map(|&d| d as i64).collect();
-    Array::from_bytes(dtype, dims, tensor.bytes()).map_err(|e| e.in_file(file.display()))
+    let arrays = match dtype {
+        DType::String => strings::arrays(dims, tensor.data.strings()).map(Vec::from),
+        _ => Array::from_bytes(dtype, dims, tensor.bytes()).map(|array| vec![array]),
+    };
+    arrays.map_err(|e| e.in_file(file.display()))
 }
