@@ -220,6 +220,10 @@ fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> E
         Op::LowerBound => strings::lower_bound(take(inputs)?)?,
         Op::FindString => strings::find_string(take(inputs)?)?,
         Op::RunAutomaton => strings::run_automaton(take(inputs)?)?,
+        Op::CompareStrings => strings::compare_strings(take(inputs)?)?,
+        Op::SplitStrings { delimiter, most, count } => {
+            return strings::split_strings(take(inputs)?, delimiter.as_bytes(), *most, *count, env);
+        }
         Op::BindDims { symbols } => {
             let [sizes] = take(inputs)?;
             select_indices::bind_dims(sizes, symbols, env)?;

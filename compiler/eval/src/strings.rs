@@ -1,8 +1,9 @@
-//! `lower_bound`, `find_string` and `run_automaton`.
+//! What is found by comparing: numbers among numbers (`lower_bound`), strings among strings and what is in them.
 
+use crate::env::Env;
 use crate::error::{Eval, unfit};
 use crate::values::allocatable;
-use nnc_ir::{DType, Tensor};
+use nnc_ir::{DType, Symbol, Tensor};
 use rustc_hash::FxHashMap;
 
 pub(super) fn lower_bound([x, keys]: [&Tensor; 2]) -> Eval<Tensor> {
@@ -76,4 +77,78 @@ pub(super) fn run_automaton([offsets, bytes, classes, next]: [&Tensor; 4]) -> Ev
     };
     let found = strings(offsets, bytes)?.iter().map(last).collect::<Eval<Vec<i64>>>()?;
     Ok(Tensor::from_slice(&[found.len()], &found))
+}
+
+pub(super) fn compare_strings([offsets, bytes, left, right]: [&Tensor; 4]) -> Eval<Tensor> {
+    let strings = strings(offsets, bytes)?;
+    if left.dtype != DType::I64 || right.dtype != DType::I64 || left.shape != right.shape {
+        return Err(unfit(format!("numbers of strings of shapes {:?} and {:?}", left.shape, right.shape)));
+    }
+    let string = |number: i64| {
+        let found = usize::try_from(number).ok().and_then(|n| strings.get(n));
+        found.ok_or_else(|| unfit(format!("string {number} of {}", strings.len())))
+    };
+    allocatable(DType::I64, &left.shape)?;
+    let compared = |i: usize| Ok(string(left.get_i64(i))?.cmp(string(right.get_i64(i))?) as i64);
+    Ok(Tensor::from_slice(&left.shape, &(0..left.len()).map(compared).collect::<Eval<Vec<i64>>>()?))
+}
+
+pub(super) fn split_strings(
+    [offsets, bytes]: [&Tensor; 2],
+    delimiter: &[u8],
+    most: i64,
+    count: Symbol,
+    env: &mut Env,
+) -> Eval<Vec<Tensor>> {
+    let marks = offsets.to_i64s().unwrap_or_default();
+    let (mut spans, mut first): (Vec<i64>, Vec<i64>) = (vec![], vec![]);
+    for (string, &begin) in strings(offsets, bytes)?.into_iter().zip(&marks) {
+        first.push(spans.len() as i64 / 2);
+        let pieces = if delimiter.is_empty() { words(string, most) } else { parts(string, delimiter, most) };
+        spans.extend(pieces.into_iter().flatten().map(|at| begin + at as i64));
+    }
+    let pieces = spans.len() / 2;
+    first.push(pieces as i64);
+    env.define(count, pieces as i64)?;
+    Ok(vec![Tensor::from_slice(&[pieces, 2], &spans), Tensor::from_slice(&[first.len()], &first)])
+}
+
+/// What is between white space.
+fn words(string: &[u8], most: i64) -> Vec<[usize; 2]> {
+    let mut words: Vec<[usize; 2]> = vec![];
+    let mut begin = None;
+    for (i, byte) in string.iter().enumerate() {
+        match begin {
+            Some(b) if is_space(*byte) && (words.len() as i64) < most => {
+                words.push([b, i]);
+                begin = None;
+            }
+            None if !is_space(*byte) => begin = Some(i),
+            _ => {}
+        }
+    }
+    words.extend(begin.map(|b| [b, string.len()]));
+    words
+}
+
+/// Space, tab, line feed, vertical tab, form feed, carriage return.
+fn is_space(byte: u8) -> bool {
+    byte == b' ' || (9..=13).contains(&byte)
+}
+
+/// What is between delimiters.
+fn parts(string: &[u8], delimiter: &[u8], most: i64) -> Vec<[usize; 2]> {
+    let mut parts: Vec<[usize; 2]> = vec![];
+    let (mut begin, mut at) = (0, 0);
+    while at + delimiter.len() <= string.len() && (parts.len() as i64) < most {
+        if string[at..].starts_with(delimiter) {
+            parts.push([begin, at]);
+            at += delimiter.len();
+            begin = at;
+        } else {
+            at += 1;
+        }
+    }
+    parts.push([begin, string.len()]);
+    parts
 }

@@ -80,7 +80,8 @@ pub fn demands(op: &Op, operands: &[&TensorType], results: &[TensorType]) -> Vec
         (Op::Pool { .. } | Op::PoolIndex { .. } | Op::Gather { .. } | Op::GatherNd { .. } | Op::ScatterNd(_), _) => {}
         (Op::Cumulative { .. } | Op::NonZero { .. } | Op::Unique { .. } | Op::NonMaxSuppression { .. }, _) => {}
         (Op::TreeLeaf { .. } | Op::BindDims { .. } | Op::Require { .. } | Op::Recurrent(_) | Op::Random { .. }, _) => {}
-        (Op::LowerBound | Op::FindString | Op::RunAutomaton | Op::If { .. } | Op::Loop { .. }, _) => {}
+        (Op::LowerBound | Op::FindString | Op::RunAutomaton | Op::CompareStrings | Op::SplitStrings { .. }, _) => {}
+        (Op::If { .. } | Op::Loop { .. }, _) => {}
     }
     list.0
 }

@@ -15,7 +15,7 @@ const BAD_INDEX: i32 = nnc_abi::Status::BadIndex as i32;
 pub(super) type Range = (ValueId, Vec<Dim>, bool);
 
 /// Fails unless `0 <= value < size`.
-fn fail_outside(value: &Expr, size: Index) -> Stmt {
+pub(super) fn fail_outside(value: &Expr, size: Index) -> Stmt {
     let low = Expr::binary(BinaryOp::Lt, value.clone(), Expr::Index(Index::ZERO));
     let high = Expr::binary(BinaryOp::Ge, value.clone(), Expr::Index(size));
     Stmt::If(Expr::binary(BinaryOp::Or, low, high), vec![Stmt::Fail(BAD_INDEX)], vec![])

@@ -41,6 +41,8 @@ pub fn role(op: &Op) -> Role {
         | Op::LowerBound
         | Op::FindString
         | Op::RunAutomaton
+        | Op::CompareStrings
+        | Op::SplitStrings { .. }
         | Op::BindDims { .. }
         | Op::Require { .. }
         | Op::Recurrent(_)

@@ -59,6 +59,8 @@ pub fn role(op: &Op, operands: &[&TensorType], dims: &DimTable) -> Role {
         | Op::LowerBound
         | Op::FindString
         | Op::RunAutomaton
+        | Op::CompareStrings
+        | Op::SplitStrings { .. }
         | Op::BindDims { .. } => Role::Jumps,
         Op::Random { .. } | Op::If { .. } | Op::Loop { .. } | Op::Require { .. } => Role::Jumps,
     }

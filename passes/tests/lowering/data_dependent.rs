@@ -367,6 +367,32 @@ fn strings_among_keys_and_through_automata() {
     check(&text, &[4, 5, 40], 0.0);
 }
 
+/// Bytes from the data, three kinds of which one is a space and one a delimiter; limits that count and that do not.
+#[test]
+fn strings_in_pieces_and_order() {
+    for (delimiter, most) in [("", i64::MAX), ("", 1), (" ", i64::MAX), (" !", 2), ("!", 0)] {
+        let text = format!(
+            "dim n in 4..
+             dim c in 0.. <= 2*n from node
+             graph @t(%0: f32[n]) -> (y: %10, z: %11, w: %12) {{
+               %1 = constant f32[] [4.0]
+               %2 = broadcast %1 shape=[n] axes=[] : f32[n]
+               %3 = mul %0, %2 : f32[n]
+               %4 = constant f32[] [32.5]
+               %5 = broadcast %4 shape=[n] axes=[] : f32[n]
+               %6 = add %3, %5 : f32[n]
+               %7 = convert %6 to=u8 : u8[n]
+               %8 = constant i64[4] [0, 1, 1, 4]
+               %10, %11 = split_strings %8, %7 delimiter=\"{delimiter}\" most={most} count=c : i64[c, 2], i64[4]
+               %13 = constant i64[2, 4] [0, 1, 2, 2, 0, 0, 1, 2]
+               %14 = constant i64[2, 4] [2, 0, 0, 2, 1, 0, 0, 1]
+               %12 = compare_strings %8, %7, %13, %14 : i64[2, 4]
+             }}"
+        );
+        check(&text, &[4, 9], 0.0);
+    }
+}
+
 #[test]
 fn tables_of_strings_are_checked() {
     let spans = "graph @t(%0: i64[5], %1: u8[n]) -> (y: %9) {";

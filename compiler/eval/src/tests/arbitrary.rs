@@ -144,6 +144,15 @@ impl Choices<'_> {
                 operands.extend(shapes.map(|(dtype, shape)| self.tensor(dtype, &shape)));
                 operands
             }
+            Op::SplitStrings { .. } => {
+                let (strings, size) = (self.below(3), self.below(6));
+                vec![self.tensor(DType::I64, &[strings]), self.tensor(DType::U8, &[size])]
+            }
+            Op::CompareStrings => {
+                let (strings, size, n) = (self.below(3), self.below(6), self.below(3));
+                let table = [self.tensor(DType::I64, &[strings]), self.tensor(DType::U8, &[size])];
+                table.into_iter().chain([0, 1].map(|_| self.tensor(DType::I64, &[n]))).collect()
+            }
             Op::LowerBound => {
                 let count = self.below(6);
                 vec![x, self.tensor(dtype, &[count])]
@@ -192,7 +201,7 @@ impl Choices<'_> {
         let scatter = self.of(&[ScatterOp::Replace, ScatterOp::Add, ScatterOp::Mul, ScatterOp::Max, ScatterOp::Min]);
         let dtype = self.of(&DType::ALL);
         let count = Symbol(0);
-        match self.below(39) {
+        match self.below(42) {
             0 => Op::Dims { dims: self.dims(rank), scalar: self.flag() },
             1 => Op::Iota { dtype, shape: self.dims(rank), axis },
             2 => Op::Unary(self.of(&[UnaryOp::Neg, UnaryOp::Abs, UnaryOp::Sign, UnaryOp::Erf, UnaryOp::BitNot])),
@@ -244,6 +253,12 @@ impl Choices<'_> {
             34 => Op::LowerBound,
             35 => Op::FindString,
             36 => Op::RunAutomaton,
+            37 => Op::CompareStrings,
+            38 => Op::SplitStrings {
+                delimiter: if self.flag() { String::new() } else { "\u{1}".to_owned() },
+                most: self.of(&[0, 1, i64::MAX]),
+                count,
+            },
             _ => match self.below(3) {
                 0 => Op::BindDims { symbols: vec![count; rank] },
                 1 => Op::Random {

@@ -75,6 +75,33 @@ fn strings() {
 }
 
 #[test]
+fn compared_strings() {
+    let (bytes, offsets) = (row(b"romeroman"), row(&[0i64, 4, 9, 9]));
+    let numbers = [row(&[0i64, 1, 0, 2, 2]), row(&[1i64, 0, 0, 2, 1])];
+    let found = eval(&Op::CompareStrings, &[&offsets, &bytes, &numbers[0], &numbers[1]]);
+    check(&found[0], &[5], &[1i64, -1, 0, 0, -1]);
+    let outside = error(&Op::CompareStrings, &[&offsets, &bytes, &row(&[3i64]), &row(&[0i64])]);
+    assert!(outside.contains("string 3 of 3"), "{outside}");
+}
+
+#[test]
+fn split_strings() {
+    let (bytes, offsets) = (row(b" a\tbc  a,,b,"), row(&[0i64, 7, 7, 12]));
+    let split = |delimiter: &str, most| {
+        defining(&Op::SplitStrings { delimiter: delimiter.into(), most, count: COUNT }, &[&offsets, &bytes])
+    };
+    let (found, count) = split("", i64::MAX);
+    assert_eq!(count, 3);
+    check(&found[0], &[3, 2], &[1i64, 2, 3, 5, 7, 12]);
+    check(&found[1], &[4], &[0i64, 2, 2, 3]);
+    check(&split("", 1).0[0], &[3, 2], &[1i64, 2, 3, 7, 7, 12]);
+    let (found, count) = split(",", i64::MAX);
+    assert_eq!(count, 6);
+    check(&found[0], &[6, 2], &[0i64, 7, 7, 7, 7, 8, 9, 9, 10, 11, 12, 12]);
+    check(&split(",,", 0).0[0], &[3, 2], &[0i64, 7, 7, 7, 7, 12]);
+}
+
+#[test]
 fn non_zero() {
     let (found, count) = defining(&Op::NonZero { count: COUNT }, &[&tensor(&[2, 2], &[0.0f32, 1.0, f32::NAN, -0.0])]);
     check(&found[0], &[2, 2], &[0i64, 1, 1, 0]);

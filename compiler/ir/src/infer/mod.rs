@@ -104,6 +104,8 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::LowerBound => strings::lower_bound(inputs),
         Op::FindString => strings::find_string(inputs),
         Op::RunAutomaton => strings::run_automaton(inputs),
+        Op::CompareStrings => strings::compare_strings(inputs),
+        Op::SplitStrings { count, .. } => strings::split_strings(inputs, *count),
         Op::BindDims { symbols } => indexing::bind_dims(inputs, symbols),
         Op::Require { .. } => {
             let [] = operands(inputs)?;

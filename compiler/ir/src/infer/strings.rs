@@ -1,7 +1,7 @@
 //! Types of what is found by comparing: numbers among numbers, strings among strings.
 
 use super::{Types, check_dtype, check_rank, check_shape, one, operands};
-use crate::{DType, Dim, TensorType};
+use crate::{DType, Dim, Symbol, TensorType};
 
 pub(super) fn lower_bound(inputs: &[&TensorType]) -> Types {
     let [x, keys] = operands(inputs)?;
@@ -35,4 +35,20 @@ pub(super) fn run_automaton(inputs: &[&TensorType]) -> Types {
     check_dtype("the states", next, DType::I64)?;
     check_rank("the states", next, 2)?;
     one(DType::I64, vec![count(offsets, bytes)?])
+}
+
+pub(super) fn compare_strings(inputs: &[&TensorType]) -> Types {
+    let [offsets, bytes, left, right] = operands(inputs)?;
+    count(offsets, bytes)?;
+    check_dtype("the left numbers", left, DType::I64)?;
+    check_dtype("the right numbers", right, DType::I64)?;
+    check_shape("the right numbers", right, &left.shape)?;
+    one(DType::I64, left.shape.clone())
+}
+
+pub(super) fn split_strings(inputs: &[&TensorType], pieces: Symbol) -> Types {
+    let [offsets, bytes] = operands(inputs)?;
+    count(offsets, bytes)?;
+    let spans = TensorType::new(DType::I64, vec![Dim::sym(pieces), Dim::from(2)]);
+    Ok(vec![spans, TensorType::new(DType::I64, offsets.shape.clone())])
 }

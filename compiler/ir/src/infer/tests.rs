@@ -102,6 +102,9 @@ fn accepted() {
         "%60 = constant u8[4] [97, 98, 98, 99]\n %61 = constant i64[3] [0, 2, 4]\n %62 = constant u8[256] splat=1\n \
          %63 = constant i64[2, 3] [0, 1, 1, 1, 0, 1]\n %41 = find_string %7, %60, %61, %60 : i64[4]\n \
          %40 = run_automaton %7, %60, %62, %63 : i64[4]",
+        "%60 = constant u8[4] [97, 98, 98, 99]\n %61 = constant i64[3] [0, 2, 4]\n \
+         %40 = compare_strings %61, %60, %8, %8 : i64[]\n \
+         %41, %42 = split_strings %61, %60 delimiter=\", \" most=3 count=c : i64[c, 2], i64[3]",
         "bind_dims %8 symbols=[c]",
         "require left=n relation=at_most right=n + 4 what=\"a \\\"size\\\"\"",
         &format!(

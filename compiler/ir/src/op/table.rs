@@ -223,6 +223,22 @@ operations! {
         /// string leaves an automaton that begins in state 0 and goes on to `next[state, classes[byte]]` with every byte.
         /// The tables are constants; a string is as for `find_string`.
         RunAutomaton = "run_automaton";
+        /// `(offsets: i64[n + 1], bytes: u8[m], left: i64, right: i64) -> i64` of the shape of `left` and `right`, which are
+        /// numbers of strings: -1, 0 or 1 as the left one is less than, equal to or greater than the right one, byte by
+        /// byte. A number or string that is not there stops the run with an error.
+        CompareStrings = "compare_strings";
+        /// `(offsets: i64[n + 1], bytes: u8[m]) -> (spans: i64[count, 2], first: i64[n + 1])`: the pieces of all strings, one
+        /// after the other, from where to where, and for each string the number of its first piece; the last one of
+        /// `first` is their number. Defines `count`. A string is as for `find_string`.
+        SplitStrings = "split_strings" {
+            /// What is between two pieces; if empty, ASCII's white space, of which any amount parts, and none begins or
+            /// ends a string.
+            delimiter: String,
+            /// Most splits of one string: what is left is the last piece.
+            most: i64,
+            /// The number of pieces.
+            count: Symbol,
+        };
         /// `(sizes: i64[symbols.len()] or scalar) -> ()`: defines symbols from data; a value outside the symbol's bounds
         /// stops the run with an error.
         BindDims = "bind_dims" {

@@ -17,6 +17,7 @@ mod non_zero;
 mod pool_index;
 mod random;
 mod scatter;
+mod split_strings;
 mod strings;
 mod top_k;
 mod tree_leaf;
@@ -55,6 +56,10 @@ impl Lowering<'_> {
             Op::LowerBound => self.lower_lower_bound(node),
             Op::FindString => self.lower_find_string(node),
             Op::RunAutomaton => self.lower_run_automaton(node),
+            Op::CompareStrings => self.lower_compare_strings(node),
+            Op::SplitStrings { delimiter, most, count } => {
+                self.lower_split_strings(node, delimiter.as_bytes(), *most, *count)
+            }
             Op::BindDims { symbols } => self.lower_bind_dims(node, symbols),
             Op::Require { left, relation, right, what } => {
                 let (left, right) = (left.clone(), right.clone());

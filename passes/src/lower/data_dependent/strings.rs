@@ -7,6 +7,7 @@
 //! Invariants: a string is read only when it lies within its bytes, which is tested first; tables are constants and checked.
 
 use super::super::builder::KernelBuilder;
+use super::super::indices::fail_outside;
 use super::super::{LowerError, Lowering};
 use super::{Lowered, binary, boolean};
 use nnc_ir::op::BinaryOp;
@@ -27,9 +28,9 @@ const MOST_KEYS: usize = 1 << 30;
 const EMPTY: i32 = -1;
 
 /// A string in a kernel: from where, and how long.
-struct Span {
-    begin: Index,
-    length: Index,
+pub(super) struct Span {
+    pub begin: Index,
+    pub length: Index,
 }
 
 /// The hash of a string, half of it mixed into the other.
@@ -52,13 +53,13 @@ fn key_table<'k>(keys: impl ExactSizeIterator<Item = &'k [u8]>) -> Vec<i32> {
     table
 }
 
-fn int(value: i64) -> Expr {
+pub(super) fn int(value: i64) -> Expr {
     Expr::Index(Index::from(value))
 }
 
 impl KernelBuilder<'_, '_> {
     /// A string by its number, which fails the run unless it is within `size` bytes.
-    fn span(&mut self, offsets: ValueId, number: &Index, size: &Index) -> Result<Span, LowerError> {
+    pub(super) fn span(&mut self, offsets: ValueId, number: &Index, size: &Index) -> Result<Span, LowerError> {
         let (begin, end) = (self.emit(offsets, std::slice::from_ref(number))?, self.emit(offsets, &[number + 1])?);
         let begin = Expr::Var(self.define_here("begin", begin));
         let end = Expr::Var(self.define_here("end", end));
@@ -75,7 +76,7 @@ impl KernelBuilder<'_, '_> {
     }
 
     /// A byte of a string as a number.
-    fn byte(&mut self, bytes: ValueId, at: Index) -> Result<Expr, LowerError> {
+    pub(super) fn byte(&mut self, bytes: ValueId, at: Index) -> Result<Expr, LowerError> {
         let byte = self.emit(bytes, &[at])?;
         Ok(Expr::convert(DType::I64, DType::U8, byte))
     }
@@ -205,6 +206,50 @@ impl Lowering<'_> {
         let target = b.buffer(storage.buffer, &storage.offset, true);
         let element = b.element(&storage.strides, &[number]);
         b.push(Stmt::Store(target, element, Expr::Var(state)));
+        b.finish()
+    }
+
+    pub(super) fn lower_compare_strings(&mut self, node: &Node) -> Lowered {
+        let &[offsets, bytes, left, right] = &node.inputs[..] else {
+            return Err(self.error("malformed strings"));
+        };
+        let storage = self.storage(node.outputs[0])?;
+        let shape = self.graph.shape(left).to_vec();
+        let (marks, size) = (self.graph.shape(offsets)[0].clone(), self.graph.shape(bytes)[0].clone());
+
+        let mut b = KernelBuilder::new(self, "compare_strings");
+        let index = b.parallel_over(&shape);
+        let (count, size) = (b.import(&marks) - 1, b.import(&size));
+        let mut sides = vec![];
+        for numbers in [left, right] {
+            let number = b.emit(numbers, &index)?;
+            let number = Expr::Var(b.define_here("number", number));
+            b.push(fail_outside(&number, count.clone()));
+            let number = b.freeze("which", number, &count);
+            sides.push(b.span(offsets, &number, &size)?);
+        }
+        let [one, other] = &sides[..] else { return Err(b.cx.error("malformed strings")) };
+        let difference = |b: Expr, a: Expr| {
+            let [less, more] = [binary(BinaryOp::Lt, b.clone(), a.clone()), binary(BinaryOp::Gt, b, a)];
+            Expr::select(less, int(-1), Expr::select(more, int(1), int(0)))
+        };
+        let lengths = difference(Expr::Index(one.length.clone()), Expr::Index(other.length.clone()));
+        let (found, step) = (b.mutable("found", int(0)), b.counter("step", Index::ZERO));
+        let shorter = Expr::Index(one.length.min(&other.length));
+        let alike = binary(BinaryOp::Eq, Expr::Var(found), int(0));
+        let more = binary(BinaryOp::And, alike.clone(), binary(BinaryOp::Lt, Expr::Var(step), shorter));
+        b.repeat(more, |b| {
+            let i = b.freeze("i", Expr::Var(step), &size);
+            let (mine, theirs) = (b.byte(bytes, &one.begin + &i)?, b.byte(bytes, &other.begin + &i)?);
+            let mine = Expr::Var(b.define_here("mine", mine));
+            let theirs = Expr::Var(b.define_here("theirs", theirs));
+            b.assign(found, difference(mine, theirs));
+            b.increment(step);
+            Ok(())
+        })?;
+        let target = b.buffer(storage.buffer, &storage.offset, true);
+        let element = b.element(&storage.strides, &index);
+        b.push(Stmt::Store(target, element, Expr::select(alike, lengths, Expr::Var(found))));
         b.finish()
     }
 }
