@@ -6,7 +6,7 @@
 use crate::context::Context;
 use crate::error::{Result, invalid};
 use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim, ValueId};
+use nnc_ir::{DType, Dim, Op, ValueId};
 
 macro_rules! rows {
     ($($function:ident $op:ident)*) => { $(
@@ -26,11 +26,23 @@ rows! {
     and And
     or Or
     xor Xor
-    equal Eq
     greater Gt
     greater_or_equal Ge
     less Lt
     less_or_equal Le
+}
+
+/// Whether elements are the same, numbers or strings.
+pub fn equal(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    if ctx.optional_strings(0)?.is_none() {
+        let (x, y) = operands(ctx)?;
+        return Ok(vec![ctx.binary(BinaryOp::Eq, x, y)?]);
+    }
+    let pair = [ctx.strings_input(0)?, ctx.strings_input(1)?];
+    let (numbers, [offsets, bytes]) = ctx.join_tables(&pair)?;
+    let (left, right) = ctx.broadcast2(numbers[0], numbers[1])?;
+    let order = ctx.one(Op::CompareStrings, &[offsets, bytes, left, right])?;
+    Ok(vec![ctx.binary_scalar(BinaryOp::Eq, order, 0.0)?])
 }
 
 macro_rules! variadic_rows {

@@ -57,8 +57,9 @@ impl Context<'_, '_> {
         match label {
             Labelled::Numbers(label) => vec![label, scores],
             Labelled::Strings(strings) => {
+                let numbers = strings.numbers;
                 self.define_strings(0, strings);
-                vec![strings.numbers, scores]
+                vec![numbers, scores]
             }
         }
     }

@@ -138,6 +138,10 @@ macro_rules! for_each_family {
             slice { Slice 1 slice }
             softmax { Hardmax 1 hardmax, LogSoftmax 1 log_softmax, Softmax 1 softmax }
             spectral { DFT 17 dft, STFT 17 stft }
+            string_ops {
+                RegexFullMatch 20 regex_full_match, StringConcat 20 string_concat,
+                StringNormalizer 10 string_normalizer, StringSplit 20 string_split
+            }
             tensor_scatter { TensorScatter 24 tensor_scatter }
             top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
             training {

@@ -180,8 +180,9 @@ impl<'m> Frame<'m> {
         let numbers = Tensor::from_slice(&tensor.dims, &numbers);
         let [offsets, bytes] = strings::table(tensor.data.strings());
         let [numbers, offsets, bytes] = [numbers, offsets, bytes].map(|part| self.push_const(part, ""));
-        let strings = Strings { numbers, offsets, bytes, whole: true };
-        self.compounds.insert(name, Compound::Strings(strings));
+        let total = self.graph.shape(bytes).first().cloned();
+        let strings = Strings { numbers, offsets, bytes, whole: true, total };
+        self.compounds.insert(name, Compound::Strings(strings.clone()));
         Ok(Some(strings))
     }
 }

@@ -16,7 +16,7 @@ fn count_symbol(ctx: &mut Context, upper: Dim) -> nnc_ir::Symbol {
 }
 
 /// Coordinates of the nonzero elements, `i64[count, rank]`.
-fn coordinates(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+pub(crate) fn coordinates(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
     let upper = ctx.ty(x).count();
     let count = count_symbol(ctx, upper);
     ctx.one(Op::NonZero { count }, &[x])

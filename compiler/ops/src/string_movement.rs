@@ -6,14 +6,16 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::registry::Operator;
 use crate::strings::Strings;
-use nnc_ir::ValueId;
+use nnc_ir::{Dim, ValueId};
 
 /// What an operator makes of strings that it does not look into.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Movement {
     /// The same elements in the same order.
     Keeps,
-    /// Elements, at other places or not all of them.
+    /// Elements at other places, or not all of them, but none twice.
+    Selects,
+    /// Elements, perhaps several times.
     Moves,
     /// Something about their shape.
     Counts,
@@ -23,13 +25,14 @@ fn movement(operator: &Operator) -> Option<Movement> {
     match (operator.domain, operator.name) {
         ("", "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Dropout") => Some(Movement::Keeps),
         ("", "Shape" | "Size") => Some(Movement::Counts),
-        ("", "Compress" | "Concat" | "DepthToSpace" | "Expand" | "Gather" | "GatherElements" | "GatherND") => {
+        ("", "Compress" | "Concat" | "DepthToSpace" | "ReverseSequence" | "Slice" | "SpaceToDepth" | "Split") => {
+            Some(Movement::Selects)
+        }
+        ("", "Transpose") => Some(Movement::Selects),
+        ("", "Expand" | "Gather" | "GatherElements" | "GatherND" | "Scatter" | "ScatterElements" | "ScatterND") => {
             Some(Movement::Moves)
         }
-        ("", "ReverseSequence" | "Scatter" | "ScatterElements" | "ScatterND" | "Slice" | "SpaceToDepth" | "Split") => {
-            Some(Movement::Moves)
-        }
-        ("", "Tile" | "Transpose" | "Where") | ("ai.onnx.ml", "ArrayFeatureExtractor") => Some(Movement::Moves),
+        ("", "Tile" | "Where") | ("ai.onnx.ml", "ArrayFeatureExtractor") => Some(Movement::Moves),
         _ => None,
     }
 }
@@ -50,12 +53,15 @@ pub(crate) fn translate(ctx: &mut Context, operator: &Operator) -> Result<Option
     }
     let (numbers, [offsets, bytes]) = ctx.join_tables(&tensors)?;
     let whole = movement == Movement::Keeps && tensors.iter().all(|s| s.whole);
+    let total = tensors.iter().try_fold(Dim::ZERO, |sum, s| Some(sum + s.total.as_ref()?));
+    let total = total.filter(|_| movement != Movement::Moves);
     let results = ctx.with_inputs(places.into_iter().zip(numbers), operator.translation)?;
     if movement == Movement::Counts {
         return Ok(Some(results));
     }
     for (i, numbers) in results.into_iter().enumerate() {
-        ctx.define_strings(i, Strings { numbers, offsets, bytes, whole });
+        let total = total.clone();
+        ctx.define_strings(i, Strings { numbers, offsets, bytes, whole, total });
     }
     Ok(Some(vec![]))
 }

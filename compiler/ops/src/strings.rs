@@ -11,7 +11,7 @@ use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
 /// A tensor of strings.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Strings {
     /// Which string of the table each element is: `i64` of the tensor's shape.
     pub numbers: ValueId,
@@ -21,6 +21,8 @@ pub(crate) struct Strings {
     pub bytes: ValueId,
     /// Whether the elements are the strings of the table, each once and in order.
     pub whole: bool,
+    /// What the bytes of all elements together are at most, where more is known than the longest string tells.
+    pub total: Option<Dim>,
 }
 
 impl Strings {
@@ -69,7 +71,8 @@ impl Context<'_, '_> {
         let count = self.dim(offsets, 0) - 1;
         let numbers = self.iota(DType::I64, &[count], 0)?;
         let numbers = self.reshape(numbers, shape)?;
-        Ok(Strings { numbers, offsets, bytes, whole: true })
+        let total = Some(self.dim(bytes, 0));
+        Ok(Strings { numbers, offsets, bytes, whole: true, total })
     }
 
     /// Constant strings in a shape of as many elements.
@@ -85,7 +88,7 @@ impl Context<'_, '_> {
     /// The strings of a constant table that numbers say.
     pub(crate) fn strings_of(&mut self, strings: &[impl AsRef<[u8]>], numbers: ValueId) -> Strings {
         let [offsets, bytes] = table(strings).map(|part| self.constant(part));
-        Strings { numbers, offsets, bytes, whole: false }
+        Strings { numbers, offsets, bytes, whole: false, total: None }
     }
 
     /// What an operation says of each element, from what it says of each string of the table, `x[k]`.
@@ -105,7 +108,7 @@ impl Context<'_, '_> {
     }
 
     /// The first element of each pair of neighbours, and the second: of `n + 1` elements, `n` each.
-    fn neighbours(&mut self, x: ValueId) -> Result<[ValueId; 2]> {
+    pub(crate) fn neighbours(&mut self, x: ValueId) -> Result<[ValueId; 2]> {
         let count = self.dim(x, 0) - 1;
         Ok([self.slice_axis(x, 0, Dim::ZERO, count.clone())?, self.slice_axis(x, 0, Dim::ONE, count)?])
     }
@@ -132,6 +135,13 @@ impl Context<'_, '_> {
         Ok((numbers, [self.concat(&offsets, 0)?, self.concat(&bytes, 0)?]))
     }
 
+    /// The table with an empty string more, and that one's number.
+    pub(crate) fn with_empty_string(&mut self, offsets: ValueId) -> Result<(ValueId, ValueId)> {
+        let count = self.dim(offsets, 0) - 1;
+        let last = self.slice_axis(offsets, 0, count.clone(), Dim::ONE)?;
+        Ok((self.concat(&[offsets, last], 0)?, self.dim_scalar(count)?))
+    }
+
     /// The elements one after the other: as a table that has each once and in order.
     pub(crate) fn packed(&mut self, strings: &Strings) -> Result<[ValueId; 2]> {
         if strings.whole {
@@ -141,7 +151,10 @@ impl Context<'_, '_> {
         let numbers = self.reshape(strings.numbers, std::slice::from_ref(&count))?;
         let [begins, ends] = self.neighbours(strings.offsets)?;
         let lengths = self.sub(ends, begins)?;
-        let most = self.most_bytes(strings, lengths)?;
+        let most = match &strings.total {
+            Some(total) => total.clone(),
+            None => self.longest(strings, lengths) * &count,
+        };
         let gather = Op::Gather { axis: 0, batch: 0 };
         let (begins, lengths) =
             (self.one(gather.clone(), &[begins, numbers])?, self.one(gather.clone(), &[lengths, numbers])?);
@@ -150,7 +163,7 @@ impl Context<'_, '_> {
         let zero = self.ints_constant(&[0]);
         let offsets = self.concat(&[zero, ends], 0)?;
         let total = self.slice_axis(offsets, 0, count.clone(), Dim::ONE)?;
-        let total = self.bind_dim(total, None, Some(most * count))?;
+        let total = self.bind_dim(total, None, Some(most))?;
         // Byte `i` is of the first string that ends behind it.
         let place = self.iota(DType::I64, &[total], 0)?;
         let behind = self.binary_scalar(BinaryOp::Add, place, 1.0)?;
@@ -163,8 +176,8 @@ impl Context<'_, '_> {
     }
 
     /// How long a string of the table is at most.
-    fn most_bytes(&mut self, strings: &Strings, lengths: ValueId) -> Result<Dim> {
+    fn longest(&mut self, strings: &Strings, lengths: ValueId) -> Dim {
         let known = self.constant_ints(lengths).map(|lengths| lengths.into_iter().max().unwrap_or(0));
-        Ok(known.map_or_else(|| self.dim(strings.bytes, 0), |longest| Dim::from(longest.max(0))))
+        known.map_or_else(|| self.dim(strings.bytes, 0), |longest| Dim::from(longest.max(0)))
     }
 }

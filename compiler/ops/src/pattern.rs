@@ -1,0 +1,57 @@
+//! Regular expressions as tables of automata.
+//!
+//! The syntax is that of the crate `regex-automata`, which has what RE2 has.
+
+use crate::error::{Result, invalid, unsupported};
+use nnc_ir::Tensor;
+use regex_automata::dfa::{Automaton as _, StartKind, dense};
+use regex_automata::util::primitives::StateID;
+use regex_automata::{Anchored, Input, MatchKind};
+use rustc_hash::FxHashMap;
+
+/// The most memory that making an automaton may take, and that it may.
+const MOST_BYTES: usize = 1 << 24;
+
+/// The tables of [`nnc_ir::Op::RunAutomaton`], and which states are those of strings that match.
+pub(crate) struct Automaton {
+    pub classes: Tensor,
+    pub next: Tensor,
+    pub accepts: Vec<bool>,
+}
+
+/// The automaton that says whether a pattern matches all of a string.
+pub(crate) fn automaton(pattern: &str) -> Result<Automaton> {
+    let config = dense::Config::new()
+        .start_kind(StartKind::Anchored)
+        // All matches, not only that which is preferred: one of them may be all of the string.
+        .match_kind(MatchKind::All)
+        .dfa_size_limit(Some(MOST_BYTES))
+        .determinize_size_limit(Some(MOST_BYTES));
+    let dfa = dense::Builder::new().configure(config).build(pattern).map_err(|error| {
+        let what = format!("the pattern `{pattern}`: {error}");
+        if error.is_size_limit_exceeded() { unsupported(what) } else { invalid(what) }
+    })?;
+    let no_start = |_| unsupported(format!("the pattern `{pattern}` needs to know what is before the string"));
+    let start = dfa.start_state_forward(&Input::new("").anchored(Anchored::Yes)).map_err(no_start)?;
+    let byte_classes = dfa.byte_classes();
+    let classes: Vec<u8> = (0..=u8::MAX).map(|byte| byte_classes.get(byte)).collect();
+    let width = classes.iter().max().map_or(1, |&most| usize::from(most) + 1);
+    let mut of_class = vec![0u8; width];
+    (0..=u8::MAX).zip(&classes).for_each(|(byte, &class)| of_class[usize::from(class)] = byte);
+    let mut numbers: FxHashMap<StateID, i64> = FxHashMap::from_iter([(start, 0)]);
+    let mut states = vec![start];
+    let mut next: Vec<i64> = vec![];
+    let mut accepts = vec![];
+    while let Some(&state) = states.get(accepts.len()) {
+        accepts.push(dfa.is_match_state(dfa.next_eoi_state(state)));
+        for &byte in &of_class {
+            let to = dfa.next_state(state, byte);
+            next.push(*numbers.entry(to).or_insert_with(|| {
+                states.push(to);
+                states.len() as i64 - 1
+            }));
+        }
+    }
+    let classes = Tensor::from_slice(&[classes.len()], &classes);
+    Ok(Automaton { classes, next: Tensor::from_slice(&[states.len(), width], &next), accepts })
+}
