@@ -142,6 +142,7 @@ macro_rules! for_each_family {
                 RegexFullMatch 20 regex_full_match, StringConcat 20 string_concat,
                 StringNormalizer 10 string_normalizer, StringSplit 20 string_split
             }
+            tfidf { TfIdfVectorizer 9 tf_idf_vectorizer }
             tensor_scatter { TensorScatter 24 tensor_scatter }
             top_k { ArgMax 1 arg_max, ArgMin 1 arg_min, TopK 1 top_k }
             training {
