@@ -75,7 +75,7 @@ pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
 type Quantized = (ValueId, ValueId, Option<ValueId>);
 
 /// The product of the numbers that quantized operands mean.
-fn scaled_product(ctx: &mut Context, a: Quantized, b: Quantized) -> Result<ValueId> {
+pub(crate) fn scaled_product(ctx: &mut Context, a: Quantized, b: Quantized) -> Result<ValueId> {
     let y = product(ctx, (a.0, a.2), (b.0, b.2))?;
     times_scales(ctx, y, (a.0, a.1), b.1)
 }

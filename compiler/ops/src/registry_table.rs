@@ -38,11 +38,17 @@ macro_rules! for_each_family {
             det { Det 11 det }
             einsum { Einsum 12 einsum }
             expand { Expand 8 expand, Tile 6 tile }
+            fused_attention {
+                Attention 1 attention in "com.microsoft",
+                DecoderMaskedMultiHeadAttention 1 decoder_masked_multi_head_attention in "com.microsoft",
+                MultiHeadAttention 1 multi_head_attention in "com.microsoft", QAttention 1 q_attention in "com.microsoft"
+            }
             fused_matmul {
                 FusedConv 1 fused_conv in "com.microsoft", FusedGemm 1 fused_gemm in "com.microsoft",
                 FusedMatMul 1 fused_matmul in "com.microsoft", TransposeMatMul 1 fused_matmul in "com.microsoft"
             }
             gather { Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd }
+            group_query_attention { GroupQueryAttention 1 group_query_attention in "com.microsoft" }
             identity { Dropout 6 dropout, Identity 1 identity }
             integer_matmul {
                 DynamicQuantizeMatMul 1 dynamic_quantize_matmul in "com.microsoft", MatMulInteger 10 matmul_integer,
@@ -114,7 +120,9 @@ macro_rules! for_each_family {
             resize_taps { }
             reverse_sequence { ReverseSequence 10 reverse_sequence }
             roi_align { RoiAlign 10 roi_align }
-            rotary_embedding { RotaryEmbedding 23 rotary_embedding }
+            rotary_embedding {
+                RotaryEmbedding 23 rotary_embedding, RotaryEmbedding 1 rotary_embedding_by_position in "com.microsoft"
+            }
             sampling { GridSample 16 grid_sample }
             scatter { Scatter 9 scatter_elements, ScatterElements 11 scatter_elements, ScatterND 11 scatter_nd }
             select_indices { Compress 9 compress, NonZero 9 non_zero, Unique 11 unique }
