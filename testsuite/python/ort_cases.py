@@ -361,6 +361,100 @@ def tree_ensembles():
             yield f"tree_classifier_{transform}_{name}", case("TreeEnsembleClassifier", [x], 2, domain=LEARNING, **kw)
 
 
+def channels_last():
+    last = lambda x: np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for kind, weight in ((np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1
+        name = f"{kind.__name__}_{weight.__name__}"
+        x = integers(low, high, (1, 4, 7, 6), kind)
+        w = integers(np.iinfo(weight).min, np.iinfo(weight).max + 1, (6, 2, 3, 3), weight)
+        zero = [kind(3 if kind is np.int8 else 120)]
+        given = [np.float32(0.05), *zero, w, np.float32(0.02), weight(0 if weight is np.int8 else 128)]
+        given += [np.float32(0.2), *zero, integers(-500, 500, 6, np.int32)]
+        window = {"constants": range(1, 9), "group": 2, "pads": [1, 0, 1, 2], "strides": [2, 1]}
+        yield f"q_linear_conv_{name}", case("QLinearConv", [x, *given], **window)
+        yield f"q_linear_conv_last_{name}", case("QLinearConv", [last(x), *given], channels_last=1, **window)
+        free = {0: ("n", "h", "w", 4)}
+        yield f"q_linear_conv_last_free_{name}", case("QLinearConv", [last(x), *given], channels_last=1, shapes=free, **window)
+    for kind in (np.uint8, np.int8):
+        x = integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (2, 3, 7, 8), kind)
+        window = {"kernel_shape": [3, 2], "strides": [2, 2]}
+        pads = {"pads": [1, 0, 1, 1]}
+        yield f"nhwc_max_pool_{kind.__name__}", case("NhwcMaxPool", [last(x)], **window, **pads)
+        numbers = [np.float32(0.04), kind(5), np.float32(0.03), kind(9)]
+        for name, kw in (("", {}), ("_pads", pads), ("_count", pads | {"count_include_pad": 1}), ("_ceil", {"ceil_mode": 1})):
+            full = f"q_linear_average_pool{name}_{kind.__name__}"
+            yield full, case("QLinearAveragePool", [x, *numbers], **window, **kw)
+            yield f"{full}_last", case("QLinearAveragePool", [last(x), *numbers], channels_last=1, **window, **kw)
+        both = integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (3, 1, 8), kind)
+        given = [integers(0, 2, (7, 1), bool), x, *numbers[:2], both, np.float32(0.06), kind(2), *numbers[2:]]
+        yield f"q_linear_where_{kind.__name__}", case("QLinearWhere", given, constants=(2, 3, 5, 6, 7, 8))
+
+
+def older_names():
+    """Operators that ONNX has by now, and those that it has not."""
+    x = normal(2, 3, 4, 5)
+    grid = RNG.uniform(-1.2, 1.2, (2, 3, 4, 2)).astype(np.float32)
+    for mode in ("bilinear", "nearest", "bicubic"):
+        for padding in ("zeros", "border", "reflection"):
+            kw = {"mode": mode, "padding_mode": padding, "align_corners": int(padding == "border")}
+            yield f"ms_grid_sample_{mode}_{padding}", case("GridSample", [x, grid], **kw)
+    for axis in (0, 2, -1, -3):
+        yield f"expand_dims_{axis}", case("ExpandDims", [x, np.array(axis, np.int32)], constants=(1,))
+    yield "ms_unique", case("Unique", [np.array([2, 1, 1, 3, 4, 3, 2], np.float32)], 3)
+    amounts = np.array([[0, 1, 0, 2, 0, 0, 1, 0]], np.int64)
+    for mode in ("constant", "edge", "reflect"):
+        yield f"ms_pad_{mode}", case("Pad", [x, amounts], constants=(1,), mode=mode)
+    yield "ms_pad_value", case("Pad", [x, amounts[0], np.array([2.5], np.float32)], constants=(1, 2))
+    yield "ms_trilu", case("Trilu", [x, np.array(1, np.int64)], constants=(1,), upper=0)
+    yield "ms_range", case("Range", [np.array(2, np.int32), np.array(9, np.int32)], constants=(0, 1))
+    yield "ms_range_step", case("Range", [np.array(9.0), np.array(2.0), np.array(-2.0)], constants=(0, 1, 2))
+    yield "ms_gather_nd", case("GatherND", [x, integers(0, 2, (5, 2), np.int64)])
+    for size, step in ((2, 1), (3, 2)):
+        yield f"unfold_tensor_{size}", case("UnfoldTensor", [x], dim=2, size=size, step=step)
+    yield "unfold_tensor_free", case("UnfoldTensor", [x], size=2, shapes={0: (2, 3, 4, "w")})
+    boxes = np.array([[0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], [-0.2, 0.3, 0.5, 1.3], [0.9, 0.9, 0.1, 0.2]], np.float32)
+    images = np.array([0, 1, 1, 0], np.int32)
+    for mode in ("bilinear", "nearest"):
+        for size in ((3, 4), (1, 2)):
+            given = [x, boxes, images, np.array(size, np.int32)]
+            kw = {"mode": mode, "extrapolation_value": 0.5, "constants": (3,)}
+            yield f"crop_and_resize_{mode}_{size[0]}", case("CropAndResize", given, **kw)
+    kw = {"strides": [2, 1], "output_padding": [1, 0]}
+    given = [x, normal(3, 2, 3, 2), np.array([1, 0, 1, 1], np.int64), normal(2)]
+    yield "conv_transpose_with_dynamic_pads", case("ConvTransposeWithDynamicPads", given, constants=(1, 2, 3), **kw)
+    for shape in ((3, 3), (2, 2, 5, 5), (1, 1)):
+        yield f"inverse_{shape[-1]}", case("Inverse", [normal(*shape)])
+    for metric in ("euclidean", "sqeuclidean"):
+        yield f"cdist_{metric}", case("CDist", [normal(5, 7), normal(6, 7)], metric=metric)
+    for kind in (np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64):
+        keys = integers(0, 1 << 31, (2, 5), np.int64).astype(kind)
+        for positive in (0, 1):
+            yield f"murmur_hash3_{kind.__name__}_{positive}", case("MurmurHash3", [keys], positive=positive, seed=41 * positive)
+    a, b = integers(-(1 << 15), 1 << 15, (2, 3, 4), np.int16), integers(-(1 << 15), 1 << 15, (4, 5), np.int16)
+    yield "matmul_integer16", case("MatMulInteger16", [a // 8, b // 8])
+    words, segments = integers(0, 9, (2, 5), np.int32), integers(0, 2, (2, 5), np.int32)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    for kind in (np.uint8, np.int8):
+        tables = [integers(0, 100, shape, kind) for shape in ((9, 8), (7, 8), (2, 8), 8, 8)]
+        scales = [np.float32(RNG.uniform(0.01, 0.1)) for _ in range(5)]
+        zeros = [kind(RNG.integers(20, 60)) for _ in range(5)]
+        given = [words, segments, *tables, mask, *scales, *zeros]
+        yield f"q_embed_layer_norm_{kind.__name__}", case("QEmbedLayerNormalization", given, 2, range(2, 7), epsilon=1e-5)
+    for bits in (4, 8):
+        table = integers(0, 256, (9, 64 * bits // 8), np.uint8)
+        given = [table, integers(-9, 9, (2, 3), np.int64), np.abs(normal(9, 4)) * 0.1]
+        size = {"bits": bits, "block_size": 16, "quantize_axis": 1, "gather_axis": 0}
+        yield f"gather_{bits}bits", case("GatherBlockQuantized", given, constants=(0, 2), **size)
+        zeros = integers(0, 256, (9, 4 * bits // 8), np.uint8)
+        yield f"gather_{bits}bits_zeros", case("GatherBlockQuantized", [*given, zeros], constants=(0, 2, 3), **size)
+    for kind in (0, 1):
+        k, n, block = 48, 5, 32
+        packed, largest = integers(0, 256, (k * n + 1) // 2, np.uint8), np.abs(normal(-(-k * n // block)))
+        size = {"K": k, "N": n, "block_size": block, "quant_type": kind}
+        yield f"matmul_bnb4_{kind}", case("MatMulBnb4", [normal(2, 3, k), packed, largest], constants=(1, 2), **size)
+
+
 def write(name, model, given, out):
     """Runs a case and writes it."""
     options = onnxruntime.SessionOptions()
@@ -386,7 +480,7 @@ def main():
     out = pathlib.Path(sys.argv[1])
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
-    families += (attention, multi_head_attention, group_query_attention)
+    families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
     for family in families:
         for name, (model, given) in family():
             write(name, model, given, out)
