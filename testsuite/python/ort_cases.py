@@ -455,7 +455,33 @@ def older_names():
         yield f"matmul_bnb4_{kind}", case("MatMulBnb4", [normal(2, 3, k), packed, largest], constants=(1, 2), **size)
 
 
-def write(name, model, given, out):
+def recurrent_layers():
+    """Weights that are inputs, and weights of bytes."""
+    t, b, size, hidden = 4, 3, 5, 6
+    for op, gates, more in (("LSTM", 4, {}), ("GRU", 3, {}), ("GRU", 3, {"linear_before_reset": 1}), ("RNN", 1, {})):
+        name = f"{op}{'_linear' if more else ''}"
+        given = [normal(t, b, size), normal(2, gates * hidden, size), normal(2, gates * hidden, hidden)]
+        given += [normal(2, 2 * gates * hidden), np.array([4, 2, 3], np.int32)]
+        given += [normal(2, b, hidden) for _ in range(2 if op == "LSTM" else 1)]
+        kw = {"domain": "", "hidden_size": hidden, "direction": "bidirectional"} | more
+        outputs = 3 if op == "LSTM" else 2
+        yield f"{name}_inputs", case(op, given, outputs, **kw)
+        free = {0: ("t", "b", size), 4: ("b",)} | {i: (2, "b", hidden) for i in range(5, len(given))}
+        yield f"{name}_inputs_free", case(op, given, outputs, shapes=free, **kw)
+    for kind, channels in ((np.uint8, 1), (np.int8, 1), (np.uint8, 4 * hidden), (np.int8, 4 * hidden)):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1
+        w, r = integers(low, high, (1, size, 4 * hidden), kind), integers(low, high, (1, hidden, 4 * hidden), kind)
+        shape = (1,) if channels == 1 else (1, channels)
+        zero = np.full(shape, 128 if kind is np.uint8 else 0, kind)
+        scales = [RNG.uniform(0.002, 0.006, shape).astype(np.float32) for _ in range(2)]
+        given = [normal(t, b, size), w, r, normal(1, 8 * hidden), None, *(normal(1, b, hidden) for _ in range(2)), None]
+        given += [scales[0], zero, scales[1], zero]
+        kw = {"constants": (1, 2, 8, 9, 10, 11), "hidden_size": hidden}
+        # ONNX Runtime rounds inputs and states to 8 bits before each product.
+        yield f"dynamic_quantize_lstm_{kind.__name__}_{channels}", case("DynamicQuantizeLSTM", given, 3, **kw), "3e-2 1e-2"
+
+
+def write(name, model, given, out, tolerance="1e-4 1e-5"):
     """Runs a case and writes it."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -472,7 +498,7 @@ def write(name, model, given, out):
         for position, (label, value) in enumerate(values):
             encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
             (data / f"{kind}_{position}.pb").write_bytes(encoded)
-    (out / name / "tolerance.txt").write_text("1e-4 1e-5\n")
+    (out / name / "tolerance.txt").write_text(f"{tolerance}\n")
     onnx.save(model, out / name / "model.onnx")
 
 
@@ -481,9 +507,10 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
+    families += (recurrent_layers,)
     for family in families:
-        for name, (model, given) in family():
-            write(name, model, given, out)
+        for name, (model, given), *tolerance in family():
+            write(name, model, given, out, *tolerance)
             count += 1
     print(f"{count} cases")
 

@@ -127,7 +127,9 @@ macro_rules! for_each_family {
                 RandomUniformLike 1 random_uniform_like
             }
             range { Range 11 range, Range 1 range in "com.microsoft" }
-            recurrent { GRU 7 gru, LSTM 7 lstm, RNN 7 rnn }
+            recurrent {
+                DynamicQuantizeLSTM 1 dynamic_quantize_lstm in "com.microsoft", GRU 7 gru, LSTM 7 lstm, RNN 7 rnn
+            }
             reduce {
                 ReduceL1 1 reduce_l1, ReduceL2 1 reduce_l2, ReduceLogSum 1 reduce_log_sum,
                 ReduceLogSumExp 1 reduce_log_sum_exp, ReduceMax 1 reduce_max, ReduceMean 1 reduce_mean,
