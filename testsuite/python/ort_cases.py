@@ -27,8 +27,9 @@ def integers(low, high, shape, dtype):
     return RNG.integers(low, high, shape).astype(dtype)
 
 
-def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, **attributes):
-    """A model of one node: inputs by position (None where one is left out); those at `constants` are initializers."""
+def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, shapes={}, floats=(), **attributes):
+    """A model of one node: inputs by position (None where one is left out); those at `constants` are initializers,
+    those in `shapes` have the dimensions stated there, which may be names. Outputs `floats` are stated to be of floats."""
     inputs = [None if value is None else np.asarray(value) for value in inputs]
     names = ["" if value is None else f"x{i}" for i, value in enumerate(inputs)]
     wanted = range(outputs) if isinstance(outputs, int) else outputs
@@ -36,11 +37,12 @@ def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, **attributes):
     node = helper.make_node(op, names, results, domain=domain, **attributes)
     stored = [numpy_helper.from_array(inputs[i], f"x{i}") for i in constants]
     types = [
-        helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        helper.make_tensor_value_info(f"x{i}", helper.np_dtype_to_tensor_dtype(value.dtype), shapes.get(i, value.shape))
         for i, value in enumerate(inputs)
         if value is not None and i not in constants
     ]
-    infos = [onnx.ValueInfoProto(name=f"y{i}") for i in wanted]
+    stated = lambda i: helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, None) if i in floats else None
+    infos = [onnx.ValueInfoProto(name=f"y{i}", type=stated(i)) for i in wanted]
     graph = helper.make_graph([node], op, types, infos, stored)
     imports = [helper.make_opsetid("", 17), helper.make_opsetid(DOMAIN, 1), helper.make_opsetid(LEARNING, 3)]
     model = helper.make_model(graph, opset_imports=imports, ir_version=8)
@@ -97,6 +99,122 @@ def normalisations():
     yield "embed_layer_norm_plain", case("EmbedLayerNormalization", plain, outputs=2)
     placed = [words, segments, *tables, gamma, beta, None, integers(0, 7, (2, 5), np.int32)]
     yield "embed_layer_norm_positions", case("EmbedLayerNormalization", placed, outputs=[0, 2])
+
+
+def attention():
+    b, s, p, n, h = 2, 3, 4, 2, 8
+    hidden = n * h
+    x, weights, bias = normal(b, s, hidden), normal(hidden, 3 * hidden) * 0.3, normal(3 * hidden)
+    past = normal(2, b, n, p, h)
+    rows = np.array([[1, 1, 0], [0, 1, 1]], np.int32)
+    nothing = np.array([[0, 0, 0], [0, 1, 1]], np.int32)
+    plain = lambda inputs, outputs=1, **kw: case("Attention", inputs, outputs, (1, 2), num_heads=n, **kw)
+    yield "attention", plain([x, weights, bias])
+    free = {"shapes": {0: ("b", "s", hidden)}}
+    yield "attention_free", plain([x, weights, bias], unidirectional=1, **free)
+    yield "attention_scale", plain([x, weights, bias], scale=0.2)
+    yield "attention_mask", plain([x, weights, bias, rows])
+    yield "attention_mask_nothing", plain([x, weights, bias, nothing], mask_filter_value=-3.0)
+    yield "attention_mask_lengths", plain([x, weights, bias, np.array([2, 3], np.int32)])
+    yield "attention_mask_places", plain([x, weights, bias, np.array([2, 3, 0, 1], np.int32)])
+    yield "attention_mask_pairs", plain([x, weights, bias, integers(0, 2, (b, s, s), np.int32)], unidirectional=1)
+    yield "attention_past", plain([x, weights, bias, None, past], 2, unidirectional=1)
+    wide = integers(0, 2, (b, p + s), np.int32)
+    free = {"shapes": {0: ("b", "s", hidden), 3: ("b", "t"), 4: (2, "b", n, "p", h)}}
+    yield "attention_past_free", plain([x, weights, bias, wide, past], 2, **free)
+    yield "attention_bias", plain([x, weights, bias, None, None, normal(1, n, s, s)])
+    sizes = normal(hidden, 2 * hidden + 12), normal(2 * hidden + 12)
+    yield "attention_sizes", plain([x, *sizes], qkv_hidden_sizes=[hidden, hidden, 12])
+    for kind, zero in ((np.uint8, 120), (np.int8, 3)):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1
+        packed = integers(low, high, (hidden, 3 * hidden), kind)
+        given = [integers(0, 256, (b, s, hidden), np.uint8), packed, bias, np.float32(0.02), np.float32(0.004)]
+        zeros = [np.uint8(128), kind(zero)]
+        yield f"q_attention_{kind.__name__}", case("QAttention", [*given, None, *zeros], constants=(1, 2, 3, 4, 6, 7), num_heads=n)
+        given = [*given, rows, *zeros]
+        yield f"q_attention_{kind.__name__}_mask", case("QAttention", given, num_heads=n, unidirectional=1)
+        given[5] = np.concatenate([np.ones((b, p), np.int32), rows], 1)
+        yield f"q_attention_{kind.__name__}_past", case("QAttention", [*given, past], 2, num_heads=n)
+    scales = np.abs(normal(3 * hidden)) * 0.01
+    columns = [*given[:4], scales, rows, np.uint8(128), np.zeros(3 * hidden, np.int8)]
+    yield "q_attention_columns", case("QAttention", columns, constants=(1, 4), num_heads=n)
+
+
+def multi_head_attention():
+    b, s, l, p, n, h, w = 2, 3, 5, 4, 2, 8, 6
+    q, k, v, bias = normal(b, s, n * h), normal(b, l, n * h), normal(b, l, n * w), normal(n * (2 * h + w))
+    plain = lambda inputs, outputs=1, **kw: case("MultiHeadAttention", inputs, outputs, num_heads=n, **kw)
+    yield "mha", plain([q, k, v])
+    free = {"shapes": {0: ("b", "s", n * h), 1: ("b", "l", n * h), 2: ("b", "l", n * w)}}
+    yield "mha_free", plain([q, k, v, bias], **free)
+    yield "mha_scores", plain([q, k, v, bias], [0, 3], scale=0.3, floats=[3])
+    yield "mha_padding", plain([q, k, v, bias, integers(0, 2, (b, l), np.int32)])
+    yield "mha_lengths", plain([q, k, v, None, np.array([2, 5], np.int32)])
+    yield "mha_bias", plain([q, k, v, bias, None, normal(1, n, s, l)])
+    yield "mha_causal", plain([q, q, q, normal(3 * n * h)], unidirectional=1)
+    past = [normal(b, n, p, h), normal(b, n, p, h)]
+    mask = integers(0, 2, (b, p + s), np.int32)
+    yield "mha_past", plain([q, q, q, normal(3 * n * h), mask, None, *past], 3)
+    yield "mha_past_causal", plain([q, q, q, None, None, normal(b, n, s, p + s), *past], 3, unidirectional=1)
+    heads = [normal(b, n, l, h), normal(b, n, l, h)]
+    yield "mha_cross", plain([q, *heads])
+    yield "mha_cross_bias", plain([q, *heads, normal(3 * n * h)])
+    one, buffer = [normal(b, 1, n * h) for _ in range(3)], [normal(b, n, 8, h) for _ in range(2)]
+    masked = lambda inputs, outputs=1, **kw: case("DecoderMaskedMultiHeadAttention", inputs, outputs, num_heads=n, **kw)
+    yield "decoder_mha_cross", masked([one[0], *heads])
+    shared = [*one, None, None, *buffer, np.array([5], np.int32)]
+    yield "decoder_mha", masked(shared, 3, past_present_share_buffer=1)
+
+
+def group_query_attention():
+    b, n, g, h, room = 2, 4, 2, 16, 16
+    angles = np.outer(np.arange(room), 0.5 ** np.arange(h // 2)).astype(np.float32)
+    tables = [np.cos(angles), np.sin(angles)]
+
+    def given(s, p, lengths, total, packed=False, rotary=False, free=False, more=(), **kw):
+        q, k, v = normal(b, s, n * h), normal(b, s, g * h), normal(b, s, g * h)
+        operands = [np.concatenate([q, k, v], 2), None, None] if packed else [q, k, v]
+        past = [normal(b, g, p, h), normal(b, g, p, h)] if p else [None, None]
+        for cached, length in ((c, i) for c in past if c is not None for i in range(b)):
+            cached[length, :, max(lengths[length] + 1 - s, 0):] = 0
+        numbers = [np.array(lengths, np.int32), np.array(total, np.int32)]
+        inputs = [*operands, *past, *numbers, *(tables if rotary else [None, None] if more else []), *more]
+        shapes = {0: ("b", "s", inputs[0].shape[2]), 5: ("b",)} if free else {}
+        if free and not packed:
+            shapes |= {1: ("b", "s", g * h), 2: ("b", "s", g * h)}
+        if free and p:
+            shapes |= {3: ("b", g, "p", h), 4: ("b", g, "p", h)}
+        kw |= {"num_heads": n, "kv_num_heads": g, "do_rotary": int(rotary), "shapes": shapes}
+        constants = (6,) if not free else ()
+        return case("GroupQueryAttention", inputs, 3, constants, **kw)
+
+    yield "gqa_prompt", given(4, 0, [3, 3], 4)
+    yield "gqa_prompt_padded_packed", given(4, 0, [3, 3], 4, packed=True, rotary=True)
+    yield "gqa_prompt_cache", given(4, 6, [3, 3], 4, rotary=True)
+    yield "gqa_step", given(1, 5, [5, 5], 6, rotary=True)
+    yield "gqa_step_ragged", given(1, 5, [5, 3], 6, packed=True, rotary=True)
+    yield "gqa_step_shared", given(1, 9, [5, 3], 6, rotary=True, rotary_interleaved=1)
+    yield "gqa_step_free", given(1, 5, [5, 3], 6, rotary=True, free=True)
+    yield "gqa_step_free_shared", given(1, 9, [5, 3], 6, packed=True, free=True)
+    yield "gqa_window", given(4, 0, [3, 3], 4, local_window_size=2)
+    yield "gqa_window_step", given(1, 7, [7, 4], 8, local_window_size=3)
+    yield "gqa_softcap", given(1, 5, [5, 3], 6, softcap=0.7, scale=0.6)
+    yield "gqa_smooth", given(1, 5, [5, 3], 6, smooth_softmax=1)
+    places = np.array([[2, 4, 6, 8], [1, 2, 3, 4]], np.int64)
+    yield "gqa_places", given(4, 0, [3, 3], 4, rotary=True, more=[places])
+    yield "gqa_places_step", given(1, 5, [5, 3], 6, rotary=True, more=[np.array([[9], [2]], np.int64)])
+    yield "gqa_places_free", given(1, 5, [5, 3], 6, rotary=True, free=True, more=[np.array([[9], [2]], np.int64)])
+    yield "gqa_bias", given(1, 5, [5, 3], 6, more=[None, normal(b, 1, 1, 6)])
+    yield "gqa_sink", given(4, 0, [3, 3], 4, more=[None, None, normal(n)])
+    yield "gqa_sink_softcap", given(1, 5, [5, 3], 6, softcap=0.5, more=[None, normal(1, n, 1, 6), normal(n)])
+    for transposed in (False, True):
+        x = normal(b, n, 3, h) if transposed else normal(b, 3, n * h)
+        name = "rotary_heads_first" if transposed else "rotary"
+        places = integers(0, room, (b, 3), np.int64)
+        yield name, case("RotaryEmbedding", [x, places, *tables])
+        yield f"{name}_interleaved", case("RotaryEmbedding", [x, np.array([5], np.int64), *tables], constants=(2, 3), interleaved=1)
+        part = [x, places, *(t[:, :2].copy() for t in tables)]
+        yield f"{name}_part", case("RotaryEmbedding", part, num_heads=n, rotary_embedding_dim=4)
 
 
 def narrow_products():
@@ -243,7 +361,127 @@ def tree_ensembles():
             yield f"tree_classifier_{transform}_{name}", case("TreeEnsembleClassifier", [x], 2, domain=LEARNING, **kw)
 
 
-def write(name, model, given, out):
+def channels_last():
+    last = lambda x: np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    for kind, weight in ((np.uint8, np.int8), (np.uint8, np.uint8), (np.int8, np.int8)):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1
+        name = f"{kind.__name__}_{weight.__name__}"
+        x = integers(low, high, (1, 4, 7, 6), kind)
+        w = integers(np.iinfo(weight).min, np.iinfo(weight).max + 1, (6, 2, 3, 3), weight)
+        zero = [kind(3 if kind is np.int8 else 120)]
+        given = [np.float32(0.05), *zero, w, np.float32(0.02), weight(0 if weight is np.int8 else 128)]
+        given += [np.float32(0.2), *zero, integers(-500, 500, 6, np.int32)]
+        window = {"constants": range(1, 9), "group": 2, "pads": [1, 0, 1, 2], "strides": [2, 1]}
+        yield f"q_linear_conv_{name}", case("QLinearConv", [x, *given], **window)
+        yield f"q_linear_conv_last_{name}", case("QLinearConv", [last(x), *given], channels_last=1, **window)
+        free = {0: ("n", "h", "w", 4)}
+        yield f"q_linear_conv_last_free_{name}", case("QLinearConv", [last(x), *given], channels_last=1, shapes=free, **window)
+    for kind in (np.uint8, np.int8):
+        x = integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (2, 3, 7, 8), kind)
+        window = {"kernel_shape": [3, 2], "strides": [2, 2]}
+        pads = {"pads": [1, 0, 1, 1]}
+        yield f"nhwc_max_pool_{kind.__name__}", case("NhwcMaxPool", [last(x)], **window, **pads)
+        numbers = [np.float32(0.04), kind(5), np.float32(0.03), kind(9)]
+        for name, kw in (("", {}), ("_pads", pads), ("_count", pads | {"count_include_pad": 1}), ("_ceil", {"ceil_mode": 1})):
+            full = f"q_linear_average_pool{name}_{kind.__name__}"
+            yield full, case("QLinearAveragePool", [x, *numbers], **window, **kw)
+            yield f"{full}_last", case("QLinearAveragePool", [last(x), *numbers], channels_last=1, **window, **kw)
+        both = integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (3, 1, 8), kind)
+        given = [integers(0, 2, (7, 1), bool), x, *numbers[:2], both, np.float32(0.06), kind(2), *numbers[2:]]
+        yield f"q_linear_where_{kind.__name__}", case("QLinearWhere", given, constants=(2, 3, 5, 6, 7, 8))
+
+
+def older_names():
+    """Operators that ONNX has by now, and those that it has not."""
+    x = normal(2, 3, 4, 5)
+    grid = RNG.uniform(-1.2, 1.2, (2, 3, 4, 2)).astype(np.float32)
+    for mode in ("bilinear", "nearest", "bicubic"):
+        for padding in ("zeros", "border", "reflection"):
+            kw = {"mode": mode, "padding_mode": padding, "align_corners": int(padding == "border")}
+            yield f"ms_grid_sample_{mode}_{padding}", case("GridSample", [x, grid], **kw)
+    for axis in (0, 2, -1, -3):
+        yield f"expand_dims_{axis}", case("ExpandDims", [x, np.array(axis, np.int32)], constants=(1,))
+    yield "ms_unique", case("Unique", [np.array([2, 1, 1, 3, 4, 3, 2], np.float32)], 3)
+    amounts = np.array([[0, 1, 0, 2, 0, 0, 1, 0]], np.int64)
+    for mode in ("constant", "edge", "reflect"):
+        yield f"ms_pad_{mode}", case("Pad", [x, amounts], constants=(1,), mode=mode)
+    yield "ms_pad_value", case("Pad", [x, amounts[0], np.array([2.5], np.float32)], constants=(1, 2))
+    yield "ms_trilu", case("Trilu", [x, np.array(1, np.int64)], constants=(1,), upper=0)
+    yield "ms_range", case("Range", [np.array(2, np.int32), np.array(9, np.int32)], constants=(0, 1))
+    yield "ms_range_step", case("Range", [np.array(9.0), np.array(2.0), np.array(-2.0)], constants=(0, 1, 2))
+    yield "ms_gather_nd", case("GatherND", [x, integers(0, 2, (5, 2), np.int64)])
+    for size, step in ((2, 1), (3, 2)):
+        yield f"unfold_tensor_{size}", case("UnfoldTensor", [x], dim=2, size=size, step=step)
+    yield "unfold_tensor_free", case("UnfoldTensor", [x], size=2, shapes={0: (2, 3, 4, "w")})
+    boxes = np.array([[0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1], [-0.2, 0.3, 0.5, 1.3], [0.9, 0.9, 0.1, 0.2]], np.float32)
+    images = np.array([0, 1, 1, 0], np.int32)
+    for mode in ("bilinear", "nearest"):
+        for size in ((3, 4), (1, 2)):
+            given = [x, boxes, images, np.array(size, np.int32)]
+            kw = {"mode": mode, "extrapolation_value": 0.5, "constants": (3,)}
+            yield f"crop_and_resize_{mode}_{size[0]}", case("CropAndResize", given, **kw)
+    kw = {"strides": [2, 1], "output_padding": [1, 0]}
+    given = [x, normal(3, 2, 3, 2), np.array([1, 0, 1, 1], np.int64), normal(2)]
+    yield "conv_transpose_with_dynamic_pads", case("ConvTransposeWithDynamicPads", given, constants=(1, 2, 3), **kw)
+    for shape in ((3, 3), (2, 2, 5, 5), (1, 1)):
+        yield f"inverse_{shape[-1]}", case("Inverse", [normal(*shape)])
+    for metric in ("euclidean", "sqeuclidean"):
+        yield f"cdist_{metric}", case("CDist", [normal(5, 7), normal(6, 7)], metric=metric)
+    for kind in (np.int32, np.uint32, np.int64, np.uint64, np.float32, np.float64):
+        keys = integers(0, 1 << 31, (2, 5), np.int64).astype(kind)
+        for positive in (0, 1):
+            yield f"murmur_hash3_{kind.__name__}_{positive}", case("MurmurHash3", [keys], positive=positive, seed=41 * positive)
+    a, b = integers(-(1 << 15), 1 << 15, (2, 3, 4), np.int16), integers(-(1 << 15), 1 << 15, (4, 5), np.int16)
+    yield "matmul_integer16", case("MatMulInteger16", [a // 8, b // 8])
+    words, segments = integers(0, 9, (2, 5), np.int32), integers(0, 2, (2, 5), np.int32)
+    mask = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], np.int32)
+    for kind in (np.uint8, np.int8):
+        tables = [integers(0, 100, shape, kind) for shape in ((9, 8), (7, 8), (2, 8), 8, 8)]
+        scales = [np.float32(RNG.uniform(0.01, 0.1)) for _ in range(5)]
+        zeros = [kind(RNG.integers(20, 60)) for _ in range(5)]
+        given = [words, segments, *tables, mask, *scales, *zeros]
+        yield f"q_embed_layer_norm_{kind.__name__}", case("QEmbedLayerNormalization", given, 2, range(2, 7), epsilon=1e-5)
+    for bits in (4, 8):
+        table = integers(0, 256, (9, 64 * bits // 8), np.uint8)
+        given = [table, integers(-9, 9, (2, 3), np.int64), np.abs(normal(9, 4)) * 0.1]
+        size = {"bits": bits, "block_size": 16, "quantize_axis": 1, "gather_axis": 0}
+        yield f"gather_{bits}bits", case("GatherBlockQuantized", given, constants=(0, 2), **size)
+        zeros = integers(0, 256, (9, 4 * bits // 8), np.uint8)
+        yield f"gather_{bits}bits_zeros", case("GatherBlockQuantized", [*given, zeros], constants=(0, 2, 3), **size)
+    for kind in (0, 1):
+        k, n, block = 48, 5, 32
+        packed, largest = integers(0, 256, (k * n + 1) // 2, np.uint8), np.abs(normal(-(-k * n // block)))
+        size = {"K": k, "N": n, "block_size": block, "quant_type": kind}
+        yield f"matmul_bnb4_{kind}", case("MatMulBnb4", [normal(2, 3, k), packed, largest], constants=(1, 2), **size)
+
+
+def recurrent_layers():
+    """Weights that are inputs, and weights of bytes."""
+    t, b, size, hidden = 4, 3, 5, 6
+    for op, gates, more in (("LSTM", 4, {}), ("GRU", 3, {}), ("GRU", 3, {"linear_before_reset": 1}), ("RNN", 1, {})):
+        name = f"{op}{'_linear' if more else ''}"
+        given = [normal(t, b, size), normal(2, gates * hidden, size), normal(2, gates * hidden, hidden)]
+        given += [normal(2, 2 * gates * hidden), np.array([4, 2, 3], np.int32)]
+        given += [normal(2, b, hidden) for _ in range(2 if op == "LSTM" else 1)]
+        kw = {"domain": "", "hidden_size": hidden, "direction": "bidirectional"} | more
+        outputs = 3 if op == "LSTM" else 2
+        yield f"{name}_inputs", case(op, given, outputs, **kw)
+        free = {0: ("t", "b", size), 4: ("b",)} | {i: (2, "b", hidden) for i in range(5, len(given))}
+        yield f"{name}_inputs_free", case(op, given, outputs, shapes=free, **kw)
+    for kind, channels in ((np.uint8, 1), (np.int8, 1), (np.uint8, 4 * hidden), (np.int8, 4 * hidden)):
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1
+        w, r = integers(low, high, (1, size, 4 * hidden), kind), integers(low, high, (1, hidden, 4 * hidden), kind)
+        shape = (1,) if channels == 1 else (1, channels)
+        zero = np.full(shape, 128 if kind is np.uint8 else 0, kind)
+        scales = [RNG.uniform(0.002, 0.006, shape).astype(np.float32) for _ in range(2)]
+        given = [normal(t, b, size), w, r, normal(1, 8 * hidden), None, *(normal(1, b, hidden) for _ in range(2)), None]
+        given += [scales[0], zero, scales[1], zero]
+        kw = {"constants": (1, 2, 8, 9, 10, 11), "hidden_size": hidden}
+        # ONNX Runtime rounds inputs and states to 8 bits before each product.
+        yield f"dynamic_quantize_lstm_{kind.__name__}_{channels}", case("DynamicQuantizeLSTM", given, 3, **kw), "3e-2 1e-2"
+
+
+def write(name, model, given, out, tolerance="1e-4 1e-5"):
     """Runs a case and writes it."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -260,16 +498,19 @@ def write(name, model, given, out):
         for position, (label, value) in enumerate(values):
             encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
             (data / f"{kind}_{position}.pb").write_bytes(encoded)
-    (out / name / "tolerance.txt").write_text("1e-4 1e-5\n")
+    (out / name / "tolerance.txt").write_text(f"{tolerance}\n")
     onnx.save(model, out / name / "model.onnx")
 
 
 def main():
     out = pathlib.Path(sys.argv[1])
     count = 0
-    for family in (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles):
-        for name, (model, given) in family():
-            write(name, model, given, out)
+    families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
+    families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
+    families += (recurrent_layers,)
+    for family in families:
+        for name, (model, given), *tolerance in family():
+            write(name, model, given, out, *tolerance)
             count += 1
     print(f"{count} cases")
 

@@ -7,7 +7,7 @@
 
 use crate::context::Context;
 use crate::emit::roomy;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, ValueId};
 
@@ -59,7 +59,7 @@ fn softplus_of(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
 }
 
 /// `x * sigmoid(alpha * x)`.
-fn swish_of(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
+pub(crate) fn swish_of(ctx: &mut Context, x: ValueId, alpha: f64) -> Result<ValueId> {
     let inner = scaled(ctx, x, alpha)?;
     let gate = ctx.unary(UnaryOp::Sigmoid, inner)?;
     ctx.mul(x, gate)
@@ -173,6 +173,22 @@ fn biased_gelu(ctx: &mut Context, exact: bool) -> Result<Vec<ValueId>> {
             None => x,
         };
         gelu_of(ctx, x, exact)
+    })
+}
+
+/// ONNX Runtime's: the first half of the last axis times the exact gelu of the second, a bias added before.
+pub fn bias_split_gelu(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    rounded_once(ctx, |ctx, x| {
+        let bias = ctx.input(1)?;
+        let bias = ctx.convert(bias, ctx.dtype(x))?;
+        let sum = ctx.add(x, bias)?;
+        let Some(last) = ctx.rank(sum).checked_sub(1) else { return Err(invalid("the input has no axes")) };
+        let half = ctx.dim(sum, last).div_exact(&Dim::from(2));
+        let half = half.ok_or_else(|| unfit([&ctx.dim(sum, last)], "the last axis does not split into two"))?;
+        let left = ctx.slice_axis(sum, last, Dim::ZERO, half.clone())?;
+        let right = ctx.slice_axis(sum, last, half.clone(), half)?;
+        let gate = gelu_of(ctx, right, true)?;
+        ctx.mul(left, gate)
     })
 }
 
@@ -345,5 +361,12 @@ mod tests {
         assert_eq!(far("Softplus"), "f32[2] 0 200");
         assert_eq!(far("Mish"), "f32[2] -0 200");
         assert_eq!(far("Elu"), "f32[2] -1 200");
+    }
+
+    #[test]
+    fn split_in_two() {
+        let x = sketch().given("x", &[1, 2], &[3.0f32, 0.5]).floats("b", &[2], &[0.0, 0.5]);
+        let node = x.node("BiasSplitGelu", "x b -> y").domain("com.microsoft").output("y");
+        assert_eq!(node.run(), "f32[1, 1] 2.524");
     }
 }

@@ -12,7 +12,7 @@ use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
 /// `[B, S, H * D]` as `[B, H, S, D]`.
-fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
+pub(crate) fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
     let shape = ctx.shape(x);
     let [batch, steps, hidden] = shape.as_slice() else { return Err(invalid("Q, K and V differ in rank")) };
     let size = hidden.div_exact(&Dim::from(heads)).filter(|_| heads > 0);
@@ -20,6 +20,14 @@ fn split_heads(ctx: &mut Context, x: ValueId, heads: i64) -> Result<ValueId> {
         size.ok_or_else(|| unfit([hidden], format_args!("{} does not split into {heads} heads", ctx.show(x))))?;
     let x = ctx.reshape(x, &[batch.clone(), steps.clone(), Dim::from(heads), size])?;
     ctx.transpose(x, &[0, 2, 1, 3])
+}
+
+/// `[B, H, S, D]` as `[B, S, H * D]`.
+pub(crate) fn merge_heads(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    ctx.require_rank(x, 4, "a tensor of heads")?;
+    let x = ctx.transpose(x, &[0, 2, 1, 3])?;
+    let shape = ctx.shape(x);
+    ctx.reshape(x, &[shape[0].clone(), shape[1].clone(), &shape[2] * &shape[3]])
 }
 
 /// A product of `[B, H, S, ..]` with `[B, H / n, ..]`: each head of the right operand serves n of the left one.
@@ -51,12 +59,18 @@ fn scores(ctx: &mut Context, q: ValueId, k: ValueId, scale: f64) -> Result<Value
         return grouped(ctx, q, k, 3);
     }
     // Half on each side, which keeps 16-bit floats in range.
-    let q = ctx.binary_scalar(BinaryOp::Mul, q, scale.sqrt())?;
-    let k = ctx.binary_scalar(BinaryOp::Mul, k, scale.sqrt())?;
+    let root = scale.abs().sqrt();
+    let q = ctx.binary_scalar(BinaryOp::Mul, q, root.copysign(scale))?;
+    let k = ctx.binary_scalar(BinaryOp::Mul, k, root)?;
     grouped(ctx, q, k, 3)
 }
 
-fn default_scale(ctx: &Context, q: ValueId) -> Result<f64> {
+/// The attribute `scale`, else 1 over the root of the size of a head of `q: [B, H, S, D]`; 0 means the same as none where
+/// `zero_is_none`.
+pub(crate) fn scale(ctx: &mut Context, q: ValueId, zero_is_none: bool) -> Result<f64> {
+    if let Some(scale) = ctx.optional_float("scale")?.filter(|&s| !(zero_is_none && s == 0.0)) {
+        return Ok(scale.into());
+    }
     let size = ctx.dim(q, 3).as_const().filter(|&n| n > 0);
     let size = size.ok_or_else(|| unsupported("the head size must be known; fix it with --dim, or state `scale`"))?;
     Ok(1.0 / (size as f64).sqrt())
@@ -64,7 +78,7 @@ fn default_scale(ctx: &Context, q: ValueId) -> Result<f64> {
 
 /// Which keys a query may attend to.
 #[derive(Default)]
-struct Mask {
+pub(crate) struct Mask {
     allowed: Option<ValueId>,
     /// Added to the scores.
     bias: Option<ValueId>,
@@ -73,12 +87,54 @@ struct Mask {
 }
 
 impl Mask {
-    fn restrict(&mut self, ctx: &mut Context, allowed: ValueId) -> Result<()> {
+    /// Forbids keys where `allowed` is false.
+    pub fn restrict(&mut self, ctx: &mut Context, allowed: ValueId) -> Result<()> {
         self.allowed = Some(match self.allowed {
             None => allowed,
             Some(before) => ctx.binary(BinaryOp::And, before, allowed)?,
         });
         Ok(())
+    }
+
+    /// Adds `bias` to the scores.
+    pub fn add(&mut self, ctx: &mut Context, bias: ValueId) -> Result<()> {
+        self.bias = Some(match self.bias {
+            None => bias,
+            Some(before) => ctx.add(before, bias)?,
+        });
+        Ok(())
+    }
+
+    /// Forbids keys after the query's place (`causal`), and those more than so many places before or after it (not
+    /// negative: no bound). `place` has an axis of size 1 where `keys` lie.
+    pub fn near(
+        &mut self,
+        ctx: &mut Context,
+        place: ValueId,
+        keys: &Dim,
+        causal: bool,
+        [left, right]: [i64; 2],
+    ) -> Result<()> {
+        let key = ctx.iota(DType::I64, &[Dim::ONE, keys.clone()], 1)?;
+        if causal {
+            let allowed = ctx.binary(BinaryOp::Le, key, place)?;
+            self.restrict(ctx, allowed)?;
+        }
+        for (size, op, add) in [(left, BinaryOp::Ge, left.saturating_neg()), (right, BinaryOp::Le, right)] {
+            if size >= 0 {
+                let bound = ctx.binary_scalar(BinaryOp::Add, place, add as f64)?;
+                let allowed = ctx.binary(op, key, bound)?;
+                self.restrict(ctx, allowed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forbids keys from the place `end` on, which has an axis of size 1 where `keys` lie.
+    pub fn before(&mut self, ctx: &mut Context, end: ValueId, keys: &Dim) -> Result<()> {
+        let key = ctx.iota(DType::I64, std::slice::from_ref(keys), 0)?;
+        let allowed = ctx.binary(BinaryOp::Lt, key, end)?;
+        self.restrict(ctx, allowed)
     }
 }
 
@@ -99,48 +155,38 @@ fn mask(ctx: &mut Context, queries: &Dim, keys: &Dim, past: Option<Dim>) -> Resu
         if ctx.dtype(given) == DType::Bool {
             mask.restrict(ctx, given)?;
         } else {
-            mask.bias = Some(given);
+            mask.add(ctx, given)?;
         }
     }
     let causal = ctx.flag("is_causal", false)?;
-    let left = ctx.int("left_window_size", -1)?;
-    let right = ctx.int("right_window_size", -1)?;
-    if causal || left >= 0 || right >= 0 {
-        let query = ctx.iota(DType::I64, &[queries.clone(), Dim::ONE], 0)?;
-        let key = ctx.iota(DType::I64, &[Dim::ONE, keys.clone()], 1)?;
-        let position = match (&past, filled) {
-            (None, Some(filled)) => {
-                let count = ctx.dim_scalar(queries.clone())?;
-                let offset = ctx.sub(filled, count)?;
-                mask.may_be_empty = true;
-                ctx.add(query, offset)?
-            }
-            (Some(past), _) if !past.is_const(0) => {
-                let offset = ctx.dim_scalar(past.clone())?;
-                ctx.add(query, offset)?
-            }
-            _ => query,
-        };
-        if causal {
-            let allowed = ctx.binary(BinaryOp::Le, key, position)?;
-            mask.restrict(ctx, allowed)?;
+    let window = [ctx.int("left_window_size", -1)?, ctx.int("right_window_size", -1)?];
+    if causal || window.iter().any(|&size| size >= 0) {
+        let mut place = ctx.iota(DType::I64, &[queries.clone(), Dim::ONE], 0)?;
+        if let (None, Some(filled)) = (&past, filled) {
+            let count = ctx.dim_scalar(queries.clone())?;
+            let offset = ctx.sub(filled, count)?;
+            mask.may_be_empty = true;
+            place = ctx.add(place, offset)?;
+        } else if let Some(past) = past {
+            place = after(ctx, place, past)?;
         }
-        for (size, op, add) in [(left, BinaryOp::Ge, left.saturating_neg()), (right, BinaryOp::Le, right)] {
-            if size >= 0 {
-                let bound = ctx.binary_scalar(BinaryOp::Add, position, add as f64)?;
-                let allowed = ctx.binary(op, key, bound)?;
-                mask.restrict(ctx, allowed)?;
-                mask.may_be_empty = true;
-            }
-        }
+        mask.may_be_empty |= window.iter().any(|&size| size >= 0);
+        mask.near(ctx, place, keys, causal, window)?;
     }
     if let Some(filled) = filled {
-        let key = ctx.iota(DType::I64, std::slice::from_ref(keys), 0)?;
-        let allowed = ctx.binary(BinaryOp::Lt, key, filled)?;
-        mask.restrict(ctx, allowed)?;
+        mask.before(ctx, filled, keys)?;
         mask.may_be_empty = true;
     }
     Ok(mask)
+}
+
+/// Places counted from the first of some cached keys on.
+pub(crate) fn after(ctx: &mut Context, place: ValueId, past: Dim) -> Result<ValueId> {
+    if past.is_const(0) {
+        return Ok(place);
+    }
+    let offset = ctx.dim_scalar(past)?;
+    ctx.add(place, offset)
 }
 
 /// A mask for fewer keys than there are forbids the others.
@@ -175,6 +221,82 @@ fn softmax_or_zero(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
     ctx.div(e, sum)
 }
 
+/// Softmax over the last axis with one score more, `sink`, whose weight is left out.
+fn softmax_beside(ctx: &mut Context, x: ValueId, sink: ValueId) -> Result<ValueId> {
+    let axis = [ctx.rank(x).saturating_sub(1)];
+    let largest = ctx.reduce(ReduceOp::Max, x, &axis, true)?;
+    let largest = ctx.binary(BinaryOp::Max, largest, sink)?;
+    let shifted = ctx.sub(x, largest)?;
+    let e = ctx.unary(UnaryOp::Exp, shifted)?;
+    let sum = ctx.reduce(ReduceOp::Sum, e, &axis, true)?;
+    let shifted = ctx.sub(sink, largest)?;
+    let rest = ctx.unary(UnaryOp::Exp, shifted)?;
+    let sum = ctx.add(sum, rest)?;
+    ctx.div(e, sum)
+}
+
+/// How scores become weights.
+pub(crate) struct Scoring {
+    /// Factor of the products.
+    pub scale: f64,
+    /// Scores are bounded by `cap * tanh(score / cap)` where it is positive.
+    pub cap: f64,
+    /// The type of softmax, if not that of the operands.
+    pub precision: Option<DType>,
+    /// A score more in every row, of no value: broadcast to `[B, H, 1, 1]`.
+    pub sink: Option<ValueId>,
+}
+
+impl Scoring {
+    /// Scores by a factor alone.
+    pub fn scaled(scale: f64) -> Scoring {
+        Scoring { scale, cap: 0.0, precision: None, sink: None }
+    }
+}
+
+/// What attention yields.
+pub(crate) struct Attended {
+    /// `[B, H, S, D]`.
+    pub y: ValueId,
+    /// Scores `[B, H, S, T]`: as they are, capped, masked, and the weights.
+    pub stages: [ValueId; 4],
+}
+
+/// Values weighted by the scores of queries and keys, each `[B, H, S, D]`: the core of all operators of attention.
+pub(crate) fn attend(ctx: &mut Context, [q, k, v]: [ValueId; 3], how: &Scoring, mask: &Mask) -> Result<Attended> {
+    let dtype = ctx.dtype(q);
+    let plain = scores(ctx, q, k, how.scale)?;
+    let mut capped = plain;
+    if how.cap > 0.0 {
+        let inner = ctx.binary_scalar(BinaryOp::Div, plain, how.cap)?;
+        let bounded = ctx.unary(UnaryOp::Tanh, inner)?;
+        capped = ctx.binary_scalar(BinaryOp::Mul, bounded, how.cap)?;
+    }
+    let mut x = capped;
+    if let Some(bias) = mask.bias {
+        let bias = ctx.convert(bias, dtype)?;
+        x = ctx.add(x, bias)?;
+    }
+    if let Some(allowed) = mask.allowed {
+        let forbidden = ctx.scalar(dtype, f64::NEG_INFINITY);
+        x = ctx.select(allowed, x, forbidden)?;
+    }
+    let masked = x;
+    let x = ctx.convert(x, how.precision.unwrap_or(dtype))?;
+    let weights = match how.sink {
+        Some(sink) => {
+            let sink = ctx.convert(sink, ctx.dtype(x))?;
+            softmax_beside(ctx, x, sink)?
+        }
+        None if mask.may_be_empty => softmax_or_zero(ctx, x)?,
+        None => softmax_over(ctx, x, &[3])?,
+    };
+    let weights = ctx.convert(weights, dtype)?;
+    let values = ctx.convert(v, dtype)?;
+    let y = grouped(ctx, weights, values, 2)?;
+    Ok(Attended { y, stages: [plain, capped, masked, weights] })
+}
+
 /// Outputs Y, present_key, present_value, qk_matmul_output.
 pub fn attention(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (mut q, mut k, mut v) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
@@ -197,47 +319,17 @@ pub fn attention(ctx: &mut Context) -> Result<Vec<ValueId>> {
         k = ctx.concat(&[past_key, k], 2)?;
         v = ctx.concat(&[past_value, v], 2)?;
     }
-    let (dtype, queries, keys) = (ctx.dtype(q), ctx.dim(q, 2), ctx.dim(k, 2));
-    let scale = match ctx.optional_float("scale")? {
-        Some(scale) => scale.into(),
-        None => default_scale(ctx, q)?,
-    };
+    let (queries, keys) = (ctx.dim(q, 2), ctx.dim(k, 2));
     let shown = ctx.int("qk_matmul_output_mode", 0)?;
-    let mut x = scores(ctx, q, k, scale)?;
-    let mut stages = vec![x];
-    let cap = f64::from(ctx.float("softcap", 0.0)?);
-    if cap > 0.0 {
-        let inner = ctx.binary_scalar(BinaryOp::Div, x, cap)?;
-        let bounded = ctx.unary(UnaryOp::Tanh, inner)?;
-        x = ctx.binary_scalar(BinaryOp::Mul, bounded, cap)?;
-    }
-    stages.push(x);
-    let mask = mask(ctx, &queries, &keys, past)?;
-    if let Some(bias) = mask.bias {
-        let bias = ctx.convert(bias, dtype)?;
-        x = ctx.add(x, bias)?;
-    }
-    if let Some(allowed) = mask.allowed {
-        let forbidden = ctx.scalar(dtype, f64::NEG_INFINITY);
-        x = ctx.select(allowed, x, forbidden)?;
-    }
-    stages.push(x);
     let precision = match ctx.optional_int("softmax_precision")? {
-        Some(number) if number != 0 => tensors::dtype_of_number(number)?,
-        _ => dtype,
+        Some(number) if number != 0 => Some(tensors::dtype_of_number(number)?),
+        _ => None,
     };
-    x = ctx.convert(x, precision)?;
-    let weights = if mask.may_be_empty { softmax_or_zero(ctx, x)? } else { softmax_over(ctx, x, &[3])? };
-    let weights = ctx.convert(weights, dtype)?;
-    stages.push(weights);
-    let values = ctx.convert(v, dtype)?;
-    let mut y = grouped(ctx, weights, values, 2)?;
-    if merged {
-        y = ctx.transpose(y, &[0, 2, 1, 3])?;
-        let shape = ctx.shape(y);
-        y = ctx.reshape(y, &[shape[0].clone(), shape[1].clone(), &shape[2] * &shape[3]])?;
-    }
-    let stage = usize::try_from(shown).ok().and_then(|i| stages.get(i).copied());
+    let how = Scoring { scale: scale(ctx, q, false)?, cap: ctx.float("softcap", 0.0)?.into(), precision, sink: None };
+    let mask = mask(ctx, &queries, &keys, past)?;
+    let attended = attend(ctx, [q, k, v], &how, &mask)?;
+    let y = if merged { merge_heads(ctx, attended.y)? } else { attended.y };
+    let stage = usize::try_from(shown).ok().and_then(|i| attended.stages.get(i).copied());
     let stage = stage.ok_or_else(|| invalid(format!("qk_matmul_output_mode is {shown}, it must be 0 to 3")))?;
     Ok(vec![y, k, v, stage])
 }
@@ -249,10 +341,7 @@ pub fn flex_attention(ctx: &mut Context) -> Result<Vec<ValueId>> {
         ctx.require_rank(value, 4, what)?;
     }
     let dtype = ctx.dtype(q);
-    let scale = match ctx.optional_float("scale")? {
-        Some(scale) => scale.into(),
-        None => default_scale(ctx, q)?,
-    };
+    let scale = scale(ctx, q, false)?;
     let precision = match ctx.optional_int("softmax_precision")? {
         Some(number) if number != 0 => tensors::dtype_of_number(number)?,
         _ if dtype == DType::F64 => DType::F64,

@@ -1,17 +1,28 @@
-//! Conv (<https://onnx.ai/onnx/operators/onnx__Conv.html>), all opsets.
+//! Conv (<https://onnx.ai/onnx/operators/onnx__Conv.html>), all opsets, and ONNX Runtime's NhwcConv
+//! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
-use crate::window::{Border, WindowAttributes};
+use crate::window::{Border, Channels, WindowAttributes};
 use nnc_ir::{Dim, Op, ValueId};
 
 /// Convolution with bias.
 pub fn conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    Ok(vec![convolved(ctx, Channels::First)?])
+}
+
+/// The same with the channels of input and result last.
+pub fn nhwc_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    Ok(vec![convolved(ctx, Channels::Last)?])
+}
+
+/// Convolution with bias; weights are `[O, C / groups, kernel..]` in either case.
+pub(crate) fn convolved(ctx: &mut Context, channels: Channels) -> Result<ValueId> {
     let (x, w) = (ctx.input(0)?, ctx.input(1)?);
     let bias = ctx.optional_input(2)?;
     let (attributes, groups) = attributes(ctx, x, w)?;
     let out = ctx.dtype(x);
-    let x = ctx.channels_last(x)?;
+    let x = channels.to_last(ctx, x)?;
     let borders = borders(ctx, x, &attributes);
     let mut window = attributes.window();
     let x = ctx.with_borders(x, &borders, &mut window, true, 0.0)?;
@@ -20,7 +31,7 @@ pub fn conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if let Some(bias) = bias {
         y = add_bias(ctx, y, bias)?;
     }
-    Ok(vec![ctx.channels_first(y)?])
+    channels.from_last(ctx, y)
 }
 
 /// The attributes of a convolution with weights `w: [O, C / groups, kernel..]`.
@@ -108,5 +119,12 @@ mod tests {
         let sketch = sketch().given("x", &[1, 1, 4], &[1.0f32, 2.0, 3.0, 4.0]).floats("w", &[1, 1, 1], &[1.0]);
         let sketch = sketch.node("Conv", "x w -> y").int_list("pads", &[-1, 1]).output("y");
         assert_eq!(sketch.run(), "f32[1, 1, 4] 2 3 4 0");
+    }
+
+    #[test]
+    fn channels_last() {
+        let sketch = sketch().given("x", &[1, 3, 2], &[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        let sketch = sketch.floats("w", &[1, 2, 2], &[1.0, 10.0, 100.0, 1000.0]).node("NhwcConv", "x w -> y");
+        assert_eq!(sketch.domain("com.microsoft").output("y").run(), "f32[1, 2, 1] 4231 6453");
     }
 }

@@ -7,15 +7,32 @@
 use crate::context::Context;
 use crate::conv::add_bias;
 use crate::error::{Result, invalid, unfit, unsupported};
-use crate::window::{AutoPad, Border, WindowAttributes};
+use crate::window::{AutoPad, Border, WindowAttributes, pairs};
 use nnc_ir::op::{PadMode, Window};
 use nnc_ir::{Dim, Op, ValueId};
 
 /// The transposed convolution with bias.
 pub fn conv_transpose(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    convolved(ctx, 2, None)
+}
+
+/// ONNX Runtime's, whose borders are an input.
+pub fn conv_transpose_with_dynamic_pads(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let pads = match ctx.optional_input(2)? {
+        Some(pads) => Some(ctx.require_ints(pads, "the borders")?),
+        None => None,
+    };
+    convolved(ctx, 3, pads.as_deref())
+}
+
+/// The bias is input `bias`; `pads` are borders that stand for those of the attribute.
+fn convolved(ctx: &mut Context, bias: usize, pads: Option<&[i64]>) -> Result<Vec<ValueId>> {
     let (x, w) = (ctx.input(0)?, ctx.input(1)?);
-    let bias = ctx.optional_input(2)?;
-    let (attributes, groups) = crate::conv::attributes(ctx, x, w)?;
+    let bias = ctx.optional_input(bias)?;
+    let (mut attributes, groups) = crate::conv::attributes(ctx, x, w)?;
+    if let Some(pads) = pads {
+        attributes.pads = pairs(pads, attributes.size.len())?;
+    }
     let out = ctx.dtype(x);
     let x = ctx.channels_last(x)?;
     let sizes: Vec<Dim> = ctx.shape(x)[1..ctx.rank(x) - 1].to_vec();

@@ -1,4 +1,5 @@
-//! Det (<https://onnx.ai/onnx/operators/onnx__Det.html>), opsets 11 on.
+//! Det (<https://onnx.ai/onnx/operators/onnx__Det.html>), opsets 11 on, and ONNX Runtime's Inverse
+//! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -12,17 +13,11 @@ const MOST_ROWS: i64 = 64;
 pub fn det(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let x = ctx.input(0)?;
     let shape = ctx.shape(x);
-    let [batch @ .., rows, columns] = shape.as_slice() else { return Err(invalid("the input is not a matrix")) };
-    if rows != columns {
-        return Err(invalid(format!("the matrices of {} are not square", ctx.show(x))));
-    }
-    let size = rows.as_const().filter(|&n| (1..=MOST_ROWS).contains(&n));
-    let size = size.ok_or_else(|| unsupported(format!("only fixed sizes up to {MOST_ROWS} are supported")))?;
+    let (count, size) = matrices(ctx, x)?;
     let dtype = ctx.dtype(x);
     let work = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
-    let count = batch.iter().fold(Dim::ONE, |n, d| n * d);
     let mut rest = ctx.convert(x, work)?;
-    rest = ctx.reshape(rest, &[count, rows.clone(), rows.clone()])?;
+    rest = ctx.reshape(rest, &[count, Dim::from(size), Dim::from(size)])?;
     let mut result: Option<ValueId> = None;
     for left in (1..=size).rev() {
         let (pivot, next) = eliminate(ctx, rest, left)?;
@@ -33,7 +28,7 @@ pub fn det(ctx: &mut Context) -> Result<Vec<ValueId>> {
         rest = next;
     }
     let result = result.ok_or_else(|| invalid("the matrix is empty"))?;
-    let result = ctx.reshape(result, batch)?;
+    let result = ctx.reshape(result, &shape[..shape.len() - 2])?;
     Ok(vec![ctx.convert(result, dtype)?])
 }
 
@@ -72,9 +67,69 @@ fn eliminate(ctx: &mut Context, x: ValueId, n: i64) -> Result<(ValueId, ValueId)
     Ok((ctx.squeeze(factor, &[1, 2])?, next))
 }
 
+/// ONNX Runtime's inverses of matrices, by elimination with row pivots in the matrix beside the unit matrix.
+pub fn inverse(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let shape = ctx.shape(x);
+    let (count, size) = matrices(ctx, x)?;
+    let (dtype, n) = (ctx.dtype(x), Dim::from(size));
+    let work = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let matrix = ctx.convert(x, work)?;
+    let matrix = ctx.reshape(matrix, &[count.clone(), n.clone(), n.clone()])?;
+    let number = ctx.iota(DType::I64, &[Dim::ONE, n.clone(), Dim::ONE], 1)?;
+    let column = ctx.iota(DType::I64, &[Dim::ONE, Dim::ONE, n.clone()], 2)?;
+    let unit = ctx.binary(BinaryOp::Eq, number, column)?;
+    let unit = ctx.convert(unit, work)?;
+    let unit = ctx.broadcast_to(unit, &[count, n.clone(), n.clone()])?;
+    let mut both = ctx.concat(&[matrix, unit], 2)?;
+    for step in 0..size {
+        // The rows above have had their turn.
+        let column = ctx.slice_axis(both, 2, Dim::from(step), Dim::ONE)?;
+        let magnitude = ctx.unary(UnaryOp::Abs, column)?;
+        let left = ctx.binary_scalar(BinaryOp::Ge, number, step as f64)?;
+        let none = ctx.scalar(work, -1.0);
+        let magnitude = ctx.select(left, magnitude, none)?;
+        let place = ctx.one(Op::ArgReduce { axis: 1, max: true, last: false }, &[magnitude])?;
+        let row = ctx.one(Op::Gather { axis: 1, batch: 1 }, &[both, place])?;
+        let first = ctx.slice_axis(both, 1, Dim::from(step), Dim::ONE)?;
+        let wide_place = ctx.unsqueeze(place, &[2])?;
+        let here = ctx.binary(BinaryOp::Eq, number, wide_place)?;
+        let swapped = ctx.select(here, first, both)?;
+        let pivot = ctx.slice_axis(row, 2, Dim::from(step), Dim::ONE)?;
+        let row = ctx.div(row, pivot)?;
+        let factors = ctx.slice_axis(swapped, 2, Dim::from(step), Dim::ONE)?;
+        let less = ctx.mul(factors, row)?;
+        let others = ctx.sub(swapped, less)?;
+        let own = ctx.binary_scalar(BinaryOp::Eq, number, step as f64)?;
+        both = ctx.select(own, row, others)?;
+    }
+    let y = ctx.slice_axis(both, 2, n.clone(), n)?;
+    let y = ctx.reshape(y, &shape)?;
+    Ok(vec![ctx.convert(y, dtype)?])
+}
+
+/// How many matrices `x` holds, and how many rows each has.
+fn matrices(ctx: &Context, x: ValueId) -> Result<(Dim, i64)> {
+    let shape = ctx.shape(x);
+    let [batch @ .., rows, columns] = shape.as_slice() else { return Err(invalid("the input is not a matrix")) };
+    if rows != columns {
+        return Err(invalid(format!("the matrices of {} are not square", ctx.show(x))));
+    }
+    let size = rows.as_const().filter(|&n| (1..=MOST_ROWS).contains(&n));
+    let size = size.ok_or_else(|| unsupported(format!("only fixed sizes up to {MOST_ROWS} are supported")))?;
+    Ok((batch.iter().fold(Dim::ONE, |n, d| n * d), size))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::testing::sketch;
+
+    /// The first pivot is in the second row.
+    #[test]
+    fn inverse() {
+        let x = sketch().given("x", &[2, 2], &[0.0f32, 2.0, 4.0, 2.0]).node("Inverse", "x -> y");
+        assert_eq!(x.domain("com.microsoft").output("y").run(), "f32[2, 2] -0.25 0.25 0.5 0");
+    }
 
     #[test]
     fn values() {

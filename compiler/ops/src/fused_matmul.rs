@@ -1,11 +1,13 @@
 //! Products that ONNX Runtime's optimiser fuses with what is around them: FusedMatMul (TransposeMatMul by its older name),
-//! FusedGemm and FusedConv (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
+//! FusedGemm, FusedConv and NhwcFusedConv
+//! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
 use crate::activation::fused;
 use crate::context::Context;
-use crate::conv::conv;
+use crate::conv::convolved;
 use crate::error::Result;
 use crate::matmul::{gemm, matmul_of, scaled};
+use crate::window::Channels;
 use nnc_ir::ValueId;
 
 /// `alpha * A * B`, each transposed on request.
@@ -43,16 +45,22 @@ pub fn fused_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// Conv, plus a tensor of the result's shape, then an activation.
 pub fn fused_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let y = conv(ctx)?;
+    convolved_and_more(ctx, Channels::First)
+}
+
+/// The same with the channels of inputs and result last.
+pub fn nhwc_fused_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    convolved_and_more(ctx, Channels::Last)
+}
+
+fn convolved_and_more(ctx: &mut Context, channels: Channels) -> Result<Vec<ValueId>> {
+    let y = convolved(ctx, channels)?;
     let added = ctx.optional_input(3)?;
     let name = ctx.string("activation", "")?;
     let given = ctx.floats("activation_params")?.unwrap_or_default();
     let parameters = [given.first().copied(), given.get(1).copied()];
-    let finish = |y| {
-        let y = added.map_or(Ok(y), |added| ctx.add(y, added))?;
-        fused(ctx, &name, parameters, y)
-    };
-    y.into_iter().map(finish).collect()
+    let y = added.map_or(Ok(y), |added| ctx.add(y, added))?;
+    Ok(vec![fused(ctx, &name, parameters, y)?])
 }
 
 #[cfg(test)]
@@ -85,5 +93,13 @@ mod tests {
         let x = x.given("z", &[1, 1, 2], &[0.5f32, 1.0]);
         let node = x.node("FusedConv", "x w _ z -> y").domain("com.microsoft").string("activation", "Relu");
         assert_eq!(node.output("y").run(), "f32[1, 1, 2] 2.5 0");
+    }
+
+    #[test]
+    fn channels_last() {
+        let x = sketch().given("x", &[1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0]).floats("w", &[1, 2, 1], &[1.0, -1.0]);
+        let x = x.given("z", &[1, 2, 1], &[0.5f32, 2.0]);
+        let node = x.node("NhwcFusedConv", "x w _ z -> y").domain("com.microsoft").string("activation", "Relu");
+        assert_eq!(node.output("y").run(), "f32[1, 2, 1] 0 1");
     }
 }

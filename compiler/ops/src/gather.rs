@@ -44,6 +44,27 @@ pub fn gather_elements(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![ctx.one(Op::GatherElements { axis }, &[x, index])?])
 }
 
+/// ONNX Runtime's: all slices of some length along an axis, so many elements apart; what lies within a slice comes last.
+pub fn unfold_tensor(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let rank = ctx.rank(x);
+    let axis = ctx.int("dim", -1)?;
+    let axis = ctx.axis(axis, rank)?;
+    let (size, step) = (ctx.optional_int("size")?, ctx.int("step", 1)?);
+    let size = size.filter(|&n| n > 0).ok_or_else(|| invalid("size must be positive"))?;
+    if step < 1 {
+        return Err(invalid("step must be positive"));
+    }
+    let count = (ctx.dim(x, axis) - Dim::from(size)).floor_div(&Dim::from(step)) + 1;
+    let shape = [count.simplify(ctx.dims()), Dim::from(size)];
+    let start = ctx.iota(DType::I64, &shape, 0)?;
+    let start = ctx.binary_scalar(BinaryOp::Mul, start, step as f64)?;
+    let offset = ctx.iota(DType::I64, &shape, 1)?;
+    let index = ctx.add(start, offset)?;
+    let y = ctx.one(Op::Gather { axis, batch: 0 }, &[x, index])?;
+    Ok(vec![ctx.move_axis(y, axis + 1, rank)?])
+}
+
 /// Slices at coordinates.
 pub fn gather_nd(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, index) = (ctx.input(0)?, ctx.input(1)?);

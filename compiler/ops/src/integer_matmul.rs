@@ -1,12 +1,12 @@
 //! Matrix products of integers: MatMulInteger (<https://onnx.ai/onnx/operators/onnx__MatMulInteger.html>) and
 //! QLinearMatMul (<https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html>), all opsets; and ONNX Runtime's
-//! MatMulIntegerToFloat, DynamicQuantizeMatMul and QGemm
+//! MatMulInteger16, MatMulIntegerToFloat, DynamicQuantizeMatMul and QGemm
 //! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
 use crate::context::Context;
 use crate::error::Result;
 use crate::matmul::{matmul_of, scaled};
-use crate::quantize::{constant_zero_point, dynamic_quantize_linear, quantize};
+use crate::quantize::{constant_zero_point, dynamic_quantize_linear, requantize};
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, ValueId};
 
@@ -17,12 +17,22 @@ pub fn matmul_integer(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![product(ctx, (a, a_zero), (b, b_zero))?])
 }
 
+/// Product of 16-bit integers to `i32`, or `u32` where both have no sign.
+pub fn matmul_integer16(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (a, b) = (ctx.input(0)?, ctx.input(1)?);
+    let unsigned = [a, b].iter().all(|&x| ctx.dtype(x) == DType::U16);
+    let out = if unsigned { DType::U32 } else { DType::I32 };
+    let (a, b) = (ctx.convert(a, out)?, ctx.convert(b, out)?);
+    Ok(vec![matmul_of(ctx, a, b, out)?])
+}
+
 /// Product of quantized values to a quantized value.
 pub fn q_linear_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let inputs = (0..8).map(|i| ctx.input(i)).collect::<Result<Vec<ValueId>>>()?;
     let [a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero] = inputs[..] else { return Ok(vec![]) };
-    let y = scaled_product(ctx, (a, a_scale, Some(a_zero)), (b, b_scale, Some(b_zero)))?;
-    Ok(vec![quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?])
+    let y = product(ctx, (a, Some(a_zero)), (b, Some(b_zero)))?;
+    let scale = scales(ctx, (a, a_scale), b_scale)?;
+    Ok(vec![requantize(ctx, y, scale, (y_scale, Some(y_zero)), ctx.dtype(y_zero))?])
 }
 
 /// Product of quantized values to floats, with a bias.
@@ -59,14 +69,14 @@ pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if let Some(c) = ctx.optional_input(6)? {
         y = ctx.add(y, c)?;
     }
-    let y = times_scales(ctx, y, (a, a_scale), b_scale)?;
+    let scale = scales(ctx, (a, a_scale), b_scale)?;
     let alpha = ctx.float("alpha", 1.0)?;
-    let y = scaled(ctx, y, alpha)?;
+    let scale = scaled(ctx, scale, alpha)?;
     match (ctx.optional_input(7)?, ctx.optional_input(8)?) {
-        (None, _) => Ok(vec![y]),
-        (Some(scale), zero) => {
+        (None, _) => Ok(vec![times(ctx, y, scale)?]),
+        (Some(to), zero) => {
             let dtype = ctx.dtype(zero.unwrap_or(a));
-            Ok(vec![quantize(ctx, y, scale, zero, (0, 0), (dtype, None))?])
+            Ok(vec![requantize(ctx, y, scale, (to, zero), dtype)?])
         }
     }
 }
@@ -75,20 +85,25 @@ pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
 type Quantized = (ValueId, ValueId, Option<ValueId>);
 
 /// The product of the numbers that quantized operands mean.
-fn scaled_product(ctx: &mut Context, a: Quantized, b: Quantized) -> Result<ValueId> {
+pub(crate) fn scaled_product(ctx: &mut Context, a: Quantized, b: Quantized) -> Result<ValueId> {
     let y = product(ctx, (a.0, a.2), (b.0, b.2))?;
-    times_scales(ctx, y, (a.0, a.1), b.1)
+    let scale = scales(ctx, (a.0, a.1), b.1)?;
+    times(ctx, y, scale)
 }
 
-/// A sum of products of integers times the scales of the operands.
-fn times_scales(ctx: &mut Context, y: ValueId, (a, a_scale): (ValueId, ValueId), b_scale: ValueId) -> Result<ValueId> {
+/// A sum of products of integers as floats.
+fn times(ctx: &mut Context, y: ValueId, scale: ValueId) -> Result<ValueId> {
     let y = ctx.convert(y, DType::F32)?;
+    ctx.mul(y, scale)
+}
+
+/// What a product of integers of the operands counts in.
+fn scales(ctx: &mut Context, (a, a_scale): (ValueId, ValueId), b_scale: ValueId) -> Result<ValueId> {
     let a_scale = rows(ctx, a_scale, a)?;
     let a_scale = ctx.convert(a_scale, DType::F32)?;
     let b_scale = columns(ctx, b_scale)?;
     let b_scale = ctx.convert(b_scale, DType::F32)?;
-    let scale = ctx.mul(a_scale, b_scale)?;
-    ctx.mul(y, scale)
+    ctx.mul(a_scale, b_scale)
 }
 
 /// The product of operands less their zero points, in `i32`.

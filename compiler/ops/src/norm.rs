@@ -111,6 +111,22 @@ fn per_channel(ctx: &Context, x: ValueId) -> Vec<Dim> {
     (0..ctx.rank(x)).map(|axis| if axis == 1 { ctx.dim(x, 1) } else { Dim::ONE }).collect()
 }
 
+fn group_size(channels: &Dim, groups: &Dim) -> Result<Dim> {
+    let uneven = || unfit([channels], format_args!("the channels do not divide into {groups} groups"));
+    channels.div_exact(groups).ok_or_else(uneven)
+}
+
+/// `x: [N, C, ..]` normalised over each group of channels of each instance.
+pub(crate) fn by_groups(ctx: &mut Context, x: ValueId, groups: &Dim, epsilon: f64) -> Result<ValueId> {
+    let shape = ctx.shape(x);
+    let mut apart = shape.clone();
+    apart.splice(1..2, [groups.clone(), group_size(&ctx.dim(x, 1), groups)?]);
+    let apart_x = ctx.reshape(x, &apart)?;
+    let axes: Vec<usize> = (2..apart.len()).collect();
+    let y = normalize(ctx, apart_x, &axes, epsilon)?.y;
+    ctx.reshape(y, &shape)
+}
+
 /// Over each group of channels of each instance.
 pub fn group_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, mut scale, mut bias) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
@@ -121,16 +137,9 @@ pub fn group_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
         return Err(invalid(format!("the input {} has no channels", ctx.show(x))));
     }
     let groups = Dim::from(groups);
-    let per_group = shape[1].div_exact(&groups);
-    let per_group =
-        per_group.ok_or_else(|| unfit([&shape[1]], format_args!("the channels do not divide into {groups} groups")))?;
-    let mut apart = shape.clone();
-    apart.splice(1..2, [groups.clone(), per_group.clone()]);
+    let per_group = group_size(&shape[1], &groups)?;
     let inner = stashed(ctx, x)?;
-    let inner = ctx.reshape(inner, &apart)?;
-    let axes: Vec<usize> = (2..apart.len()).collect();
-    let y = normalize(ctx, inner, &axes, epsilon.into())?.y;
-    let y = ctx.reshape(y, &shape)?;
+    let y = by_groups(ctx, inner, &groups, epsilon.into())?;
     let y = ctx.convert(y, dtype)?;
     let channels = per_channel(ctx, x);
     for operand in [&mut scale, &mut bias] {

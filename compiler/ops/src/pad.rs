@@ -1,5 +1,6 @@
 //! Pad (<https://onnx.ai/onnx/operators/onnx__Pad.html>): attributes until opset 10, inputs from 11 on, `axes` from 18
-//! and mode `wrap` from 19 on. Negative amounts remove elements.
+//! and mode `wrap` from 19 on. Negative amounts remove elements. ONNX Runtime's
+//! operator of that name has inputs from its first version on.
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -9,14 +10,7 @@ use nnc_ir::{DType, Dim, Op, ValueId};
 /// The input with a border.
 pub fn pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let x = ctx.input(0)?;
-    let rank = ctx.rank(x);
-    let mode = match ctx.string("mode", "constant")?.as_str() {
-        "constant" => PadMode::Constant,
-        "edge" => PadMode::Edge,
-        "reflect" => PadMode::Reflect,
-        "wrap" => PadMode::Wrap,
-        other => return Err(invalid(format!("mode `{other}` is not one of constant, edge, reflect, wrap"))),
-    };
+    let mode = mode(ctx)?;
     let (pads, value, axes) = if ctx.opset() < 11 {
         let pads = ctx.ints("pads")?.ok_or_else(|| invalid("attribute `pads` is missing"))?;
         let pads = ctx.ints_constant(pads);
@@ -25,6 +19,37 @@ pub fn pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
     } else {
         (ctx.input(1)?, ctx.optional_input(2)?, ctx.optional_input(3)?)
     };
+    by(ctx, x, mode, pads, value, axes)
+}
+
+/// ONNX Runtime's, whose amounts are an input, perhaps a matrix of one row.
+pub fn pad_by_inputs(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, pads, value) = (ctx.input(0)?, ctx.input(1)?, ctx.optional_input(2)?);
+    let mode = mode(ctx)?;
+    let pads = ctx.reshape(pads, &[ctx.ty(pads).count()])?;
+    by(ctx, x, mode, pads, value, None)
+}
+
+fn mode(ctx: &mut Context) -> Result<PadMode> {
+    match ctx.string("mode", "constant")?.as_str() {
+        "constant" => Ok(PadMode::Constant),
+        "edge" => Ok(PadMode::Edge),
+        "reflect" => Ok(PadMode::Reflect),
+        "wrap" => Ok(PadMode::Wrap),
+        other => Err(invalid(format!("mode `{other}` is not one of constant, edge, reflect, wrap"))),
+    }
+}
+
+/// The amounts before and after each of `axes` (all where there are none) are `pads`.
+fn by(
+    ctx: &mut Context,
+    x: ValueId,
+    mode: PadMode,
+    pads: ValueId,
+    value: Option<ValueId>,
+    axes: Option<ValueId>,
+) -> Result<Vec<ValueId>> {
+    let rank = ctx.rank(x);
     let value = match value {
         Some(value) => ctx.reshape(value, &[])?,
         None => ctx.scalar(ctx.dtype(x), 0.0),

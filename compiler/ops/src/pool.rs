@@ -2,11 +2,12 @@
 //!
 //! MaxPool (<https://onnx.ai/onnx/operators/onnx__MaxPool.html>), AveragePool
 //! (<https://onnx.ai/onnx/operators/onnx__AveragePool.html>), LpPool (<https://onnx.ai/onnx/operators/onnx__LpPool.html>)
-//! and the three GlobalPools; all opsets.
+//! and the three GlobalPools; all opsets. NhwcMaxPool is ONNX Runtime's, with channels last.
 
 use crate::context::Context;
+use crate::emit::roomy;
 use crate::error::{Result, invalid, unsupported};
-use crate::window::{Border, Sign, WindowAttributes};
+use crate::window::{Border, Channels, Sign, WindowAttributes};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp, Window};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
@@ -18,10 +19,9 @@ struct Pooled {
     borders: Vec<Border>,
 }
 
-fn read(ctx: &mut Context) -> Result<Pooled> {
-    let x = ctx.input(0)?;
+fn read(ctx: &mut Context, x: ValueId, channels: Channels) -> Result<Pooled> {
     let attributes = WindowAttributes::read(ctx, ctx.rank(x), None)?;
-    let x = ctx.channels_last(x)?;
+    let x = channels.to_last(ctx, x)?;
     let shape = ctx.shape(x);
     let sizes = shape.get(1..shape.len() - 1).unwrap_or_default().to_vec();
     let borders = if ctx.flag("ceil_mode", false)? {
@@ -40,11 +40,10 @@ fn lowest(dtype: DType) -> f64 {
 /// Largest elements, and where they are.
 pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let columns_first = ctx.flag("storage_order", false)?;
-    let Pooled { x, sizes, attributes, borders } = read(ctx)?;
-    let mut window = attributes.window();
-    let low = lowest(ctx.dtype(x));
-    let padded = ctx.with_borders(x, &borders, &mut window, true, low)?;
-    let y = ctx.one(Op::Pool { op: ReduceOp::Max, window: window.clone() }, &[padded])?;
+    let input = ctx.input(0)?;
+    let pooled = read(ctx, input, Channels::First)?;
+    let (padded, window, y) = largest(ctx, &pooled)?;
+    let Pooled { x, sizes, attributes, borders } = pooled;
     let mut results = vec![ctx.channels_first(y)?];
     if ctx.wants_output(1) {
         let mut place = ctx.one(Op::PoolIndex { window }, &[padded])?;
@@ -67,6 +66,22 @@ pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
         results.push(onnx_index(ctx, place, x, &sizes, columns_first)?);
     }
     Ok(results)
+}
+
+/// Largest elements of windows, channels last.
+pub fn nhwc_max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let pooled = read(ctx, x, Channels::Last)?;
+    Ok(vec![largest(ctx, &pooled)?.2])
+}
+
+/// The input with its border, the window, and the largest elements.
+fn largest(ctx: &mut Context, pooled: &Pooled) -> Result<(ValueId, Window, ValueId)> {
+    let mut window = pooled.attributes.window();
+    let low = lowest(ctx.dtype(pooled.x));
+    let padded = ctx.with_borders(pooled.x, &pooled.borders, &mut window, true, low)?;
+    let y = ctx.one(Op::Pool { op: ReduceOp::Max, window: window.clone() }, &[padded])?;
+    Ok((padded, window, y))
 }
 
 /// Row-major spatial places (channels last) as ONNX's numbers: indices into the whole `[N, C, spatial..]`.
@@ -103,18 +118,16 @@ fn onnx_index(ctx: &mut Context, place: ValueId, x: ValueId, sizes: &[Dim], colu
     ctx.add(place, base)
 }
 
-/// 16-bit floats are summed in f32.
-fn roomy(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
-    match ctx.dtype(x) {
-        DType::F16 | DType::BF16 => ctx.convert(x, DType::F32),
-        _ => Ok(x),
-    }
-}
-
 /// Means.
 pub fn average_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    Ok(vec![averaged(ctx, x, Channels::First)?])
+}
+
+/// Means of windows of `x`.
+pub(crate) fn averaged(ctx: &mut Context, x: ValueId, channels: Channels) -> Result<ValueId> {
     let include = ctx.flag("count_include_pad", false)?;
-    let pooled = read(ctx)?;
+    let pooled = read(ctx, x, channels)?;
     let dtype = ctx.dtype(pooled.x);
     let x = roomy(ctx, pooled.x)?;
     let mut window = pooled.attributes.window();
@@ -131,7 +144,7 @@ pub fn average_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
         }
     };
     let y = ctx.convert(y, dtype)?;
-    Ok(vec![ctx.channels_first(y)?])
+    channels.from_last(ctx, y)
 }
 
 /// The border that counts as part of a window.
@@ -245,7 +258,8 @@ fn exponent(ctx: &mut Context) -> Result<f64> {
 /// p-norms of windows.
 pub fn lp_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let p = exponent(ctx)?;
-    let pooled = read(ctx)?;
+    let x = ctx.input(0)?;
+    let pooled = read(ctx, x, Channels::First)?;
     let mut window: Window = pooled.attributes.window();
     let y = lp(ctx, pooled.x, p, |ctx, powers| {
         let padded = ctx.with_borders(powers, &pooled.borders, &mut window, true, 0.0)?;

@@ -52,12 +52,44 @@ pub(crate) fn quantize(
     let scale = ctx.convert(scale, work)?;
     let scale = spread(ctx, scale, &shape, axis, block)?;
     let ratio = ctx.div(x, scale)?;
-    let mut y = ctx.unary(UnaryOp::Round, ratio)?;
-    if constant_zero_point(ctx, zero) != Some(0.0)
-        && let Some(zero) = zero
-    {
-        let zero = ctx.convert(zero, work)?;
-        let zero = spread(ctx, zero, &shape, axis, block)?;
+    let zero = match zero {
+        Some(zero) if constant_zero_point(ctx, Some(zero)) != Some(0.0) => {
+            let zero = ctx.convert(zero, work)?;
+            Some(spread(ctx, zero, &shape, axis, block)?)
+        }
+        _ => None,
+    };
+    rounded(ctx, ratio, zero, (dtype, range))
+}
+
+/// A sum of products of integers, in units of `scale`, as an integer in units of `to`: `saturate(round(sum * (scale / to)) +
+/// zero)`. ONNX Runtime divides the scales first too, which matters where a result lies half-way between integers.
+pub(crate) fn requantize(
+    ctx: &mut Context,
+    sum: ValueId,
+    scale: ValueId,
+    (to, zero): (ValueId, Option<ValueId>),
+    dtype: DType,
+) -> Result<ValueId> {
+    let sum = ctx.convert(sum, DType::F32)?;
+    let to = ctx.convert(to, DType::F32)?;
+    let to = spread(ctx, to, &[], 0, 0)?;
+    let factor = ctx.div(scale, to)?;
+    let scaled = ctx.mul(sum, factor)?;
+    let zero = match zero {
+        Some(zero) if constant_zero_point(ctx, Some(zero)) != Some(0.0) => {
+            let zero = ctx.convert(zero, DType::F32)?;
+            Some(spread(ctx, zero, &[], 0, 0)?)
+        }
+        _ => None,
+    };
+    rounded(ctx, scaled, zero, (dtype, None))
+}
+
+/// `saturate(round(x) + zero)`.
+fn rounded(ctx: &mut Context, x: ValueId, zero: Option<ValueId>, (dtype, range): Target) -> Result<ValueId> {
+    let mut y = ctx.unary(UnaryOp::Round, x)?;
+    if let Some(zero) = zero {
         y = ctx.add(y, zero)?;
     }
     if let Some((low, high)) = range {

@@ -1,11 +1,12 @@
 //! Convolutions of integers: ConvInteger (<https://onnx.ai/onnx/operators/onnx__ConvInteger.html>) and QLinearConv
-//! (<https://onnx.ai/onnx/operators/onnx__QLinearConv.html>), all opsets.
+//! (<https://onnx.ai/onnx/operators/onnx__QLinearConv.html>), all opsets. ONNX Runtime's QLinearConv has an attribute that
+//! puts channels last.
 
 use crate::context::Context;
 use crate::conv::{add_bias, attributes, borders, filters_last};
 use crate::error::Result;
-use crate::quantize::{constant_zero_point, quantize};
-use crate::window::Border;
+use crate::quantize::{constant_zero_point, requantize};
+use crate::window::{Border, Channels};
 use nnc_ir::op::{BinaryOp, ReduceOp, Window};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
@@ -13,7 +14,7 @@ use nnc_ir::{DType, Dim, Op, ValueId};
 pub fn conv_integer(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, w) = (ctx.input(0)?, ctx.input(1)?);
     let (x_zero, w_zero) = (ctx.optional_input(2)?, ctx.optional_input(3)?);
-    let y = accumulate(ctx, (x, x_zero), (w, w_zero))?;
+    let y = accumulate(ctx, (x, x_zero), (w, w_zero), Channels::First)?;
     Ok(vec![ctx.channels_first(y)?])
 }
 
@@ -21,18 +22,17 @@ pub fn conv_integer(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn q_linear_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let inputs = (0..8).map(|i| ctx.input(i)).collect::<Result<Vec<ValueId>>>()?;
     let [x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero] = inputs[..] else { return Ok(vec![]) };
-    let mut y = accumulate(ctx, (x, Some(x_zero)), (w, Some(w_zero)))?;
+    let channels = Channels::stated(ctx, Channels::First)?;
+    let mut y = accumulate(ctx, (x, Some(x_zero)), (w, Some(w_zero)), channels)?;
     if let Some(bias) = ctx.optional_input(8)? {
         y = add_bias(ctx, y, bias)?;
     }
-    let y = ctx.convert(y, DType::F32)?;
     // One scale, or one per output channel, which is the last axis here.
     let x_scale = vector(ctx, x_scale)?;
     let w_scale = vector(ctx, w_scale)?;
     let scale = ctx.mul(x_scale, w_scale)?;
-    let y = ctx.mul(y, scale)?;
-    let y = quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?;
-    Ok(vec![ctx.channels_first(y)?])
+    let y = requantize(ctx, y, scale, (y_scale, Some(y_zero)), ctx.dtype(y_zero))?;
+    Ok(vec![channels.from_last(ctx, y)?])
 }
 
 fn vector(ctx: &mut Context, scale: ValueId) -> Result<ValueId> {
@@ -46,9 +46,10 @@ fn accumulate(
     ctx: &mut Context,
     (x, x_zero): (ValueId, Option<ValueId>),
     (w, w_zero): (ValueId, Option<ValueId>),
+    channels: Channels,
 ) -> Result<ValueId> {
     let (attributes, groups) = attributes(ctx, x, w)?;
-    let x = ctx.channels_last(x)?;
+    let x = channels.to_last(ctx, x)?;
     let borders = borders(ctx, x, &attributes);
     integer_conv(ctx, (x, x_zero), (w, w_zero), (attributes.window(), groups), &borders)
 }

@@ -10,7 +10,11 @@ pub fn range(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let stash = ctx.int("stash_type", 1)?;
     let mut scalars = vec![];
     for i in 0..3 {
-        let scalar = ctx.input(i)?;
+        // ONNX Runtime's operator of the name may do without the last.
+        let scalar = match ctx.optional_input(i)? {
+            None if i == 2 => ctx.scalar(ctx.dtype(scalars[0]), 1.0),
+            _ => ctx.input(i)?,
+        };
         scalars.push(ctx.reshape(scalar, &[])?);
     }
     let (start, limit, delta) = (scalars[0], scalars[1], scalars[2]);

@@ -1,6 +1,11 @@
 //! Recurrent layers: LSTM (<https://onnx.ai/onnx/operators/onnx__LSTM.html>), GRU
 //! (<https://onnx.ai/onnx/operators/onnx__GRU.html>) and RNN (<https://onnx.ai/onnx/operators/onnx__RNN.html>), opsets 7
-//! on.
+//! on; and ONNX Runtime's DynamicQuantizeLSTM
+//! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
+//!
+//! 16-bit floats are computed in f32, from the first step to the last. Weights of 8 bits become the floats that they mean:
+//! inputs and states are not rounded to 8 bits as ONNX Runtime does before each product, so results are nearer to those of
+//! the layer that was quantised.
 //!
 //! The input projection of all steps is one contraction; what remains per step is the core op `recurrent`, one per
 //! direction.
@@ -8,8 +13,8 @@
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use nnc_eval::{Env, eval_op};
-use nnc_ir::op::{Activation, CellKind, Recurrent};
-use nnc_ir::{DType, Dim, Op, ValueId};
+use nnc_ir::op::{Activation, BinaryOp, CellKind, Recurrent};
+use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
 /// LSTM: outputs Y, Y_h, Y_c.
 pub fn lstm(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -25,6 +30,32 @@ pub fn gru(ctx: &mut Context) -> Result<Vec<ValueId>> {
 /// RNN: outputs Y, Y_h.
 pub fn rnn(ctx: &mut Context) -> Result<Vec<ValueId>> {
     layer(ctx, CellKind::Rnn, 1, &["Tanh"])
+}
+
+/// LSTM with weights of 8 bits, `[directions, input, 4 * hidden]`: outputs Y, Y_h, Y_c.
+pub fn dynamic_quantize_lstm(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (w, r) = (dequantized(ctx, 1, 8)?, dequantized(ctx, 2, 10)?);
+    layer_of(ctx, CellKind::Lstm, 4, &["Sigmoid", "Tanh", "Tanh"], [w, r])
+}
+
+/// Weights with their scale in input `parameters` and their zero point behind it, of each direction or of each of its
+/// columns, as floats `[directions, 4 * hidden, input]`.
+fn dequantized(ctx: &mut Context, weights: usize, parameters: usize) -> Result<ValueId> {
+    let (x, scale, zero) = (ctx.input(weights)?, ctx.input(parameters)?, ctx.input(parameters + 1)?);
+    ctx.require_rank(x, 3, "a tensor of weights")?;
+    let shape = ctx.shape(x);
+    let mut y = on_weights(ctx, Op::Convert(DType::F32), &[x])?;
+    for (parameter, op) in [(zero, BinaryOp::Sub), (scale, BinaryOp::Mul)] {
+        let parameter = ctx.convert(parameter, DType::F32)?;
+        let axes = match ctx.rank(parameter) {
+            1 => vec![0],
+            2 => vec![0, 2],
+            _ => return Err(invalid(format!("a scale or zero point is {}, of three axes", ctx.show(parameter)))),
+        };
+        let spread = on_weights(ctx, Op::Broadcast { shape: shape.clone(), axes }, &[parameter])?;
+        y = on_weights(ctx, Op::Binary(op), &[y, spread])?;
+    }
+    on_weights(ctx, Op::Transpose { perm: vec![0, 2, 1] }, &[y])
 }
 
 /// The operands, of which the ones left out are `None`.
@@ -43,6 +74,18 @@ struct Operands {
 }
 
 fn layer(ctx: &mut Context, kind: CellKind, gates: usize, defaults: &[&str]) -> Result<Vec<ValueId>> {
+    let weights = [ctx.input(1)?, ctx.input(2)?];
+    layer_of(ctx, kind, gates, defaults, weights)
+}
+
+/// A layer with the weights W and R.
+fn layer_of(
+    ctx: &mut Context,
+    kind: CellKind,
+    gates: usize,
+    defaults: &[&str],
+    weights: [ValueId; 2],
+) -> Result<Vec<ValueId>> {
     let lstm = kind == CellKind::Lstm;
     let batch_first = ctx.flag("layout", false)?;
     let reverse: &[bool] = match ctx.string("direction", "forward")?.as_str() {
@@ -54,7 +97,11 @@ fn layer(ctx: &mut Context, kind: CellKind, gates: usize, defaults: &[&str]) -> 
     let activations = activations(ctx, reverse.len(), defaults)?;
     let clip = ctx.optional_float("clip")?.filter(|&c| c > 0.0);
     let input_forget = lstm && ctx.flag("input_forget", false)?;
-    let operands = operands(ctx, lstm, batch_first, gates, reverse.len())?;
+    let dtype = {
+        let x = ctx.input(0)?;
+        ctx.dtype(x)
+    };
+    let operands = operands(ctx, lstm, batch_first, (gates, reverse.len()), weights)?.roomy(ctx)?;
     let mut results: Vec<Vec<ValueId>> = vec![];
     for (direction, &reverse) in reverse.iter().enumerate() {
         let cell = Recurrent {
@@ -73,6 +120,7 @@ fn layer(ctx: &mut Context, kind: CellKind, gates: usize, defaults: &[&str]) -> 
     for (i, axis) in [(0, 1), (1, 0), (2, 0)].into_iter().take(if lstm { 3 } else { 2 }) {
         let parts = results.iter().map(|r| ctx.unsqueeze(r[i], &[axis])).collect::<Result<Vec<_>>>()?;
         let joined = ctx.concat(&parts, axis)?;
+        let joined = ctx.convert(joined, dtype)?;
         outputs.push(match (batch_first, i) {
             (false, _) => joined,
             (true, 0) => ctx.transpose(joined, &[2, 0, 1, 3])?,
@@ -82,8 +130,28 @@ fn layer(ctx: &mut Context, kind: CellKind, gates: usize, defaults: &[&str]) -> 
     Ok(outputs)
 }
 
-fn operands(ctx: &mut Context, lstm: bool, batch_first: bool, gates: usize, directions: usize) -> Result<Operands> {
-    let (mut x, w, r) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
+impl Operands {
+    /// The same with 16-bit floats as f32.
+    fn roomy(mut self, ctx: &mut Context) -> Result<Operands> {
+        if !matches!(ctx.dtype(self.x), DType::F16 | DType::BF16) {
+            return Ok(self);
+        }
+        let optional = [&mut self.bias, &mut self.h0, &mut self.c0, &mut self.peepholes];
+        for value in [&mut self.x, &mut self.w, &mut self.r].into_iter().chain(optional.into_iter().flatten()) {
+            *value = on_weights(ctx, Op::Convert(DType::F32), &[*value])?;
+        }
+        Ok(self)
+    }
+}
+
+fn operands(
+    ctx: &mut Context,
+    lstm: bool,
+    batch_first: bool,
+    (gates, directions): (usize, usize),
+    [w, r]: [ValueId; 2],
+) -> Result<Operands> {
+    let mut x = ctx.input(0)?;
     for (value, what) in [(x, "X"), (w, "W"), (r, "R")] {
         ctx.require_rank(value, 3, what)?;
     }
@@ -141,7 +209,7 @@ fn one_direction(
     let rows = &operands.hidden * Dim::from(gates);
     let w = part(ctx, operands.w, direction)?;
     let r = part(ctx, operands.r, direction)?;
-    let r = on_weight(ctx, Op::Transpose { perm: vec![1, 0] }, r)?;
+    let r = on_weights(ctx, Op::Transpose { perm: vec![1, 0] }, &[r])?;
     let op = Op::Contract { batch: vec![], contract: vec![(2, 1)], out: dtype };
     let mut projected = ctx.one(op, &[operands.x, w])?;
     let recurrent_bias = match operands.bias {
@@ -175,22 +243,24 @@ fn part(ctx: &mut Context, x: ValueId, direction: usize) -> Result<ValueId> {
     let mut starts = vec![Dim::ZERO; sizes.len()];
     (starts[0], sizes[0]) = (Dim::from(direction), Dim::ONE);
     let steps = vec![1; sizes.len()];
-    let x = if ctx.dim(x, 0).is_const(1) { x } else { on_weight(ctx, Op::Slice { starts, sizes, steps }, x)? };
+    let x = if ctx.dim(x, 0).is_const(1) { x } else { on_weights(ctx, Op::Slice { starts, sizes, steps }, &[x])? };
     if ctx.constant_value(x).is_some() {
-        return on_weight(ctx, Op::Reshape { shape }, x);
+        return on_weights(ctx, Op::Reshape { shape }, &[x]);
     }
     ctx.reshape(x, &shape)
 }
 
-/// An operation on a weight: computed here when it is a constant, however large, as later passes look at the constant.
-fn on_weight(ctx: &mut Context, op: Op, x: ValueId) -> Result<ValueId> {
-    if let Some(tensor) = ctx.constant_value(x)
-        && let Ok(mut results) = eval_op(&op, &[&tensor], &ctx.graph().consts, &mut Env::with_table(ctx.dims()))
-        && let Some(result) = results.pop()
-    {
-        return Ok(ctx.constant(result));
+/// An operation on weights: computed here when they are constants, however large, as later passes look at the constant.
+fn on_weights(ctx: &mut Context, op: Op, operands: &[ValueId]) -> Result<ValueId> {
+    if let Some(tensors) = operands.iter().map(|&x| ctx.constant_value(x)).collect::<Option<Vec<_>>>() {
+        let tensors: Vec<&Tensor> = tensors.iter().collect();
+        if let Ok(mut results) = eval_op(&op, &tensors, &ctx.graph().consts, &mut Env::with_table(ctx.dims()))
+            && let Some(result) = results.pop()
+        {
+            return Ok(ctx.constant(result));
+        }
     }
-    ctx.one(op, &[x])
+    ctx.one(op, operands)
 }
 
 /// The activations of each direction. Parameters are consumed in order by the functions that have them.
@@ -230,7 +300,7 @@ fn activations(ctx: &mut Context, directions: usize, defaults: &[&str]) -> Resul
 mod tests {
     use crate::testing::sketch;
     use nnc_ir::Op;
-    use nnc_onnx::ElemType::Float;
+    use nnc_onnx::ElemType::{Float, Float16, Uint8};
 
     #[test]
     fn shapes() {
@@ -292,5 +362,30 @@ mod tests {
             let found = sketch.output("y").result_type();
             assert!(found.contains(text), "{found}");
         }
+    }
+
+    /// The same layer with weights of 8 bits and with the floats that they mean.
+    #[test]
+    fn weights_of_bytes() {
+        let x = sketch().given("x", &[2, 1, 1], &[1.0f32, -2.0]);
+        let weights = [[1u8, 3, 5, 9], [7, 2, 4, 6]];
+        let [w, r] = weights.map(|bytes| bytes.map(|byte| (f32::from(byte) - 4.0) * 0.25));
+        let floats = x.clone().floats("w", &[1, 4, 1], &w).floats("r", &[1, 4, 1], &r);
+        let floats = floats.node("LSTM", "x w r -> y").int("hidden_size", 1).output("y").run();
+        let [w, r] = weights.map(|bytes| bytes.to_vec());
+        let bytes = x.initializer("w", Uint8, &[1, 1, 4], w).initializer("r", Uint8, &[1, 1, 4], r);
+        let bytes = bytes.floats("s", &[1], &[0.25]).initializer("z", Uint8, &[1], vec![4]);
+        let bytes = bytes.floats("t", &[1, 4], &[0.25; 4]).initializer("u", Uint8, &[1, 4], vec![4; 4]);
+        let node = bytes.node("DynamicQuantizeLSTM", "x w r _ _ _ _ _ s z t u -> y").domain("com.microsoft");
+        assert_eq!(node.int("hidden_size", 1).output("y").run(), floats);
+    }
+
+    #[test]
+    fn halves_are_computed_in_floats() {
+        let sketch = sketch().input("x", Float16, "t n 3").input("w", Float16, "1 5 3").input("r", Float16, "1 5 5");
+        let graph = sketch.node("RNN", "x w r -> y").output("y").translate().expect("a graph");
+        let layer = graph.nodes.iter().find(|n| matches!(n.op, Op::Recurrent(_))).expect("a layer");
+        assert!(layer.inputs.iter().all(|&x| graph.ty(x).dtype == nnc_ir::DType::F32));
+        assert_eq!(graph.ty(graph.outputs[0].1).dtype, nnc_ir::DType::F16);
     }
 }

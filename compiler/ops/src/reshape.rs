@@ -3,7 +3,7 @@
 //! Reshape (<https://onnx.ai/onnx/operators/onnx__Reshape.html>, opsets 5 on, `allowzero` from 14 on), Flatten
 //! (<https://onnx.ai/onnx/operators/onnx__Flatten.html>), Squeeze (<https://onnx.ai/onnx/operators/onnx__Squeeze.html>)
 //! and Unsqueeze (<https://onnx.ai/onnx/operators/onnx__Unsqueeze.html>), the two with axes as an attribute until
-//! opset 12 and as an input from 13 on.
+//! opset 12 and as an input from 13 on; ExpandDims is ONNX Runtime's.
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -147,6 +147,14 @@ pub fn unsqueeze(ctx: &mut Context) -> Result<Vec<ValueId>> {
     };
     let axes = ctx.axes(&axes, ctx.rank(x) + axes.len())?;
     Ok(vec![ctx.unsqueeze(x, &axes)?])
+}
+
+/// ONNX Runtime's Unsqueeze of one axis, which is an input.
+pub fn expand_dims(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, axis) = (ctx.input(0)?, ctx.input(1)?);
+    let axis = ctx.require_scalar(axis, "the axis")?;
+    let axis = ctx.axis(axis as i64, ctx.rank(x) + 1)?;
+    Ok(vec![ctx.unsqueeze(x, &[axis])?])
 }
 
 /// Axes that are an attribute in old opsets and an input in new ones.

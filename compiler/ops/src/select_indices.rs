@@ -63,6 +63,16 @@ pub fn unique(ctx: &mut Context) -> Result<Vec<ValueId>> {
     }
 }
 
+/// ONNX Runtime's: distinct elements by first occurrence, for each element the one that it equals, and how often each
+/// occurs.
+pub fn unique_by_occurrence(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    ctx.require_rank(x, 1, "the input")?;
+    let results = distinct(ctx, x, false)?;
+    let &[y, _, inverse, counts] = &results[..] else { return Ok(vec![]) };
+    Ok(vec![y, inverse, counts])
+}
+
 fn distinct(ctx: &mut Context, x: ValueId, sorted: bool) -> Result<Vec<ValueId>> {
     let upper = ctx.ty(x).count();
     let count = count_symbol(ctx, upper);

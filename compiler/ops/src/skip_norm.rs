@@ -1,11 +1,14 @@
 //! Normalisations that ONNX Runtime's optimiser fuses with what is around them: SkipLayerNormalization,
-//! SkipSimplifiedLayerNormalization and EmbedLayerNormalization
+//! SkipSimplifiedLayerNormalization, EmbedLayerNormalization, QEmbedLayerNormalization, GroupNorm and SkipGroupNorm
 //! (<https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md>).
 
+use crate::activation::swish_of;
 use crate::context::Context;
 use crate::emit::roomy;
-use crate::error::Result;
-use crate::norm::{affine, by_root_mean_square, normalize};
+use crate::error::{Result, invalid, unsupported};
+use crate::norm::{affine, by_groups, by_root_mean_square, normalize};
+use crate::q_linear::meant_by;
+use crate::window::Channels;
 use nnc_ir::op::{BinaryOp, ReduceOp};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
@@ -46,22 +49,74 @@ fn with_skip(ctx: &mut Context, bias: Option<ValueId>) -> Result<ValueId> {
 /// Embeddings of words, positions and segments, summed and normalised over the last axis; of a mask, how many elements
 /// of each sequence it has.
 pub fn embed_layer_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (words, segments) = (ctx.input(0)?, ctx.optional_input(1)?);
-    let (word_table, position_table, segment_table) = (ctx.input(2)?, ctx.input(3)?, ctx.optional_input(4)?);
-    let (gamma, beta) = (ctx.input(5)?, ctx.input(6)?);
-    let (mask, positions) = (ctx.optional_input(7)?, ctx.optional_input(8)?);
     ctx.no_effect("mask_index_type");
+    let positions = ctx.optional_input(8)?;
+    embedded(ctx, positions, |ctx, at| ctx.optional_input(at).map(|x| x.map(Parameter::plain)))
+}
+
+/// The same of quantised tables and weights.
+pub fn q_embed_layer_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    embedded(ctx, None, |ctx, at| {
+        let Some(values) = ctx.optional_input(at)? else { return Ok(None) };
+        let quantised = Some((ctx.input(at + 6)?, ctx.optional_input(at + 11)?));
+        Ok(Some(Parameter { values, quantised }))
+    })
+}
+
+/// A table or vector of weights.
+#[derive(Clone, Copy)]
+struct Parameter {
+    values: ValueId,
+    /// Scale and zero point of integers.
+    quantised: Option<(ValueId, Option<ValueId>)>,
+}
+
+impl Parameter {
+    fn plain(values: ValueId) -> Parameter {
+        Parameter { values, quantised: None }
+    }
+
+    /// The numbers that some of its values mean.
+    fn meant(self, ctx: &mut Context, values: ValueId) -> Result<ValueId> {
+        self.quantised.map_or(Ok(values), |(scale, zero)| meant_by(ctx, values, scale, zero))
+    }
+
+    /// The rows that `index` names.
+    fn rows(self, ctx: &mut Context, index: ValueId) -> Result<ValueId> {
+        ctx.require_rank(self.values, 2, "a table of embeddings")?;
+        let index = ctx.normalize_index(index, &ctx.dim(self.values, 0))?;
+        let rows = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[self.values, index])?;
+        self.meant(ctx, rows)
+    }
+}
+
+/// `parameter` finds the tables and weights by the numbers of inputs.
+fn embedded(
+    ctx: &mut Context,
+    positions: Option<ValueId>,
+    parameter: impl Fn(&mut Context, usize) -> Result<Option<Parameter>>,
+) -> Result<Vec<ValueId>> {
+    let (words, segments, mask) = (ctx.input(0)?, ctx.optional_input(1)?, ctx.optional_input(7)?);
+    let mut required = |at: usize| parameter(ctx, at)?.ok_or_else(|| invalid(format!("input {at} is missing")));
+    let (word_table, position_table) = (required(2)?, required(3)?);
+    let (gamma, beta) = (required(5)?, required(6)?);
+    let segment_table = parameter(ctx, 4)?;
+    let gamma = gamma.meant(ctx, gamma.values)?;
+    let beta = beta.meant(ctx, beta.values)?;
     let epsilon = ctx.float("epsilon", EPSILON)?;
     ctx.require_rank(words, 2, "the words")?;
     let (batch, steps) = (ctx.dim(words, 0), ctx.dim(words, 1));
-    let mut sum = rows_of(ctx, word_table, words)?;
+    let mut sum = word_table.rows(ctx, words)?;
     let positions = match positions {
-        Some(positions) => rows_of(ctx, position_table, positions)?,
-        None => ctx.slice_axis(position_table, 0, Dim::ZERO, steps)?,
+        Some(positions) => position_table.rows(ctx, positions)?,
+        None => {
+            let first = ctx.slice_axis(position_table.values, 0, Dim::ZERO, steps)?;
+            position_table.meant(ctx, first)?
+        }
     };
     sum = ctx.add(sum, positions)?;
     if let (Some(segments), Some(table)) = (segments, segment_table) {
-        let segments = rows_of(ctx, table, segments)?;
+        let segments = table.rows(ctx, segments)?;
         sum = ctx.add(sum, segments)?;
     }
     let inner = roomy(ctx, sum)?;
@@ -79,11 +134,55 @@ pub fn embed_layer_normalization(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![y, counts, sum])
 }
 
-/// The rows of a table that `index` names.
-fn rows_of(ctx: &mut Context, table: ValueId, index: ValueId) -> Result<ValueId> {
-    ctx.require_rank(table, 2, "a table of embeddings")?;
-    let index = ctx.normalize_index(index, &ctx.dim(table, 0))?;
-    ctx.one(Op::Gather { axis: 0, batch: 0 }, &[table, index])
+/// Group normalisation, then an activation.
+pub fn group_norm(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    let channels = Channels::stated(ctx, Channels::Last)?;
+    Ok(vec![normalised_groups(ctx, x, channels)?])
+}
+
+/// The same of the sum of the input, another and a bias, which is an output too.
+pub fn skip_group_norm(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, mut skip, bias) = (ctx.input(0)?, ctx.input(3)?, ctx.optional_input(4)?);
+    let channels = Channels::stated(ctx, Channels::Last)?;
+    // One vector for each instance, or for all: where the channels lie.
+    let spatial: Vec<usize> = match channels {
+        Channels::First => (2..ctx.rank(x)).collect(),
+        Channels::Last => (1..ctx.rank(x).saturating_sub(1)).collect(),
+    };
+    if ctx.rank(skip) == 2 {
+        skip = ctx.unsqueeze(skip, &spatial)?;
+    }
+    let mut sum = ctx.add(x, skip)?;
+    if let Some(mut bias) = bias {
+        if channels == Channels::First {
+            bias = ctx.unsqueeze(bias, &(1..ctx.rank(x).saturating_sub(1)).collect::<Vec<_>>())?;
+        }
+        sum = ctx.add(sum, bias)?;
+    }
+    Ok(vec![normalised_groups(ctx, sum, channels)?, sum])
+}
+
+fn normalised_groups(ctx: &mut Context, x: ValueId, channels: Channels) -> Result<ValueId> {
+    let (gamma, beta) = (ctx.input(1)?, ctx.input(2)?);
+    let groups = ctx.optional_int("groups")?.filter(|&n| n > 0).ok_or_else(|| invalid("groups is missing"))?;
+    let epsilon = ctx.float("epsilon", 1e-5)?;
+    let (dtype, rank) = (ctx.dtype(x), ctx.rank(x));
+    if rank < 3 {
+        return Err(invalid(format!("the input {} has no spatial axes", ctx.show(x))));
+    }
+    let x = roomy(ctx, x)?;
+    let first = if channels == Channels::Last { ctx.channels_first(x)? } else { x };
+    let y = by_groups(ctx, first, &Dim::from(groups), epsilon.into())?;
+    let y = ctx.channels_last(y)?;
+    let y = affine(ctx, y, Some(gamma), Some(beta))?;
+    let y = match ctx.int("activation", 0)? {
+        0 => y,
+        1 => swish_of(ctx, y, 1.0)?,
+        other => return Err(unsupported(format!("activation {other} is not supported; use 0 (none) or 1 (SiLU)"))),
+    };
+    let y = channels.from_last(ctx, y)?;
+    ctx.convert(y, dtype)
 }
 
 #[cfg(test)]
@@ -101,6 +200,26 @@ mod tests {
         assert_eq!(skipped("SkipLayerNormalization", "x s g b -> y").run(), "f32[1, 2] -0.5 2.5");
         assert_eq!(skipped("SkipLayerNormalization", "x s g _ b -> m _ _ y").run(), "f32[1, 2] 1.5 3.5");
         assert_eq!(skipped("SkipSimplifiedLayerNormalization", "x s g -> y").run(), "f32[1, 2] 0.4472 2.6833");
+    }
+
+    /// Two channels in a group, of two elements each; gains of 1 and 2.
+    #[test]
+    fn groups() {
+        let x = sketch().given("x", &[1, 2, 1, 2], &[0.0f32, 1.0, 2.0, 3.0]).floats("g", &[2], &[1.0, 2.0]);
+        let x = x.floats("b", &[2], &[0.0, 1.0]).given("s", &[1, 2], &[1.0f32, 0.0]);
+        let node = |op: &str, signature: &str, attributes: &[(&str, i64)], output: &str| {
+            let mut node = x.clone().node(op, signature).domain("com.microsoft").float("epsilon", 0.0);
+            for &(name, value) in attributes {
+                node = node.int(name, value);
+            }
+            node.output(output).run()
+        };
+        let last = "f32[1, 2, 1, 2] -1.3416 0.1056 0.4472 3.6833";
+        assert_eq!(node("GroupNorm", "x g b -> y", &[("groups", 1)], "y"), last);
+        let first = [("groups", 1), ("channels_last", 0), ("activation", 1)];
+        assert_eq!(node("GroupNorm", "x g b -> y", &first, "y"), "f32[1, 2, 1, 2] -0.278 -0.1744 1.6467 3.593");
+        let sum = node("SkipGroupNorm", "x g b s -> y z", &[("groups", 2)], "z");
+        assert_eq!(sum, "f32[1, 2, 1, 2] 1 1 3 3");
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub fn softmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![softmax_over(ctx, x, &axes)?])
 }
 
+/// ONNX Runtime's softmax of the sum of two tensors, over all axes from `axis` on together.
+pub fn bias_softmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let (x, bias) = (ctx.input(0)?, ctx.input(1)?);
+    // It says which axes of the bias have size 1, as the bias itself does.
+    ctx.no_effect("is_inner_broadcast");
+    let sum = ctx.add(x, bias)?;
+    let rank = ctx.rank(sum);
+    let axis = ctx.int("axis", 1)?;
+    let axes: Vec<usize> = (ctx.axis(axis, rank)?..rank).collect();
+    Ok(vec![softmax_over(ctx, sum, &axes)?])
+}
+
 /// The logarithm of softmax.
 pub fn log_softmax(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, axes) = operand(ctx)?;
@@ -89,5 +101,13 @@ mod tests {
         assert_eq!(x(11).node("Hardmax", "x -> y").output("y").run(), "f32[1, 2, 2] 0 0 1 0");
         let log = x(13).node("LogSoftmax", "x -> y").int("axis", 1).output("y");
         assert_eq!(log.run(), "f32[1, 2, 2] -1.3133 -0.6931 -0.3133 -0.6931");
+    }
+
+    #[test]
+    fn bias() {
+        let x =
+            sketch().given("x", &[2, 2], &[0.0f32, 0.0, 0.0, 3.0f32.ln()]).floats("b", &[1, 2], &[0.0, 3.0f32.ln()]);
+        let node = x.node("BiasSoftmax", "x b -> y").domain("com.microsoft").int("is_inner_broadcast", 0);
+        assert_eq!(node.output("y").run(), "f32[2, 2] 0.25 0.75 0.1 0.9");
     }
 }

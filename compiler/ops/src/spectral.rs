@@ -1,5 +1,5 @@
 //! Fourier transforms as products with constant matrices: DFT (<https://onnx.ai/onnx/operators/onnx__DFT.html>) and STFT
-//! (<https://onnx.ai/onnx/operators/onnx__STFT.html>), opsets 17 on.
+//! (<https://onnx.ai/onnx/operators/onnx__STFT.html>), opsets 17 on; ONNX Runtime's Rfft and Irfft.
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -175,6 +175,42 @@ pub fn dft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![result])
 }
 
+/// ONNX Runtime's transform of real signals along the last axis, onesided.
+pub fn rfft(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    along_last(ctx)?;
+    let rank = ctx.rank(x);
+    let parts = ctx.unsqueeze(x, &[rank])?;
+    let axis = rank.checked_sub(1).ok_or_else(|| invalid("the input has no axis to transform"))?;
+    let transform = Transform::new(fixed(ctx, x, axis)?, true, false)?;
+    Ok(vec![transform.apply(ctx, parts, axis, None)?])
+}
+
+/// ONNX Runtime's inverse of that.
+pub fn irfft(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let x = ctx.input(0)?;
+    along_last(ctx)?;
+    let axis = ctx.rank(x).checked_sub(2).ok_or_else(|| invalid("the input must have an axis and one of parts"))?;
+    let length = fixed(ctx, x, axis)?.saturating_sub(1).saturating_mul(2);
+    let y = Transform::new(length, true, true)?.apply(ctx, x, axis, None)?;
+    Ok(vec![ctx.squeeze(y, &[axis + 1])?])
+}
+
+/// The size of an axis that is transformed.
+fn fixed(ctx: &Context, x: ValueId, axis: usize) -> Result<i64> {
+    let size = ctx.dim(x, axis).as_const();
+    size.ok_or_else(|| unsupported("the transformed axis must have a fixed size; fix it with --dim"))
+}
+
+/// An error unless the attributes ask for one-dimensional onesided transforms.
+fn along_last(ctx: &mut Context) -> Result<()> {
+    let (axes, onesided) = (ctx.int("signal_ndim", 1)?, ctx.flag("onesided", true)?);
+    if axes != 1 || !onesided || ctx.flag("normalized", false)? {
+        return Err(unsupported("only onesided transforms of one axis, not normalized, are supported; use DFT"));
+    }
+    Ok(())
+}
+
 /// Fourier transforms of overlapping pieces of a signal.
 pub fn stft(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (mut signal, step) = (ctx.input(0)?, ctx.input(1)?);
@@ -255,5 +291,15 @@ mod tests {
         assert_eq!(dft(2).output("y").run(), "f32[2, 2] 3 0 -1 0");
         assert!(dft(0).output("y").run().contains("not positive"));
         assert!(dft(1 << 40).output("y").run().contains("too long"));
+    }
+
+    /// There and back.
+    #[test]
+    fn real_signals() {
+        let x = sketch().given("x", &[1, 4], &[1.0f32, 2.0, 0.0, -1.0]);
+        let there = x.node("Rfft", "x -> y").domain("com.microsoft").int("signal_ndim", 1);
+        assert_eq!(there.clone().output("y").run(), "f32[1, 3, 2] 2 0 1 -3 0 0");
+        let back = there.node("Irfft", "y -> z").domain("com.microsoft").int("signal_ndim", 1).output("z");
+        assert_eq!(back.run(), "f32[1, 4] 1 2 0 -1");
     }
 }

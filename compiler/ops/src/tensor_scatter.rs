@@ -19,17 +19,32 @@ pub fn tensor_scatter(ctx: &mut Context) -> Result<Vec<ValueId>> {
         "circular" => true,
         other => return Err(invalid(format!("mode `{other}` is not one of linear, circular"))),
     };
+    let start = ctx.optional_input(2)?;
+    if let Some(start) = start {
+        ctx.require_rank(start, 1, "write_indices")?;
+    }
+    Ok(vec![written(ctx, cache, update, axis, start, circular)?])
+}
+
+/// `cache` with `update` written along `axis`, from `start` (one for each batch element) on or from 0.
+pub(crate) fn written(
+    ctx: &mut Context,
+    cache: ValueId,
+    update: ValueId,
+    axis: usize,
+    start: Option<ValueId>,
+    circular: bool,
+) -> Result<ValueId> {
     let shape = ctx.shape(update);
     let mut place = ctx.iota(DType::I64, &shape, axis)?;
-    if let Some(start) = ctx.optional_input(2)? {
-        ctx.require_rank(start, 1, "write_indices")?;
+    if let Some(start) = start {
         let start = ctx.convert(start, DType::I64)?;
-        let start = ctx.unsqueeze(start, &(1..rank).collect::<Vec<_>>())?;
+        let start = ctx.unsqueeze(start, &(1..shape.len()).collect::<Vec<_>>())?;
         place = ctx.add(place, start)?;
     }
     if circular {
         let size = ctx.dim_scalar(ctx.dim(cache, axis))?;
         place = ctx.binary(BinaryOp::Mod, place, size)?;
     }
-    Ok(vec![ctx.one(Op::ScatterElements { axis, op: ScatterOp::Replace }, &[cache, place, update])?])
+    ctx.one(Op::ScatterElements { axis, op: ScatterOp::Replace }, &[cache, place, update])
 }

@@ -87,8 +87,7 @@ impl WindowAttributes {
         };
         let pads = match ctx.ints("pads")? {
             None | Some([]) => vec![(0, 0); spatial],
-            Some(pads) if pads.len() == 2 * spatial => (0..spatial).map(|i| (pads[i], pads[spatial + i])).collect(),
-            Some(pads) => return Err(invalid(format!("{} pads for {spatial} spatial axes", pads.len()))),
+            Some(pads) => pairs(pads, spatial)?,
         };
         Ok(WindowAttributes { size, strides, dilations, auto_pad, pads })
     }
@@ -169,6 +168,15 @@ impl WindowAttributes {
     }
 }
 
+/// Borders before and after each axis, given as all those before and then all after.
+pub(crate) fn pairs(pads: &[i64], spatial: usize) -> Result<Vec<(i64, i64)>> {
+    if pads.len() != 2 * spatial {
+        return Err(invalid(format!("{} pads for {spatial} spatial axes", pads.len())));
+    }
+    Ok((0..spatial).map(|i| (pads[i], pads[spatial + i])).collect())
+}
+
+/// A list attribute of positive numbers, one per spatial axis.
 /// A list attribute of positive numbers, one per spatial axis.
 fn positive(ctx: &mut Context, name: &str, spatial: usize) -> Result<Option<Vec<usize>>> {
     let values = match ctx.ints(name)? {
@@ -180,6 +188,33 @@ fn positive(ctx: &mut Context, name: &str, spatial: usize) -> Result<Option<Vec<
     match sizes {
         Some(sizes) if sizes.len() == spatial => Ok(Some(sizes)),
         _ => Err(invalid(format!("`{name}` is {values:?}, it must be {spatial} positive numbers"))),
+    }
+}
+
+/// Where the channels of an operator's tensors lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channels {
+    /// `[N, C, spatial..]`
+    First,
+    /// `[N, spatial.., C]`
+    Last,
+}
+
+impl Channels {
+    /// As the attribute `channels_last` says.
+    pub fn stated(ctx: &mut Context, default: Channels) -> Result<Channels> {
+        let last = ctx.flag("channels_last", default == Channels::Last)?;
+        Ok(if last { Channels::Last } else { Channels::First })
+    }
+
+    /// An operand with its channels last.
+    pub fn to_last(self, ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+        if self == Channels::Last { Ok(x) } else { ctx.channels_last(x) }
+    }
+
+    /// A result that has its channels last.
+    pub fn from_last(self, ctx: &mut Context, y: ValueId) -> Result<ValueId> {
+        if self == Channels::Last { Ok(y) } else { ctx.channels_first(y) }
     }
 }
 

@@ -81,6 +81,8 @@ impl Site<'_> {
         else {
             return Ok(Decision::default());
         };
+        let dtype = self.graph.ty(*state).dtype;
+        let packed = matches!(self.regions.definition(self.graph, *matrix).map(|node| &node.op), Some(Op::Constant(_)));
         let (matrix, rows) = (self.graph.shape(*matrix), &self.graph.shape(*state)[0]);
         let mut decision = Decision::default();
         for columns in matrix_parts(cell, &matrix[0], &matrix[1]) {
@@ -92,12 +94,12 @@ impl Site<'_> {
                 columns,
                 depth: matrix[0].clone(),
                 runs: Dim::ONE,
-                element_bytes: 4,
-                packed: true,
+                element_bytes: dtype.size() as u64,
+                packed,
                 panels: true,
                 depthwise: false,
             };
-            decision.choices.push(self.choice(shape, DType::F32)?);
+            decision.choices.push(self.choice(shape, dtype)?);
         }
         Ok(decision)
     }

@@ -40,7 +40,7 @@ impl Lowering<'_> {
     }
 
     /// Copies an operand into workspace memory; what is read begins at its border, if it has one.
-    fn copy_operand(&mut self, copied: &Copied) -> Result<Storage, LowerError> {
+    pub(super) fn copy_operand(&mut self, copied: &Copied) -> Result<Storage, LowerError> {
         let Copied { value, order, border, dtype } = copied;
         let ty = self.graph.ty(*value);
         let elements = border.as_ref().map_or_else(|| ty.count(), |border| border.count());

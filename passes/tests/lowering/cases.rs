@@ -252,6 +252,35 @@ fn recurrent_layers() {
     }
 }
 
+/// Weights that are inputs, or computed of one; in f32 and f64.
+#[test]
+fn recurrent_layers_of_computed_weights() {
+    for dtype in ["f32", "f64"] {
+        for (kind, gates, activations) in
+            [("lstm", 20, "[sigmoid, tanh, tanh]"), ("gru", 15, "[sigmoid, tanh]"), ("rnn", 5, "[softplus]")]
+        {
+            let last = if kind == "lstm" { "%7, %8, %9" } else { "%7, %8" };
+            let results = format!("{dtype}[4, n, 5], {dtype}[n, 5]");
+            let results = if kind == "lstm" { format!("{results}, {dtype}[n, 5]") } else { results };
+            let c0 = if kind == "lstm" { ", %3" } else { "" };
+            for computed in ["%6 = sin %1", "%6 = transpose %5 perm=[1, 0]"] {
+                check(
+                    &format!(
+                        "dim n in 1..
+                         graph @t(%0: {dtype}[4, n, {gates}], %1: {dtype}[5, {gates}], %5: {dtype}[{gates}, 5],
+                                  %2: {dtype}[{gates}], %3: {dtype}[n, 5]) -> (y: %7, h: %8) {{
+                           {computed} : {dtype}[5, {gates}]
+                           {last} = recurrent %0, %6, %2, %3{c0} cell={{kind={kind} reverse=true activations={activations} clip=1.5 input_forget=false peepholes=false sequence_lengths=false}} : {results}
+                         }}"
+                    ),
+                    &[1, 3],
+                    1e-5,
+                );
+            }
+        }
+    }
+}
+
 /// A state takes its share of an infinite candidate, and is not the difference of two infinities.
 #[test]
 fn recurrent_layers_of_infinite_candidates() {

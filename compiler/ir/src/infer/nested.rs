@@ -25,8 +25,8 @@ pub(super) fn recurrent(inputs: &[&TensorType], cell: &Recurrent) -> Types {
     if inputs.len() != expected {
         return Err(format!("takes {expected} operands, got {}", inputs.len()));
     }
-    if !gates.dtype.is_float() {
-        return Err(format!("the gates must be floats, got {gates}"));
+    if !matches!(gates.dtype, DType::F32 | DType::F64) {
+        return Err(format!("the gates must be f32 or f64, got {gates}"));
     }
     check_rank("the gates", gates, 3)?;
     check_rank("h0", h0, 2)?;

@@ -7,11 +7,11 @@ use nnc_ir::op::{Activation, BinaryOp, UnaryOp};
 use nnc_kernels::kernel::Expr;
 
 /// A gate within the bounds that the layer sets.
-pub(super) fn clip(limit: Option<f32>, x: Expr) -> Expr {
+pub(super) fn clip(limit: Option<f32>, dtype: DType, x: Expr) -> Expr {
     match limit {
         None => x,
         Some(limit) => {
-            let bound = |v: f32| Expr::constant(DType::F32, f64::from(v));
+            let bound = |v: f32| Expr::constant(dtype, f64::from(v));
             let low = Expr::binary(BinaryOp::Max, x, bound(-limit));
             Expr::binary(BinaryOp::Min, low, bound(limit))
         }
@@ -19,8 +19,8 @@ pub(super) fn clip(limit: Option<f32>, x: Expr) -> Expr {
 }
 
 /// An activation as an expression; none is the identity.
-pub(super) fn activate(activation: Option<&Activation>, x: Expr) -> Expr {
-    let constant = |v: f32| Expr::constant(DType::F32, f64::from(v));
+pub(super) fn activate(activation: Option<&Activation>, dtype: DType, x: Expr) -> Expr {
+    let constant = |v: f32| Expr::constant(dtype, f64::from(v));
     let binary = Expr::binary;
     let Some(activation) = activation else { return x };
     match *activation {

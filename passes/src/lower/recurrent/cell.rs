@@ -4,10 +4,8 @@
 
 use super::super::LowerError;
 use super::super::builder::KernelBuilder;
-use super::super::emit::compute_type;
 use super::Layer;
 use super::activation::{activate, clip};
-use nnc_ir::DType;
 use nnc_ir::op::{BinaryOp, CellKind};
 use nnc_kernels::kernel::{BufferRef, Expr, Index};
 
@@ -29,7 +27,8 @@ impl Step<'_, '_, '_, '_> {
     }
 
     fn activated(&self, place: usize, x: Expr) -> Expr {
-        activate(self.layer.cell.activations.get(place), clip(self.layer.cell.clip, x))
+        let Layer { cell, dtype, .. } = self.layer;
+        activate(cell.activations.get(place), *dtype, clip(cell.clip, *dtype, x))
     }
 
     /// What the input projection adds to a gate.
@@ -42,9 +41,8 @@ impl Step<'_, '_, '_, '_> {
     fn recurrence(&mut self, gate: i64) -> Result<Expr, LowerError> {
         let column = self.column(gate);
         let product = Expr::Load(self.products, &self.row * &Index::from(self.layer.columns) + &column);
-        let bias_type = self.b.cx.graph.ty(self.layer.bias).dtype;
         let bias = self.b.emit(self.layer.bias, &[column])?;
-        Ok(Expr::binary(BinaryOp::Add, product, Expr::convert(DType::F32, compute_type(bias_type), bias)))
+        Ok(Expr::binary(BinaryOp::Add, product, bias))
     }
 
     /// A gate's input: projection, product and bias.
@@ -95,7 +93,7 @@ impl Step<'_, '_, '_, '_> {
         let n = self.activated(1, n);
         let n = Expr::Var(self.b.define_here("n", n));
         // As it stands: `n + z * (h - n)` is NaN where `n` is infinite.
-        let new = Expr::binary(BinaryOp::Sub, Expr::constant(DType::F32, 1.0), z.clone());
+        let new = Expr::binary(BinaryOp::Sub, Expr::constant(self.layer.dtype, 1.0), z.clone());
         let new = Expr::binary(BinaryOp::Mul, new, n);
         Ok(Expr::MulAdd(Box::new(z), Box::new(old_h.clone()), Box::new(new)))
     }
@@ -105,7 +103,7 @@ impl Step<'_, '_, '_, '_> {
         let i = self.activated(0, i);
         let i = Expr::Var(self.b.define_here("i", i));
         let f = if self.layer.cell.input_forget {
-            Expr::binary(BinaryOp::Sub, Expr::constant(DType::F32, 1.0), i.clone())
+            Expr::binary(BinaryOp::Sub, Expr::constant(self.layer.dtype, 1.0), i.clone())
         } else {
             let f = self.peeping(2, 2, old_c)?;
             self.activated(0, f)
@@ -118,6 +116,7 @@ impl Step<'_, '_, '_, '_> {
         let o = self.peeping(1, 1, &c)?;
         let o = self.activated(0, o);
         // The clip is that of gates; the cell state has none.
-        Ok((Expr::binary(BinaryOp::Mul, o, activate(self.layer.cell.activations.get(2), c.clone())), c))
+        let hidden = activate(self.layer.cell.activations.get(2), self.layer.dtype, c.clone());
+        Ok((Expr::binary(BinaryOp::Mul, o, hidden), c))
     }
 }

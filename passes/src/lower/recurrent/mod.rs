@@ -1,7 +1,7 @@
 //! Recurrent layers: one kernel that walks the time steps, its state kept where the final state is wanted.
 //!
-//! It copies the initial state there first. Each step multiplies the state by the packed recurrent matrix (panel by panel,
-//! into a small buffer), then computes gates and the new state in vector lanes over the hidden units. The input
+//! It copies the initial state there first. Each step multiplies the state by the recurrent matrix (panel by panel, into a
+//! small buffer), then computes gates and the new state in vector lanes over the hidden units. The input
 //! projection is a contraction of its own over all steps at once, so what is left here is what really depends on the
 //! step before.
 //!
@@ -12,12 +12,11 @@ mod cell;
 mod matrix;
 
 use super::builder::KernelBuilder;
-use super::operand::widened;
 use super::{LowerError, Lowering, Storage};
 use crate::choose::Choice;
 use cell::Step;
 use matrix::Matrix;
-use nnc_ir::op::{CellKind, Op, Recurrent};
+use nnc_ir::op::{CellKind, Recurrent};
 use nnc_ir::{DType, Dim, Node, ValueId};
 use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
@@ -25,6 +24,8 @@ use nnc_kernels::plan::BufferId;
 /// Operands and sizes of a layer.
 struct Layer<'a> {
     cell: &'a Recurrent,
+    /// The type of all its floats.
+    dtype: DType,
     gates: ValueId,
     bias: ValueId,
     peepholes: Option<ValueId>,
@@ -63,13 +64,11 @@ impl Lowering<'_> {
         let c0 = if cell.kind == CellKind::Lstm { rest.next() } else { None };
         let peepholes = if cell.peepholes { rest.next() } else { None };
         let lengths = if cell.sequence_lengths { rest.next() } else { None };
-        if self.graph.ty(*gates).dtype != DType::F32 {
-            return Err(self.error("recurrent layers are compiled for f32 only: convert the layer to f32"));
-        }
         let (y, h) = (node.outputs[0], node.outputs[1]);
         let hidden = self.graph.shape(h).get(1).and_then(Dim::as_const);
         let layer = Layer {
             cell,
+            dtype: self.graph.ty(*gates).dtype,
             gates: *gates,
             bias: *bias,
             peepholes,
@@ -100,24 +99,19 @@ impl Lowering<'_> {
         y: ValueId,
         choices: &[Choice],
     ) -> Result<Weights, LowerError> {
-        let tensor = match self.definition(r).map(|n| &n.op) {
-            Some(Op::Constant(id)) => widened(self.graph.consts.get(*id), DType::F32),
-            _ => return Err(self.error("recurrent weights computed at run time are not supported yet")),
-        };
-        let Layer { batch, columns, hidden, .. } = layer;
-        let (columns, hidden) = (*columns, *hidden);
+        let source = self.recurrent_source(layer, r)?;
+        let &Layer { ref batch, columns, hidden, dtype, .. } = layer;
         let (mut start, mut matrices) = (0, vec![]);
         for choice in choices {
-            let matrix = self.pack_recurrent(&tensor, start, choice)?;
+            let matrix = self.recurrent_columns(&source, (start, hidden), choice)?;
             start += matrix.columns;
             matrices.push(matrix);
         }
         let mut matrices = matrices.into_iter();
         let Some(first) = matrices.next() else { return Err(self.error("nothing was chosen for a recurrent matrix")) };
         let second = matrices.next();
-        let mut scratch = |name: &str, width: i64| {
-            self.add_workspace(format!("{y}_{name}"), DType::F32, &(batch * &Dim::from(width)))
-        };
+        let mut scratch =
+            |name: &str, width: i64| self.add_workspace(format!("{y}_{name}"), dtype, &(batch * &Dim::from(width)));
         let products = scratch("products", columns)?;
         let candidate = second.map(|matrix| scratch("reset", hidden).map(|reset| (matrix, reset))).transpose()?;
         Ok(Weights { first, candidate, products })
@@ -140,7 +134,7 @@ impl Lowering<'_> {
         let h = b.buffer(states[0].storage.buffer, &states[0].storage.offset, true);
         let products = b.buffer(weights.products, &Dim::from(0), true);
         let h_stride = b.import(&states[0].storage.strides[0]);
-        b.multiply(&weights.first, (h, &h_stride), &layer.batch, (products, layer.columns))?;
+        b.multiply(layer, &weights.first, (h, &h_stride), products)?;
         if let Some((candidate, reset)) = &weights.candidate {
             let reset = b.buffer(*reset, &Dim::from(0), true);
             let (row, unit, opened) = b.open_cells(layer);
@@ -150,7 +144,7 @@ impl Lowering<'_> {
             b.push(Stmt::Store(reset, &row * layer.hidden + &unit, value));
             b.close_cells(opened);
             let stride = Index::from(layer.hidden);
-            b.multiply(candidate, (reset, &stride), &layer.batch, (products, layer.columns))?;
+            b.multiply(layer, candidate, (reset, &stride), products)?;
         }
         b.emit_cells(layer, states, (h, h_stride), products, t, y_storage)?;
         b.close_loop();
@@ -221,7 +215,7 @@ impl KernelBuilder<'_, '_> {
         }
         let y = self.buffer(y_storage.buffer, &y_storage.offset, true);
         let y_at = self.element(&y_storage.strides, &[t, row, unit]);
-        self.push(Stmt::Store(y, y_at, choose(new_h.clone(), Expr::constant(DType::F32, 0.0))));
+        self.push(Stmt::Store(y, y_at, choose(new_h.clone(), Expr::constant(layer.dtype, 0.0))));
         self.push(Stmt::Store(h, h_at, choose(new_h, old_h)));
         self.close_cells(opened);
         Ok(())

@@ -32,18 +32,24 @@ pub(super) fn recurrent(b: &mut Builder) -> Option<ValueId> {
     let &(kind, gates) = b.random.of(&kinds);
     let lstm = kind == CellKind::Lstm;
     let hidden = *b.random.of(&[1usize, 2, 3, 4, 8, 17]);
-    let x = input(b, gates * hidden);
+    let dtype = *b.random.of(&[DType::F32, DType::F32, DType::F64]);
+    let x = input(b, dtype, gates * hidden);
     let (time, batch) = (b.dims(x)[0].clone(), b.dims(x)[1].clone());
     let state = vec![batch.clone(), Dim::from(hidden)];
-    let r = weight(b, &[hidden, gates * hidden], 0.5 / hidden as f64);
-    let bias = weight(b, &[gates * hidden], 0.5);
+    let most = 0.5 / hidden as f64;
+    // A matrix that only the run knows has another way to the product.
+    let r = match b.random.percent(30) {
+        true => b.input(dtype, [hidden, gates * hidden].map(Dim::from).to_vec(), Range::rounded(-most, most)),
+        false => weight(b, dtype, &[hidden, gates * hidden], most),
+    };
+    let bias = weight(b, dtype, &[gates * hidden], 0.5);
     let mut args = vec![x, r, bias];
     for _ in 0..1 + usize::from(lstm) {
-        args.push(b.input(DType::F32, state.clone(), Range::rounded(-1.0, 1.0)));
+        args.push(b.input(dtype, state.clone(), Range::rounded(-1.0, 1.0)));
     }
     let peepholes = lstm && b.random.percent(30);
     if peepholes {
-        args.push(weight(b, &[3 * hidden], 0.25));
+        args.push(weight(b, dtype, &[3 * hidden], 0.25));
     }
     let sequence_lengths = b.random.percent(30);
     if sequence_lengths {
@@ -67,10 +73,10 @@ pub(super) fn recurrent(b: &mut Builder) -> Option<ValueId> {
 }
 
 /// The projections of the gates, `[time, batch, width]`.
-fn input(b: &mut Builder, width: usize) -> ValueId {
+fn input(b: &mut Builder, dtype: DType, width: usize) -> ValueId {
     let fits = |b: &Builder, v: ValueId| {
         let dims = b.graph.shape(v);
-        b.dtype(v) == DType::F32
+        b.dtype(v) == dtype
             && dims.len() == 3
             && dims[2].is_const(width as i64)
             && b.nameable(&dims[1..2])
@@ -81,17 +87,17 @@ fn input(b: &mut Builder, width: usize) -> ValueId {
     }
     let mut shape = b.shape(2);
     shape.push(Dim::from(width));
-    b.input(DType::F32, shape, Range::rounded(-2.0, 2.0))
+    b.input(dtype, shape, Range::rounded(-2.0, 2.0))
 }
 
 /// A constant of small numbers; one number everywhere where its text could not say all.
-fn weight(b: &mut Builder, shape: &[usize], most: f64) -> ValueId {
+fn weight(b: &mut Builder, dtype: DType, shape: &[usize], most: f64) -> ValueId {
     let count: usize = shape.iter().product();
     let values = match count <= 16 {
         true => (0..count).map(|_| (2.0 * b.random.unit() - 1.0) * most).collect(),
         false => vec![most; count],
     };
-    b.constant(Tensor::from_f64s(DType::F32, shape, &values))
+    b.constant(Tensor::from_f64s(dtype, shape, &values))
 }
 
 /// Numbers of steps, none greater than there are.
