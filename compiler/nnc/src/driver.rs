@@ -357,7 +357,8 @@ impl<'a> Compilation<'a> {
         let descriptor: *const _ = code.descriptor();
         // SAFETY: nnc made the descriptor, and the code that owns it goes along.
         let loaded = unsafe { nnc_runtime::Model::from_descriptor_owned(descriptor, Box::new(code)) };
-        loaded.map_err(|e| Failure::from(e).in_file(file))
+        // That it runs here was checked when it was compiled.
+        loaded.map_err(|e| Failure::internal(e).in_file(file))
     }
 }
 

@@ -5,7 +5,7 @@
 //! copied in (their bytes are shared).
 
 use crate::assume::settle;
-use crate::error::{Result, invalid, unfit_types, unsupported};
+use crate::error::{Error, Result, invalid, unfit_types, unsupported};
 use crate::names::Names;
 use crate::{stated, tensors};
 use nnc_eval::Env;
@@ -142,7 +142,7 @@ impl<'m> Frame<'m> {
             return Ok(Some(value));
         }
         let Some(tensor) = self.initializers.get(name) else { return Ok(None) };
-        let tensor = tensors::import(tensor).map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
+        let tensor = tensors::import(tensor).map_err(|e| Error { message: format!("initializer `{name}`: {}", e.message), ..e })?;
         let value = self.push_const(tensor, "");
         let slot = &mut self.graph.values[value.index()].name;
         if slot.is_empty() {
