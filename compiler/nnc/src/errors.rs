@@ -124,7 +124,7 @@ impl From<nnc_runtime::Error> for Failure {
 const MOST_CHARS: usize = 1000;
 
 /// A text with all replaced that is not plain, so that it is one line and can steer neither terminal nor reader.
-struct OneLine<'a>(&'a str);
+pub struct OneLine<'a>(pub &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -27,5 +27,8 @@ pub mod npz;
 pub mod output;
 pub mod panics;
 pub mod progress;
+pub mod reference;
+pub mod sizes;
 pub mod statistics;
+pub mod summary;
 pub mod tune;

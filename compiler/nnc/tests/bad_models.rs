@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Case, dense, external, floats, model, nnc, node, text, value};
-use onnx_protobuf::Message;
+use onnx_protobuf::{Message, TensorProto};
 
 #[test]
 fn not_a_model() {
@@ -74,6 +74,50 @@ fn unknown_operators_are_named_at_once() {
     case.refused(2, &["Frobnicate", "Grind"]);
     let report = nnc(["inspect", &text(&case.model())]).ok();
     assert!(report.contains("missing") && report.contains("Frobnicate, Grind"), "{report}");
+}
+
+/// Exit code 2, whatever was asked for, says that the model is right; 1 that it, or the command, is not.
+#[test]
+fn the_exit_code_says_whose_fault_it_is() {
+    let input = || vec![value("x", 1, "3")];
+    let relu = |constant| {
+        let nodes = vec![node("Relu", "x -> y"), node("Identity", "w -> z")];
+        model(input(), nodes, vec![value("y", 1, "3"), value("z", 8, "1")], vec![constant])
+    };
+    let strings =
+        TensorProto { data_type: 8, raw_data: vec![], string_data: vec![b"a".to_vec()], ..floats("w", &[1], &[]) };
+    let untyped = TensorProto { data_type: 0, ..floats("w", &[1], &[1.0]) };
+    let missing = model(input(), vec![node("Frobnicate", "x -> y")], vec![value("y", 1, "3")], vec![]);
+    let mismatch = model(
+        vec![value("x", 1, "3"), value("z", 1, "4")],
+        vec![node("Add", "x z -> y")],
+        vec![value("y", 1, "3")],
+        vec![],
+    );
+    for (model, code, words) in [
+        (relu(strings), 2, "string"),
+        (relu(untyped), 1, "no element type"),
+        (missing, 2, "Frobnicate"),
+        (mismatch, 1, "make_y"),
+    ] {
+        let case = Case::new(&model);
+        case.refused(code, &[words]);
+        let file = text(&case.model());
+        let inputs = text(&case.npz("in.npz", &[]));
+        for command in [
+            &["bench", &file][..],
+            &["check", &file],
+            &["run", &file, "--inputs", &inputs, "--outputs", &text(&case.path("o.npz"))],
+            &["blame", &file, "--inputs", &inputs],
+        ] {
+            let line = nnc(command).refused(code);
+            assert!(line.contains(words), "{command:?}: {line}");
+        }
+    }
+    for command in ["bench", "check", "inspect", "verify"] {
+        nnc([command, "absent.onnx"]).refused(1);
+        nnc([command, "absent.onnx", "--nonsense"]).refused(1);
+    }
 }
 
 #[test]

@@ -142,7 +142,8 @@ impl<'m> Frame<'m> {
             return Ok(Some(value));
         }
         let Some(tensor) = self.initializers.get(name) else { return Ok(None) };
-        let tensor = tensors::import(tensor).map_err(|e| Error { message: format!("initializer `{name}`: {}", e.message), ..e })?;
+        let tensor = tensors::import(tensor)
+            .map_err(|e| Error { message: format!("initializer `{name}`: {}", e.message), ..e })?;
         let value = self.push_const(tensor, "");
         let slot = &mut self.graph.values[value.index()].name;
         if slot.is_empty() {
