@@ -5,7 +5,7 @@
 //! copied in (their bytes are shared).
 
 use crate::assume::settle;
-use crate::error::{Error, Result, invalid, unfit_types, unsupported};
+use crate::error::{Error, Result, invalid, unfit_types, unknown, unsupported};
 use crate::names::Names;
 use crate::{stated, tensors};
 use nnc_eval::Env;
@@ -33,6 +33,8 @@ pub(crate) struct Frame<'m> {
     pub names: Names<'m, ValueId>,
     /// Names that stand for no tensor.
     pub compounds: FxHashMap<&'m str, Compound>,
+    /// Names of values of which nothing is known, for nnc refused the nodes that would have yielded them.
+    pub refused: FxHashSet<&'m str>,
     /// Initialisers by name; they enter the graph when first used.
     pub initializers: Names<'m, &'m nnc_onnx::Tensor>,
     /// Values of the frame around this one that were captured, with the inputs that stand for them.
@@ -101,6 +103,7 @@ impl<'m> Frame<'m> {
             graph,
             names: Names::from_iter([]),
             compounds: FxHashMap::default(),
+            refused: FxHashSet::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
@@ -167,6 +170,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         if resolve_compound(frames, name).is_some() {
             return Err(unsupported(format!("`{name}` is a sequence or optional where only a tensor is supported")));
         }
+        if is_refused(frames, name) {
+            return Err(unknown(name));
+        }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };
     for depth in depth + 1..frames.len() {
@@ -174,6 +180,11 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         frames[depth].names.insert(name, value);
     }
     Ok(value)
+}
+
+/// Whether nothing is known of what that name stands for.
+pub(crate) fn is_refused(frames: &[Frame<'_>], name: &str) -> bool {
+    frames.iter().any(|frame| frame.refused.contains(name))
 }
 
 /// What that name stands for, seen from the innermost frame, if it is no tensor.
