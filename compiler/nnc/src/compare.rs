@@ -76,6 +76,15 @@ pub fn compare(got: TensorRef<'_>, want: TensorRef<'_>, tolerance: Tolerance) ->
     }
 }
 
+/// Reads a tolerance that is a part of a scale.
+///
+/// # Errors
+/// When it is none, in a few words.
+pub fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse().ok().filter(|part: &f64| *part >= 0.0 && part.is_finite());
+    part.ok_or_else(|| "not a number from 0 on".to_owned())
+}
+
 /// How far a tensor is from the expected one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deviation {
@@ -104,10 +113,10 @@ pub fn deviation(found: &Tensor, expected: &Tensor, tolerance: f64) -> Result<De
         if is == should || (is.is_nan() && should.is_nan()) {
             continue;
         }
-        let off = (is - should).abs() / scale;
-        deviation.largest = deviation.largest.max(if off.is_nan() { f64::INFINITY } else { off });
-        // Nor does NaN compare as less.
-        if !((is - should).abs() <= tolerance * scale) {
+        // What does not compare is as far off as can be.
+        let difference = if is.is_finite() && should.is_finite() { (is - should).abs() } else { f64::INFINITY };
+        deviation.largest = deviation.largest.max(difference / scale);
+        if difference > tolerance * scale {
             deviation.wrong += 1;
             deviation.first = deviation.first.or(Some((i, is, should)));
         }

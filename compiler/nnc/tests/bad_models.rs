@@ -146,6 +146,10 @@ fn the_exit_code_says_whose_fault_it_is() {
             assert!(line.contains(words), "{command:?}: {line}");
         }
     }
+    let file = text(&Case::new(&dense()).model());
+    for wrong in ["nan", "-1", "inf", "x"] {
+        nnc(["check", &file, &format!("--tolerance={wrong}")]).refused(1);
+    }
     for command in ["bench", "check", "inspect", "verify"] {
         nnc([command, "absent.onnx"]).refused(1);
         nnc([command, "absent.onnx", "--nonsense"]).refused(1);

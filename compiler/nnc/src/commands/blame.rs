@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "IN.npz")]
     inputs: PathBuf,
     /// How far a float may be off, as a part of its tensor's greatest magnitude
-    #[arg(long, value_name = "PART", default_value_t = 1e-4)]
+    #[arg(long, value_name = "PART", default_value_t = 1e-4, value_parser = compare::part)]
     tolerance: f64,
     /// Fix a symbolic dimension, or bound it, as for `compile`
     #[arg(long = "dim", value_name = "NAME=SIZE")]

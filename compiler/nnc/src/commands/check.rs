@@ -43,7 +43,7 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
     /// How far a number may be off, as a part of its output's greatest magnitude; by default 1e-3, of 16-bit floats 2e-2
-    #[arg(long, value_name = "PART")]
+    #[arg(long, value_name = "PART", value_parser = compare::part)]
     tolerance: Option<f64>,
 }
 
