@@ -53,7 +53,8 @@ enum nnc_dtype {
     NNC_I2 = 26
 };
 
-/* What a call answers. Codes below 100 come from model code, the others from the runtime only. */
+/* What a call answers. Codes below 100 come from model code, the others from the runtime, and
+ * NNC_BUFFER_TOO_SMALL from the functions of a model's header too. */
 enum nnc_status {
     NNC_OK = 0, /* ok */
     NNC_NULL_ARGUMENT = 1, /* a required pointer is null */

@@ -1,8 +1,12 @@
-//! Whether an output is the expected one: `numpy.testing.assert_allclose` for floats, equality for all else.
+//! Whether an output is the expected one.
 //!
-//! A float passes when `|got - want| <= atol + rtol * |want|`; NaN equals NaN, an infinity only itself.
+//! [`compare()`] judges test cases, which bring their tolerances: `numpy.testing.assert_allclose` for floats, equality for
+//! all else. A float passes when `|got - want| <= atol + rtol * |want|`; NaN equals NaN, an infinity only itself.
+//! [`deviation()`] judges whole models by the scale of each output, for rounding in the middle of a model leaves errors of
+//! the size of its greatest values in all.
 
 use half::{bf16, f16};
+use nnc_ir::Tensor;
 use nnc_runtime::{DType, TensorRef};
 
 /// How far a float may be off.
@@ -72,6 +76,54 @@ pub fn compare(got: TensorRef<'_>, want: TensorRef<'_>, tolerance: Tolerance) ->
     }
 }
 
+/// Reads a tolerance that is a part of a scale.
+///
+/// # Errors
+/// When it is none, in a few words.
+pub fn part(text: &str) -> Result<f64, String> {
+    let part = text.parse().ok().filter(|part: &f64| *part >= 0.0 && part.is_finite());
+    part.ok_or_else(|| "not a number from 0 on".to_owned())
+}
+
+/// How far a tensor is from the expected one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deviation {
+    /// The largest difference, as a part of the greatest magnitude expected; infinite where there is none that compares.
+    pub largest: f64,
+    /// How many elements are further off than they may be.
+    pub wrong: usize,
+    /// The first of those: where, what it is, what it should be.
+    pub first: Option<(usize, f64, f64)>,
+}
+
+/// Compares a tensor with the expected one by the scale of that: an element may be off by the part `tolerance` of the
+/// greatest finite magnitude. NaN equals NaN, an infinity only itself.
+///
+/// # Errors
+/// When type or shape differs, in a few words.
+pub fn deviation(found: &Tensor, expected: &Tensor, tolerance: f64) -> Result<Deviation, String> {
+    if found.dtype != expected.dtype || found.shape != expected.shape {
+        let (dtype, shape) = (expected.dtype, &expected.shape);
+        return Err(format!("{} {:?}, expected {dtype} {shape:?}", found.dtype, found.shape));
+    }
+    let (found, expected) = (found.to_f64s(), expected.to_f64s());
+    let scale = expected.iter().filter(|x| x.is_finite()).fold(0.0, |most: f64, x| most.max(x.abs()));
+    let mut deviation = Deviation { largest: 0.0, wrong: 0, first: None };
+    for (i, (&is, &should)) in found.iter().zip(&expected).enumerate() {
+        if is == should || (is.is_nan() && should.is_nan()) {
+            continue;
+        }
+        // What does not compare is as far off as can be.
+        let difference = if is.is_finite() && should.is_finite() { (is - should).abs() } else { f64::INFINITY };
+        deviation.largest = deviation.largest.max(difference / scale);
+        if difference > tolerance * scale {
+            deviation.wrong += 1;
+            deviation.first = deviation.first.or(Some((i, is, should)));
+        }
+    }
+    Ok(deviation)
+}
+
 /// Bytes of an element, for types of whole bytes.
 fn element_size(dtype: DType) -> Option<usize> {
     (dtype.bits() >= 8).then_some(dtype.bits() as usize / 8)
@@ -138,6 +190,25 @@ mod tests {
         assert!(compare(two, two, Tolerance::default()).is_ok());
         assert!(compare(two, TensorRef::new(&[], &[2i8]), Tolerance::default()).is_err());
         assert!(compare(two, TensorRef::new(&[1], &[2u8]), Tolerance::default()).is_err());
+    }
+
+    #[test]
+    fn deviations_are_parts_of_the_scale() {
+        let of = |found: &[f32], expected: &[f32]| {
+            let tensor = |values: &[f32]| Tensor::from_slice(&[values.len()], values);
+            deviation(&tensor(found), &tensor(expected), 0.01)
+        };
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let d = of(&[8.0, 1.0, inf, nan], &[8.0, 1.0625, inf, nan]).unwrap();
+        assert_eq!((d.largest, d.wrong, d.first), (0.0625 / 8.0, 0, None));
+        let d = of(&[8.0, 1.0, 0.0], &[8.0, 0.0, -1.0]).unwrap();
+        assert_eq!((d.largest, d.wrong, d.first), (0.125, 2, Some((1, 1.0, 0.0))));
+        for (found, expected) in [(nan, 1.0), (1.0, nan), (inf, 1.0), (inf, -inf), (1.0, 0.0)] {
+            let d = of(&[found], &[expected]).unwrap();
+            assert_eq!((d.largest, d.wrong), (f64::INFINITY, 1), "{found} {expected}");
+        }
+        assert!(of(&[1.0], &[1.0, 1.0]).is_err());
+        assert!(of(&[0.0], &[0.0]).is_ok_and(|d| d.largest == 0.0 && d.wrong == 0));
     }
 
     #[test]

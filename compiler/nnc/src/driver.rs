@@ -143,6 +143,15 @@ impl From<Failure> for Halt {
     }
 }
 
+/// What would be refused of a model.
+#[derive(Debug)]
+pub struct Refusals {
+    /// The node, what is wrong and what to do.
+    pub refused: Vec<String>,
+    /// Nodes of which nothing can be told, for they read what others would yield that are missing or refused.
+    pub unknown: Vec<String>,
+}
+
 impl Halt {
     /// The failure, for a compilation that was not asked to stop.
     pub fn into_failure(self) -> Failure {
@@ -244,6 +253,24 @@ impl<'a> Compilation<'a> {
         graph.name.clone_from(&self.options.name);
         self.after_graph("translate", &model.file, &graph)?;
         Ok(graph)
+    }
+
+    /// All that would be refused of a model, a line each: what translation refuses, and if that is nothing and no operator
+    /// is `missing`, what the later stages do.
+    pub fn refusals(&mut self, model: &nnc_onnx::Model, missing: bool) -> Refusals {
+        let options = nnc_ops::Options { dims: self.options.dims.clone() };
+        let survey = nnc_ops::survey(model, &options);
+        let line = |error: nnc_ops::TranslateError| match error.node {
+            Some(node) => format!("{node}: {}", error.message),
+            None => error.message,
+        };
+        let mut refused: Vec<String> = survey.refused.into_iter().map(line).collect();
+        if refused.is_empty() && !missing {
+            let compiled = self.graph(model).and_then(|graph| self.program(graph, &model.file));
+            let compiled = compiled.map_err(Halt::into_failure).and_then(|program| self.artifact(&program, model));
+            refused.extend(compiled.err().map(|failure| failure.to_string()));
+        }
+        Refusals { refused, unknown: survey.unknown }
     }
 
     /// Runs the graph passes.
@@ -357,7 +384,8 @@ impl<'a> Compilation<'a> {
         let descriptor: *const _ = code.descriptor();
         // SAFETY: nnc made the descriptor, and the code that owns it goes along.
         let loaded = unsafe { nnc_runtime::Model::from_descriptor_owned(descriptor, Box::new(code)) };
-        loaded.map_err(|e| Failure::from(e).in_file(file))
+        // That it runs here was checked when it was compiled.
+        loaded.map_err(|e| Failure::internal(e).in_file(file))
     }
 }
 

@@ -26,6 +26,16 @@ pub struct Failure {
 /// [`std::result::Result`] with [`Failure`].
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
 
+impl Blame {
+    /// The exit code of a process that fails for it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Blame::User => 1,
+            Blame::Compiler => 2,
+        }
+    }
+}
+
 impl Failure {
     /// The user's mistake: `file: node: what; what to do`.
     pub fn user(message: impl Into<String>) -> Failure {
@@ -54,10 +64,7 @@ impl Failure {
 
     /// The exit code of the process.
     pub fn exit_code(&self) -> u8 {
-        match self.blame {
-            Blame::User => 1,
-            Blame::Compiler => 2,
-        }
+        self.blame.exit_code()
     }
 
     /// The same failure with the file it is about in front.
@@ -117,7 +124,7 @@ impl From<nnc_runtime::Error> for Failure {
 const MOST_CHARS: usize = 1000;
 
 /// A text with all replaced that is not plain, so that it is one line and can steer neither terminal nor reader.
-struct OneLine<'a>(&'a str);
+pub struct OneLine<'a>(pub &'a str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ use nnc_ir::{Graph, NodeId, ValueId};
 use nnc_kernels::plan::Step;
 use nnc_passes::choose::{Algorithm, Candidate};
 use nnc_passes::lower::{Lowered, LoweredRegion};
+use nnc_passes::regions::Anchor;
 use serde::Serialize;
 
 /// How explanations are printed.
@@ -22,6 +23,9 @@ pub enum Format {
     /// One JSON object.
     Json,
 }
+
+/// Most nodes that a line on a kernel names.
+const NAMED: usize = 3;
 
 /// What a model became.
 #[derive(Debug, Serialize)]
@@ -191,6 +195,27 @@ impl Explanation {
         for kernel in self.regions.iter_mut().flat_map(|entry| &mut entry.kernels) {
             kernel.narrow = code.get(kernel.name.as_str()).map_or_else(Vec::new, |code| code.width.reasons());
         }
+    }
+
+    /// What is slower than it might be and why, a line each: kernels without the target's full vectors, with nodes that they
+    /// compute, and operations that run in steps of their own.
+    pub fn slow_paths(&self, code: &[KernelCode]) -> Vec<String> {
+        let has = |entry: &&Entry, name: &str| entry.kernels.iter().any(|kernel| kernel.name == name);
+        let mut lines = vec![];
+        for kernel in code {
+            let nodes = self.regions.iter().filter(|entry| has(entry, &kernel.name)).flat_map(|entry| &entry.nodes);
+            let mut names: Vec<&str> = nodes.map(|node| node.name.as_str()).collect();
+            let all = names.len();
+            names.truncate(NAMED);
+            let more = if all > NAMED { ", ..." } else { "" };
+            let of = if names.is_empty() { String::new() } else { format!(" ({}{more})", names.join(", ")) };
+            lines.extend(kernel.width.reasons().into_iter().map(|why| format!("slow: {}{of} has {why}", kernel.name)));
+        }
+        let sequential = self.regions.iter().filter(|entry| entry.anchor == Anchor::SEQUENTIAL);
+        let names =
+            sequential.map(|entry| entry.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "));
+        lines.extend(names.map(|names| format!("slow: {names} runs in steps of its own, fused with nothing")));
+        lines
     }
 
     /// As text.

@@ -1,13 +1,61 @@
-//! A model's inputs: from an archive, or made up.
+//! A model's inputs: from an archive, or made up, of sizes that [`crate::sizes`] picks.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use nnc_ir::{Dim, DimTable, SymbolInfo};
-use nnc_runtime::{DType, DimKind, Signature, TensorInfo};
+use nnc_ops::DimRange;
+use nnc_runtime::{DType, DimKind, Model, Runner, Signature, TensorInfo};
 
 use crate::array::Array;
-use crate::errors::{Failure, Result};
+use crate::errors::{Failure, OneLine, Result};
 use crate::npz::{Header, Reader};
+use crate::sizes;
+
+/// The inputs of a run.
+#[derive(Debug)]
+pub struct Given {
+    /// The arrays, in the model's order.
+    pub arrays: Vec<Array>,
+    /// The symbolic dimensions for which sizes were picked, and those.
+    pub picked: Vec<(String, i64)>,
+}
+
+impl Given {
+    /// Inputs from an archive, or made up if there is none: of sizes within `dims` that the model takes.
+    ///
+    /// # Errors
+    /// When an array does not fit, or no sizes do.
+    pub fn of(model: &Model, archive: Option<&Path>, dims: &BTreeMap<String, DimRange>) -> Result<Given> {
+        let signature = model.signature();
+        if let Some(path) = archive {
+            return Ok(Given { arrays: from_npz(path, signature)?, picked: vec![] });
+        }
+        let sizes = sizes::pick(model, dims)?;
+        let fixed = |name: &String| {
+            dims.contains_key(name) || signature.symbols.iter().any(|s| s.name == *name && s.min == s.max)
+        };
+        let picked = sizes.symbols.into_iter().filter(|(name, _)| !fixed(name)).collect();
+        Ok(Given { arrays: random_at(signature, sizes.inputs)?, picked })
+    }
+
+    /// The tensors of the last run by name, each with its type and shape: inputs, then outputs.
+    pub fn shapes(&self, runner: &Runner) -> Vec<(String, String)> {
+        let signature = runner.model().signature();
+        let inputs =
+            signature.inputs.iter().zip(&self.arrays).map(|(info, array)| (info.name.clone(), array.describe()));
+        let outputs = signature.outputs.iter().enumerate().map(|(i, info)| {
+            let view = runner.output(i);
+            (info.name.clone(), format!("{} {:?}", view.dtype, view.dims))
+        });
+        inputs.chain(outputs).collect()
+    }
+
+    /// What was picked, after a semicolon; nothing if nothing was.
+    pub fn note(&self) -> String {
+        let sizes: Vec<String> = self.picked.iter().map(|(name, n)| format!("{}={n}", OneLine(name))).collect();
+        if sizes.is_empty() { String::new() } else { format!("; picked: {} (--dim takes others)", sizes.join(", ")) }
+    }
+}
 
 /// Reads every input of a model from an archive, by name. Arrays of other names are ignored.
 ///
@@ -47,55 +95,6 @@ fn from_archive(reader: &mut Reader, path: &Path, info: &TensorInfo) -> Result<V
 fn fits(dims: &[i64], info: &TensorInfo) -> bool {
     let constant = |d: &nnc_runtime::Dim| d.value.filter(|_| d.kind == DimKind::Constant);
     dims.len() == info.dims.len() && dims.iter().zip(&info.dims).all(|(&n, d)| constant(d).is_none_or(|c| c == n))
-}
-
-/// The symbols' values for made-up inputs: 1, or the least allowed.
-fn default_symbols(signature: &Signature) -> Vec<(String, i64)> {
-    let symbols = signature.symbols.iter();
-    symbols.map(|s| (s.name.clone(), s.min.max(1).min(s.max))).collect()
-}
-
-/// The dimensions of every input when the symbols have their default values.
-///
-/// # Errors
-/// As [`dims`].
-pub fn default_dims(signature: &Signature) -> Result<Vec<Vec<i64>>> {
-    dims(signature, &default_symbols(signature).into_iter().map(|s| s.1).collect::<Vec<_>>())
-}
-
-/// The dimensions of every input when the symbols, in the signature's order, have these values.
-///
-/// # Errors
-/// When a dimension is an expression that has no value for them.
-pub fn dims(signature: &Signature, symbols: &[i64]) -> Result<Vec<Vec<i64>>> {
-    let mut table = DimTable::default();
-    for symbol in &signature.symbols {
-        table.new_symbol(SymbolInfo::input(symbol.name.as_str()));
-    }
-    let size = |info: &TensorInfo, dim: &nnc_runtime::Dim| {
-        let value = match dim.kind {
-            DimKind::Constant => dim.value,
-            DimKind::Symbol => dim.symbol.and_then(|s| symbols.get(s)).copied(),
-            DimKind::Expression | DimKind::Data => {
-                let parsed: Option<Dim> = table.parse(&dim.text).ok();
-                parsed.and_then(|d| d.eval(&|s| symbols.get(s.0 as usize).copied()))
-            }
-        };
-        value.filter(|&n| n >= 0).ok_or_else(|| {
-            let (name, text) = (&info.name, &dim.text);
-            Failure::user(format!("input `{name}`: no size can be chosen for dimension `{text}`; give --inputs"))
-        })
-    };
-    let inputs = signature.inputs.iter();
-    inputs.map(|info| info.dims.iter().map(|d| size(info, d)).collect()).collect()
-}
-
-/// Made-up inputs of the default dimensions.
-///
-/// # Errors
-/// As [`random_at`].
-pub fn random(signature: &Signature) -> Result<Vec<Array>> {
-    random_at(signature, default_dims(signature)?)
 }
 
 /// Made-up inputs of these dimensions, the same in every run: floats are normally distributed, integers and

@@ -1,15 +1,19 @@
-//! What can be told of a compiled model or of an ONNX file without running it.
+//! What can be told of a compiled model or of an ONNX file without running it, and which operators there are.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
 use nnc_onnx::{DimInfo, Graph, TypeInfo, ValueInfo};
-use nnc_ops::registry;
+use nnc_ops::{DimRange, registry};
 use nnc_runtime::{Artifact, Signature, TensorInfo};
 use serde_json::{Value, json};
 
+use crate::driver::{Compilation, Options, Unwatched};
 use crate::errors::Result;
+
+/// Most nodes that a line names.
+const NAMED: usize = 8;
 
 /// Facts, as JSON and as text.
 #[derive(Debug)]
@@ -87,17 +91,41 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     out.text
 }
 
-/// Facts about an ONNX file; that operators are missing is one of them, not a failure.
+/// The operators that nnc has, with the first opset of each that it covers.
+pub fn supported() -> Report {
+    let mut domains: BTreeMap<&str, BTreeMap<&str, i64>> = BTreeMap::new();
+    for operator in registry::operators() {
+        domains.entry(domain_text(operator.domain)).or_default().insert(operator.name, operator.since);
+    }
+    let mut out = Lines::default();
+    for (domain, operators) in &domains {
+        out.line("domain", format!("{domain}, operators with the first opset covered:"));
+        operators.iter().for_each(|(name, since)| out.line("", format!("{name} {since}")));
+    }
+    Report { json: json!({ "operators": domains }), text: out.text }
+}
+
+/// How a domain is called.
+fn domain_text(domain: &str) -> &str {
+    if domain.is_empty() { "ai.onnx" } else { domain }
+}
+
+/// Facts about an ONNX file, what is refused of it with its dimensions within these ranges among them; that anything is
+/// refused is no failure.
 ///
 /// # Errors
-/// When it cannot be read or breaks ONNX's rules.
-pub fn source(path: &Path) -> Result<Report> {
-    let model = nnc_onnx::Model::load(path)?;
+/// When it cannot be read.
+pub fn source(path: &Path, dims: &BTreeMap<String, DimRange>) -> Result<Report> {
+    let options = Options { dims: dims.clone(), ..Options::native(crate::name::from_path(path))? };
+    let mut watch = Unwatched;
+    let mut compilation = Compilation::new(&options, &mut watch)?;
+    let model = compilation.import(path)?;
     let mut operators = BTreeMap::new();
     count_operators(&model.graph, &mut operators);
     let present: BTreeMap<&String, usize> = operators.iter().map(|(name, o)| (name, o.count)).collect();
     let missing: Vec<&String> = operators.iter().filter(|(_, o)| o.missing).map(|(name, _)| name).collect();
     let weights: u64 = model.graph.initializers.iter().map(|t| t.tensor.bytes().len() as u64).sum();
+    let refusals = compilation.refusals(&model, !missing.is_empty());
     let inputs: Vec<&ValueInfo> = model.graph.required_inputs().collect();
     let values = |list: &[&ValueInfo]| list.iter().map(|v| value(v)).collect::<Vec<_>>();
     let outputs: Vec<&ValueInfo> = model.graph.outputs.iter().collect();
@@ -110,6 +138,8 @@ pub fn source(path: &Path) -> Result<Report> {
         "outputs": values(&outputs),
         "operators": present,
         "missing": missing,
+        "refused": refusals.refused,
+        "unknown": refusals.unknown,
         "weights_bytes": weights,
         "kernels": null,
         "steps": null,
@@ -122,8 +152,7 @@ pub fn source(path: &Path) -> Result<Report> {
     if !model.producer.is_empty() {
         out.line("producer", &model.producer);
     }
-    let domain = |d: &str| if d.is_empty() { "ai.onnx" } else { d }.to_owned();
-    let opsets: Vec<String> = model.opset_imports.iter().map(|(d, v)| format!("{} {v}", domain(d))).collect();
+    let opsets: Vec<String> = model.opset_imports.iter().map(|(d, v)| format!("{} {v}", domain_text(d))).collect();
     out.line("opsets", opsets.join(", "));
     out.lines("inputs", inputs.iter().map(|v| format!("{}: {}", v.name, type_text(v.ty.as_ref()))));
     out.lines("outputs", outputs.iter().map(|v| format!("{}: {}", v.name, type_text(v.ty.as_ref()))));
@@ -132,6 +161,18 @@ pub fn source(path: &Path) -> Result<Report> {
     out.line("operators", operators.iter().map(count).collect::<Vec<_>>().join(", "));
     let names: Vec<&str> = missing.iter().map(|n| n.as_str()).collect();
     out.line("missing", if names.is_empty() { "none".to_owned() } else { names.join(", ") });
+    match refusals.refused.as_slice() {
+        [] if refusals.unknown.is_empty() => out.line("refused", "none"),
+        [] => out.line("refused", "none of what can be told"),
+        refused => out.lines("refused", refused.iter().cloned()),
+    }
+    if !refusals.unknown.is_empty() {
+        let more = refusals.unknown.len().saturating_sub(NAMED);
+        let mut names: Vec<String> = refusals.unknown.iter().take(NAMED).cloned().collect();
+        names.extend((more > 0).then(|| format!("and {more} more")));
+        let names = names.join(", ");
+        out.line("unknown", format!("whether these are refused, for they read what is missing or refused: {names}"));
+    }
     Ok(Report { json, text: out.text })
 }
 
@@ -148,11 +189,10 @@ fn count_operators(graph: &Graph, operators: &mut BTreeMap<String, Operator>) {
         for node in &graph.nodes {
             graphs.extend(node.attributes.values().flat_map(|a| a.graphs()));
             let domain = if node.domain.is_empty() { String::new() } else { format!("{}:", node.domain) };
-            let known = registry::find(&node.domain, &node.op_type);
-            let old = known.is_some_and(|o| node.opset < o.since);
+            let missing = registry::operator(node).is_none();
+            let old = missing && registry::find(&node.domain, &node.op_type).is_some();
             let version = if old { format!(" of opset {}", node.opset) } else { String::new() };
             let name = format!("{domain}{}{version}", node.op_type);
-            let missing = known.is_none() || old;
             operators.entry(name).or_insert(Operator { count: 0, missing }).count += 1;
         }
     }

@@ -3,7 +3,8 @@
 //! A small model can ask for a large program: limits on nodes, folding and unfolding keep that in check where they
 //! know of it, and this is the net under them. [`Counted`] is the global allocator of the `nnc` command; while a
 //! [`Budget`] lives, an allocation that would exceed it ends the process with one line and exit code 2, and so does one
-//! that the system refuses. Output files that have only a temporary name are removed.
+//! that the system refuses; without a budget no model is being compiled, and a refusal is exit code 1. Output files that
+//! have only a temporary name are removed.
 //!
 //! Rust offers a failed allocation no way back, so the process ends where it happens, on whatever thread, with whatever
 //! locks held. Hence that path allocates nothing, takes no lock and runs no destructor: it calls `write`, `unlink` and
@@ -18,6 +19,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicIsize, AtomicPtr, AtomicUsize, Ordering::Relaxed};
 
 use mimalloc::MiMalloc;
+
+use crate::errors::Blame;
 
 /// Memory that any model may take.
 pub const BASE_BYTES: u64 = 2 << 30;
@@ -83,6 +86,7 @@ fn count(change: isize) {
             exhausted(
                 b"error: compiling this model takes more memory than it may (--max-memory); it is no model this \
                 compiler accepts\n",
+                Blame::Compiler,
             );
         }
     }
@@ -90,13 +94,15 @@ fn count(change: isize) {
 
 fn checked(memory: *mut u8) -> *mut u8 {
     if memory.is_null() {
-        exhausted(b"error: the system has no memory left\n");
+        let compiling = LIMIT.load(Relaxed) != usize::MAX;
+        let blame = if compiling { Blame::Compiler } else { Blame::User };
+        exhausted(b"error: the system has no memory left\n", blame);
     }
     memory
 }
 
 /// Ends the process.
-fn exhausted(line: &[u8]) -> ! {
+fn exhausted(line: &[u8], blame: Blame) -> ! {
     for staged in &STAGED {
         let path = staged.load(Relaxed);
         if !path.is_null() {
@@ -107,7 +113,7 @@ fn exhausted(line: &[u8]) -> ! {
     // SAFETY: `line` is that long; `_exit` ends the process without running anything.
     unsafe {
         libc::write(2, line.as_ptr().cast(), line.len());
-        libc::_exit(2)
+        libc::_exit(blame.exit_code().into())
     }
 }
 

@@ -7,6 +7,7 @@
 //! Sums whose size only a run knows keep what costs least: which size to measure nobody knows.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use nnc_runtime::{Runner, TensorRef, Threads};
 
 use crate::driver::{Compilation, Options, Unwatched};
 use crate::errors::{Failure, Result};
-use crate::inputs;
+use crate::{inputs, sizes};
 
 /// Most ways that are measured of one sum.
 const WAYS: usize = 6;
@@ -145,7 +146,8 @@ fn fastest(part: &Graph, ways: &[&Candidate], options: &Options, file: &str) -> 
         }
     }
     let Some((_, first, _)) = runs.first() else { return Ok(None) };
-    let arrays = inputs::random(first.model().signature())?;
+    let sizes = sizes::pick(first.model(), &BTreeMap::new())?;
+    let arrays = inputs::random_at(first.model().signature(), sizes.inputs)?;
     let views: Vec<TensorRef<'_>> = arrays.iter().map(|array| array.view()).collect();
     let mut other = vec![0u8; EVICT_BYTES];
     for round in 0..=ROUNDS {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Case, dense, external, floats, model, nnc, node, text, value};
-use onnx_protobuf::Message;
+use onnx_protobuf::{Message, ModelProto, TensorProto};
 
 #[test]
 fn not_a_model() {
@@ -74,6 +74,86 @@ fn unknown_operators_are_named_at_once() {
     case.refused(2, &["Frobnicate", "Grind"]);
     let report = nnc(["inspect", &text(&case.model())]).ok();
     assert!(report.contains("missing") && report.contains("Frobnicate, Grind"), "{report}");
+    assert!(report.contains("refused    none of what can be told") && report.contains("Relu \"make_b\""), "{report}");
+    let known = nnc(["inspect"]).ok();
+    assert!(known.contains("ai.onnx") && known.contains("Relu 1") && known.contains("com.microsoft"), "{known}");
+    nnc(["inspect", "--dim", "batch=1"]).refused(1);
+}
+
+#[test]
+fn all_that_is_refused_is_told_at_once() {
+    let inputs = || vec![value("x", 1, "3"), value("z", 1, "4"), value("words", 8, "2")];
+    let nodes = ["Add x z -> a", "Softplus a -> y", "MatMul x z -> w", "Elu w -> v"];
+    let nodes = nodes.map(|text| text.split_once(' ').map(|(op, names)| node(op, names)).expect("an operator"));
+    let mut broken = model(inputs(), nodes.to_vec(), vec![value("y", 1, "3"), value("v", 1, "1")], vec![]);
+    let report = |model: &ModelProto, more: &[&str]| {
+        let case = Case::new(model);
+        nnc([&["inspect", &text(&case.model())], more].concat()).ok()
+    };
+    let lines = report(&broken, &[]);
+    for part in
+        ["refused    input `words`", "Add \"make_a\"", "MatMul \"make_w\"", "Softplus \"make_y\", Elu \"make_v\""]
+    {
+        assert!(lines.contains(part), "{part}: {lines}");
+    }
+    // With the types stated, what comes after is looked at.
+    let graph = broken.graph.as_mut().expect("a graph");
+    graph.value_info.extend([value("a", 1, "3"), value("w", 1, "1")]);
+    let lines = report(&broken, &["--json"]);
+    let lines: serde_json::Value = serde_json::from_str(&lines).expect("JSON");
+    assert_eq!((lines["refused"].as_array().map(Vec::len), &lines["unknown"]), (Some(3), &serde_json::json!([])));
+    // Nothing is refused of a whole model, in any stage.
+    assert!(report(&dense(), &[]).contains("refused    none\n"));
+    let line = nnc(["inspect", &text(&Case::new(&dense()).model()), "--dim", "batch"]).refused(1);
+    assert!(line.contains("--dim batch"), "{line}");
+}
+
+/// Exit code 2, whatever was asked for, says that the model is right; 1 that it, or the command, is not.
+#[test]
+fn the_exit_code_says_whose_fault_it_is() {
+    let input = || vec![value("x", 1, "3")];
+    let relu = |constant| {
+        let nodes = vec![node("Relu", "x -> y"), node("Identity", "w -> z")];
+        model(input(), nodes, vec![value("y", 1, "3"), value("z", 8, "1")], vec![constant])
+    };
+    let strings =
+        TensorProto { data_type: 8, raw_data: vec![], string_data: vec![b"a".to_vec()], ..floats("w", &[1], &[]) };
+    let untyped = TensorProto { data_type: 0, ..floats("w", &[1], &[1.0]) };
+    let missing = model(input(), vec![node("Frobnicate", "x -> y")], vec![value("y", 1, "3")], vec![]);
+    let mismatch = model(
+        vec![value("x", 1, "3"), value("z", 1, "4")],
+        vec![node("Add", "x z -> y")],
+        vec![value("y", 1, "3")],
+        vec![],
+    );
+    for (model, code, words) in [
+        (relu(strings), 2, "string"),
+        (relu(untyped), 1, "no element type"),
+        (missing, 2, "Frobnicate"),
+        (mismatch, 1, "make_y"),
+    ] {
+        let case = Case::new(&model);
+        case.refused(code, &[words]);
+        let file = text(&case.model());
+        let inputs = text(&case.npz("in.npz", &[]));
+        for command in [
+            &["bench", &file][..],
+            &["check", &file],
+            &["run", &file, "--inputs", &inputs, "--outputs", &text(&case.path("o.npz"))],
+            &["blame", &file, "--inputs", &inputs],
+        ] {
+            let line = nnc(command).refused(code);
+            assert!(line.contains(words), "{command:?}: {line}");
+        }
+    }
+    let file = text(&Case::new(&dense()).model());
+    for wrong in ["nan", "-1", "inf", "x"] {
+        nnc(["check", &file, &format!("--tolerance={wrong}")]).refused(1);
+    }
+    for command in ["bench", "check", "inspect", "verify"] {
+        nnc([command, "absent.onnx"]).refused(1);
+        nnc([command, "absent.onnx", "--nonsense"]).refused(1);
+    }
 }
 
 #[test]

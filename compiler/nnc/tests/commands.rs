@@ -93,7 +93,103 @@ fn measures() {
     let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));
     let model = text(&case.path("out.so"));
     let lines = nnc(["bench", &model, "--inputs", &inputs, "--runs", "3"]).ok();
-    assert!(lines.starts_with("median "), "{lines}");
+    assert!(lines.starts_with("median ") && lines.ends_with("\nx f32 [2, 3], y f32 [2, 2]\n"), "{lines}");
+}
+
+#[test]
+fn measures_at_usual_sizes_and_those_given() {
+    let case = Case::new(&dense());
+    case.compile(&["--dim", "batch=1..8"]).ok();
+    let report = |arguments: &[&str]| last_line(&nnc([&["bench", "--runs", "1", "--json"], arguments].concat()).ok());
+    let (compiled, source) = (text(&case.path("out.so")), text(&case.model()));
+    for model in [&compiled, &source] {
+        let picked = report(&[model]);
+        assert_eq!((&picked["picked"]["batch"], &picked["threads"]), (&1.into(), &1.into()), "{picked}");
+        let given = report(&[model, "--dim", "batch=5"]);
+        assert_eq!(given["shapes"], serde_json::json!({"x": "f32 [5, 3]", "y": "f32 [5, 2]"}));
+        assert_eq!(given["picked"], serde_json::json!({}));
+    }
+    let line = nnc(["bench", &compiled, "--dim", "batch=9"]).refused(1);
+    assert!(line.contains("sizes from 1 to 8"), "{line}");
+    let line = nnc(["bench", &compiled, "--dim", "rows=2"]).refused(1);
+    assert!(line.contains("--dim rows") && line.contains("it has batch"), "{line}");
+
+    // An image, half of which is taken away again and again: 224 divides by 16, and by name or place it is a side.
+    let image = model(
+        vec![value("x", 1, "? 3 height ?")],
+        vec![node("Relu", "x -> y")],
+        vec![value("y", 1, "? 3 height ?")],
+        vec![],
+    );
+    let case = Case::new(&image);
+    let picked = report(&[&text(&case.model())]);
+    assert_eq!(picked["shapes"]["x"], "f32 [1, 3, 224, 224]");
+}
+
+#[test]
+fn the_end_of_a_compilation_is_a_line() {
+    let case = Case::new(&dense());
+    let line = case.compile(&[]).ok();
+    assert!(line.contains("out.so: ") && line.contains(" s, code ") && line.lines().count() == 1, "{line}");
+    assert!(line.ends_with(" bytes, outputs y f32 [batch, 2]\n") && line.contains("weights "), "{line}");
+    let verbose = case.compile(&["-v"]);
+    assert_eq!(verbose.stdout.lines().count(), 1);
+    for stage in ["import ", "lower ", "codegen ", "write ", "all "] {
+        assert!(verbose.stderr.lines().any(|line| line.starts_with(stage)), "{stage}: {verbose:?}");
+    }
+    let nodes = vec![node("Sin", "x -> s"), node("CumSum", "s a -> y")];
+    let axis = common::floats("f", &[], &[0.0]);
+    let axis = onnx_protobuf::TensorProto { name: "a".to_owned(), data_type: 7, raw_data: vec![0; 8], ..axis };
+    let case = Case::new(&model(vec![value("x", 11, "256")], nodes, vec![value("y", 11, "256")], vec![axis]));
+    let slow = case.compile(&["--target", "x86_64-avx2", "-v"]).stderr;
+    assert!(slow.contains("slow: ") && slow.contains("make_s") && slow.contains("f64 arithmetic"), "{slow}");
+}
+
+#[test]
+fn the_version_is_one_line() {
+    let line = nnc(["--version"]).ok();
+    assert!(line.starts_with(concat!("nnc ", env!("CARGO_PKG_VERSION"))) && line.lines().count() == 1, "{line}");
+}
+
+/// A Python that behaves as one with ONNX Runtime would, or as one without.
+fn python(case: &Case, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = case.path("python");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is there");
+    text(&path)
+}
+
+#[test]
+fn checks() {
+    let case = Case::new(&dense());
+    let model = text(&case.model());
+    let inputs = text(&case.npz("in.npz", &[("x", TensorRef::new(&[2, 3], &X))]));
+    let check = |python: &str, more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_nnc"));
+        command.env("NNC_PYTHON", python).args([&["check", &model], more].concat());
+        common::outcome(&mut command)
+    };
+    let without = python(&case, "echo \"ModuleNotFoundError: No module named 'onnxruntime'\" >&2; exit 1");
+    let lines = check(&without, &["--inputs", &inputs]).ok();
+    assert!(lines.contains("not compared with ONNX Runtime: ") && lines.contains("NNC_PYTHON"), "{lines}");
+    assert!(lines.contains("y: f32 [2, 2]: ok: interpreter ") && lines.ends_with("0 of 1 wrong\n"), "{lines}");
+    let made_up = check("absent/python", &["--dim", "batch=1..4"]).ok();
+    assert!(made_up.contains("inputs: x f32 [1, 3]; picked: batch=1"), "{made_up}");
+
+    // Here the script is `-c TEXT MODEL IN OUT`.
+    let answers = |values: &[f32]| {
+        let found = case.npz("found.npz", &[("0", TensorRef::new(&[2, 2], values))]);
+        python(&case, &format!("cp {} \"$5\"", text(&found)))
+    };
+    let right = check(&answers(&Y), &["--inputs", &inputs]).ok();
+    assert!(right.contains("ok: interpreter 0.0e0, ONNX Runtime 0.0e0"), "{right}");
+    let wrong = check(&answers(&[1.5, 0.0, 0.0, 1.0]), &["--inputs", &inputs]);
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
+    assert!(wrong.stdout.contains("WRONG") && wrong.stdout.contains("the first at 3: 1.25, expected 1"), "{wrong:?}");
+    let shorter = case.npz("found.npz", &[("0", TensorRef::new(&[2], &[1.5f32, 0.0]))]);
+    let other = check(&python(&case, &format!("cp {} \"$5\"", text(&shorter))), &["--inputs", &inputs]);
+    assert!(other.code == Some(1) && other.stdout.contains("expected f32 [2]"), "{other:?}");
 }
 
 #[test]
@@ -302,6 +398,9 @@ fn tests_cases() {
     assert_eq!(last_line(&all.stdout), counts);
     let one = nnc(["test", &folder("a_right")]).ok();
     assert!(one.ends_with("1 of 1 passed, 0 failed (0 of them unsupported)\n"), "{one}");
+    // Nothing is wrong with a model that nnc lacks an operator of.
+    assert_eq!(nnc(["test", &folder("d_unknown")]).code, Some(2));
+    assert_eq!(nnc(["test", &folder("c_broken")]).code, Some(1));
     nnc(["test", &folder("absent")]).refused(1);
     nnc(["test", &folder("a_right/test_data_set_0")]).refused(1);
 }

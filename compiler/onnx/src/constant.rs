@@ -84,9 +84,9 @@ impl Constants {
 
 /// The error for the number of an element type that is newer than this list.
 pub(crate) fn unknown_type(number: i32) -> ImportError {
-    let what = match number {
-        0 => "it has no element type".to_owned(),
-        _ => format!("element type number {number} is not known"),
-    };
+    if number == 0 {
+        return ImportError::malformed("it has no element type");
+    }
+    let what = format!("element type number {number} is not known");
     ImportError::new(ErrorKind::Unsupported, what, "export it with a type that ONNX 1.23 has")
 }

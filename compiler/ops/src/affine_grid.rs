@@ -1,7 +1,7 @@
 //! AffineGrid (<https://onnx.ai/onnx/operators/onnx__AffineGrid.html>), opsets 20 on.
 
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, unfit};
 use crate::sampling::float_dim;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{Dim, Op, ValueId};
@@ -28,7 +28,8 @@ pub fn affine_grid(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let spatial = sizes.len();
     let (rows, columns) = (ctx.dim(theta, 1), ctx.dim(theta, 2));
     if !matches!(spatial, 2 | 3) || !rows.is_const(spatial as i64) || !columns.is_const(spatial as i64 + 1) {
-        return Err(invalid(format!("theta is {}, which does not fit {spatial} spatial axes", ctx.show(theta))));
+        let message = format!("theta is {}, which does not fit {spatial} spatial axes", ctx.show(theta));
+        return Err(unfit([&rows, &columns], message));
     }
     let dtype = ctx.dtype(theta);
     let mut whole = sizes.clone();

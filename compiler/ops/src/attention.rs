@@ -367,7 +367,7 @@ fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
     let results = ctx.inline(graph, &[x])?;
     match results.first() {
         Some(&y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
-        _ => Err(invalid(format!("`{name}` must yield what it takes, {}", ctx.show(x)))),
+        _ => Err(unfit(&ctx.ty(x).shape, format_args!("`{name}` must yield what it takes, {}", ctx.show(x)))),
     }
 }
 

@@ -4,8 +4,9 @@
 //! driver refuses a node with any other.
 
 use crate::assume::settle;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unknown, unsupported};
 use crate::scope::{self, Compound, Frame};
+use crate::survey::Refusals;
 use crate::tensors;
 use crate::translate::Options;
 use nnc_ir::{DType, Dim, DimTable, Graph, Symbol, Tensor, TensorType, ValueId};
@@ -22,6 +23,8 @@ pub(crate) struct Translator<'m> {
     /// Sizes of inputs below which some node has a size below 0. They become bounds after the last node, so that
     /// expressions are simplified by the same bounds all the time.
     pub least: FxHashMap<Symbol, i64>,
+    /// What was refused so far, where all of it is wanted.
+    pub refusals: Option<Refusals>,
 }
 
 /// A node being translated.
@@ -106,6 +109,7 @@ impl<'t, 'm> Context<'t, 'm> {
     /// Input `index` if it is given and no tensor.
     pub(crate) fn compound_input(&mut self, index: usize) -> Result<Option<Compound>> {
         match self.node.inputs.get(index) {
+            Some(name) if scope::is_refused(&self.translator.frames, name) => Err(unknown(name)),
             Some(name) if !name.is_empty() => scope::resolve_compound(&mut self.translator.frames, name),
             _ => Err(invalid(format!("input {index} is missing"))),
         }

@@ -6,7 +6,7 @@
 //! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
 
 use crate::context::Context;
-use crate::error::{Error, Result, invalid, unsupported};
+use crate::error::{Error, Result, invalid, unfit, unsupported};
 use crate::scope::Frame;
 use nnc_ir::{DType, Dim, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
@@ -279,8 +279,8 @@ pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
         ordered.push(if reverse_in[i] != 0 { reversed(ctx, x, 0)? } else { x });
     }
     let length = ctx.dim(ordered[0], 0);
-    if ordered.iter().any(|&x| ctx.dim(x, 0) != length) {
-        return Err(invalid("the scanned inputs differ in length"));
+    if let Some(other) = ordered.iter().map(|&x| ctx.dim(x, 0)).find(|other| *other != length) {
+        return Err(unfit([&length, &other], "the scanned inputs differ in length"));
     }
     let before = ctx.dims().len();
     let frame = ctx.nested_scan(body, carried, &ordered)?;

@@ -23,6 +23,15 @@ pub struct Error {
     pub(crate) message: String,
     /// Set when the node at fault is an inner one (of a subgraph).
     pub(crate) place: Option<String>,
+    /// Whether it follows from a refusal that is noted already.
+    pub(crate) told: bool,
+}
+
+impl Error {
+    /// The error as it leaves this crate.
+    pub(crate) fn in_file(self, model: &nnc_onnx::Model) -> TranslateError {
+        TranslateError { file: model.file.clone(), node: self.place, message: self.message, kind: self.kind }
+    }
 }
 
 /// What a translation returns.
@@ -30,12 +39,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The model breaks a rule; `message` says which, and what to do when that is not obvious.
 pub fn invalid(message: impl Into<String>) -> Error {
-    Error { kind: ErrorKind::Invalid, message: message.into(), place: None }
+    Error { kind: ErrorKind::Invalid, message: message.into(), place: None, told: false }
 }
 
 /// The compiler lacks something; `message` says what, and how to do without.
 pub fn unsupported(message: impl Into<String>) -> Error {
-    Error { kind: ErrorKind::Unsupported, message: message.into(), place: None }
+    Error { kind: ErrorKind::Unsupported, message: message.into(), place: None, told: false }
+}
+
+/// What reads the result of a refused node.
+pub(crate) fn unknown(name: &str) -> Error {
+    Error { told: true, ..unsupported(format!("the value `{name}` is not known")) }
 }
 
 /// Sizes that do not go together: the model's mistake where they are constants, else more than nnc can tell.

@@ -6,7 +6,7 @@
 //! the end.
 
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unfit};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Op, ValueId};
 
@@ -83,7 +83,9 @@ pub(crate) fn normalize_coordinates(ctx: &mut Context, x: ValueId, index: ValueI
     let shape = ctx.shape(x);
     let count = ctx.shape(index).last().and_then(Dim::as_const).and_then(|n| usize::try_from(n).ok());
     let Some(sizes) = count.and_then(|n| shape.get(batch..batch.checked_add(n)?)) else {
-        return Err(invalid(format!("the coordinates {} do not fit {}", ctx.show(index), ctx.show(x))));
+        let coordinates = ctx.shape(index);
+        let message = format!("the coordinates {} do not fit {}", ctx.show(index), ctx.show(x));
+        return Err(unfit(coordinates.last(), message));
     };
     let sizes = ctx.dims_vector(sizes.to_vec())?;
     let wrapped = ctx.add(index, sizes)?;

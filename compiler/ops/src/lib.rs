@@ -34,6 +34,7 @@
 //! - sizes that must be equal are made equal by narrowing the bounds of a dimension (`assume.rs`), or required to be
 //!   (`agree.rs`);
 //! - where the run alone knows a shape operand, the shape the file states stands in (`stated.rs`), else `bind_dims`;
+//! - all that is refused of a model is found, not just the first (`survey.rs`);
 //! - sequences and optionals are taken apart (`sequence.rs`), an `If` of known condition is its branch (`control.rs`).
 
 #[macro_use]
@@ -63,6 +64,7 @@ mod string_case;
 mod string_movement;
 mod strings;
 mod subgraph;
+mod survey;
 mod tensors;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -72,6 +74,7 @@ pub mod registry;
 
 pub use context::Context;
 pub use error::{ErrorKind, TranslateError};
+pub use survey::{Survey, survey};
 pub use tensors::import as import_tensor;
 pub use translate::{DimRange, Options, translate};
 

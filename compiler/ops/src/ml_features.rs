@@ -2,7 +2,7 @@
 //! `ai.onnx.ml` (<https://onnx.ai/onnx/operators/index_ml.html>), all versions, on numbers.
 
 use crate::context::Context;
-use crate::error::{Result, invalid};
+use crate::error::{Result, invalid, unfit};
 use crate::norm::{length, over, sum_of_magnitudes};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
@@ -16,8 +16,8 @@ fn per_feature(ctx: &mut Context, list: &[f32], what: &str, features: &Dim) -> R
             Ok(ctx.constant(Tensor::from_slice(&[list.len()], several)))
         }
         several => {
-            let features = ctx.dims().display(features).to_string();
-            Err(invalid(format!("{what} has {} elements, the input {features} features", several.len())))
+            let name = ctx.dims().display(features);
+            Err(unfit([features], format_args!("{what} has {} elements, the input {name} features", several.len())))
         }
     }
 }
@@ -75,7 +75,8 @@ pub fn imputer(ctx: &mut Context) -> Result<Vec<ValueId>> {
     } else {
         let list = ints.filter(|list| !list.is_empty()).ok_or_else(|| invalid("imputed_value_int64s is missing"))?;
         if list.len() != 1 && !count.is_const(list.len() as i64) {
-            return Err(invalid(format!("imputed_value_int64s has {} elements for {}", list.len(), ctx.show(x))));
+            let message = format!("imputed_value_int64s has {} elements for {}", list.len(), ctx.show(x));
+            return Err(unfit([&count], message));
         }
         let imputed = ctx.ints_constant(list);
         let absent = ctx.int_scalar(absent_int);

@@ -51,6 +51,11 @@ pub fn operators() -> &'static [Operator] {
     OPERATORS
 }
 
+/// The operator of a node, if its opset is one that is covered.
+pub fn operator(node: &nnc_onnx::Node) -> Option<&'static Operator> {
+    find(&node.domain, &node.op_type).filter(|operator| node.opset >= operator.since)
+}
+
 /// The operator of that name; `ai.onnx` is the same domain as the empty one.
 pub fn find(domain: &str, name: &str) -> Option<&'static Operator> {
     let domain = if domain == "ai.onnx" { "" } else { domain };

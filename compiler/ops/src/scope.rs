@@ -5,7 +5,7 @@
 //! copied in (their bytes are shared).
 
 use crate::assume::settle;
-use crate::error::{Result, invalid, unfit_types, unsupported};
+use crate::error::{Error, Result, invalid, unfit_types, unknown, unsupported};
 use crate::ml_labels::Labelled;
 use crate::names::Names;
 use crate::strings::{self, Strings};
@@ -49,6 +49,8 @@ pub(crate) struct Frame<'m> {
     pub names: Names<'m, ValueId>,
     /// Names that stand for no tensor.
     pub compounds: FxHashMap<&'m str, Compound>,
+    /// Names of values of which nothing is known, for nnc refused the nodes that would have yielded them.
+    pub refused: FxHashSet<&'m str>,
     /// Initialisers by name; they enter the graph when first used.
     pub initializers: Names<'m, &'m nnc_onnx::Tensor>,
     /// Values of the frame around this one that were captured, with the inputs that stand for them.
@@ -117,6 +119,7 @@ impl<'m> Frame<'m> {
             graph,
             names: Names::from_iter([]),
             compounds: FxHashMap::default(),
+            refused: FxHashSet::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
@@ -159,7 +162,8 @@ impl<'m> Frame<'m> {
         }
         let tensor = self.initializers.get(name).filter(|tensor| tensor.elem_type != ElemType::String);
         let Some(tensor) = tensor else { return Ok(None) };
-        let tensor = tensors::import(tensor).map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
+        let tensor = tensors::import(tensor)
+            .map_err(|e| Error { message: format!("initializer `{name}`: {}", e.message), ..e })?;
         let value = self.push_const(tensor, "");
         let slot = &mut self.graph.values[value.index()].name;
         if slot.is_empty() {
@@ -205,6 +209,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         if let Some(what) = what {
             return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of numbers are")));
         }
+        if is_refused(frames, name) {
+            return Err(unknown(name));
+        }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };
     for depth in depth + 1..frames.len() {
@@ -212,6 +219,11 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         frames[depth].names.insert(name, value);
     }
     Ok(value)
+}
+
+/// Whether nothing is known of what that name stands for.
+pub(crate) fn is_refused(frames: &[Frame<'_>], name: &str) -> bool {
+    frames.iter().any(|frame| frame.refused.contains(name))
 }
 
 /// What that name stands for, seen from the innermost frame, if it is no tensor.

@@ -2,7 +2,7 @@
 //! (<https://onnx.ai/onnx/operators/onnx__STFT.html>), opsets 17 on; ONNX Runtime's Rfft and Irfft.
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid, unfit, unsupported};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
 
@@ -74,7 +74,10 @@ impl Transform {
         let work = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
         let parts = match ctx.dim(x, rank - 1).as_const() {
             Some(parts @ (1 | 2)) => parts as usize,
-            _ => return Err(invalid(format!("the last axis of {} must have size 1 or 2", ctx.show(x)))),
+            _ => {
+                let message = format!("the last axis of {} must have size 1 or 2", ctx.show(x));
+                return Err(unfit([&ctx.dim(x, rank - 1)], message));
+            }
         };
         let Some(size) = ctx.dim(x, axis).as_const().and_then(|n| usize::try_from(n).ok()) else {
             return Err(unsupported("the transformed axis must have a fixed size; fix it with --dim"));

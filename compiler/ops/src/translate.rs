@@ -1,12 +1,13 @@
 //! The driver: a model's inputs, nodes in order, outputs.
 
 use crate::assume::settle;
-use crate::context::{Context, Translator, label};
+use crate::context::{Context, Translator};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
 use crate::scope::{self, Frame};
+use crate::signature::StringInput;
 use crate::{finish, registry, signature, string_movement, tensors};
 use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
-use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo};
+use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo, ValueInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use std::collections::BTreeMap;
 /// have a third of that.
 const MOST_NODES: usize = 1 << 16;
 /// Most core operations that they may become.
-const MOST_OPERATIONS: usize = 1 << 18;
+pub(crate) const MOST_OPERATIONS: usize = 1 << 18;
 
 /// The sizes a dimension may take: `--dim batch=1..64`, or `--dim batch=8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +49,9 @@ pub struct Options {
 /// When the model breaks ONNX's rules, uses what nnc does not implement (all missing operators are named at once), or
 /// does not fit the options.
 pub fn translate(model: &Model, options: &Options) -> std::result::Result<Graph, TranslateError> {
-    let fail = |error: Error| TranslateError {
-        file: model.file.clone(),
-        node: error.place,
-        message: error.message,
-        kind: error.kind,
-    };
+    let fail = |error: Error| error.in_file(model);
     missing_operators(model).map_err(fail)?;
-    let least = FxHashMap::default();
-    let mut translator = Translator { options, frames: vec![], nodes_left: MOST_NODES, least };
-    translator.model(model).map_err(fail)
+    Translator::new(options).model(model).map_err(fail)
 }
 
 /// An error naming every operator of the model that has no translation.
@@ -67,14 +61,13 @@ fn missing_operators(model: &Model) -> Result<()> {
     while let Some(graph) = graphs.pop() {
         for node in &graph.nodes {
             graphs.extend(node.attributes.values().flat_map(|a| a.graphs()));
+            if registry::operator(node).is_some() {
+                continue;
+            }
             let domain = if node.domain.is_empty() { String::new() } else { format!("{}:", node.domain) };
-            let text = match registry::find(&node.domain, &node.op_type) {
-                None => format!("{domain}{}", node.op_type),
-                Some(operator) if node.opset < operator.since => {
-                    format!("{domain}{} of opset {} (opsets from {} on are)", node.op_type, node.opset, operator.since)
-                }
-                Some(_) => continue,
-            };
+            let since = registry::find(&node.domain, &node.op_type).map(|operator| operator.since);
+            let newer = since.map(|since| format!(" of opset {} (opsets from {since} on are)", node.opset));
+            let text = format!("{domain}{}{}", node.op_type, newer.unwrap_or_default());
             *missing.entry(text).or_default() += 1;
         }
     }
@@ -87,7 +80,12 @@ fn missing_operators(model: &Model) -> Result<()> {
 }
 
 impl<'m> Translator<'m> {
-    fn model(&mut self, model: &'m Model) -> Result<Graph> {
+    /// Of a model of which nothing is translated yet.
+    pub(crate) fn new(options: &'m Options) -> Translator<'m> {
+        Translator { options, frames: vec![], nodes_left: MOST_NODES, least: FxHashMap::default(), refusals: None }
+    }
+
+    pub(crate) fn model(&mut self, model: &'m Model) -> Result<Graph> {
         if let Some(&opset) = model.opset_imports.get("").filter(|&&v| v > registry::NEWEST_OPSET) {
             return Err(unsupported(format!(
                 "opset {opset} is newer than the newest known, {}; export the model for that one",
@@ -131,52 +129,64 @@ impl<'m> Translator<'m> {
         // Their numbers are nodes, which follow all inputs.
         let mut tables = vec![];
         for input in inputs {
-            let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
-            let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
-                return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
-            };
-            let strings = *elem_type == ElemType::String;
-            let dtype = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8);
-            let Some(dtype) = dtype.or(strings.then_some(DType::I64)) else {
-                return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
-            };
-            let table = &mut frame.graph.dims;
-            let mut dims = vec![];
-            for (axis, dim) in shape.iter().enumerate() {
-                dims.push(match dim {
-                    DimInfo::Size(size) => match i64::try_from(*size) {
-                        Ok(size) if size < i64::MAX => Dim::from(size),
-                        _ => return Err(at(format!("dimension {size} is too large"))),
-                    },
-                    DimInfo::Symbol(name) => {
-                        let dim = named_dim(name, table);
-                        settle(&dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?, table)
-                    }
-                    DimInfo::Unknown => {
-                        let symbol = input_symbol(format!("{}_dim{axis}", input.name), self.options);
-                        settle(&Dim::sym(table.new_symbol(symbol)), table)
-                    }
-                });
-            }
-            let ty = TensorType::new(dtype, dims);
-            if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
-                return Err(at("it has more bytes than can be addressed".into()));
-            }
-            if strings {
-                let bytes = input_symbol(format!("{}_bytes", input.name), self.options);
-                tables.push(signature::declare(frame, &input.name, ty.shape, bytes));
-            } else {
-                let value = frame.graph.add_input(ty, input.name.as_str());
-                frame.names.insert(&input.name, value);
+            match self.model_input(input) {
+                Ok(table) => tables.extend(table),
+                Err(error) => {
+                    self.refuse(error)?;
+                    self.frames.iter_mut().for_each(|frame| frame.refused.extend([input.name.as_str()]));
+                }
             }
         }
         self.define_string_inputs(tables)?;
         // Names of sizes that depend on data are not known yet.
         let made_up = |name: &str| {
             let parts = name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()));
-            parts.is_some_and(|(prefix, _)| ["size", "count", "selected", "trips"].contains(&prefix))
+            parts.is_some_and(|(prefix, _)| ["size", "count", "selected", "trips", "pieces"].contains(&prefix))
         };
         self.refuse_unknown_dims(|name| !made_up(name))
+    }
+
+    /// A parameter, whose symbols there are; of strings, the table.
+    fn model_input(&mut self, input: &'m ValueInfo) -> Result<Option<StringInput<'m>>> {
+        let Some(frame) = self.frames.last_mut() else { return Ok(None) };
+        let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
+        let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
+            return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
+        };
+        let strings = *elem_type == ElemType::String;
+        let dtype = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8);
+        let Some(dtype) = dtype.or(strings.then_some(DType::I64)) else {
+            return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
+        };
+        let table = &mut frame.graph.dims;
+        let mut dims = vec![];
+        for (axis, dim) in shape.iter().enumerate() {
+            dims.push(match dim {
+                DimInfo::Size(size) => match i64::try_from(*size) {
+                    Ok(size) if size < i64::MAX => Dim::from(size),
+                    _ => return Err(at(format!("dimension {size} is too large"))),
+                },
+                DimInfo::Symbol(name) => {
+                    let dim = named_dim(name, table);
+                    settle(&dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?, table)
+                }
+                DimInfo::Unknown => {
+                    let symbol = input_symbol(format!("{}_dim{axis}", input.name), self.options);
+                    settle(&Dim::sym(table.new_symbol(symbol)), table)
+                }
+            });
+        }
+        let ty = TensorType::new(dtype, dims);
+        if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
+            return Err(at("it has more bytes than can be addressed".into()));
+        }
+        if strings {
+            let bytes = input_symbol(format!("{}_bytes", input.name), self.options);
+            return Ok(Some(signature::declare(frame, &input.name, ty.shape, bytes)));
+        }
+        let value = frame.graph.add_input(ty, input.name.as_str());
+        frame.names.insert(&input.name, value);
+        Ok(None)
     }
 
     /// Refuses ranges for dimensions of such names that the model does not have.
@@ -193,16 +203,15 @@ impl<'m> Translator<'m> {
     /// Translates the nodes of the innermost frame's graph.
     pub(crate) fn nodes(&mut self, graph: &'m nnc_onnx::Graph) -> Result<()> {
         for node in &graph.nodes {
-            self.node(node).map_err(|mut error| {
-                error.place.get_or_insert_with(|| label(node));
-                error
-            })?;
+            if let Err(error) = self.node(node) {
+                self.refuse_node(node, error)?;
+            }
         }
         Ok(())
     }
 
     fn node(&mut self, node: &'m nnc_onnx::Node) -> Result<()> {
-        let Some(operator) = registry::find(&node.domain, &node.op_type) else {
+        let Some(operator) = registry::operator(node) else {
             return Err(unsupported("the operator is not supported"));
         };
         let Some(left) = self.nodes_left.checked_sub(1) else {

@@ -73,24 +73,16 @@ int main(int argc, char **argv)
     if (!batch) return 1;
 
     /* The sizes that this batch needs. */
-    const int64_t input_dims[] = {(int64_t)images, 1, 8, 8};
-    int64_t output_dims[DIGITS_CNN_LOGITS_RANK];
-    struct nnc_plan_result sizes = {.out_dims = output_dims, .fault_dim = -1, .fault_expected = -1};
-    if (nnc_model_digits_cnn.plan(input_dims, &sizes) != NNC_OK) return 1;
+    struct digits_cnn_sizes sizes;
+    if (digits_cnn_plan((int64_t)images, &sizes) != NNC_OK) return 1;
     uint64_t bytes = (sizes.workspace_bytes + NNC_ALIGNMENT - 1) / NNC_ALIGNMENT * NNC_ALIGNMENT;
     void *workspace = aligned_alloc(NNC_ALIGNMENT, bytes + NNC_ALIGNMENT);
     float *logits = malloc((images + 1) * DIGITS * sizeof *logits);
     if (!workspace || !logits) return 1;
 
     struct nnc_run_context context = {.parallel_for = parallel_for, .pool = &threads, .threads = (uint32_t)threads};
-    const void *const inputs[] = {batch};
-    void *const outputs[] = {logits};
-    struct nnc_run_args args = {
-        .inputs = inputs, .input_dims = input_dims, .outputs = outputs, .output_dims = output_dims,
-        .workspace = workspace, .workspace_bytes = sizes.workspace_bytes, .context = &context,
-        .n_inputs = DIGITS_CNN_INPUTS, .n_outputs = DIGITS_CNN_OUTPUTS,
-    };
-    int32_t status = nnc_model_digits_cnn.run(&args);
+    int32_t status = digits_cnn_run((int64_t)images, batch, images * PIXELS, logits, images * DIGITS, NULL, workspace,
+                                    sizes.workspace_bytes, &context);
     if (status != NNC_OK) {
         fprintf(stderr, "status %d\n", (int)status);
         return 1;

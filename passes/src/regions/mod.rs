@@ -42,13 +42,16 @@ pub enum Anchor {
 }
 
 impl Anchor {
+    /// The name of the kind of [`Anchor::Sequential`].
+    pub const SEQUENTIAL: &str = "sequential";
+
     /// The name of its kind.
     pub const fn name(self) -> &'static str {
         match self {
             Anchor::Rows => "rows",
             Anchor::Contraction(_) => "contraction",
             Anchor::Window(_) => "window",
-            Anchor::Sequential(_) => "sequential",
+            Anchor::Sequential(_) => Anchor::SEQUENTIAL,
         }
     }
 

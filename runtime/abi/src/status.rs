@@ -3,7 +3,7 @@
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
         /// The result of a call, as an `i32` across the boundary. Codes below 100 come from model code, the others from
-        /// the runtime only.
+        /// the runtime, and `BufferTooSmall` from the functions of a model's C header too.
         #[repr(i32)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Status { $($(#[$doc])* $name = $code,)* }

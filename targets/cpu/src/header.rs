@@ -1,13 +1,14 @@
-//! The C header of a model: constants, indices, and a typed function where shapes are known.
+//! The C header of a model: constants, indices, and typed functions (`free`: where sizes are free).
 //!
 //! Names of tensors come from the model's file and may be anything; `names` makes identifiers of them that differ, and
 //! comments hold only text that is what it looks like.
 
+mod free;
 mod names;
 
 use crate::object::descriptor::{describe, symbol_name, type_code};
 use names::Names;
-use nnc_ir::{DType, Encoding};
+use nnc_ir::{DType, Encoding, SymbolOrigin};
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
 use std::fmt::Write;
@@ -44,12 +45,30 @@ fn write(out: &mut String, program: &Program) -> std::fmt::Result {
     }
     match program.workspace_bytes.as_const() {
         Some(bytes) => writeln!(out, "#define {upper}_WORKSPACE_BYTES UINT64_C({bytes})\n")?,
-        None => writeln!(out, "/* The workspace depends on the input sizes: ask `plan`. */\n")?,
+        None => writeln!(out, "/* The workspace depends on the input sizes: ask {name}_plan. */\n")?,
     }
     if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
         function(out, program, &names, &name, &upper)?;
+    } else {
+        what_fixing_adds(out, program, &name, &upper)?;
+        free::functions(out, program, &names, &name)?;
     }
     writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif /* NNC_MODEL_{upper}_H */")
+}
+
+/// Says which macros are not there because sizes are free, and how to get them.
+fn what_fixing_adds(out: &mut String, program: &Program, name: &str, upper: &str) -> std::fmt::Result {
+    let free = program.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Input && info.min < info.max);
+    let free: Vec<String> = free.map(|(_, info)| format!("--dim {}=N", names::comment(&info.name))).collect();
+    if free.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "/* Some sizes are free. Compiled with {}, this header also has", free.join(" "))?;
+    writeln!(
+        out,
+        " * {upper}_WORKSPACE_BYTES and the {upper}_..._ELEMENTS and ..._DIM of all tensors, and {name}_run takes"
+    )?;
+    writeln!(out, " * neither sizes nor rooms, unless a size depends on data. */\n")
 }
 
 fn all(program: &Program) -> impl Iterator<Item = &Parameter> {
@@ -88,16 +107,43 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
     )?;
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
-    let mut list = vec![];
-    for (name, p) in names.inputs.iter().zip(&program.inputs) {
-        list.push(format!("const {} *in_{name}", c_type(p.dtype)));
-    }
-    for (name, p) in names.outputs.iter().zip(&program.outputs) {
-        list.push(format!("{} *out_{name}", c_type(p.dtype)));
-    }
+    let arguments = arguments(program, names).into_iter();
+    let mut list: Vec<String> = arguments.map(|argument| argument.declaration + &argument.name).collect();
     list.push("void *workspace".to_owned());
     list.push("const struct nnc_run_context *context".to_owned());
     writeln!(out, "{})\n{{", list.join(", "))?;
+    tensors(out, names)?;
+    // Every field by name: C++ has no `{0}` without warnings, C none without braces.
+    writeln!(out, "    struct nnc_run_args args;")?;
+    let workspace = program.workspace_bytes.as_const().unwrap_or(0);
+    assign_run(out, program, ["0", "0", &format!("UINT64_C({workspace})")])?;
+    writeln!(out, "    return {}.run(&args);\n}}\n", symbol_name(program))
+}
+
+/// An argument of a typed function: a tensor.
+struct Argument {
+    /// Its type, up to its name.
+    declaration: String,
+    name: String,
+}
+
+/// The tensors as arguments.
+fn arguments(program: &Program, names: &Names) -> Vec<Argument> {
+    let inputs = names
+        .inputs
+        .iter()
+        .zip(&program.inputs)
+        .map(|(name, p)| Argument { declaration: format!("const {} *", c_type(p.dtype)), name: format!("in_{name}") });
+    let outputs = names
+        .outputs
+        .iter()
+        .zip(&program.outputs)
+        .map(|(name, p)| Argument { declaration: format!("{} *", c_type(p.dtype)), name: format!("out_{name}") });
+    inputs.chain(outputs).collect()
+}
+
+/// Writes the arrays of pointers to the tensors.
+fn tensors(out: &mut String, names: &Names) -> std::fmt::Result {
     for (kind, names, element, prefix) in
         [("inputs", &names.inputs, "const void *", "in_"), ("outputs", &names.outputs, "void *", "out_")]
     {
@@ -106,26 +152,31 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
         let names = if names.is_empty() { "0".to_owned() } else { names.join(", ") };
         writeln!(out, "    {element}const {kind}[] = {{{names}}};")?;
     }
-    // Every field by name: C++ has no `{0}` without warnings, C none without braces.
-    writeln!(out, "    struct nnc_run_args args;")?;
-    let workspace = program.workspace_bytes.as_const().unwrap_or(0);
+    Ok(())
+}
+
+/// Writes the assignments to the fields of `args`; `sizes` are the dimensions of the inputs and outputs, and the bytes of
+/// the workspace.
+fn assign_run(out: &mut String, program: &Program, sizes: [&str; 3]) -> std::fmt::Result {
+    let [input_dims, output_dims, workspace_bytes] = sizes;
+    let (inputs, outputs) = (program.inputs.len().to_string(), program.outputs.len().to_string());
     let fields = [
-        ("inputs", "inputs".to_owned()),
-        ("input_dims", "0".to_owned()),
-        ("outputs", "outputs".to_owned()),
-        ("output_dims", "0".to_owned()),
-        ("workspace", "workspace".to_owned()),
-        ("workspace_bytes", format!("UINT64_C({workspace})")),
-        ("weights", "0".to_owned()),
-        ("context", "context".to_owned()),
-        ("n_inputs", program.inputs.len().to_string()),
-        ("n_outputs", program.outputs.len().to_string()),
-        ("fault", "0".to_owned()),
+        ("inputs", "inputs"),
+        ("input_dims", input_dims),
+        ("outputs", "outputs"),
+        ("output_dims", output_dims),
+        ("workspace", "workspace"),
+        ("workspace_bytes", workspace_bytes),
+        ("weights", "0"),
+        ("context", "context"),
+        ("n_inputs", &inputs),
+        ("n_outputs", &outputs),
+        ("fault", "0"),
     ];
     for (field, value) in fields {
         writeln!(out, "    args.{field} = {value};")?;
     }
-    writeln!(out, "    return {}.run(&args);\n}}\n", symbol_name(program))
+    Ok(())
 }
 
 /// The C type of an element; 16-bit floats are their bits.

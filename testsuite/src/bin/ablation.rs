@@ -15,7 +15,7 @@ use clap::Parser;
 use nnc::array::Array;
 use nnc::driver::{Compilation, OptLevel, Options, Watch};
 use nnc::errors::{Failure, Result};
-use nnc::inputs;
+use nnc::{inputs, sizes};
 use nnc_ir::Graph;
 use nnc_passes::lower::Lowered;
 use nnc_passes::rules::family::families;
@@ -186,8 +186,8 @@ impl Side {
         let model = compilation.load(&model)?;
         let signature = model.signature();
         let size = |name: &str, least: i64| SIZES.iter().find(|s| name.contains(s.0)).map_or(least.max(1), |s| s.1);
-        let sizes: Vec<i64> = signature.symbols.iter().map(|s| size(&s.name, s.min)).collect();
-        let inputs = inputs::random_at(signature, inputs::dims(signature, &sizes)?)?;
+        let symbols: Vec<i64> = signature.symbols.iter().map(|s| size(&s.name, s.min)).collect();
+        let inputs = inputs::random_at(signature, sizes::input_dims(signature, &symbols)?)?;
         let steps = signature.steps;
         Ok((Side { runner: Runner::new(model, Threads::Serial), inputs, steps }, watch.text))
     }

@@ -8,6 +8,29 @@ use nnc_runtime::{Artifact, Kind, Model, Status};
 
 use crate::common::{compile, folder, root, run};
 
+/// The typed functions of a header with free sizes answer sizes, and refuse buffers without room.
+#[test]
+fn rooms_are_checked() {
+    let folder = folder("rooms");
+    compile("digits_cnn.onnx", &folder.join("digits_cnn.a"), &[]);
+    for (compiler, arguments) in [("cc", &["-std=c11"][..]), ("c++", &["-std=c++20"])] {
+        let program = folder.join(compiler);
+        let source = root().join("testsuite/c/rooms.c");
+        // C++ spells the alignment otherwise.
+        let text = std::fs::read_to_string(source).expect("it is there");
+        let text = if compiler == "c++" { text.replace("_Alignas", "alignas") } else { text };
+        let source = folder.join(if compiler == "c++" { "rooms.cpp" } else { "rooms.c" });
+        std::fs::write(&source, text).expect("a file");
+        let mut build = Command::new(compiler);
+        build.current_dir(&folder).args(["-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-I."]).args(arguments);
+        run(build.arg(&source).args(["digits_cnn.a", "-o"]).arg(&program));
+        assert_eq!(
+            run(&mut Command::new(&program)),
+            "negative: 4\nplan: 0\nlogits: 3 10\nexact: 0\nimage: 105\nlogits: 105\nworkspace: 6\nran: 3 10\n"
+        );
+    }
+}
+
 /// Two models under one name, in one program: each keeps its own tables, whether the program copies the descriptor (as
 /// linkers do for programs that are not position-independent) or not, and also when the library is replaced later.
 #[test]

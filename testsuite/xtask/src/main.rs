@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask fuzz`,
+//! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask zoo`, `cargo xtask fuzz`,
 //! `cargo xtask ablation`, `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask same-code`,
 //! `cargo xtask tidy`.
 //!
@@ -20,6 +20,7 @@ cargo xtask COMMAND
   demo       builds nnc, compiles a model, runs it over its test images: accuracy and latency
   test       the whole test suite, the comparisons with ONNX Runtime included
   bench      measures the benchmark models beside ONNX Runtime and OpenVINO
+  zoo        runs the models of a FOLDER beside ONNX Runtime and writes docs/src/zoo.md; by name, some of them
   machine    the tests and figures that depend on the processor, and one summary of them
   emulate    the test cases on processors that are not here, by qemu
   ablation   what optimising, and each family of rules, is worth on the benchmark models; by name, on some; --levels
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["demo"] => demo::demo(),
         ["test"] => test::test(),
         ["bench"] => test::bench(),
+        ["zoo", folder, names @ ..] => test::zoo(folder, names),
         ["fuzz", arguments @ ..] => test::fuzz(arguments),
         ["ablation", arguments @ ..] => test::ablation(arguments),
         ["calibrate", target @ ..] => test::calibrate(target),

@@ -147,6 +147,18 @@ pub fn bench() -> Result<()> {
     run(compare.arg(nnc("release")).arg(target().join("models")).args(["--speed", "3"]))
 }
 
+/// Runs the models of a folder, or some of them, beside ONNX Runtime, and writes the page on them.
+///
+/// # Errors
+/// When a step fails or a result is wrong.
+pub fn zoo(folder: &str, names: &[&str]) -> Result<()> {
+    run(&mut cargo(["build", "--release", "--package", "nnc"]))?;
+    python()?;
+    let mut zoo = script("zoo.py")?;
+    zoo.arg(nnc("release")).arg(std::path::absolute(folder)?).args(names);
+    run(zoo.args(["--targets", &targets(), "--page", "docs/src/zoo.md"]))
+}
+
 /// Runs the fuzzer with these arguments.
 ///
 /// # Errors

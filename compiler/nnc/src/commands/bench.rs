@@ -1,14 +1,16 @@
 //! `nnc bench`: how long a model takes, loads, and how much memory the process came to use.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nnc_runtime::{Model, Runner, TensorRef};
+use nnc_runtime::{Runner, TensorRef};
 
-use super::load::{self, ThreadArguments};
-use crate::errors::{Failure, Result};
+use super::load;
+use crate::errors::{Failure, OneLine, Result};
+use crate::inputs::Given;
 use crate::statistics::{Times, ms};
-use crate::{inputs, progress};
+use crate::{dims, progress};
 
 /// Runs before measuring: caches, page tables and clock rates settle.
 const WARM_UP_RUNS: usize = 3;
@@ -22,11 +24,15 @@ const RUNS: (usize, usize) = (5, 100_000);
 pub struct Arguments {
     /// Compiled model (.so), or ONNX file, which is compiled in memory
     model: PathBuf,
-    /// Inputs: arrays named as the model's inputs; random ones by default, symbolic dimensions at their least (1 or more)
+    /// Inputs: arrays named as the model's inputs; by default random ones of usual sizes
     #[arg(long, value_name = "IN.npz")]
     inputs: Option<PathBuf>,
-    #[command(flatten)]
-    threads: ThreadArguments,
+    /// Size of a symbolic dimension; an ONNX file is compiled for it, as `compile` does
+    #[arg(long = "dim", value_name = "NAME=SIZE")]
+    dims: Vec<String>,
+    /// Threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    threads: u16,
     /// Runs to measure; by default as many as fit a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     runs: Option<u32>,
@@ -40,20 +46,21 @@ pub struct Arguments {
 /// # Errors
 /// When the model cannot be loaded or run.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let model = load::load(&arguments.model)?;
+    let dims = dims::parse(&arguments.dims)?;
+    let model = load::load(&arguments.model, &dims)?;
     let load_ms = ms(model.load_time());
-    let arrays = match &arguments.inputs {
-        Some(path) => inputs::from_npz(path, model.signature())?,
-        None => inputs::random(model.signature()).map_err(|e| e.in_file(arguments.model.display()))?,
-    };
-    let views: Vec<TensorRef<'_>> = arrays.iter().map(|a| a.view()).collect();
-    let times = measure(arguments, model, &views).map_err(|e| load::run_failure(&arguments.model, e))?;
+    // What a source was compiled for is no free dimension any more, or the bounds of one.
+    let free = if load::is_source(&arguments.model) { BTreeMap::new() } else { dims };
+    let given = Given::of(&model, arguments.inputs.as_deref(), &free);
+    let given = given.map_err(|e| e.in_file(arguments.model.display()))?;
+    let views: Vec<TensorRef<'_>> = given.arrays.iter().map(|a| a.view()).collect();
+    let mut runner = Runner::new(model, load::threads(arguments.threads));
+    let times = measure(arguments, &mut runner, &views).map_err(|e| load::run_failure(&arguments.model, e))?;
     let times = times.ok_or_else(|| Failure::user("no run was measured"))?;
-    report(arguments, &times, load_ms)
+    report(arguments, &times, load_ms, &given, &runner)
 }
 
-fn measure(arguments: &Arguments, model: Model, inputs: &[TensorRef<'_>]) -> nnc_runtime::Result<Option<Times>> {
-    let mut runner = Runner::new(model, arguments.threads.threads());
+fn measure(arguments: &Arguments, runner: &mut Runner, inputs: &[TensorRef<'_>]) -> nnc_runtime::Result<Option<Times>> {
     let (least, most) = arguments.runs.map_or(RUNS, |n| (n as usize, n as usize));
     let bar = progress::bar(arguments.runs.map_or(BUDGET.as_millis() as u64, u64::from), "measuring");
     for _ in 0..WARM_UP_RUNS {
@@ -72,10 +79,11 @@ fn measure(arguments: &Arguments, model: Model, inputs: &[TensorRef<'_>]) -> nnc
     Ok(Times::new(times))
 }
 
-fn report(arguments: &Arguments, times: &Times, load_ms: f64) -> Result<()> {
+fn report(arguments: &Arguments, times: &Times, load_ms: f64, given: &Given, runner: &Runner) -> Result<()> {
     let peak_rss_mb = peak_rss_mb();
     let (median, p90, p99) = (ms(times.median()), ms(times.percentile(90)), ms(times.percentile(99)));
-    let (threads, runs) = (arguments.threads.count(), times.count());
+    let (threads, runs) = (arguments.threads, times.count());
+    let shapes = given.shapes(runner);
     if arguments.json {
         return progress::line(serde_json::json!({
             "model": arguments.model.display().to_string(),
@@ -88,13 +96,18 @@ fn report(arguments: &Arguments, times: &Times, load_ms: f64) -> Result<()> {
             "throughput": times.throughput(),
             "load_ms": load_ms,
             "peak_rss_mb": peak_rss_mb,
+            "shapes": shapes.into_iter().collect::<BTreeMap<_, _>>(),
+            "picked": given.picked.iter().cloned().collect::<BTreeMap<_, _>>(),
         }));
     }
     let rss = peak_rss_mb.map_or_else(|| "unknown".to_owned(), |mb| format!("{mb:.1} MB"));
     progress::line(format!(
         "median {median:.4} ms, p90 {p90:.4} ms, p99 {p99:.4} ms, {:.1} runs/s ({runs} runs, threads: {threads})\n\
-         load {load_ms:.3} ms, peak memory {rss}",
-        times.throughput()
+         load {load_ms:.3} ms, peak memory {rss}\n\
+         {}{}",
+        times.throughput(),
+        shapes.iter().map(|(name, shape)| format!("{} {shape}", OneLine(name))).collect::<Vec<_>>().join(", "),
+        given.note()
     ))
 }
 

@@ -8,7 +8,7 @@
 use std::path::PathBuf;
 
 use nnc_ir::op::Op;
-use nnc_ir::{DType, Graph, NodeId, Tensor, ValueId};
+use nnc_ir::{Graph, NodeId, Tensor, ValueId};
 use nnc_passes::blame::blame;
 use nnc_passes::pipeline::PipelineOptions;
 use nnc_runtime::{Runner, TensorRef, Threads};
@@ -17,7 +17,7 @@ use super::load;
 use crate::array::Array;
 use crate::driver::{Compilation, Halt, Options, Unwatched};
 use crate::errors::{Failure, Result};
-use crate::{dims, inputs, name, progress};
+use crate::{compare, dims, inputs, name, progress, reference};
 
 /// Arguments of `nnc blame`.
 #[derive(Debug, clap::Args)]
@@ -28,7 +28,7 @@ pub struct Arguments {
     #[arg(long, value_name = "IN.npz")]
     inputs: PathBuf,
     /// How far a float may be off, as a part of its tensor's greatest magnitude
-    #[arg(long, value_name = "PART", default_value_t = 1e-4)]
+    #[arg(long, value_name = "PART", default_value_t = 1e-4, value_parser = compare::part)]
     tolerance: f64,
     /// Fix a symbolic dimension, or bound it, as for `compile`
     #[arg(long = "dim", value_name = "NAME=SIZE")]
@@ -62,7 +62,7 @@ fn search(arguments: &Arguments, options: &Options) -> Result<Option<String>> {
     let trial = Trial {
         options,
         file: &model.file,
-        inputs: arrays.iter().map(|a| tensor(&a.view())).collect::<Result<_>>()?,
+        inputs: arrays.iter().map(|a| reference::tensor(&a.view())).collect::<Result<_>>()?,
         arrays,
         tolerance: arguments.tolerance,
     };
@@ -97,33 +97,26 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn interpret(&self, graph: &Graph) -> Result<Vec<Tensor>> {
-        nnc_eval::run(graph, &self.inputs).map_err(|e| Failure::user(format!("{}: {e}", self.file)))
+        reference::interpret(graph, &self.inputs, self.file)
     }
 
     fn execute(&self, model: nnc_runtime::Model) -> Result<Vec<Tensor>> {
         let views: Vec<TensorRef<'_>> = self.arrays.iter().map(Array::view).collect();
-        let count = model.signature().outputs.len();
         let mut runner = Runner::new(model, Threads::Serial);
         runner.run(&views).map_err(|e| load::run_failure(self.file.as_ref(), e))?;
-        (0..count).map(|i| tensor(&runner.output(i))).collect()
+        reference::outputs(&runner)
     }
 
     /// The first output that is too far off, in a few words.
     fn difference(&self, graph: &Graph, found: &[Tensor], expected: &[Tensor]) -> Option<String> {
         let pairs = graph.outputs.iter().zip(found).zip(expected);
         pairs.into_iter().find_map(|(((name, _), found), expected)| {
-            if found.dtype != expected.dtype || found.shape != expected.shape {
-                let (dtype, shape) = (expected.dtype, &expected.shape);
-                return Some(format!("`{name}` is {}{:?}, not {dtype}{shape:?}", found.dtype, found.shape));
-            }
-            let (found, expected) = (found.to_f64s(), expected.to_f64s());
-            let finite = expected.iter().filter(|x| x.is_finite());
-            let most = self.tolerance * finite.fold(0.0, |most: f64, x| most.max(x.abs()));
-            let off = |x: f64, y: f64| !(x == y || (x.is_nan() && y.is_nan()) || (x - y).abs() <= most);
-            let wrong: Vec<usize> = (0..found.len()).filter(|&i| off(found[i], expected[i])).collect();
-            let first = *wrong.first()?;
-            let (count, all) = (wrong.len(), found.len());
-            let (is, should) = (found[first], expected[first]);
+            let deviation = match compare::deviation(found, expected, self.tolerance) {
+                Ok(deviation) => deviation,
+                Err(other) => return Some(format!("`{name}`: {other}")),
+            };
+            let (first, is, should) = deviation.first?;
+            let (count, all) = (deviation.wrong, found.len());
             Some(format!("{count} of {all} elements of `{name}` are wrong, the first at {first}: {is}, not {should}"))
         })
     }
@@ -167,11 +160,4 @@ fn cut(graph: &Graph, value: ValueId) -> Graph {
     let last = graph.definitions()[value.index()].map_or(0, NodeId::index);
     part.nodes.truncate(last + 1);
     nnc_passes::dead_code::remove_dead(part)
-}
-
-fn tensor(view: &TensorRef<'_>) -> Result<Tensor> {
-    let unknown = || Failure::user(format!("arrays of {} cannot be interpreted", view.dtype));
-    let dtype = DType::from_name(&view.dtype.to_string()).ok_or_else(unknown)?;
-    let shape = view.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();
-    Tensor::new(dtype, shape, nnc_ir::tensor::Data::new(view.data.to_vec())).ok_or_else(unknown)
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use indicatif::ProgressBar;
 use nnc_cpu::Artifact;
@@ -14,7 +15,8 @@ use nnc_passes::pipeline;
 use nnc_passes::rules::saturate::Report;
 
 use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
-use crate::errors::{Failure, Result};
+use crate::errors::{Failure, OneLine, Result};
+use crate::summary::{self, Summary};
 use crate::{dims, explain, name, output, progress, tune};
 
 /// Arguments of `nnc compile`.
@@ -67,6 +69,9 @@ pub struct Arguments {
     /// Write the text of a stage, or the object, instead of the artifact
     #[arg(long, value_enum)]
     emit: Option<Emit>,
+    /// Print on standard error how long each stage took, and what is slower than it might be and why
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// The values of `--numerics`.
@@ -120,11 +125,12 @@ impl Format {
 /// # Errors
 /// When the arguments are wrong, the model cannot be compiled, or the output cannot be written.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let begin = Instant::now();
     let options = options(arguments)?;
     let mut watch = Terminal {
         spinner: progress::spinner("compiling"),
         dumps: dumps(&arguments.dump_ir)?,
-        explain: arguments.explain.is_some(),
+        explain: arguments.explain.is_some() || arguments.verbose,
         nodes: vec![],
         touched: explain::Touched::new(),
         explanation: None,
@@ -132,15 +138,22 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     check_outputs(arguments)?;
     let done = compile(arguments, &options, &mut watch);
     watch.spinner.finish_and_clear();
-    match done {
-        Ok(()) | Err(Halt::Stopped) => match (watch.explanation, arguments.explain) {
-            (Some(explanation), Some(explain::Format::Text)) => progress::print(None, &explanation.text()),
-            (Some(explanation), Some(explain::Format::Json)) => {
-                progress::print(None, &serde_json::to_string(&explanation).unwrap_or_default())
-            }
-            _ => Ok(()),
-        },
-        Err(Halt::Failed(failure)) => Err(failure),
+    let summary = match done {
+        Ok(summary) => summary,
+        Err(Halt::Stopped) => None,
+        Err(Halt::Failed(failure)) => return Err(failure),
+    };
+    match (watch.explanation, arguments.explain, summary) {
+        (Some(explanation), Some(explain::Format::Text), _) => progress::print(None, &explanation.text()),
+        (Some(explanation), Some(explain::Format::Json), _) => {
+            progress::print(None, &serde_json::to_string(&explanation).unwrap_or_default())
+        }
+        // Where standard output has a text that was asked for, it has nothing else.
+        (_, None, Some(summary)) if arguments.dump_ir.is_empty() && arguments.emit.is_none() => {
+            let file = arguments.output.as_deref().unwrap_or(Path::new("")).display();
+            progress::line(OneLine(&format!("{file}: {}", summary.line(begin.elapsed()))))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -217,13 +230,15 @@ fn check_apart(arguments: &Arguments, external: &[PathBuf]) -> Result<()> {
     if arguments.emit.is_some() { Ok(()) } else { output::check_apart(&path.with_extension("h"), read()) }
 }
 
-fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<(), Halt> {
+/// Compiles, and writes what is asked for; of an artifact, its figures.
+fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<Option<Summary>, Halt> {
     let mut compilation = Compilation::new(options, watch)?;
     let model = compilation.import(&arguments.model)?;
     check_apart(arguments, &model.external)?;
     let graph = compilation.graph(&model)?;
     if arguments.emit == Some(Emit::Graph) {
-        return Ok(emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?);
+        emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?;
+        return Ok(None);
     }
     let tuned = if arguments.tune { Some(tune::tune(&graph, options, &model.file)?) } else { None };
     if let Some(tuned) = &tuned {
@@ -241,22 +256,31 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
         Some(Emit::Asm) => nnc_cpu::emit_asm(&program, &options.target).map_err(refused)?,
         Some(Emit::Graph | Emit::Obj) | None => {
             let artifact = compilation.artifact(&program, &model)?;
+            let mut timings = std::mem::take(&mut compilation.timings);
+            let summary = Summary::new(&program, &artifact);
             // What the artifact no longer needs is not to add to the memory that linking takes.
             drop((program, model));
             if let Some(explanation) = &mut watch.explanation {
                 explanation.add_widths(&artifact.kernels);
             }
+            let start = Instant::now();
             write(arguments, &artifact)?;
-            if let Some(tuned) = tuned {
-                watch.spinner.suspend(|| eprintln!("note: {tuned}"));
+            timings.push(("write".to_owned(), start.elapsed()));
+            let mut lines = vec![];
+            if arguments.verbose {
+                lines.extend(summary::stages(&timings));
             }
-            for note in nnc_cpu::notes(&artifact.kernels) {
-                watch.spinner.suspend(|| eprintln!("note: {note}"));
+            lines.extend(tuned.map(|tuned| format!("note: {tuned}")));
+            match &watch.explanation {
+                Some(explanation) if arguments.verbose => lines.extend(explanation.slow_paths(&artifact.kernels)),
+                _ => lines.extend(nnc_cpu::notes(&artifact.kernels).into_iter().map(|note| format!("note: {note}"))),
             }
-            return Ok(());
+            watch.tell(&lines);
+            return Ok(Some(summary));
         }
     };
-    Ok(emit(arguments, text.as_bytes())?)
+    emit(arguments, text.as_bytes())?;
+    Ok(None)
 }
 
 /// Writes the artifact and its header, or the object alone for `--emit obj`.
@@ -312,6 +336,13 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// Prints lines on standard error, above the spinner.
+    fn tell(&self, lines: &[String]) {
+        // There is nobody left to tell when standard error is closed.
+        let write = || lines.iter().try_for_each(|line| writeln!(std::io::stderr(), "{}", OneLine(line)));
+        let _ = self.spinner.suspend(write);
+    }
+
     fn dump(&self, stage: &str, text: impl FnOnce() -> String) -> Result<()> {
         if self.dumps.iter().any(|d| d == stage) {
             progress::print(Some(&self.spinner), &format!("; after {stage}\n{}", text()))?;

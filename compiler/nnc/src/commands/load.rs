@@ -1,9 +1,11 @@
-//! What `run` and `bench` share: a model from either kind of file, and threads.
+//! What `run`, `bench` and `check` share: a model from either kind of file, and threads.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use nnc_ops::DimRange;
 use nnc_runtime::{Model, Pool, Threads};
 
 use crate::driver::{self, Options};
@@ -21,16 +23,15 @@ pub struct ThreadArguments {
 impl ThreadArguments {
     /// The threads.
     pub fn threads(&self) -> Threads {
-        match self.threads {
-            None => Threads::Shared,
-            Some(1) => Threads::Serial,
-            Some(n) => Threads::Pool(Pool::new(usize::from(n))),
-        }
+        self.threads.map_or(Threads::Shared, threads)
     }
+}
 
-    /// How many they are.
-    pub fn count(&self) -> usize {
-        self.threads.map_or_else(|| Pool::shared().threads(), usize::from)
+/// So many threads.
+pub fn threads(count: u16) -> Threads {
+    match count {
+        1 => Threads::Serial,
+        n => Threads::Pool(Pool::new(usize::from(n))),
     }
 }
 
@@ -48,15 +49,15 @@ pub fn is_source(path: &Path) -> bool {
     path.extension().is_none_or(|e| !["so", "o", "a"].iter().any(|known| e == *known))
 }
 
-/// Loads a compiled model, or compiles an ONNX file into the memory of this process.
+/// Loads a compiled model, or compiles an ONNX file, its dimensions within these ranges, into the memory of this process.
 ///
 /// # Errors
 /// When the file is neither, or cannot be run here.
-pub fn load(path: &Path) -> Result<Model> {
+pub fn load(path: &Path, dims: &BTreeMap<String, DimRange>) -> Result<Model> {
     if !is_source(path) {
         return Ok(Model::load(path)?);
     }
-    let options = Options::native(crate::name::from_path(path))?;
+    let options = Options { dims: dims.clone(), ..Options::native(crate::name::from_path(path))? };
     let spinner = progress::spinner("compiling");
     let model = driver::load(path, &options);
     spinner.finish_and_clear();

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod blame;
+pub mod check;
 pub mod compile;
 pub mod inspect;
 pub mod load;
@@ -17,10 +18,13 @@ use clap::{Parser, Subcommand};
 
 use crate::errors::Result;
 
+/// The version, and the commit where it is known.
+const VERSION: &str = env!("NNC_VERSION");
+
 /// Compiles ONNX models, ahead of time, into native code.
 #[derive(Debug, Parser)]
 #[command(about = "Compiles ONNX models, ahead of time, into native code")]
-#[command(name = "nnc", version, disable_help_flag = true, disable_help_subcommand = true)]
+#[command(name = "nnc", version = VERSION, disable_help_flag = true, disable_help_subcommand = true)]
 pub struct Cli {
     /// Print help
     #[arg(short, long, global = true, action = clap::ArgAction::HelpShort)]
@@ -43,6 +47,8 @@ pub enum Command {
     Run(run::Arguments),
     /// Measure how long a model takes
     Bench(bench::Arguments),
+    /// Run a model once and compare its outputs with the reference interpreter and ONNX Runtime
+    Check(check::Arguments),
     /// Run test cases in the format of ONNX's backend tests
     Test(test::Arguments),
     /// Name the rewrite, or the node, that makes a model's results wrong
@@ -63,6 +69,7 @@ pub fn run(command: Command) -> Result<u8> {
         Command::Verify(arguments) => verify::run(&arguments).map(|()| 0),
         Command::Run(arguments) => run::run(&arguments).map(|()| 0),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| 0),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Blame(arguments) => blame::run(&arguments),
         Command::TestWorker(arguments) => worker::run(&arguments).map(|()| 0),

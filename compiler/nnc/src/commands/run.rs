@@ -1,5 +1,6 @@
 //! `nnc run`: one run on arrays from an npz file, outputs to another.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use nnc_runtime::{Runner, TensorRef};
@@ -30,7 +31,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     output::check_apart(&arguments.outputs, [arguments.model.as_path(), &arguments.inputs])?;
     output::check_writable(&arguments.outputs)?;
-    let model = load::load(&arguments.model)?;
+    let model = load::load(&arguments.model, &BTreeMap::new())?;
     let arrays = inputs::from_npz(&arguments.inputs, model.signature())?;
     let views: Vec<TensorRef<'_>> = arrays.iter().map(|a| a.view()).collect();
     let names: Vec<String> = model.signature().outputs.iter().map(|o| o.name.clone()).collect();

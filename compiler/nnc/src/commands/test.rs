@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use nnc_desc::Target;
 
 use super::worker::{self, Verdict};
-use crate::errors::{Failure, Result};
+use crate::errors::{Blame, Failure, Result};
 use crate::{cases, progress};
 
 mod child;
@@ -40,7 +40,7 @@ struct Tally {
     unsupported: usize,
 }
 
-/// Runs the command; the exit code is 1 if a case failed.
+/// Runs the command; the exit code is 1 if a case failed, 2 if nothing is wrong but that models are unsupported.
 ///
 /// # Errors
 /// When there is no case, or no worker can be started.
@@ -81,7 +81,11 @@ pub fn run(arguments: &Arguments) -> Result<u8> {
     } else {
         progress::line(format!("{passed} of {total} passed, {failed} failed ({unsupported} of them unsupported)"))?;
     }
-    Ok(u8::from(failed > 0))
+    Ok(match (failed, unsupported) {
+        (0, _) => 0,
+        (failed, unsupported) if failed == unsupported => Blame::Compiler.exit_code(),
+        _ => Blame::User.exit_code(),
+    })
 }
 
 fn take<'a>(next: &AtomicUsize, cases: &'a [PathBuf]) -> Option<(usize, &'a PathBuf)> {

@@ -23,7 +23,7 @@ use self::fault::Watched;
 use self::memory::{Edge, Fenced};
 use crate::array::Array;
 use crate::errors::{Failure, Result};
-use crate::inputs;
+use crate::{inputs, sizes};
 
 /// A way to lay out the memory of a run.
 struct Variant {
@@ -96,15 +96,10 @@ pub fn sizes(model: &Model) -> Result<Option<String>> {
             *value = (*value).clamp(symbol.min, symbol.max);
         }
         // Sizes that the model refuses are none of this check's business.
-        let Ok(dims) = inputs::dims(signature, &values) else { continue };
+        let Ok(dims) = sizes::input_dims(signature, &values) else { continue };
         let shapes: Vec<&[i64]> = dims.iter().map(Vec::as_slice).collect();
         let Ok(plan) = model.plan(&shapes) else { continue };
-        let bytes = signature.inputs.iter().zip(&dims).try_fold(plan.workspace_bytes, |sum, (info, dims)| {
-            let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64))?;
-            sum.checked_add(info.dtype.bytes_for(count)?)
-        });
-        let bytes = bytes.and_then(|sum| plan.output_bytes.iter().try_fold(sum, |sum, &n| sum.checked_add(n)));
-        if bytes.is_none_or(|n| n > MOST_BYTES) {
+        if sizes::run_bytes(signature, &dims, &plan).is_none_or(|n| n > MOST_BYTES) {
             continue;
         }
         let made_up = inputs::random_at(signature, dims.clone())?;

@@ -24,7 +24,12 @@ pub struct Outcome {
 
 /// Runs `nnc` with these arguments.
 pub fn nnc<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Outcome {
-    let output = Command::new(env!("CARGO_BIN_EXE_nnc")).args(arguments).output().expect("nnc starts");
+    outcome(Command::new(env!("CARGO_BIN_EXE_nnc")).args(arguments))
+}
+
+/// Runs a command.
+pub fn outcome(command: &mut Command) -> Outcome {
+    let output = command.output().expect("it starts");
     Outcome {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).expect("UTF-8"),

@@ -84,6 +84,23 @@ pub(super) fn identifier(text: &str) -> String {
     name
 }
 
+/// Identifiers for names that differ whatever their case; a number follows what is there already.
+pub(super) fn distinct<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut taken = FxHashSet::default();
+    let mut numbers: FxHashMap<String, usize> = FxHashMap::default();
+    let mut take = |name: &str| {
+        let base = identifier(name);
+        let mut name = base.clone();
+        while !taken.insert(name.to_uppercase()) {
+            let number = numbers.entry(base.to_uppercase()).or_insert(1);
+            *number += 1;
+            name = format!("{base}_{number}");
+        }
+        name
+    };
+    names.map(&mut take).collect()
+}
+
 /// Text for a comment: it cannot end the comment, begin another, form a trigraph, or look like what it is not.
 pub(super) fn comment(text: &str) -> String {
     let mut out = String::new();
@@ -146,6 +163,11 @@ mod tests {
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         let found: FxHashSet<String> = names(&many, &[]).into_iter().collect();
         assert_eq!(found.len(), many.len());
+    }
+
+    #[test]
+    fn sizes_differ_in_name() {
+        assert_eq!(distinct(["a b", "a_b", "A_B", "a_b_2"].into_iter()), ["a_b", "a_b_2", "A_B_3", "a_b_2_2"]);
     }
 
     #[test]
