@@ -58,7 +58,8 @@ uint64_t nnc_host_features(void);
 
 /* ---- Models ---- */
 
-/* Loads a compiled model. Maps the file and reads a few pages, however large the weights. The file must not be overwritten
+/* Loads a compiled model. Maps the file, and that of its weights if they are in one beside it, and reads a few pages,
+ * however large the weights. The file must not be overwritten
  * in place while loaded. On success *out is a handle to be freed with nnc_model_free, else null.
  * Errors: NNC_NOT_FOUND, NNC_NOT_A_MODEL, NNC_WRONG_ARCH, NNC_ABI_MISMATCH, NNC_UNSUPPORTED_CPU (the text names the missing
  * features), NNC_NULL_ARGUMENT. */
@@ -66,8 +67,13 @@ int32_t nnc_model_load(const char *path, struct nnc_model **out);
 
 /* Makes a handle for a model that is linked into the program: pass &nnc_model_<name>. The descriptor must outlive the
  * handle. On success *out is a handle to be freed with nnc_model_free, else null.
- * Errors: as nnc_model_load; NNC_BAD_ARGUMENT for a model whose weights are in a side file. */
+ * Errors: as nnc_model_load; NNC_BAD_ARGUMENT for a model whose weights are in a file. */
 int32_t nnc_model_from_descriptor(const struct nnc_model_descriptor *descriptor, struct nnc_model **out);
+
+/* The same for a model whose weights are in a file (NNC_FLAG_WEIGHTS_IN_FILE), which is looked for in `folder` under the name
+ * that the descriptor gives. Errors: as nnc_model_load. */
+int32_t nnc_model_from_descriptor_in(const struct nnc_model_descriptor *descriptor, const char *folder,
+                                     struct nnc_model **out);
 
 /* Frees a handle and, with the last handle of a file, unmaps the file. Null is allowed. */
 void nnc_model_free(struct nnc_model *model);

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use nnc_cpu::WeightsPlace;
 use nnc_cpu::{Artifact, Jit};
 use nnc_desc::Target;
 use nnc_ir::Graph;
@@ -320,8 +321,8 @@ impl<'a> Compilation<'a> {
     ///
     /// # Errors
     /// When code generation refuses it.
-    pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model) -> Result<Artifact> {
-        let options = nnc_cpu::Options { source_hash: source_hash(model), ..nnc_cpu::Options::default() };
+    pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model, weights: WeightsPlace) -> Result<Artifact> {
+        let options = nnc_cpu::Options { source_hash: source_hash(model), weights, ..nnc_cpu::Options::default() };
         self.stage("codegen", |this| {
             nnc_cpu::compile(program, &this.options.target, &options).map_err(|e| Failure::from(e).in_file(&model.file))
         })

@@ -13,14 +13,16 @@ use nnc_kernels::plan::Parameter;
 use std::fmt::Write;
 
 /// The text; it needs only libc.
-pub(crate) fn text(program: &Program) -> String {
+///
+/// `weights_file`: the file that the weights go to, if they go to one, of `weights_bytes` without its trailer.
+pub(crate) fn text(program: &Program, weights_file: Option<&str>, weights_bytes: u64) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, program);
+    let _ = write(&mut out, program, weights_file.map(|name| (name, weights_bytes)));
     out
 }
 
-fn write(out: &mut String, program: &Program) -> std::fmt::Result {
+fn write(out: &mut String, program: &Program, weights: Option<(&str, u64)>) -> std::fmt::Result {
     let name = names::identifier(&program.name);
     let upper = name.to_uppercase();
     let names = Names::new(program);
@@ -46,8 +48,17 @@ fn write(out: &mut String, program: &Program) -> std::fmt::Result {
         Some(bytes) => writeln!(out, "#define {upper}_WORKSPACE_BYTES UINT64_C({bytes})\n")?,
         None => writeln!(out, "/* The workspace depends on the input sizes: ask `plan`. */\n")?,
     }
+    if let Some((file, bytes)) = weights {
+        let file = names::comment(file);
+        writeln!(
+            out,
+            "/* The weights lie in the file \"{file}\", which goes with the model: a program maps it, aligned to"
+        )?;
+        writeln!(out, " * NNC_ALIGNMENT, and passes it to each run. It ends in a struct nnc_weights_trailer. */")?;
+        writeln!(out, "#define {upper}_WEIGHTS_BYTES UINT64_C({bytes})\n")?;
+    }
     if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
-        function(out, program, &names, &name, &upper)?;
+        function(out, program, &names, &name, &upper, weights.is_some())?;
     }
     writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif /* NNC_MODEL_{upper}_H */")
 }
@@ -77,11 +88,21 @@ fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Paramete
     writeln!(out)
 }
 
-fn function(out: &mut String, program: &Program, names: &Names, name: &str, upper: &str) -> std::fmt::Result {
+fn function(
+    out: &mut String,
+    program: &Program,
+    names: &Names,
+    name: &str,
+    upper: &str,
+    beside: bool,
+) -> std::fmt::Result {
     writeln!(
         out,
         "/* Runs the model. `workspace`: {upper}_WORKSPACE_BYTES bytes aligned to 64, or null if that is 0."
     )?;
+    if beside {
+        writeln!(out, " * `weights`: the mapped file of weights.")?;
+    }
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
     let mut list = vec![];
@@ -90,6 +111,9 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
     }
     for (name, p) in names.outputs.iter().zip(&program.outputs) {
         list.push(format!("{} *out_{name}", c_type(p.dtype)));
+    }
+    if beside {
+        list.push("const void *weights".to_owned());
     }
     list.push("void *workspace".to_owned());
     list.push("const struct nnc_run_context *context".to_owned());
@@ -112,7 +136,7 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
         ("output_dims", "0".to_owned()),
         ("workspace", "workspace".to_owned()),
         ("workspace_bytes", format!("UINT64_C({workspace})")),
-        ("weights", "0".to_owned()),
+        ("weights", if beside { "weights" } else { "0" }.to_owned()),
         ("context", "context".to_owned()),
         ("n_inputs", program.inputs.len().to_string()),
         ("n_outputs", program.outputs.len().to_string()),

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use nnc_cpu::Artifact;
+use nnc_cpu::{Artifact, WeightsPlace};
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_passes::choose::{self, Taken};
@@ -52,6 +52,9 @@ pub struct Arguments {
     /// Memory that compiling may take; by default 2048 and four times the model
     #[arg(long, value_name = "MIB")]
     max_memory: Option<u32>,
+    /// Write the weights to a file beside the artifact, .weights, however small; large ones always go there
+    #[arg(long, conflicts_with = "emit")]
+    weights_file: bool,
     /// Name in C; by default the artifact's
     #[arg(long, value_name = "IDENT")]
     name: Option<String>,
@@ -129,8 +132,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         touched: explain::Touched::new(),
         explanation: None,
     };
-    check_outputs(arguments)?;
-    let done = compile(arguments, &options, &mut watch);
+    let weights = weights_place(arguments, &options);
+    check_outputs(arguments, &weights)?;
+    let done = compile(arguments, &options, weights, &mut watch);
     watch.spinner.finish_and_clear();
     match done {
         Ok(()) | Err(Halt::Stopped) => match (watch.explanation, arguments.explain) {
@@ -190,14 +194,16 @@ fn dumps(texts: &[String]) -> Result<Vec<String>> {
 }
 
 /// Finds out before the work whether its results can be kept.
-fn check_outputs(arguments: &Arguments) -> Result<()> {
+fn check_outputs(arguments: &Arguments, weights: &WeightsPlace) -> Result<()> {
     let Some(path) = &arguments.output else {
         return match arguments.emit {
             Some(Emit::Obj) => Err(Failure::user("--emit obj: an object is not text; give --output")),
             _ => Ok(()),
         };
     };
-    check_apart(arguments, &[])?;
+    // One that is written only if the weights are large is looked at when that is known.
+    let weights = if let WeightsPlace::Beside(name) = weights { Some(name.as_str()) } else { None };
+    check_apart(arguments, &[], weights)?;
     output::check_writable(path)?;
     if arguments.emit.is_none() && arguments.stop_after.is_none() {
         if Format::of(path).is_none() {
@@ -205,22 +211,37 @@ fn check_outputs(arguments: &Arguments) -> Result<()> {
             return Err(Failure::user(message));
         }
         output::check_writable(&path.with_extension("h"))?;
+        weights.map_or(Ok(()), |name| output::check_writable(&path.with_file_name(name)))?;
     }
     Ok(())
 }
 
-/// Checks that neither output nor header is the model or its external data.
-fn check_apart(arguments: &Arguments, external: &[PathBuf]) -> Result<()> {
+/// Checks that no file to be written is the model or its external data; `weights` is that of the weights, if there will be one.
+fn check_apart(arguments: &Arguments, external: &[PathBuf], weights: Option<&str>) -> Result<()> {
     let Some(path) = &arguments.output else { return Ok(()) };
-    let read = || [arguments.model.as_path()].into_iter().chain(external.iter().map(PathBuf::as_path));
-    output::check_apart(path, read())?;
-    if arguments.emit.is_some() { Ok(()) } else { output::check_apart(&path.with_extension("h"), read()) }
+    let header = arguments.emit.is_none().then(|| path.with_extension("h"));
+    let weights = weights.map(|name| path.with_file_name(name));
+    for written in [path].into_iter().chain(&header).chain(&weights) {
+        let read = [arguments.model.as_path()].into_iter().chain(external.iter().map(PathBuf::as_path));
+        output::check_apart(written, read)?;
+    }
+    Ok(())
 }
 
-fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<(), Halt> {
+/// Where the weights go.
+fn weights_place(arguments: &Arguments, options: &Options) -> WeightsPlace {
+    let Some(path) = &arguments.output else { return WeightsPlace::Within };
+    let file = path.with_extension("weights");
+    // A name that is no text cannot stand in the descriptor.
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.map_or_else(|| format!("{}.weights", options.name), str::to_owned);
+    if arguments.weights_file { WeightsPlace::Beside(name) } else { WeightsPlace::BesideIfLarge(name) }
+}
+
+fn compile(arguments: &Arguments, options: &Options, weights: WeightsPlace, watch: &mut Terminal) -> Result<(), Halt> {
     let mut compilation = Compilation::new(options, watch)?;
     let model = compilation.import(&arguments.model)?;
-    check_apart(arguments, &model.external)?;
+    check_apart(arguments, &model.external, None)?;
     let graph = compilation.graph(&model)?;
     if arguments.emit == Some(Emit::Graph) {
         return Ok(emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?);
@@ -240,13 +261,14 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
         Some(Emit::Clif) => nnc_cpu::emit_clif(&program, &options.target).map_err(refused)?,
         Some(Emit::Asm) => nnc_cpu::emit_asm(&program, &options.target).map_err(refused)?,
         Some(Emit::Graph | Emit::Obj) | None => {
-            let artifact = compilation.artifact(&program, &model)?;
+            let mut artifact = compilation.artifact(&program, &model, weights)?;
+            check_apart(arguments, &model.external, artifact.weights_file())?;
             // What the artifact no longer needs is not to add to the memory that linking takes.
             drop((program, model));
             if let Some(explanation) = &mut watch.explanation {
                 explanation.add_widths(&artifact.kernels);
             }
-            write(arguments, &artifact)?;
+            write(arguments, &mut artifact)?;
             if let Some(tuned) = tuned {
                 watch.spinner.suspend(|| eprintln!("note: {tuned}"));
             }
@@ -259,9 +281,17 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
     Ok(emit(arguments, text.as_bytes())?)
 }
 
-/// Writes the artifact and its header, or the object alone for `--emit obj`.
-fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
+/// Writes the artifact with its weights and its header, or without that for `--emit obj`.
+fn write(arguments: &Arguments, artifact: &mut Artifact) -> Result<()> {
     let Some(path) = &arguments.output else { return Ok(()) };
+    let weights = artifact.weights_file().map(|name| path.with_file_name(name));
+    let weights = weights.map(|weights| {
+        output::stage(&weights, |file| {
+            let written = artifact.write_weights(file.as_file());
+            written.map_err(|e| Failure::io(&weights, "cannot be written", &e))
+        })
+    });
+    let mut staged: Vec<output::Staged> = weights.into_iter().collect::<Result<_>>()?;
     let format = if arguments.emit.is_some() { Some(Format::Object) } else { Format::of(path) };
     let binary = output::stage(path, |file| {
         let to = file.path();
@@ -271,16 +301,15 @@ fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
             Some(Format::Object) | None => artifact.write_object(to),
         }?)
     })?;
-    if arguments.emit.is_some() {
-        return binary.commit();
+    if arguments.emit.is_none() {
+        let header = path.with_extension("h");
+        staged.push(output::stage(&header, |file| {
+            file.write_all(artifact.header().as_bytes()).map_err(|e| Failure::io(&header, "cannot be written", &e))
+        })?);
     }
-    // Both are whole before either gets its name.
-    let header = path.with_extension("h");
-    let header = output::stage(&header, |file| {
-        file.write_all(artifact.header().as_bytes()).map_err(|e| Failure::io(&header, "cannot be written", &e))
-    })?;
-    header.commit()?;
-    binary.commit()
+    // All are whole before any gets its name.
+    staged.push(binary);
+    staged.into_iter().try_for_each(output::Staged::commit)
 }
 
 /// The name that programs linked with a library look for: its file's.

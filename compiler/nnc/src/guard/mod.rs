@@ -142,7 +142,7 @@ impl Variant {
             .map(|(info, given)| read(format!("input `{}`", info.name), given.data, 1))
             .collect::<Result<_>>()?;
         let input_dims = read("the input dimensions".to_owned(), &numbers(&shapes.concat()), 8)?;
-        let weights = read("the weights".to_owned(), embedded_weights(model), ALIGNMENT)?;
+        let weights = read("the weights".to_owned(), model.weights(), ALIGNMENT)?;
         let written = |name: String, len: u64, align, fill| {
             let len = usize::try_from(len).map_err(|_| no_memory(std::io::ErrorKind::OutOfMemory.into()))?;
             Fenced::new(name, len, align, self.edge, fill).map_err(no_memory)
@@ -218,16 +218,6 @@ impl Variant {
         }
         Ok(Ok(results))
     }
-}
-
-/// The weights that a model carries.
-fn embedded_weights(model: &Model) -> &[u8] {
-    let descriptor = model.descriptor();
-    if descriptor.weights.is_null() {
-        return &[];
-    }
-    // SAFETY: a descriptor's embedded weights have this many bytes, which never change while the model lives.
-    unsafe { std::slice::from_raw_parts(descriptor.weights.cast(), descriptor.weights_bytes as usize) }
 }
 
 /// A loop in pieces as small as allowed, the last one first, on the calling thread.

@@ -100,7 +100,13 @@ impl<M: Module> Host<'_, M> {
                 let present = not_null(b, given);
                 b.ins().select(present, given, embedded)
             }
-            None => given,
+            None => {
+                if self.beside {
+                    let present = not_null(b, given);
+                    require(b, present, Status::NullArgument);
+                }
+                given
+            }
         };
         b.ins().store(FLAGS, weights, frame, WEIGHTS);
     }

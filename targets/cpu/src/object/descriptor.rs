@@ -8,7 +8,7 @@ use crate::error::CodegenError;
 use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
 use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, MODEL_SYMBOL_PREFIX};
 use nnc_desc::{Arch, Target};
 use nnc_ir::{Dim, SymbolOrigin};
 use nnc_kernels::Program;
@@ -21,6 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) source_hash: [u8; 32],
     pub(crate) weights_hash: [u8; 32],
     pub(crate) weights: Option<DataId>,
+    /// The file that holds the weights instead.
+    pub(crate) weights_file: Option<&'a str>,
     pub(crate) weights_bytes: u64,
     pub(crate) code_bytes: u64,
     pub(crate) entries: Entries,
@@ -179,7 +181,8 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     for (at, value) in words {
         fixed.put(at, &value.to_le_bytes());
     }
-    let halves: [(usize, u32); 9] = [
+    let halves: [(usize, u32); 10] = [
+        (model::FLAGS, if facts.weights_file.is_some() { FLAG_WEIGHTS_IN_FILE } else { 0 }),
         (model::ABI_VERSION, ABI_VERSION),
         (model::STRUCT_BYTES, model::SIZE as u32),
         (model::ARCH, arch as u32),
@@ -204,6 +207,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         (model::COMPILER, Some(facts.compiler)),
         (model::WORKSPACE_TEXT, workspace.as_deref()),
         (model::WIDTH_TEXT, widths.as_deref()),
+        (model::WEIGHTS_FILE, facts.weights_file),
     ];
     for (at, text) in texts {
         if let Some(text) = text {
