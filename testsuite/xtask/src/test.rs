@@ -147,6 +147,16 @@ pub fn bench() -> Result<()> {
     run(compare.arg(nnc("release")).arg(target().join("models")).args(["--speed", "3"]))
 }
 
+/// Compiles a model of several gigabytes, with these arguments; compares its results, and the memory that compiling takes.
+///
+/// # Errors
+/// When a step fails, a result is wrong or it takes too much.
+pub fn large(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo(["build", "--release", "--package", "nnc"]))?;
+    python()?;
+    run(script("large_model.py")?.arg(nnc("release")).arg(target().join("large")).args(arguments))
+}
+
 /// Runs the fuzzer with these arguments.
 ///
 /// # Errors
