@@ -33,6 +33,7 @@ extern "C" {
 
 struct nnc_model; /* a loaded model */
 struct nnc_pool;  /* a pool of threads */
+struct nnc_state; /* the states of one sequence of runs, such as the keys and values of a text so far */
 
 /* ---- Errors and versions ---- */
 
@@ -120,6 +121,31 @@ int32_t nnc_plan(const struct nnc_model *model, const int64_t *input_dims, int64
 int32_t nnc_run(const struct nnc_model *model, const struct nnc_pool *pool, const void *const *inputs,
                 const int64_t *input_dims, void *const *outputs, int64_t *output_dims, void *workspace,
                 uint64_t workspace_bytes);
+
+/* ---- States ---- */
+
+/* Makes the states of a model, in memory of the runtime's, holding zeros. `dims` are the dimensions of the input of each
+ * state, one after the other; those that grow often begin with a size of 0. Any number may exist for a model at once. On
+ * success *out is a handle to be freed with nnc_state_free, else null.
+ * Errors: NNC_SIZE_OVERFLOW for more than there is room for, NNC_OUT_OF_MEMORY, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_create(const struct nnc_model *model, const int64_t *dims, struct nnc_state **out);
+
+/* Frees states. Null is allowed. */
+void nnc_state_free(struct nnc_state *state);
+
+/* Fills in the dimensions of a state as the next run's input. Errors: NNC_BAD_ARGUMENT, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_dims(const struct nnc_state *state, uint32_t index, int64_t *dims);
+
+/* Keeps the first `length` elements of a state along the axis that grows, and forgets those behind.
+ * Errors: NNC_BAD_ARGUMENT, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_truncate(struct nnc_state *state, uint32_t index, int64_t length);
+
+/* As nnc_run, on what a state holds, which then holds what the run gives it. In `inputs`, `input_dims` and `outputs` the
+ * tensors of states have their places, which are not looked at. One run at a time with one state; after an error its
+ * contents are unspecified. nnc_run without a state copies the tensors of states in and out. */
+int32_t nnc_run_with_state(const struct nnc_model *model, const struct nnc_pool *pool, struct nnc_state *state,
+                           const void *const *inputs, const int64_t *input_dims, void *const *outputs,
+                           int64_t *output_dims, void *workspace, uint64_t workspace_bytes);
 
 /* ---- Threads ---- */
 

@@ -36,6 +36,7 @@ pub mod pool;
 mod runner;
 mod signature;
 mod source;
+mod state;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -49,4 +50,5 @@ pub use nnc_abi::{self as abi, DType, DimKind, Status};
 pub use pool::Pool;
 pub use runner::{Runner, Threads};
 pub use signature::{Dim, Signature, Symbol, TensorInfo};
+pub use state::{State, StateInfo};
 pub use tensor::{Element, Tensor, TensorRef};

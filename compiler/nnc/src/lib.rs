@@ -27,5 +27,6 @@ pub mod npz;
 pub mod output;
 pub mod panics;
 pub mod progress;
+pub mod states;
 pub mod statistics;
 pub mod tune;

@@ -111,6 +111,7 @@ pub(crate) fn lower(plan: Plan<'_>, buffers: Vec<Buffer>) -> Result<Lowered, Low
     program.buffers = buffers;
     program.inputs = graph.inputs.iter().map(|&v| parameter(&graph.values[v.index()].name, v)).collect();
     program.outputs = graph.outputs.iter().map(|(name, v)| parameter(name, *v)).collect();
+    program.states.clone_from(&plan.layout.states);
     let mut lowering = Lowering::new(plan, program);
     lowering.outermost = true;
     lowering.lower_regions()?;

@@ -67,6 +67,7 @@ fn program(steps: &[(&str, i64, i64, bool)]) -> Lowered {
         name: "t".to_owned(),
         dims: DimTable::default(),
         inputs: vec![parameter("x")],
+        states: vec![],
         outputs: vec![parameter("y")],
         weights: vec![],
         buffers: names.iter().enumerate().map(buffer).collect(),

@@ -31,8 +31,8 @@ mod text;
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
 pub use model::{
-    DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, SymbolDescriptor, TensorDescriptor,
-    WeightsTrailer,
+    DimDescriptor, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, StateDescriptor,
+    SymbolDescriptor, TensorDescriptor, WeightsTrailer,
 };
 pub use run::{Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
 pub use status::Status;

@@ -57,7 +57,17 @@ fn write(out: &mut String, program: &Program, weights: Option<(&str, u64)>) -> s
         writeln!(out, " * NNC_ALIGNMENT, and passes it to each run. It ends in a struct nnc_weights_trailer. */")?;
         writeln!(out, "#define {upper}_WEIGHTS_BYTES UINT64_C({bytes})\n")?;
     }
-    if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
+    for (i, state) in program.states.iter().enumerate() {
+        let (input, output) = (&names.inputs[state.input], &names.outputs[state.output]);
+        writeln!(out, "/* State {i}: {output} is kept as {input}. Its block: */")?;
+        let block = Parameter {
+            name: program.inputs[state.input].name.clone(),
+            dtype: program.inputs[state.input].dtype,
+            shape: program.block_shape(state),
+        };
+        shape(out, program, &format!("{upper}_STATE{i}"), &block)?;
+    }
+    if program.states.is_empty() && all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
         function(out, program, &names, &name, &upper, weights.is_some())?;
     }
     writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif /* NNC_MODEL_{upper}_H */")
@@ -141,6 +151,8 @@ fn function(
         ("n_inputs", program.inputs.len().to_string()),
         ("n_outputs", program.outputs.len().to_string()),
         ("fault", "0".to_owned()),
+        ("states", "0".to_owned()),
+        ("n_states", "0".to_owned()),
     ];
     for (field, value) in fields {
         writeln!(out, "    args.{field} = {value};")?;

@@ -197,6 +197,7 @@ fn program() -> Program {
     Program {
         name: "test".to_owned(),
         inputs: vec![Parameter { name: "x".to_owned(), dtype: DType::F32, shape: vec![n.clone()] }],
+        states: vec![],
         outputs: vec![Parameter { name: "y".to_owned(), dtype: DType::F32, shape: vec![Dim::sym(count)] }],
         weights: vec![Weight { source: Tensor::from_slice(&[2], &[0.5f32, -100.0]), pack: Pack::Plain }],
         buffers: vec![

@@ -15,7 +15,7 @@ use nnc_passes::rules::saturate::Report;
 
 use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
 use crate::errors::{Failure, Result};
-use crate::{dims, explain, name, output, progress, tune};
+use crate::{dims, explain, name, output, progress, states, tune};
 
 /// Arguments of `nnc compile`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Fix a symbolic dimension, or bound it: batch=8, batch=1..64
     #[arg(long = "dim", value_name = "NAME=SIZE")]
     dims: Vec<String>,
+    /// Keep an output as an input of the next run, in memory of the caller's: past=present, or past_*=present_* for all
+    #[arg(long = "state", value_name = "INPUT=OUTPUT")]
+    states: Vec<String>,
     /// How far results may be from the model's arithmetic taken literally
     #[arg(long, value_enum, default_value_t)]
     numerics: Numerics,
@@ -170,6 +173,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         disabled: arguments.disable_rule.clone(),
         taken: arguments.choices.as_deref().map_or_else(|| Ok(vec![]), choices)?,
         fuel: arguments.opt_fuel,
+        states: states::parse(&arguments.states)?,
         memory: arguments.max_memory.map(|mib| u64::from(mib) << 20),
     })
 }

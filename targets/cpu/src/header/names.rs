@@ -116,6 +116,7 @@ mod tests {
             name: "m".to_owned(),
             dims: DimTable::default(),
             inputs: inputs.iter().map(parameter).collect(),
+            states: vec![],
             outputs: outputs.iter().map(parameter).collect(),
             weights: vec![],
             buffers: vec![],

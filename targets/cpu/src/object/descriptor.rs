@@ -7,8 +7,8 @@
 use crate::error::CodegenError;
 use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
-use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, MODEL_SYMBOL_PREFIX};
+use nnc_abi::layout::{dim, fault_descriptor, model, state, symbol, tensor};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, MODEL_SYMBOL_PREFIX};
 use nnc_desc::{Arch, Target};
 use nnc_ir::{Dim, SymbolOrigin};
 use nnc_kernels::Program;
@@ -182,7 +182,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         fixed.put(at, &value.to_le_bytes());
     }
     let halves: [(usize, u32); 10] = [
-        (model::FLAGS, if facts.weights_file.is_some() { FLAG_WEIGHTS_IN_FILE } else { 0 }),
+        (model::FLAGS, flags(program, facts)),
         (model::ABI_VERSION, ABI_VERSION),
         (model::STRUCT_BYTES, model::SIZE as u32),
         (model::ARCH, arch as u32),
@@ -226,6 +226,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         blob.put(at + symbol::MIN, &info.min.to_le_bytes());
         blob.put(at + symbol::MAX, &info.max.to_le_bytes());
     }
+    states(program, &mut blob, &mut fixed);
     if !facts.faults.is_empty() {
         let table = blob.room(facts.faults.len() * fault_descriptor::SIZE);
         fixed.point(model::FAULTS, table);
@@ -259,6 +260,31 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     data.define(fixed.bytes.into_boxed_slice());
     module.define_data(id, &data).map_err(fail)?;
     Ok(id)
+}
+
+fn flags(program: &Program, facts: &Facts<'_>) -> u32 {
+    let weights = if facts.weights_file.is_some() { FLAG_WEIGHTS_IN_FILE } else { 0 };
+    weights | if program.states.is_empty() { 0 } else { FLAG_STATES }
+}
+
+/// Writes the table of states.
+fn states(program: &Program, blob: &mut Blob, fixed: &mut Fixed) {
+    if program.states.is_empty() {
+        return;
+    }
+    let table = blob.room(program.states.len() * state::SIZE);
+    fixed.point(model::STATES, table);
+    fixed.put(model::N_STATES, &(program.states.len() as u64).to_le_bytes());
+    for (i, kept) in program.states.iter().enumerate() {
+        let at = table + i * state::SIZE;
+        let (axis, capacity) = kept.growth.map_or((u32::MAX, -1), |(axis, capacity)| (axis as u32, capacity));
+        for (field, number) in
+            [(state::INPUT, kept.input as u32), (state::OUTPUT, kept.output as u32), (state::AXIS, axis)]
+        {
+            blob.put(at + field, &number.to_le_bytes());
+        }
+        blob.put(at + state::CAPACITY, &capacity.to_le_bytes());
+    }
 }
 
 /// Architecture and feature bits of the binary interface.
