@@ -33,6 +33,7 @@ extern "C" {
 
 struct nnc_model; /* a loaded model */
 struct nnc_pool;  /* a pool of threads */
+struct nnc_state; /* the states of one sequence of runs, such as the keys and values of a text so far */
 
 /* ---- Errors and versions ---- */
 
@@ -58,7 +59,8 @@ uint64_t nnc_host_features(void);
 
 /* ---- Models ---- */
 
-/* Loads a compiled model. Maps the file and reads a few pages, however large the weights. The file must not be overwritten
+/* Loads a compiled model. Maps the file, and that of its weights if they are in one beside it, and reads a few pages,
+ * however large the weights. The file must not be overwritten
  * in place while loaded. On success *out is a handle to be freed with nnc_model_free, else null.
  * Errors: NNC_NOT_FOUND, NNC_NOT_A_MODEL, NNC_WRONG_ARCH, NNC_ABI_MISMATCH, NNC_UNSUPPORTED_CPU (the text names the missing
  * features), NNC_NULL_ARGUMENT. */
@@ -66,8 +68,13 @@ int32_t nnc_model_load(const char *path, struct nnc_model **out);
 
 /* Makes a handle for a model that is linked into the program: pass &nnc_model_<name>. The descriptor must outlive the
  * handle. On success *out is a handle to be freed with nnc_model_free, else null.
- * Errors: as nnc_model_load; NNC_BAD_ARGUMENT for a model whose weights are in a side file. */
+ * Errors: as nnc_model_load; NNC_BAD_ARGUMENT for a model whose weights are in a file. */
 int32_t nnc_model_from_descriptor(const struct nnc_model_descriptor *descriptor, struct nnc_model **out);
+
+/* The same for a model whose weights are in a file (NNC_FLAG_WEIGHTS_IN_FILE), which is looked for in `folder` under the name
+ * that the descriptor gives. Errors: as nnc_model_load. */
+int32_t nnc_model_from_descriptor_in(const struct nnc_model_descriptor *descriptor, const char *folder,
+                                     struct nnc_model **out);
 
 /* Frees a handle and, with the last handle of a file, unmaps the file. Null is allowed. */
 void nnc_model_free(struct nnc_model *model);
@@ -114,6 +121,31 @@ int32_t nnc_plan(const struct nnc_model *model, const int64_t *input_dims, int64
 int32_t nnc_run(const struct nnc_model *model, const struct nnc_pool *pool, const void *const *inputs,
                 const int64_t *input_dims, void *const *outputs, int64_t *output_dims, void *workspace,
                 uint64_t workspace_bytes);
+
+/* ---- States ---- */
+
+/* Makes the states of a model, in memory of the runtime's, holding zeros. `dims` are the dimensions of the input of each
+ * state, one after the other; those that grow often begin with a size of 0. Any number may exist for a model at once. On
+ * success *out is a handle to be freed with nnc_state_free, else null.
+ * Errors: NNC_SIZE_OVERFLOW for more than there is room for, NNC_OUT_OF_MEMORY, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_create(const struct nnc_model *model, const int64_t *dims, struct nnc_state **out);
+
+/* Frees states. Null is allowed. */
+void nnc_state_free(struct nnc_state *state);
+
+/* Fills in the dimensions of a state as the next run's input. Errors: NNC_BAD_ARGUMENT, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_dims(const struct nnc_state *state, uint32_t index, int64_t *dims);
+
+/* Keeps the first `length` elements of a state along the axis that grows, and forgets those behind.
+ * Errors: NNC_BAD_ARGUMENT, NNC_NULL_ARGUMENT. */
+int32_t nnc_state_truncate(struct nnc_state *state, uint32_t index, int64_t length);
+
+/* As nnc_run, on what a state holds, which then holds what the run gives it. In `inputs`, `input_dims` and `outputs` the
+ * tensors of states have their places, which are not looked at. One run at a time with one state; after an error its
+ * contents are unspecified. nnc_run without a state copies the tensors of states in and out. */
+int32_t nnc_run_with_state(const struct nnc_model *model, const struct nnc_pool *pool, struct nnc_state *state,
+                           const void *const *inputs, const int64_t *input_dims, void *const *outputs,
+                           int64_t *output_dims, void *workspace, uint64_t workspace_bytes);
 
 /* ---- Threads ---- */
 

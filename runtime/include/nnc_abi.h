@@ -137,6 +137,9 @@ enum nnc_arch { NNC_ARCH_X86_64 = 1, NNC_ARCH_AARCH64 = 2 };
 /* Bit of nnc_model_descriptor.flags: the weights lie in the file named by `weights_file`, beside the artifact. */
 #define NNC_FLAG_WEIGHTS_IN_FILE 1u
 
+/* Bit of nnc_model_descriptor.flags: the model has states, and a run needs `states`. */
+#define NNC_FLAG_STATES 2u
+
 /* How a dimension is known. */
 enum nnc_dim_kind {
     NNC_DIM_CONSTANT = 0,   /* at compile time: `value` */
@@ -169,6 +172,19 @@ struct nnc_symbol_descriptor {
 /* Something that may stop a run: what must hold of sizes, or a node whose data may be unfit. */
 struct nnc_fault_descriptor {
     const char *text; /* the node, and what must hold there */
+};
+
+/* An output that is kept as an input of the next run, in a block of memory that the caller owns. The block is a row-major
+ * tensor of the output's shape with `capacity` elements along `axis`, of which the input is the first ones: so what a run
+ * adds lies behind what is there, and nothing is copied. `inputs` and `outputs` of a run have places for both tensors, which
+ * are not looked at; `input_dims` says how much is there, `output_dims` how much is then. Axes inside of `axis` must keep
+ * their sizes for as long as the contents do. */
+struct nnc_state_descriptor {
+    uint32_t input;    /* position in `inputs` */
+    uint32_t output;   /* position in `outputs` */
+    uint32_t axis;     /* the axis that grows; UINT32_MAX when input and output have the same shape */
+    uint32_t reserved;
+    int64_t capacity;  /* elements of the block along `axis`; -1 when there is none */
 };
 
 /* The end of a weights side file, after exactly `weights_bytes` of weights. */
@@ -226,6 +242,8 @@ struct nnc_run_args {
     uint32_t n_inputs;                     /* pointers in `inputs`, at least the model's number */
     uint32_t n_outputs;                    /* pointers in `outputs`, at least the model's number */
     struct nnc_fault *fault;               /* null, or filled when the run stops at one of the model's faults */
+    void *const *states;                   /* `n_states` blocks; not looked at when the model has no states */
+    uint64_t n_states;                     /* pointers in `states`, at least the model's number */
 };
 
 /* Checks input dimensions and computes sizes. Pure. Answers an enum nnc_status. */
@@ -270,7 +288,8 @@ struct nnc_model_descriptor {
     uint8_t artifact_hash[32];  /* BLAKE3 of the ELF file without the embedded weights, this field as zeros */
     uint64_t n_steps;           /* kernel launches in one run: of a branch the longer side, of a loop one round */
     const char *width_text;     /* kernels that use less than the full vectors, and why: lines; null when all do */
-    uint64_t reserved[2];
+    const struct nnc_state_descriptor *states; /* outputs that are kept as inputs of the next run */
+    uint64_t n_states;
 };
 
 #ifdef __cplusplus

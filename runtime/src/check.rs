@@ -7,21 +7,36 @@ use std::ffi::c_void;
 use nnc_abi::{DimKind, PlanResult, Status};
 
 use crate::signature::{Signature, TensorInfo};
-use crate::{Error, Result, TensorRef};
+use crate::{Error, Result, State, TensorRef};
 
 /// A symbol that no input dimension has given a value yet.
 const UNKNOWN: i64 = i64::MIN;
 
-/// Checks number, types, ranks and sizes of inputs and gathers their dimensions in `dims`, which is cleared first.
-pub(crate) fn gather(signature: &Signature, inputs: &[TensorRef<'_>], dims: &mut Vec<i64>) -> Result<()> {
+/// Checks number, types, ranks and sizes of inputs and gathers their dimensions in `dims`, which is cleared first. Those that
+/// are kept in `state` are not among `inputs`.
+pub(crate) fn gather(
+    signature: &Signature,
+    inputs: &[TensorRef<'_>],
+    state: Option<&State>,
+    dims: &mut Vec<i64>,
+) -> Result<()> {
     dims.clear();
-    if inputs.len() != signature.inputs.len() {
-        let names: Vec<&str> = signature.inputs.iter().map(|t| t.name.as_str()).collect();
-        let (takes, got) = (signature.inputs.len(), inputs.len());
+    let kept = |input| state.and_then(|state| Some(state.dims(signature.state_of_input(input)?)));
+    let takes = (0..signature.inputs.len()).filter(|&i| kept(i).is_none()).count();
+    if inputs.len() != takes {
+        let all = signature.inputs.iter().enumerate().filter(|(i, _)| kept(*i).is_none());
+        let names: Vec<&str> = all.map(|(_, t)| t.name.as_str()).collect();
+        let got = inputs.len();
         let message = format!("the model takes {takes} inputs ({}), {got} were given", names.join(", "));
         return Err(Error::new(Status::BadArgument, message));
     }
-    for (info, given) in signature.inputs.iter().zip(inputs) {
+    let mut rest = inputs.iter();
+    for (i, info) in signature.inputs.iter().enumerate() {
+        if let Some(kept) = kept(i) {
+            dims.extend_from_slice(kept);
+            continue;
+        }
+        let Some(given) = rest.next() else { break };
         if given.dtype != info.dtype {
             return Err(mismatch(Status::BadDType, info, given.dims, given.dtype.name(), ""));
         }
@@ -119,27 +134,32 @@ pub(crate) fn plan_refused(signature: &Signature, dims: &[i64], code: i32, resul
     Error::new(status, format!("model `{}` refuses input dimensions {dims:?}: {}", signature.name, status.text()))
 }
 
-/// Checks that no pointer is null unless its tensor is empty. The number of pointers is the model's.
+/// Checks that no pointer is null unless its tensor is empty, or is `kept` in a state. The number of pointers is the model's.
 pub(crate) fn pointers(
     signature: &Signature,
     input_dims: &[i64],
     inputs: &[*const c_void],
     output_bytes: &[usize],
     outputs: &[*mut c_void],
+    kept: bool,
 ) -> Result<()> {
     let null = |kind, info: &TensorInfo| {
         Err(Error::new(Status::NullArgument, format!("{kind} `{}`: the pointer is null", info.name)))
     };
     let mut rest = input_dims;
-    for (info, pointer) in signature.inputs.iter().zip(inputs) {
+    for (i, (info, pointer)) in signature.inputs.iter().zip(inputs).enumerate() {
         let (dims, tail) = rest.split_at(info.dims.len());
         rest = tail;
+        if kept && signature.state_of_input(i).is_some() {
+            continue;
+        }
         if pointer.is_null() && bytes_of(info, dims) != Some(0) {
             return null("input", info);
         }
     }
-    for ((info, pointer), &bytes) in signature.outputs.iter().zip(outputs).zip(output_bytes) {
-        if pointer.is_null() && bytes > 0 {
+    for (i, ((info, pointer), &bytes)) in signature.outputs.iter().zip(outputs).zip(output_bytes).enumerate() {
+        let held = kept && signature.state_of_output(i).is_some();
+        if pointer.is_null() && bytes > 0 && !held {
             return null("output", info);
         }
     }

@@ -36,6 +36,7 @@ pub mod pool;
 mod runner;
 mod signature;
 mod source;
+mod state;
 mod strings;
 mod tensor;
 #[cfg(test)]
@@ -50,5 +51,6 @@ pub use nnc_abi::{self as abi, DType, DimKind, Status};
 pub use pool::Pool;
 pub use runner::{Runner, Threads};
 pub use signature::{Dim, Signature, Symbol, TensorInfo};
+pub use state::{State, StateInfo};
 pub use strings::{Strings, string_refs, strings};
 pub use tensor::{Element, Tensor, TensorRef};

@@ -39,14 +39,8 @@ pub(crate) fn load(path: &Path) -> Result<Loaded> {
     }
     let signature = artifact.signature();
     signature.check_machine(&origin)?;
-    let weights = match &signature.weights_file {
-        Some(name) => {
-            let unreadable = |e: io::Error| Error::new(Status::NotFound, format!("{origin}: {e}"));
-            let side = path.canonicalize().map_err(unreadable)?.with_file_name(name);
-            Some(weights::map(&side, signature.weights_bytes, &signature.weights_hash)?)
-        }
-        None => None,
-    };
+    let side = weights::beside(path, signature)?;
+    let weights = side.map(|side| weights::map(&side, signature)).transpose()?;
     let (segments, first) = Segments::map(&file, artifact.contents(), artifact.image()).map_err(|e| {
         let status = if e.kind() == io::ErrorKind::OutOfMemory { Status::OutOfMemory } else { Status::NotFound };
         Error::new(status, format!("{origin}: it cannot be mapped: {e}"))

@@ -14,7 +14,7 @@ use crate::loader::{self, Segments};
 use crate::runner::{Buffers, Runner, Threads};
 use crate::signature::{Dim, Signature};
 use crate::source::Memory;
-use crate::{Error, Result, Tensor, TensorRef, check};
+use crate::{Error, Result, Tensor, TensorRef, check, weights};
 
 /// A model that has passed every check and can be run by any number of threads at once.
 #[derive(Clone)]
@@ -89,9 +89,20 @@ impl Model {
         unsafe { Model::from_descriptor_owned(descriptor, Box::new(())) }
     }
 
+    /// A model that is linked into the program and keeps its weights in a file, which is in `folder`.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::from_descriptor`].
+    pub unsafe fn from_descriptor_in(descriptor: &'static ModelDescriptor, folder: impl AsRef<Path>) -> Result<Model> {
+        // SAFETY: the caller's promise; a static outlives every owner.
+        unsafe { Model::described(descriptor, Box::new(()), Some(folder.as_ref())) }
+    }
+
     /// A model whose memory `owner` keeps, such as a just-in-time compiler's module; dropped with the model's last clone.
     ///
-    /// A model with its weights in a side file cannot be made this way: there is no folder to find the file in.
+    /// A model with its weights in a side file cannot be made this way: there is no folder to find the file in; see
+    /// [`Self::from_descriptor_in`].
     ///
     /// # Safety
     ///
@@ -99,6 +110,20 @@ impl Model {
     pub unsafe fn from_descriptor_owned(
         descriptor: *const ModelDescriptor,
         owner: Box<dyn Any + Send + Sync>,
+    ) -> Result<Model> {
+        // SAFETY: the caller's promise.
+        unsafe { Model::described(descriptor, owner, None) }
+    }
+
+    /// A model in memory; `folder` is where its weights are, if it keeps them in a file.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::from_descriptor_owned`].
+    unsafe fn described(
+        descriptor: *const ModelDescriptor,
+        owner: Box<dyn Any + Send + Sync>,
+        folder: Option<&Path>,
     ) -> Result<Model> {
         let start = Instant::now();
         // SAFETY: the caller's promise.
@@ -108,16 +133,23 @@ impl Model {
         }
         let signature = Signature::read(&memory, descriptor.cast(), "model")?;
         signature.check_machine("model")?;
-        if let Some(file) = &signature.weights_file {
-            let message = format!("model `{}` keeps its weights in `{file}`: load it by path", signature.name);
-            return Err(Error::new(Status::BadArgument, message));
-        }
+        let weights = match (&signature.weights_file, folder) {
+            (None, _) => None,
+            (Some(file), Some(folder)) => Some(weights::map(&folder.join(file), &signature)?),
+            (Some(file), None) => {
+                let message = format!(
+                    "model `{}` keeps its weights in `{file}`: load it by path, or name the file's folder",
+                    signature.name
+                );
+                return Err(Error::new(Status::BadArgument, message));
+            }
+        };
         Ok(Model {
             inner: Arc::new(Inner {
                 descriptor,
                 signature,
                 artifact: None,
-                weights: None,
+                weights,
                 load_time: start.elapsed(),
                 idle: Mutex::new(Vec::new()),
                 _owner: Owner::Caller(owner),
@@ -133,6 +165,11 @@ impl Model {
     /// The descriptor itself.
     pub fn descriptor(&self) -> &ModelDescriptor {
         self.inner.descriptor()
+    }
+
+    /// The weights in their final layout, wherever they lie.
+    pub fn weights(&self) -> &[u8] {
+        self.inner.all_weights()
     }
 
     /// Frees the buffers that are kept for later calls of [`Self::run`]; answers their bytes. Those in use stay.
@@ -184,7 +221,7 @@ impl Model {
     /// Runs the model on the given threads.
     pub fn run_with(&self, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<Vec<Tensor>> {
         self.inner.with_buffers(|buffers| {
-            buffers.run(&self.inner, inputs, threads)?;
+            buffers.run(&self.inner, inputs, None, threads)?;
             Ok(buffers.take_outputs(&self.inner.signature))
         })
     }
@@ -219,19 +256,25 @@ impl Inner {
         self.weights.as_ref().map_or(std::ptr::null(), |map| map.as_ptr().cast())
     }
 
+    fn all_weights(&self) -> &[u8] {
+        let bytes = self.signature.weights_bytes as usize;
+        match &self.weights {
+            Some(map) => &map[..bytes],
+            None if bytes == 0 => &[],
+            // SAFETY: the ABI's promise about a descriptor.
+            None => unsafe { std::slice::from_raw_parts(self.descriptor().weights.cast(), bytes) },
+        }
+    }
+
     fn verify(&self) -> Result<()> {
         if let Some(artifact) = &self.artifact {
             artifact.verify()?;
         }
-        let bytes = self.signature.weights_bytes as usize;
-        let embedded = self.descriptor().weights.cast::<u8>();
-        let weights = match &self.weights {
-            Some(map) => &map[..bytes],
-            // Those of a file have been looked at there.
-            None if self.artifact.is_some() || bytes == 0 => return Ok(()),
-            // SAFETY: the ABI's promise about a descriptor.
-            None => unsafe { std::slice::from_raw_parts(embedded, bytes) },
-        };
+        let weights = self.all_weights();
+        // Those of the artifact have been looked at there.
+        if weights.is_empty() || self.artifact.is_some() && self.weights.is_none() {
+            return Ok(());
+        }
         let name = &self.signature.name;
         weights_differ(weights, &self.signature.weights_hash)
             .map_or(Ok(()), |why| Err(Error::new(Status::Damaged, format!("model `{name}`: {why}"))))

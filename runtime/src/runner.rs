@@ -1,13 +1,14 @@
 //! Running a model: buffers that are kept, sizes that are planned once per set of dimensions.
 
 use std::ffi::c_void;
+use std::mem::take;
 
 use nnc_abi::{Fault, RunArgs, RunContext, Status};
 
 use crate::buffer::Buffer;
 use crate::model::Inner;
 use crate::signature::Signature;
-use crate::{Error, Model, Pool, Result, Tensor, TensorRef, check, pool};
+use crate::{Error, Model, Pool, Result, State, Tensor, TensorRef, check, pool};
 
 /// The threads of a run.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +43,13 @@ impl Runner {
 
     /// Runs the model; [`Self::output`] gives the results until the next run.
     pub fn run(&mut self, inputs: &[TensorRef<'_>]) -> Result<()> {
-        self.buffers.run(&self.model.inner, inputs, &self.threads)
+        self.buffers.run(&self.model.inner, inputs, None, &self.threads)
+    }
+
+    /// Runs the model on what a state holds, which then holds what the run gives it. `inputs` are the others, in order, and
+    /// [`Self::output`] gives the outputs that are not kept. After an error the contents of the state are unspecified.
+    pub fn run_with_state(&mut self, inputs: &[TensorRef<'_>], state: &mut State) -> Result<()> {
+        self.buffers.run(&self.model.inner, inputs, Some(state), &self.threads)
     }
 
     /// Runs the model into the caller's memory, which must be as large as [`Model::plan`] says; [`Self::output_dims`]
@@ -59,13 +66,14 @@ impl Runner {
     /// An output of the last [`Self::run`]. Panics if there was none or `index` is out of range.
     pub fn output(&self, index: usize) -> TensorRef<'_> {
         assert!(self.buffers.filled, "no outputs: the last run failed, or wrote into the caller's memory");
+        assert!(!self.buffers.is_kept(&self.model.inner, index), "this output is kept in the state");
         let info = &self.model.inner.signature.outputs[index];
         // SAFETY: the last run succeeded, so the model wrote this many bytes.
         let data = unsafe { self.buffers.outputs[index].bytes(self.buffers.lengths[index]) };
         TensorRef { dtype: info.dtype, dims: self.output_dims(index), data }
     }
 
-    /// Moves the outputs of the last [`Self::run`] out; the next run allocates new ones.
+    /// Moves the outputs of the last [`Self::run`] out; the next run allocates new ones. Those kept in a state are left out.
     pub fn take_outputs(&mut self) -> Vec<Tensor> {
         self.buffers.take_outputs(&self.model.inner.signature)
     }
@@ -86,6 +94,10 @@ pub(crate) struct Buffers {
     output_dims: Vec<i64>,
     /// The last run succeeded and wrote `outputs`.
     filled: bool,
+    /// Its outputs that are states were kept as such.
+    kept: bool,
+    /// The blocks of states in runs on whole tensors.
+    blocks: Vec<Buffer>,
     input_dims: Vec<i64>,
     symbols: Vec<i64>,
     pointers: Pointers,
@@ -96,6 +108,7 @@ pub(crate) struct Buffers {
 struct Pointers {
     inputs: Vec<*const c_void>,
     outputs: Vec<*mut c_void>,
+    states: Vec<*mut c_void>,
 }
 
 // SAFETY: the pointers are written before each call and never read after it.
@@ -106,20 +119,29 @@ unsafe impl Sync for Pointers {}
 impl Buffers {
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> u64 {
-        let outputs: usize = self.outputs.iter().map(Buffer::capacity).sum();
+        let outputs: usize = self.outputs.iter().chain(&self.blocks).map(Buffer::capacity).sum();
         (self.workspace.capacity() + outputs) as u64
     }
 
     /// Runs into buffers of its own.
-    pub(crate) fn run(&mut self, model: &Inner, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<()> {
-        self.prepare(model, inputs)?;
+    pub(crate) fn run(
+        &mut self,
+        model: &Inner,
+        inputs: &[TensorRef<'_>],
+        state: Option<&mut State>,
+        threads: &Threads,
+    ) -> Result<()> {
+        self.prepare(model, inputs, state.as_deref())?;
         self.outputs.resize_with(model.signature.outputs.len(), Buffer::empty);
-        for ((buffer, &bytes), info) in self.outputs.iter_mut().zip(&self.lengths).zip(&model.signature.outputs) {
-            buffer.reserve(bytes as u64, &info.name)?;
+        let sizes = self.outputs.iter_mut().zip(&self.lengths).zip(&model.signature.outputs).enumerate();
+        for (i, ((buffer, &bytes), info)) in sizes {
+            if state.is_none() || model.signature.state_of_output(i).is_none() {
+                buffer.reserve(bytes as u64, &info.name)?;
+            }
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(self.outputs.iter().map(|b| b.pointer().cast::<c_void>()));
-        self.call(model, threads)?;
+        self.call(model, state, threads)?;
         self.filled = true;
         Ok(())
     }
@@ -132,7 +154,7 @@ impl Buffers {
         outputs: &mut [&mut [u8]],
         threads: &Threads,
     ) -> Result<()> {
-        self.prepare(model, inputs)?;
+        self.prepare(model, inputs, None)?;
         if outputs.len() != self.lengths.len() {
             let message = format!("the model has {} outputs, {} were given", self.lengths.len(), outputs.len());
             return Err(Error::new(Status::BadArgument, message));
@@ -145,41 +167,54 @@ impl Buffers {
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(outputs.iter_mut().map(|o| o.as_mut_ptr().cast::<c_void>()));
-        self.call(model, threads)
+        self.call(model, None, threads)
     }
 
     /// Runs with the caller's pointers, the C API's way.
     ///
     /// # Safety
     ///
-    /// All memory is as [`RunArgs`] demands for `input_dims`; `workspace` may be null, for one of the runtime's.
+    /// All memory is as [`RunArgs`] demands for `input_dims`; `workspace` may be null, for one of the runtime's. Without a
+    /// state, the tensors of states are ordinary ones; with one, it says their dimensions.
     pub(crate) unsafe fn run_raw(
         &mut self,
         model: &Inner,
         input_dims: &[i64],
-        inputs: &[*const c_void],
-        outputs: &[*mut c_void],
+        (inputs, outputs): (&[*const c_void], &[*mut c_void]),
         workspace: (*mut c_void, u64),
+        state: Option<&mut State>,
         threads: &Threads,
     ) -> Result<&[i64]> {
         self.filled = false;
         self.input_dims.clear();
         self.input_dims.extend_from_slice(input_dims);
+        if let Some(state) = &state {
+            state.check_model(model)?;
+            for (k, info) in model.signature.states.iter().enumerate() {
+                self.input_dims[model.signature.input_dims_of(info.input)].copy_from_slice(state.dims(k));
+            }
+        }
         self.plan(model)?;
-        check::pointers(&model.signature, input_dims, inputs, &self.lengths, outputs)?;
+        check::pointers(&model.signature, &self.input_dims, inputs, &self.lengths, outputs, state.is_some())?;
         let workspace = if workspace.0.is_null() { self.own_workspace()? } else { workspace };
         // SAFETY: the caller's promise; dimensions and pointers have just been checked.
-        unsafe { call(model, input_dims, inputs, outputs, &mut self.output_dims, workspace, threads) }?;
+        unsafe { self.invoke(model, (inputs, outputs), workspace, state, threads) }?;
         Ok(&self.output_dims)
     }
 
     /// Checks the inputs, plans, and sets everything but the output pointers.
-    fn prepare(&mut self, model: &Inner, inputs: &[TensorRef<'_>]) -> Result<()> {
+    fn prepare(&mut self, model: &Inner, inputs: &[TensorRef<'_>], state: Option<&State>) -> Result<()> {
         self.filled = false;
-        check::gather(&model.signature, inputs, &mut self.input_dims)?;
+        state.map_or(Ok(()), |state| state.check_model(model))?;
+        check::gather(&model.signature, inputs, state, &mut self.input_dims)?;
         self.plan(model)?;
         self.pointers.inputs.clear();
-        self.pointers.inputs.extend(inputs.iter().map(|t| t.data.as_ptr().cast::<c_void>()));
+        let mut rest = inputs.iter();
+        for i in 0..model.signature.inputs.len() {
+            let kept = state.is_some() && model.signature.state_of_input(i).is_some();
+            let given = if kept { None } else { rest.next() };
+            self.pointers.inputs.push(given.map_or(std::ptr::null(), |t| t.data.as_ptr().cast::<c_void>()));
+        }
         Ok(())
     }
 
@@ -214,20 +249,67 @@ impl Buffers {
         Ok(())
     }
 
-    fn call(&mut self, model: &Inner, threads: &Threads) -> Result<()> {
+    fn call(&mut self, model: &Inner, state: Option<&mut State>, threads: &Threads) -> Result<()> {
         let workspace = self.own_workspace()?;
+        let (inputs, outputs) = (take(&mut self.pointers.inputs), take(&mut self.pointers.outputs));
         // SAFETY: `prepare` has checked dimensions and inputs, and all memory has the planned size.
-        unsafe {
-            call(
-                model,
-                &self.input_dims,
-                &self.pointers.inputs,
-                &self.pointers.outputs,
-                &mut self.output_dims,
-                workspace,
-                threads,
-            )
-        }?;
+        let done = unsafe { self.invoke(model, (&inputs, &outputs), workspace, state, threads) };
+        (self.pointers.inputs, self.pointers.outputs) = (inputs, outputs);
+        done
+    }
+
+    /// Calls the model on tensors as prepared and planned; states are those given, or come from the tensors and go there.
+    ///
+    /// # Safety
+    ///
+    /// All memory is as [`RunArgs`] demands for `self.input_dims`.
+    unsafe fn invoke(
+        &mut self,
+        model: &Inner,
+        (inputs, outputs): (&[*const c_void], &[*mut c_void]),
+        workspace: (*mut c_void, u64),
+        state: Option<&mut State>,
+        threads: &Threads,
+    ) -> Result<()> {
+        let signature = &model.signature;
+        self.kept = state.is_some();
+        self.pointers.states.clear();
+        if let Some(state) = &state {
+            self.pointers.states.extend(state.pointers());
+        } else {
+            self.blocks.resize_with(signature.states.len(), Buffer::empty);
+            for (info, block) in signature.states.iter().zip(&mut self.blocks) {
+                let rows = signature.rows_of(info, &self.input_dims[signature.input_dims_of(info.input)])?;
+                block.reserve(rows.block_bytes() as u64, &signature.inputs[info.input].name)?;
+                // SAFETY: the input is as the caller promises, and the block large enough.
+                unsafe { rows.bring_in(inputs[info.input].cast(), block.pointer()) };
+                self.pointers.states.push(block.pointer().cast());
+            }
+        }
+        let memory = Memory { inputs, outputs, states: &self.pointers.states, workspace };
+        // SAFETY: the caller's promise, and blocks are as large as states say.
+        unsafe { call(model, &self.input_dims, &memory, &mut self.output_dims, threads) }?;
+        self.check_output_dims(model)?;
+        let kept = signature.states.iter().enumerate();
+        if let Some(state) = state {
+            kept.for_each(|(k, info)| state.set_dims(k, self.dims(signature, info.output)));
+            return Ok(());
+        }
+        for (k, info) in kept {
+            let rows = signature.rows_of(info, self.dims(signature, info.output))?;
+            // SAFETY: the run has filled the block; the output is large enough by the caller's promise.
+            unsafe { rows.bring_out(self.blocks[k].pointer(), outputs[info.output].cast()) };
+        }
+        Ok(())
+    }
+
+    /// Whether an output of the last run went to a state.
+    fn is_kept(&self, model: &Inner, output: usize) -> bool {
+        self.kept && model.signature.state_of_output(output).is_some()
+    }
+
+    /// Takes over the sizes that a run gave its outputs.
+    fn check_output_dims(&mut self, model: &Inner) -> Result<()> {
         if self.output_dims == self.bounds {
             return Ok(());
         }
@@ -240,11 +322,13 @@ impl Buffers {
     }
 
     pub(crate) fn take_outputs(&mut self, signature: &Signature) -> Vec<Tensor> {
-        assert!(std::mem::take(&mut self.filled), "no outputs: the last run failed, or wrote into the caller's memory");
-        let outputs = std::mem::take(&mut self.outputs);
+        assert!(take(&mut self.filled), "no outputs: the last run failed, or wrote into the caller's memory");
+        let outputs = take(&mut self.outputs);
+        let kept = self.kept;
         outputs
             .into_iter()
             .enumerate()
+            .filter(|(i, _)| !kept || signature.state_of_output(*i).is_none())
             .map(|(i, buffer)| {
                 let dims = self.dims(signature, i).to_vec();
                 // SAFETY: the last run succeeded, so the model wrote this many bytes.
@@ -259,18 +343,24 @@ impl Buffers {
     }
 }
 
+/// The memory of a run, by the arrays of [`RunArgs`].
+struct Memory<'a> {
+    inputs: &'a [*const c_void],
+    outputs: &'a [*mut c_void],
+    states: &'a [*mut c_void],
+    workspace: (*mut c_void, u64),
+}
+
 /// Calls a model's `run`.
 ///
 /// # Safety
 ///
 /// `plan` has accepted the dimensions, and all memory is as [`RunArgs`] demands for them.
-pub(crate) unsafe fn call(
+unsafe fn call(
     model: &Inner,
     input_dims: &[i64],
-    inputs: &[*const c_void],
-    outputs: &[*mut c_void],
+    memory: &Memory<'_>,
     output_dims: &mut [i64],
-    (workspace, workspace_bytes): (*mut c_void, u64),
     threads: &Threads,
 ) -> Result<()> {
     let context: RunContext = match threads {
@@ -280,17 +370,19 @@ pub(crate) unsafe fn call(
     };
     let mut fault = Fault::NONE;
     let args = RunArgs {
-        inputs: inputs.as_ptr(),
+        inputs: memory.inputs.as_ptr(),
         input_dims: input_dims.as_ptr(),
-        outputs: outputs.as_ptr(),
+        outputs: memory.outputs.as_ptr(),
         output_dims: output_dims.as_mut_ptr(),
-        workspace,
-        workspace_bytes,
+        workspace: memory.workspace.0,
+        workspace_bytes: memory.workspace.1,
         weights: model.weights(),
         context: &context,
-        n_inputs: inputs.len() as u32,
-        n_outputs: outputs.len() as u32,
+        n_inputs: memory.inputs.len() as u32,
+        n_outputs: memory.outputs.len() as u32,
         fault: &mut fault,
+        states: memory.states.as_ptr(),
+        n_states: memory.states.len() as u64,
     };
     let Some(run) = model.descriptor().run else {
         return Err(Error::new(Status::NotAModel, "the model has no `run`"));

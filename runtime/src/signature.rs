@@ -6,11 +6,11 @@
 
 use std::fmt;
 
-use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_WEIGHTS_IN_FILE, MAGIC, Status};
+use nnc_abi::layout::{dim, fault_descriptor, model, state, symbol, tensor};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, Status};
 
 use crate::source::Source;
-use crate::{Error, Result, cpu};
+use crate::{Error, Result, StateInfo, cpu};
 
 /// What a model takes, gives and needs.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Signature {
     pub inputs: Vec<TensorInfo>,
     /// The outputs, in calling order.
     pub outputs: Vec<TensorInfo>,
+    /// Outputs that are kept as inputs of the next run.
+    pub states: Vec<StateInfo>,
     /// The symbolic dimensions.
     pub symbols: Vec<Symbol>,
     /// Workspace of every run, unless it depends on symbols.
@@ -107,6 +109,12 @@ impl Signature {
     /// Number of dimensions of all inputs together.
     pub fn input_dims_len(&self) -> usize {
         self.inputs.iter().map(|t| t.dims.len()).sum()
+    }
+
+    /// Where the dimensions of an input are among those of all inputs.
+    pub(crate) fn input_dims_of(&self, input: usize) -> std::ops::Range<usize> {
+        let first: usize = self.inputs[..input].iter().map(|t| t.dims.len()).sum();
+        first..first + self.inputs[input].dims.len()
     }
 
     /// Number of dimensions of all outputs together.
@@ -244,7 +252,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
     let hash = |offset, name| fields.bytes::<32>(offset).ok_or_else(field(name));
     let arch = Arch::from_code(number(model::ARCH, "arch")?).ok_or(Flaw::Arch)?;
     let flags = number(model::FLAGS, "flags")?;
-    if flags & !FLAG_WEIGHTS_IN_FILE != 0 {
+    if flags & !(FLAG_WEIGHTS_IN_FILE | FLAG_STATES) != 0 {
         return Err(Flaw::Flags(flags));
     }
     let count = number(model::N_SYMBOLS, "n_symbols")?;
@@ -259,6 +267,8 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
     let inputs = tensors(model::INPUTS, number(model::N_INPUTS, "n_inputs")?).ok_or_else(field("inputs"))?;
     let outputs = tensors(model::OUTPUTS, number(model::N_OUTPUTS, "n_outputs")?).ok_or_else(field("outputs"))?;
     let count = u32::try_from(long(model::N_FAULTS, "n_faults")?).map_err(|_| Flaw::Field("n_faults"))?;
+    let kept = u32::try_from(long(model::N_STATES, "n_states")?).map_err(|_| Flaw::Field("n_states"))?;
+    let states = fields.each(model::STATES, kept, state::SIZE, |s| read_state(s, &inputs, &outputs));
     let widths = fields.optional_text(model::WIDTH_TEXT).ok_or_else(field("width_text"))?;
     let faults = fields.each(model::FAULTS, count, fault_descriptor::SIZE, |f| f.text(fault_descriptor::TEXT));
     let signature = Signature {
@@ -269,6 +279,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         features: long(model::FEATURES, "features")?,
         inputs,
         outputs,
+        states: states.ok_or_else(field("states"))?,
         symbols,
         workspace_bytes: u64::try_from(fields.i64(model::WORKSPACE_BYTES).ok_or_else(field("workspace_bytes"))?).ok(),
         workspace_text: fields.optional_text(model::WORKSPACE_TEXT).ok_or_else(field("workspace_text"))?,
@@ -283,8 +294,24 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         weights_file: fields.optional_text(model::WEIGHTS_FILE).ok_or_else(field("weights_file"))?,
         faults: faults.ok_or_else(field("faults"))?,
     };
+    if (flags & FLAG_STATES != 0) == signature.states.is_empty() {
+        return Err(Flaw::Field("states"));
+    }
     check_whole(fields, &signature, flags & FLAG_WEIGHTS_IN_FILE != 0)?;
     Ok(signature)
+}
+
+/// A state of these inputs and outputs.
+fn read_state<S: Source>(s: &Fields<'_, S>, inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<StateInfo> {
+    let (input, output) = (s.u32(state::INPUT)? as usize, s.u32(state::OUTPUT)? as usize);
+    let (taken, given) = (inputs.get(input)?, outputs.get(output)?);
+    let growth = match s.u32(state::AXIS)? {
+        u32::MAX => None,
+        axis => Some((axis as usize, s.i64(state::CAPACITY)?)),
+    };
+    let fits = growth.is_none_or(|(axis, capacity)| axis < given.dims.len() && capacity >= 0);
+    let same = taken.dtype == given.dtype && taken.dims.len() == given.dims.len();
+    (fits && same).then_some(StateInfo { input, output, growth })
 }
 
 /// What must hold between fields.
@@ -311,8 +338,18 @@ fn check_whole<S: Source>(fields: &Fields<'_, S>, signature: &Signature, in_file
         (in_file == signature.weights_file.is_some(), "weights_file"),
         (signature.weights_file.as_ref().is_none_or(|f| is_file_name(f)), "weights_file"),
         (weights, "weights"),
+        (all_differ(signature.states.iter().map(|s| s.input)), "states"),
+        (all_differ(signature.states.iter().map(|s| s.output)), "states"),
     ];
     rules.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, why)| Err(Flaw::Field(why)))
+}
+
+fn all_differ(numbers: impl Iterator<Item = usize>) -> bool {
+    let mut numbers: Vec<usize> = numbers.collect();
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    numbers.len() == count
 }
 
 /// Whether a name leads to a file of the same folder.

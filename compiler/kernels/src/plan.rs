@@ -10,6 +10,8 @@ use crate::weights::{Weight, WeightId};
 use nnc_ir::op::Relation;
 use nnc_ir::parse::Constants;
 use nnc_ir::{DType, Dim, DimTable, Encoding, Symbol};
+use std::fmt;
+use std::str::FromStr;
 
 /// An index of [`Program::buffers`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +28,8 @@ pub enum Place {
     Input(usize),
     /// The caller's output of this number.
     Output(usize),
+    /// The caller's block of this state.
+    State(usize),
     /// A weight of the artifact, read-only.
     Weight(WeightId),
     /// In the workspace, at this many bytes from its start (a multiple of 64).
@@ -150,6 +154,46 @@ impl Parameter {
     }
 }
 
+/// An output that is kept as an input of the next run, in a block of the caller's: row-major, of the output's shape but with
+/// `capacity` elements along the axis that grows, the first of which are the input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The input, by its position.
+    pub input: usize,
+    /// The output, by its position.
+    pub output: usize,
+    /// The axis that grows and how far; `None` where input and output have the same shape.
+    pub growth: Option<(usize, i64)>,
+}
+
+impl fmt::Display for State {
+    /// `input 1 output 1 axis 2 up to 1024`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "input {} output {}", self.input, self.output)?;
+        self.growth.map_or(Ok(()), |(axis, capacity)| write!(f, " axis {axis} up to {capacity}"))
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<State, String> {
+        let words: Vec<&str> = text.split(' ').collect();
+        let read = || match words.as_slice() {
+            ["input", input, "output", output, growth @ ..] => {
+                let growth = match growth {
+                    [] => None,
+                    ["axis", axis, "up", "to", capacity] => Some((axis.parse().ok()?, capacity.parse().ok()?)),
+                    _ => return None,
+                };
+                Some(State { input: input.parse().ok()?, output: output.parse().ok()?, growth })
+            }
+            _ => None,
+        };
+        read().ok_or_else(|| format!("{text:?} is no state"))
+    }
+}
+
 /// A compiled model before code generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -161,6 +205,8 @@ pub struct Program {
     pub inputs: Vec<Parameter>,
     /// Outputs.
     pub outputs: Vec<Parameter>,
+    /// Outputs that are kept as inputs of the next run.
+    pub states: Vec<State>,
     /// Weights in the order they are laid out.
     pub weights: Vec<Weight>,
     /// Buffers.
@@ -183,6 +229,7 @@ impl Program {
             dims,
             inputs: vec![],
             outputs: vec![],
+            states: vec![],
             weights: vec![],
             buffers: vec![],
             kernels: vec![],
@@ -190,6 +237,27 @@ impl Program {
             steps: vec![],
             workspace_bytes: Dim::ZERO,
         }
+    }
+
+    /// The state whose block holds an input, if one does.
+    pub fn state_of_input(&self, input: usize) -> Option<usize> {
+        self.states.iter().position(|state| state.input == input)
+    }
+
+    /// The state whose block holds an output, if one does.
+    pub fn state_of_output(&self, output: usize) -> Option<usize> {
+        self.states.iter().position(|state| state.output == output)
+    }
+
+    /// The shape of a state's block.
+    pub fn block_shape(&self, state: &State) -> Vec<Dim> {
+        let mut shape = self.outputs.get(state.output).map_or_else(Vec::new, |output| output.shape.clone());
+        if let Some((axis, capacity)) = state.growth
+            && let Some(size) = shape.get_mut(axis)
+        {
+            *size = Dim::from(capacity);
+        }
+        shape
     }
 
     /// What the weights stand for in the program's text, to read it back.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+pub use nnc_cpu::WeightsPlace;
 use nnc_cpu::{Artifact, Jit};
 use nnc_desc::Target;
 use nnc_ir::Graph;
@@ -25,6 +26,7 @@ use nnc_passes::{layout, regions};
 
 use crate::errors::{Failure, Result};
 use crate::memory::{self, Budget};
+use crate::states;
 
 /// How much is done for speed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -59,6 +61,8 @@ pub struct Options {
     pub taken: Vec<Taken>,
     /// The most rewrites and graph passes to apply, for finding the one that breaks a model.
     pub fuel: Option<usize>,
+    /// Outputs that are kept as inputs of the next run, by name; see [`states::resolve`].
+    pub states: Vec<states::Tie>,
     /// Bytes of memory that compiling may take; by default what [`memory::allowance`] says.
     pub memory: Option<u64>,
 }
@@ -79,6 +83,7 @@ impl Options {
             disabled: vec![],
             taken: vec![],
             fuel: None,
+            states: vec![],
             memory: None,
         })
     }
@@ -252,6 +257,8 @@ impl<'a> Compilation<'a> {
         let mut graph = self.stage("translate", |_| Ok(nnc_ops::translate(model, &options)?))?;
         graph.name.clone_from(&self.options.name);
         self.after_graph("translate", &model.file, &graph)?;
+        // Said of the model as it was written.
+        states::resolve(&self.options.states, &graph).map_err(|e| e.in_file(&model.file))?;
         Ok(graph)
     }
 
@@ -267,7 +274,10 @@ impl<'a> Compilation<'a> {
         let mut refused: Vec<String> = survey.refused.into_iter().map(line).collect();
         if refused.is_empty() && !missing {
             let compiled = self.graph(model).and_then(|graph| self.program(graph, &model.file));
-            let compiled = compiled.map_err(Halt::into_failure).and_then(|program| self.artifact(&program, model));
+            let compiled = compiled.map_err(Halt::into_failure).and_then(|program| {
+                let weights = WeightsPlace::BesideIfLarge(format!("{}.weights", self.options.name));
+                self.artifact(&program, model, weights)
+            });
             refused.extend(compiled.err().map(|failure| failure.to_string()));
         }
         Refusals { refused, unknown: survey.unknown }
@@ -280,7 +290,7 @@ impl<'a> Compilation<'a> {
     pub fn optimize(&mut self, graph: Graph, file: &str) -> Result<Graph, Halt> {
         self.watch.begin("optimize");
         let target = &self.options.target;
-        let graph = self.run_passes(file, |options| pipeline::optimize(graph, target, options))?;
+        let graph = self.run_passes(file, vec![], |options| pipeline::optimize(graph, target, options))?;
         let stop = self.options.stop_after.as_deref();
         let stops = PASSES.iter().any(|pass| pass.yields_graph() && Some(pass.name) == stop);
         if stops { Err(Halt::Stopped) } else { Ok(graph) }
@@ -293,7 +303,8 @@ impl<'a> Compilation<'a> {
     pub fn program(&mut self, graph: Graph, file: &str) -> Result<Program, Halt> {
         self.watch.begin("lower");
         let target = &self.options.target;
-        let lowered = self.run_passes(file, |options| pipeline::program(&graph, target, options))?;
+        let states = states::resolve(&self.options.states, &graph).map_err(|e| e.in_file(file))?;
+        let lowered = self.run_passes(file, states, |options| pipeline::program(&graph, target, options))?;
         lowered.map(|lowered| lowered.program).ok_or(Halt::Stopped)
     }
 
@@ -301,6 +312,7 @@ impl<'a> Compilation<'a> {
     fn run_passes<T>(
         &mut self,
         file: &str,
+        states: Vec<(usize, usize)>,
         run: impl FnOnce(&PipelineOptions<'_>) -> std::result::Result<T, PassError>,
     ) -> Result<T> {
         let known = |stage: &String| pipeline::names().contains(&stage.as_str());
@@ -329,6 +341,7 @@ impl<'a> Compilation<'a> {
             fuel,
             disabled: self.options.left_out(),
             taken,
+            states,
             observer: Some(&observer),
         };
         let result = run(&options);
@@ -347,8 +360,8 @@ impl<'a> Compilation<'a> {
     ///
     /// # Errors
     /// When code generation refuses it.
-    pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model) -> Result<Artifact> {
-        let options = nnc_cpu::Options { source_hash: source_hash(model), ..nnc_cpu::Options::default() };
+    pub fn artifact(&mut self, program: &Program, model: &nnc_onnx::Model, weights: WeightsPlace) -> Result<Artifact> {
+        let options = nnc_cpu::Options { source_hash: source_hash(model), weights, ..nnc_cpu::Options::default() };
         self.stage("codegen", |this| {
             nnc_cpu::compile(program, &this.options.target, &options).map_err(|e| Failure::from(e).in_file(&model.file))
         })

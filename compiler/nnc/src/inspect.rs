@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nnc_onnx::{DimInfo, Graph, TypeInfo, ValueInfo};
 use nnc_ops::{DimRange, registry};
-use nnc_runtime::{Artifact, Signature, TensorInfo};
+use nnc_runtime::{Artifact, Signature, StateInfo, TensorInfo};
 use serde_json::{Value, json};
 
 use crate::driver::{Compilation, Options, Unwatched};
@@ -43,6 +43,7 @@ pub fn compiled(path: &Path) -> Result<Report> {
         "compiler": signature.compiler,
         "inputs": signature.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "states": signature.states.iter().map(|s| state(signature, s)).collect::<Vec<_>>(),
         "dims": symbols.collect::<Vec<_>>(),
         "kernels": signature.kernels,
         "steps": signature.steps,
@@ -64,6 +65,12 @@ fn tensor(info: &TensorInfo) -> Value {
     json!({"name": info.name, "dtype": info.dtype.name(), "dims": dims})
 }
 
+fn state(signature: &Signature, info: &StateInfo) -> Value {
+    let (input, output) = (&signature.inputs[info.input].name, &signature.outputs[info.output].name);
+    let (axis, capacity) = (info.growth.map(|growth| growth.0), info.growth.map(|growth| growth.1));
+    json!({"input": input, "output": output, "axis": axis, "capacity": capacity})
+}
+
 fn compiled_text(s: &Signature, features: &[&str]) -> String {
     let mut out = Lines::default();
     out.line("model", &s.name);
@@ -74,6 +81,14 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     out.line("compiler", &s.compiler);
     out.lines("inputs", s.inputs.iter().map(|t| format!("{}: {t}", t.name)));
     out.lines("outputs", s.outputs.iter().map(|t| format!("{}: {t}", t.name)));
+    out.lines(
+        "states",
+        s.states.iter().map(|state| {
+            let room =
+                state.growth.map_or_else(String::new, |(axis, most)| format!(", up to {most} along axis {axis}"));
+            format!("{} is kept as {}{room}", s.outputs[state.output].name, s.inputs[state.input].name)
+        }),
+    );
     let range = |s: &nnc_runtime::Symbol| match s.max {
         i64::MAX => format!("{}: {} or more", s.name, s.min),
         max => format!("{}: {} to {max}", s.name, s.min),

@@ -29,6 +29,7 @@ pub mod panics;
 pub mod progress;
 pub mod reference;
 pub mod sizes;
+pub mod states;
 pub mod statistics;
 pub mod strings;
 pub mod summary;

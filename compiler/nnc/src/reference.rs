@@ -63,17 +63,27 @@ pub fn onnx_runtime(
 /// The outputs in an archive, by their numbers.
 fn numbered(path: &Path, signature: &Signature) -> Result<Vec<Tensor>> {
     let mut reader = npz::Reader::open(path)?;
-    let outputs = signature.outputs.iter().enumerate().map(|(i, info)| {
+    let mut tensors: Vec<Tensor> = vec![];
+    // Strings are two outputs and one array.
+    let mut number = 0;
+    while let Some(info) = signature.outputs.get(tensors.len()) {
         let accept = |header: &npz::Header| {
             if header.is(info.dtype) {
                 return Ok(());
             }
             Err(Failure::user(format!("output `{}` is {}, not {}", info.name, header.describe(), info.dtype)))
         };
-        let array = reader.array(&i.to_string(), info.dtype, accept)?;
-        tensor(&array.ok_or_else(|| Failure::user(format!("no output `{}`", info.name)))?.view())
-    });
-    outputs.collect()
+        let arrays = match info.dtype {
+            nnc_runtime::DType::String => reader.strings(&number.to_string(), accept)?.map(Vec::from),
+            dtype => reader.array(&number.to_string(), dtype, accept)?.map(|array| vec![array]),
+        };
+        let arrays = arrays.ok_or_else(|| Failure::user(format!("no output `{}`", info.name)))?;
+        for array in &arrays {
+            tensors.push(tensor(&array.view())?);
+        }
+        number += 1;
+    }
+    Ok(tensors)
 }
 
 /// The outputs of the last run.
@@ -84,11 +94,16 @@ pub fn outputs(runner: &Runner) -> Result<Vec<Tensor>> {
     (0..runner.model().signature().outputs.len()).map(|i| tensor(&runner.output(i))).collect()
 }
 
-/// A tensor as the interpreter takes it.
+/// A tensor as the interpreter takes it; of strings, their offsets.
 ///
 /// # Errors
 /// When it is of a type that the interpreter does not know.
 pub fn tensor(view: &TensorRef<'_>) -> Result<Tensor> {
+    if view.dtype == nnc_runtime::DType::String {
+        let offsets: Vec<i64> =
+            view.data.chunks_exact(8).map(|c| i64::from_le_bytes(c.try_into().unwrap_or_default())).collect();
+        return Ok(Tensor::from_slice(&[offsets.len()], &offsets));
+    }
     let unknown = || Failure::user(format!("arrays of {} cannot be interpreted", view.dtype));
     let dtype = DType::from_name(&view.dtype.to_string()).ok_or_else(unknown)?;
     let shape = view.dims.iter().map(|&d| usize::try_from(d).unwrap_or(0)).collect();

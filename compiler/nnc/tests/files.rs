@@ -63,6 +63,29 @@ fn no_output_replaces_an_input() {
     assert!(line.contains("would replace"), "{line}");
 }
 
+#[test]
+fn weights_may_lie_beside() {
+    let case = Case::new(&dense());
+    case.compile_to("out.so", &["--weights-file"]).ok();
+    assert_eq!(case.files(), ["m.onnx", "out.h", "out.so", "out.weights"]);
+    let so = text(&case.path("out.so"));
+    assert!(nnc(["inspect", &so]).ok().contains(" in out.weights"));
+    nnc(["verify", &so]).ok();
+    let mut bytes = std::fs::read(case.path("out.weights")).expect("weights");
+    bytes[0] ^= 1;
+    std::fs::write(case.path("out.weights"), bytes).expect("a file");
+    let line = nnc(["verify", &so]).refused(1);
+    assert!(line.contains("out.weights: the weights are damaged"), "{line}");
+    std::fs::remove_file(case.path("out.weights")).expect("it is there");
+    let line = nnc(["verify", &so]).refused(1);
+    assert!(line.contains("out.weights: weights of the model: No such file"), "{line}");
+    // Neither a model nor its external data is replaced.
+    std::fs::hard_link(case.model(), case.path("out.weights")).expect("a link");
+    let line = case.compile_to("out.so", &["--weights-file"]).refused(1);
+    assert!(line.contains("would replace"), "{line}");
+    case.compile_to("out.so", &[]).ok();
+}
+
 /// Compiles a file that includes the header alone, with every warning, if there is such a compiler.
 fn accepts_header(case: &Case, compiler: &[&str]) {
     let source = case.path(if compiler[1] == "-std=c99" { "t.c" } else { "t.cpp" });

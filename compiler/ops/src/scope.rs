@@ -207,7 +207,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
             None => None,
         };
         if let Some(what) = what {
-            return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of numbers are")));
+            return Err(unsupported(format!(
+                "`{name}` is {what}, which is not supported here; only tensors of numbers are"
+            )));
         }
         if is_refused(frames, name) {
             return Err(unknown(name));

@@ -32,12 +32,7 @@ static SIGNATURE: LazyLock<Node> = LazyLock::new(|| Node {
 });
 
 /// Adds the parameters of an input.
-pub(crate) fn declare<'m>(
-    frame: &mut Frame<'m>,
-    name: &'m str,
-    shape: Vec<Dim>,
-    bytes: SymbolInfo,
-) -> StringInput<'m> {
+pub(crate) fn declare<'m>(frame: &mut Frame<'m>, name: &'m str, shape: Vec<Dim>, bytes: SymbolInfo) -> StringInput<'m> {
     let graph = &mut frame.graph;
     let encoded = Encoded { encoding: Encoding::Strings, shape: shape.clone() };
     graph.encodings.inputs.insert(graph.inputs.len(), encoded);
@@ -81,12 +76,7 @@ impl<'m> Translator<'m> {
     }
 
     /// Adds the results that are strings.
-    fn string_results(
-        &mut self,
-        name: &str,
-        strings: &Strings,
-        results: &mut Results,
-    ) -> Result<()> {
+    fn string_results(&mut self, name: &str, strings: &Strings, results: &mut Results) -> Result<()> {
         let mut ctx = Context::new(self, &SIGNATURE);
         let [offsets, bytes] = ctx.packed(strings)?;
         let shape = ctx.shape(strings.numbers);

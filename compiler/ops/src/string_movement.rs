@@ -71,7 +71,11 @@ mod tests {
     use crate::testing::{Sketch, sketch};
 
     fn words() -> Sketch {
-        sketch().given_strings("x", "2 3", &["a", "bc", "", "def", "g", "a"]).given_strings("z", "1 3", &["x", "", "yy"])
+        sketch().given_strings("x", "2 3", &["a", "bc", "", "def", "g", "a"]).given_strings(
+            "z",
+            "1 3",
+            &["x", "", "yy"],
+        )
     }
 
     #[test]

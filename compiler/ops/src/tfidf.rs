@@ -176,13 +176,7 @@ pub fn tf_idf_vectorizer(ctx: &mut Context) -> Result<Vec<ValueId>> {
 }
 
 /// For each window of `length` tokens, `step` apart, the column of the n-gram that it is.
-fn windows(
-    ctx: &mut Context,
-    x: ValueId,
-    grams: &Grams,
-    (length, step): (i64, i64),
-    tokens: i64,
-) -> Result<ValueId> {
+fn windows(ctx: &mut Context, x: ValueId, grams: &Grams, (length, step): (i64, i64), tokens: i64) -> Result<ValueId> {
     let reach = (length - 1) * step;
     let count = (ctx.dim(x, 1) - reach).max(&Dim::ZERO);
     let tree = &grams.tree;
@@ -264,7 +258,8 @@ mod tests {
     #[test]
     fn strings_and_short_rows() {
         let words = ["a", "b", "c", "d", "a", "b", "b", "c", "c", "a"];
-        let x = |row: &[&str]| grams(sketch().given_strings("x", "n", row), [1, 2], 0).string_list("pool_strings", &words);
+        let x =
+            |row: &[&str]| grams(sketch().given_strings("x", "n", row), [1, 2], 0).string_list("pool_strings", &words);
         assert_eq!(x(&["a", "b", "x", "c", "a"]).run(), "f32[7] 2 1 1 0 1 0 1");
         assert_eq!(x(&["b"]).run(), "f32[7] 0 1 0 0 0 0 0");
         assert_eq!(x(&[]).run(), "f32[7] 0 0 0 0 0 0 0");

@@ -21,15 +21,20 @@ impl LayOut<'_> {
             self.origin.clone_from(&node.origin);
             // What is stored behind each operand, if its kernel may write into the slice.
             let places: Vec<Option<Base>> = node.inputs.iter().map(|&v| self.behind_views(v)).collect();
-            if places.iter().all(Option::is_none) {
+            if places.iter().all(Option::is_none) && self.is_free(output) {
                 continue;
             }
             let storage = self.storage_of_result(output)?;
             self.place(output, storage.clone());
             let mut start = Dim::from(0);
             for (position, (&input, place)) in node.inputs.iter().zip(places).enumerate() {
-                let Storage { buffer, offset, strides } = concat_slice(&storage, axis, &start);
+                let slice = concat_slice(&storage, axis, &start);
                 start = start + &self.graph.shape(input)[axis];
+                if self.layout.storage(input) == Some(&slice) {
+                    self.layout.placed.insert((output, position));
+                    continue;
+                }
+                let Storage { buffer, offset, strides } = slice;
                 // A kernel may run before a size that only a later node knows.
                 let known = strides.iter().chain([&offset]).all(|d| self.known_from_inputs(d));
                 if let Some(base) = place.filter(|base| known && self.is_free(base.value)) {

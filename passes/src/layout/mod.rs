@@ -1,6 +1,6 @@
 //! Layouts: where each stored value of a graph lies, decided before any kernel is made.
 //!
-//! A value lies in a buffer, at strides: in the caller's memory, in the workspace, within the memory of a concatenation that
+//! A value lies in a buffer, at strides: in the caller's memory, a block that it keeps for the next run among it, in the workspace, within the memory of a concatenation that
 //! it is an operand of, or inside a border that the convolutions reading it want. The order of its axes is the one its
 //! reader sees. `Layout::view_of` tells which values need no memory, for they are views of others.
 //!
@@ -10,6 +10,7 @@
 mod border;
 mod buffers;
 mod concat;
+mod state;
 mod storage;
 mod text;
 mod verify;
@@ -19,6 +20,7 @@ pub(crate) use border::{Border, border, of_all_channels};
 pub(crate) use buffers::upper_bound;
 pub use buffers::{MOST_BUFFER_BYTES, add_buffer, add_workspace};
 pub(crate) use concat::concat_slice;
+pub use state::state_of;
 pub use storage::Storage;
 pub(crate) use storage::{dense_strides, ordered_strides};
 pub use text::{parse, print};
@@ -28,7 +30,7 @@ pub(crate) use view::{View, operand_index};
 use crate::error::LowerError;
 use crate::regions::Regions;
 use nnc_ir::{Dim, Graph, Node, NodeId, ValueId};
-use nnc_kernels::plan::{Buffer, BufferId, Place};
+use nnc_kernels::plan::{Buffer, BufferId, Place, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where the values of a graph lie.
@@ -44,6 +46,8 @@ pub struct Layout {
     placed: BTreeSet<(ValueId, usize)>,
     /// Outputs written as the value they are a reshape of.
     aliases: BTreeSet<ValueId>,
+    /// Outputs that are kept as inputs of the next run.
+    pub(crate) states: Vec<State>,
 }
 
 impl Layout {
@@ -71,7 +75,10 @@ impl Layout {
 /// What is decided already when a graph is laid out.
 pub(crate) enum Around<'a> {
     /// It is the model: inputs and outputs are the caller's.
-    Model,
+    Model {
+        /// Inputs and the outputs that are kept as them, by position.
+        states: &'a [(usize, usize)],
+    },
     /// It runs inside another graph, which says where its inputs lie and where its results are wanted.
     Inside {
         /// Inputs and what is captured.
@@ -101,7 +108,10 @@ pub(crate) fn lay_out(
         origin: String::new(),
     };
     match around {
-        Around::Model => plan.place_parameters()?,
+        Around::Model { states } => {
+            plan.place_states(states)?;
+            plan.place_parameters()?;
+        }
         Around::Inside { given, wanted } => plan.place_inside(given, wanted),
     }
     plan.request_borders();

@@ -49,9 +49,12 @@ pub(crate) fn ordered_strides(shape: &[Dim], order: &[usize]) -> Vec<Dim> {
 }
 
 impl LayOut<'_> {
-    /// Gives inputs and outputs of the model their places.
+    /// Gives inputs and outputs of the model their places, but for those of states.
     pub(super) fn place_parameters(&mut self) -> Result<(), LowerError> {
         for (i, &input) in self.graph.inputs.iter().enumerate() {
+            if !self.is_free(input) {
+                continue;
+            }
             let (count, shape) = (self.graph.ty(input).count(), self.graph.shape(input));
             let name = self.graph.values[input.index()].name.clone();
             self.origin = format!("input {i}");
@@ -59,7 +62,7 @@ impl LayOut<'_> {
             self.place(input, Storage::dense(buffer, shape));
         }
         for (i, (name, output)) in self.graph.outputs.iter().enumerate() {
-            if !self.is_free(*output) {
+            if !self.is_free(*output) || self.layout.states.iter().any(|state| state.output == i) {
                 continue;
             }
             self.origin = format!("output {i}");

@@ -4,10 +4,12 @@
 //! %7 in 2 at 58*64 + 64 by 3364*64; 3712; 64; 1 around 0 0; 1 1; 1 1; 0 0
 //! %9 in 1 at 0 by 64; 1 alias
 //! %12 joins 0; 2
+//! state input 1 output 1 axis 2 up to 1024
 //! ```
 //!
 //! A value lies in a buffer, from an element on, at strides by axis; around it there may be a border, (low, high) by axis; an
-//! alias is written as the value that it is a reshape of; a concatenation joins operands that are written where it lies.
+//! alias is written as the value that it is a reshape of; a concatenation joins operands that are written where it lies. States
+//! stand at the end, in order.
 //! Parsing what was printed gives the same layout.
 
 use super::{Border, Layout, Storage};
@@ -37,6 +39,9 @@ pub fn print(graph: &Graph, layout: &Layout) -> String {
             let _ = writeln!(text, "%{position} joins {}", joined.join("; "));
         }
     }
+    layout.states.iter().for_each(|state| {
+        let _ = writeln!(text, "state {state}");
+    });
     text
 }
 
@@ -54,6 +59,10 @@ pub fn parse(graph: &Graph, text: &str) -> Result<Layout, TextError> {
 
 fn parse_line(graph: &Graph, layout: &mut Layout, line: &str) -> Result<(), String> {
     let (name, rest) = line.split_once(' ').ok_or("a line is a value and what is said of it")?;
+    if name == "state" {
+        layout.states.push(rest.parse()?);
+        return Ok(());
+    }
     let number = name.strip_prefix('%').and_then(|n| n.parse::<u32>().ok());
     let value = number.map(ValueId).filter(|v| v.index() < graph.values.len());
     let value = value.ok_or_else(|| format!("there is no value {name:?}"))?;

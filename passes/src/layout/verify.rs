@@ -60,7 +60,7 @@ mod tests {
         }";
         let graph = nnc_ir::parse::graph(text).unwrap();
         let (regions, mut buffers) = (regions::fuse(&graph), vec![]);
-        let layout = lay_out(&graph, &regions, &Around::Model, &mut buffers).unwrap();
+        let layout = lay_out(&graph, &regions, &Around::Model { states: &[] }, &mut buffers).unwrap();
         layout.verify(&graph, &regions, &buffers).unwrap();
         let printed = print(&graph, &layout);
         for (wrong, problem) in [

@@ -115,6 +115,7 @@ pub(crate) fn lower(plan: Plan<'_>, buffers: Vec<Buffer>) -> Result<Lowered, Low
     program.inputs = values.map(|(i, &v)| parameter(&graph.values[v.index()].name, v, inputs.get(&i))).collect();
     let values = graph.outputs.iter().enumerate();
     program.outputs = values.map(|(i, (name, v))| parameter(name, *v, outputs.get(&i))).collect();
+    program.states.clone_from(&plan.layout.states);
     let mut lowering = Lowering::new(plan, program);
     lowering.outermost = true;
     lowering.lower_regions()?;

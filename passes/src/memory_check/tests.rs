@@ -29,6 +29,7 @@ fn program(sizes: &[Dim], steps: &[&[u32]], dims: DimTable) -> Program {
         name: "p".into(),
         dims,
         inputs: vec![],
+        states: vec![],
         outputs: vec![],
         weights: vec![],
         buffers: sizes.iter().enumerate().map(buffer).collect(),

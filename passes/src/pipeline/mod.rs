@@ -223,6 +223,8 @@ pub struct PipelineOptions<'a> {
     pub disabled: Vec<String>,
     /// Ways to do products that are taken instead of the cheapest.
     pub taken: Vec<Taken>,
+    /// Inputs and the outputs that are kept as them, by position.
+    pub states: Vec<(usize, usize)>,
     /// Told of every pass that ran.
     pub observer: Option<&'a dyn Fn(&Event<'_>)>,
     /// Wrong rules, to see that they are found.
@@ -392,7 +394,8 @@ impl<'a> Driver<'a> {
                     regions = Some(found);
                 }
                 (Run::LayOut, Some(regions), _) => {
-                    let found = layout::lay_out(graph, regions, &Around::Model, &mut buffers)?;
+                    let around = Around::Model { states: &self.options.states };
+                    let found = layout::lay_out(graph, regions, &around, &mut buffers)?;
                     found.verify(graph, regions, &buffers).map_err(|e| self.broken(e))?;
                     self.tell(Yield::Layout(graph, &found), start.elapsed());
                     layout = Some(found);

@@ -64,7 +64,7 @@ impl Room {
     fn of(program: &Program) -> Room {
         let bytes = |buffer: &Buffer| match buffer.place {
             Place::Workspace { .. } => choose::assumed(&buffer.bytes, &program.dims, choose::MANY),
-            Place::Input(_) | Place::Output(_) | Place::Weight(_) => 0,
+            Place::Input(_) | Place::Output(_) | Place::State(_) | Place::Weight(_) => 0,
         };
         let ranges = live_ranges(program);
         // A step's result may take the place of an operand, which that of a launch does not.

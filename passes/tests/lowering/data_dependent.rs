@@ -414,7 +414,7 @@ fn tables_of_strings_are_checked() {
         ),
     ] {
         let graph = nnc_ir::parse::graph(&format!("dim n in 0..\n{spans}\n {lines}\n}}")).unwrap();
-        let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap()).unwrap_err().to_string();
+        let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap(), &[]).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -428,7 +428,7 @@ fn trees_that_lead_out_of_their_tables_are_refused() {
                   %4 = tree_leaf %0, %1, %2, %3 missing=false : i64[4, 1]
                 }";
     let graph = nnc_ir::parse::graph(text).unwrap();
-    let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap()).unwrap_err().to_string();
+    let error = planned(&graph, &nnc_desc::Target::parse("x86_64").unwrap(), &[]).unwrap_err().to_string();
     assert!(error.contains("node 0 of the trees"), "{error}");
 }
 

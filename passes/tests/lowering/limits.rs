@@ -77,7 +77,7 @@ fn a_buffer_beyond_all_memory_is_refused() {
 ";
     let graph = nnc_ir::parse::graph(text).unwrap();
     let target = nnc_desc::Target::parse("x86_64").unwrap();
-    let error = super::planned(&graph, &target).map(|_| ()).unwrap_err().to_string();
+    let error = super::planned(&graph, &target, &[]).map(|_| ()).unwrap_err().to_string();
     assert!(error.contains("1099511627776 bytes"), "{error}");
 }
 
@@ -95,7 +95,7 @@ fn tensors_too_large_for_any_size() {
         );
         let graph = nnc_ir::parse::graph(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let target = nnc_desc::Target::parse("x86_64").unwrap();
-        let error = super::planned(&graph, &target).map(|_| ()).unwrap_err().to_string();
+        let error = super::planned(&graph, &target, &[]).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("would take more than"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod data_dependent;
 mod limits;
 mod pooling;
 mod sizes;
+mod states;
 
 use nnc_desc::Target;
 use nnc_ir::{DType, Graph, Tensor};
@@ -35,11 +36,16 @@ fn input(dtype: DType, dims: &[i64], seed: u64) -> Tensor {
 
 /// Lowers a graph and compares, with symbols set to each of the given values (the same for all).
 fn check(text: &str, symbols: &[i64], tolerance: f64) {
+    check_with(text, &[], symbols, tolerance);
+}
+
+/// The same with outputs kept as inputs.
+fn check_with(text: &str, states: &[(usize, usize)], symbols: &[i64], tolerance: f64) {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
-        let program = planned(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let program = planned(&graph, &target, states).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let printed = || program.kernels.iter().map(print::kernel).collect::<String>();
         nnc_kernels::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
         check_text(&program);
@@ -92,11 +98,12 @@ fn check_text(program: &Program) {
 fn lowered(text: &str) -> nnc_kernels::plan::Program {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let target = nnc_desc::Target::parse("x86_64-avx2").expect("a target");
-    planned(&graph, &target).unwrap_or_else(|e| panic!("{e}\n{text}"))
+    planned(&graph, &target, &[]).unwrap_or_else(|e| panic!("{e}\n{text}"))
 }
 
 /// The planned program of a graph, without rewriting.
-fn planned(graph: &Graph, target: &Target) -> Result<Program, PassError> {
-    let lowered = pipeline::program(graph, target, &PipelineOptions::default())?;
+fn planned(graph: &Graph, target: &Target, states: &[(usize, usize)]) -> Result<Program, PassError> {
+    let options = PipelineOptions { states: states.to_vec(), ..PipelineOptions::default() };
+    let lowered = pipeline::program(graph, target, &options)?;
     Ok(lowered.expect("nothing stops it").program)
 }

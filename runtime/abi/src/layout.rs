@@ -77,7 +77,16 @@ layout! {
         ARTIFACT_HASH = artifact_hash,
         N_STEPS = n_steps,
         WIDTH_TEXT = width_text,
+        STATES = states,
+        N_STATES = n_states,
+    }
+    /// Offsets in [`crate::StateDescriptor`].
+    state: StateDescriptor {
+        INPUT = input,
+        OUTPUT = output,
+        AXIS = axis,
         RESERVED = reserved,
+        CAPACITY = capacity,
     }
     /// Offsets in [`crate::FaultDescriptor`].
     fault_descriptor: FaultDescriptor {
@@ -138,6 +147,8 @@ layout! {
         N_INPUTS = n_inputs,
         N_OUTPUTS = n_outputs,
         FAULT = fault,
+        STATES = states,
+        N_STATES = n_states,
     }
     /// Offsets in [`crate::RunContext`].
     run_context: RunContext {
@@ -163,9 +174,10 @@ mod tests {
                 320,
                 &[
                     0, 8, 12, 16, 24, 32, 40, 44, 48, 56, 60, 64, 72, 80, 84, 88, 96, 100, 104, 112, 120, 128, 136,
-                    144, 176, 208, 216, 224, 232, 240, 248, 256, 288, 296, 304,
+                    144, 176, 208, 216, 224, 232, 240, 248, 256, 288, 296, 304, 312,
                 ],
             ),
+            ("StateDescriptor", 24, &[0, 4, 8, 12, 16]),
             ("FaultDescriptor", 8, &[0]),
             ("Fault", 24, &[0, 8, 16]),
             ("TensorDescriptor", 32, &[0, 8, 16, 20, 24]),
@@ -173,7 +185,7 @@ mod tests {
             ("SymbolDescriptor", 24, &[0, 8, 16]),
             ("WeightsTrailer", 64, &[0, 8, 16, 32]),
             ("PlanResult", 56, &[0, 8, 16, 24, 32]),
-            ("RunArgs", 80, &[0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72]),
+            ("RunArgs", 96, &[0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 80, 88]),
             ("RunContext", 48, &[0, 8, 16, 20, 24]),
         ];
         assert_eq!(STRUCTURES.len(), expected.len());

@@ -31,8 +31,8 @@ mod text;
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
 pub use model::{
-    DimDescriptor, DimKind, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, SymbolDescriptor, TensorDescriptor,
-    WeightsTrailer,
+    DimDescriptor, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, StateDescriptor,
+    SymbolDescriptor, TensorDescriptor, WeightsTrailer,
 };
 pub use run::{Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
 pub use status::Status;
@@ -57,8 +57,18 @@ pub const MODEL_SYMBOL: &str = "nnc_model";
 pub const MODEL_SYMBOL_PREFIX: &str = "nnc_model_";
 
 /// Names a model cannot have: with the prefix they are functions of the C API, which may be linked into the same program.
-pub const RESERVED_MODEL_NAMES: &[&str] =
-    &["load", "from_descriptor", "free", "get_descriptor", "input", "output", "descriptor", "verify", "trim"];
+pub const RESERVED_MODEL_NAMES: &[&str] = &[
+    "load",
+    "from_descriptor",
+    "from_descriptor_in",
+    "free",
+    "get_descriptor",
+    "input",
+    "output",
+    "descriptor",
+    "verify",
+    "trim",
+];
 
 /// The C spelling of this crate: `include/nnc_abi.h`, self-contained but for `<stdint.h>`, with an include guard, for the
 /// compiler to paste into each `model.h`.

@@ -8,6 +8,9 @@ use crate::{PlanFn, RunFn};
 /// needs [`crate::RunArgs::weights`].
 pub const FLAG_WEIGHTS_IN_FILE: u32 = 1;
 
+/// Bit of [`ModelDescriptor::flags`]: the model has states, and a run needs [`crate::RunArgs::states`].
+pub const FLAG_STATES: u32 = 2;
+
 /// A compiled model: one read-only, 64-byte-aligned data symbol of exactly this size, as programs may copy it (a linker
 /// does so for those that are not position-independent). What it points to belongs to symbols that nobody else sees.
 #[repr(C)]
@@ -82,8 +85,10 @@ pub struct ModelDescriptor {
     pub n_steps: u64,
     /// Which kernels do not use the processor's full vectors, and why: lines to print; null when all do.
     pub width_text: *const c_char,
-    /// Zero.
-    pub reserved: [u64; 2],
+    /// Outputs that are kept as inputs of the next run. With [`FLAG_STATES`] not null.
+    pub states: *const StateDescriptor,
+    /// Length of `states`.
+    pub n_states: u64,
 }
 
 impl ModelDescriptor {
@@ -123,7 +128,8 @@ impl ModelDescriptor {
         artifact_hash: [0; 32],
         n_steps: 0,
         width_text: core::ptr::null(),
-        reserved: [0; 2],
+        states: core::ptr::null(),
+        n_states: 0,
     };
 }
 
@@ -133,6 +139,27 @@ impl ModelDescriptor {
 pub struct FaultDescriptor {
     /// The node, and what must hold there. Never null.
     pub text: *const c_char,
+}
+
+/// An output that is kept as an input of the next run, in a block of memory that the caller owns.
+///
+/// The block is a row-major tensor of the output's shape with `capacity` elements along `axis`, of which the input is the
+/// first ones: so what a run adds lies behind what is there, and nothing is copied. `inputs` and `outputs` of a run have
+/// places for both tensors, which are not looked at; `input_dims` says how much is there, `output_dims` how much is then.
+/// Axes inside of `axis` must keep their sizes for as long as the contents do.
+#[repr(C)]
+#[derive(Debug)]
+pub struct StateDescriptor {
+    /// The input, by its position in `inputs`.
+    pub input: u32,
+    /// The output, by its position in `outputs`.
+    pub output: u32,
+    /// The axis that grows, or `u32::MAX` when input and output have the same shape.
+    pub axis: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// Elements of the block along `axis`; -1 when there is none.
+    pub capacity: i64,
 }
 
 /// One input or output.
@@ -235,6 +262,10 @@ unsafe impl Send for DimDescriptor {}
 unsafe impl Sync for SymbolDescriptor {}
 // SAFETY: as above.
 unsafe impl Send for SymbolDescriptor {}
+// SAFETY: as above.
+unsafe impl Sync for StateDescriptor {}
+// SAFETY: as above.
+unsafe impl Send for StateDescriptor {}
 // SAFETY: as above.
 unsafe impl Sync for FaultDescriptor {}
 // SAFETY: as above.

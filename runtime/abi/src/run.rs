@@ -78,6 +78,11 @@ pub struct RunArgs {
     pub n_outputs: u32,
     /// Null, or filled when the run stops at one of the model's faults.
     pub fault: *mut Fault,
+    /// One block for each state of the model, which overlaps nothing else here; any alignment works. Not looked at when the
+    /// model has none. On an answer other than `Ok` the contents of blocks are unspecified.
+    pub states: *const *mut c_void,
+    /// Number of pointers in `states`, at least the model's `n_states`.
+    pub n_states: u64,
 }
 
 /// Part of a loop: iterations `begin..end`. Must not unwind. Sets the floating-point environment that it needs and

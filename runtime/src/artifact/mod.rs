@@ -19,7 +19,7 @@ mod verify;
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use nnc_abi::{Arch, Status, layout::model};
@@ -29,7 +29,7 @@ use object::read::archive::ArchiveFile;
 use object::read::elf::FileHeader as _;
 
 use crate::signature::Signature;
-use crate::{Error, Result};
+use crate::{Error, Result, weights};
 use image::{Image, View};
 use refusal::{Refusal, damaged, not_a_model};
 pub(crate) use verify::weights_differ;
@@ -51,6 +51,8 @@ pub struct Artifact {
     contents: Contents,
     /// What messages call it.
     origin: String,
+    /// The file beside it that holds its weights, if one does and its place is known.
+    side: Option<PathBuf>,
     kind: Kind,
     /// The ELF file within the contents.
     elf: std::ops::Range<usize>,
@@ -81,10 +83,13 @@ impl Artifact {
         let path = path.as_ref();
         let origin = path.display().to_string();
         let file = open(path, &origin)?;
-        Artifact::of_file(&file, origin)
+        let artifact = Artifact::of_file(&file, origin)?;
+        let side = weights::beside(path, &artifact.signature)?;
+        Ok(Artifact { side, ..artifact })
     }
 
-    /// Reads an artifact that lies in memory; `origin` names it in messages.
+    /// Reads an artifact that lies in memory; `origin` names it in messages. Of one with its weights in a file, that is not
+    /// looked for.
     pub fn from_bytes(bytes: Vec<u8>, origin: &str) -> Result<Artifact> {
         Artifact::new(Contents::Owned(bytes), origin.to_owned())
     }
@@ -114,7 +119,7 @@ impl Artifact {
             let message = format!("{origin}: not a compiled model: its code and its descriptor name two processors");
             return Err(Error::new(Status::NotAModel, message));
         }
-        Ok(Artifact { contents, origin, kind, elf, image, signature })
+        Ok(Artifact { contents, origin, side: None, kind, elf, image, signature })
     }
 
     /// What kind of file it is.
@@ -135,14 +140,22 @@ impl Artifact {
         &self.contents
     }
 
-    /// Compares code, descriptor and weights with the hashes that the compiler left; reads the whole file.
+    /// Compares code, descriptor and weights with the hashes that the compiler left; reads the whole file, and that of the
+    /// weights.
     ///
     /// That they agree shows that nothing was damaged since the file was written. It does not show who wrote it.
     pub fn verify(&self) -> Result<()> {
         let at = self.image.file_range(self.image.descriptor + model::ARTIFACT_HASH as u64, 32);
         let weights = self.image.weights(self.signature.weights_bytes);
-        verify::artifact(&self.contents, &self.elf, at, weights, &self.signature)
-            .map_err(|why| Error::new(Status::Damaged, format!("{}: {why}", self.origin)))
+        let damaged = |why| Error::new(Status::Damaged, format!("{}: {why}", self.origin));
+        verify::artifact(&self.contents, &self.elf, at, weights, &self.signature).map_err(damaged)?;
+        if let Some(side) = &self.side {
+            let map = weights::map(side, &self.signature)?;
+            let why = weights_differ(&map[..self.signature.weights_bytes as usize], &self.signature.weights_hash);
+            let damaged = |why| Error::new(Status::Damaged, format!("{}: {why}", side.display()));
+            why.map_or(Ok(()), |why| Err(damaged(why)))?;
+        }
+        Ok(())
     }
 }
 

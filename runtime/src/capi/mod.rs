@@ -7,6 +7,7 @@
 mod model;
 mod pool;
 mod run;
+mod state;
 
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
@@ -16,6 +17,7 @@ pub use model::*;
 use nnc_abi::{DType, Status};
 pub use pool::*;
 pub use run::*;
+pub use state::*;
 
 use crate::{Error, Result};
 

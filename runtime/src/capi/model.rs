@@ -42,6 +42,30 @@ pub unsafe extern "C" fn nnc_model_from_descriptor(descriptor: *const ModelDescr
     })
 }
 
+/// Makes a handle for a model that is linked into the program and keeps its weights in a file.
+///
+/// # Safety
+///
+/// `descriptor` is one that nnc made and outlives the handle; `folder` is a string; `out` is writable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn nnc_model_from_descriptor_in(
+    descriptor: *const ModelDescriptor,
+    folder: *const c_char,
+    out: *mut *mut Model,
+) -> i32 {
+    guard(|| {
+        // SAFETY: the caller's promise.
+        let descriptor = unsafe { borrow(descriptor, "descriptor") }?;
+        if folder.is_null() {
+            return Err(null("folder"));
+        }
+        // SAFETY: the caller's promise.
+        let folder = OsStr::from_bytes(unsafe { CStr::from_ptr(folder) }.to_bytes());
+        // SAFETY: the caller's promise.
+        unsafe { give(out, || Model::from_descriptor_in(descriptor, folder)) }
+    })
+}
+
 /// Frees a handle; null is allowed.
 ///
 /// # Safety

@@ -2,8 +2,8 @@
 
 use std::ffi::c_void;
 
-use super::{array, borrow, guard};
-use crate::{Model, Pool, Threads};
+use super::{array, borrow, guard, null};
+use crate::{Model, Pool, Result, State, Threads};
 
 /// Checks input dimensions and computes sizes.
 ///
@@ -57,28 +57,73 @@ pub unsafe extern "C" fn nnc_run(
     workspace: *mut c_void,
     workspace_bytes: u64,
 ) -> i32 {
+    let call = Call { model, pool, inputs, input_dims, outputs, output_dims, workspace: (workspace, workspace_bytes) };
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { run(call, None) })
+}
+
+/// Runs a model on what a state holds.
+///
+/// # Safety
+///
+/// As [`nnc_run`], but for the tensors of states, which are not looked at; the state is valid and no other call uses it.
+#[unsafe(no_mangle)]
+#[allow(clippy::too_many_arguments)] // As above.
+pub unsafe extern "C" fn nnc_run_with_state(
+    model: *const Model,
+    pool: *const Pool,
+    state: *mut State,
+    inputs: *const *const c_void,
+    input_dims: *const i64,
+    outputs: *const *mut c_void,
+    output_dims: *mut i64,
+    workspace: *mut c_void,
+    workspace_bytes: u64,
+) -> i32 {
+    let call = Call { model, pool, inputs, input_dims, outputs, output_dims, workspace: (workspace, workspace_bytes) };
     guard(|| {
-        // SAFETY: the caller's promise, here and below.
-        let (model, pool) = unsafe { (borrow(model, "model")?, pool.as_ref()) };
-        let signature = model.signature();
+        // SAFETY: the caller's promise.
+        let state = unsafe { state.as_mut() }.ok_or_else(|| null("state"))?;
         // SAFETY: as above.
-        let (inputs, input_dims, outputs) = unsafe {
-            (
-                array(inputs, signature.inputs.len(), "inputs")?,
-                array(input_dims, signature.input_dims_len(), "input_dims")?,
-                array(outputs, signature.outputs.len(), "outputs")?,
-            )
-        };
-        let threads = pool.map_or(Threads::Serial, |pool| Threads::Pool(pool.clone()));
-        let workspace = (workspace, workspace_bytes);
-        model.inner.with_buffers(|buffers| {
+        unsafe { run(call, Some(state)) }
+    })
+}
+
+/// The arguments of a run.
+struct Call {
+    model: *const Model,
+    pool: *const Pool,
+    inputs: *const *const c_void,
+    input_dims: *const i64,
+    outputs: *const *mut c_void,
+    output_dims: *mut i64,
+    workspace: (*mut c_void, u64),
+}
+
+/// # Safety
+///
+/// That of the functions above.
+unsafe fn run(call: Call, state: Option<&mut State>) -> Result<()> {
+    // SAFETY: the caller's promise, here and below.
+    let (model, pool) = unsafe { (borrow(call.model, "model")?, call.pool.as_ref()) };
+    let signature = model.signature();
+    // SAFETY: as above.
+    let (inputs, input_dims, outputs) = unsafe {
+        (
+            array(call.inputs, signature.inputs.len(), "inputs")?,
+            array(call.input_dims, signature.input_dims_len(), "input_dims")?,
+            array(call.outputs, signature.outputs.len(), "outputs")?,
+        )
+    };
+    let threads = pool.map_or(Threads::Serial, |pool| Threads::Pool(pool.clone()));
+    model.inner.with_buffers(|buffers| {
+        let tensors = (inputs, outputs);
+        // SAFETY: as above.
+        let dims = unsafe { buffers.run_raw(&model.inner, input_dims, tensors, call.workspace, state, &threads) }?;
+        if !call.output_dims.is_null() {
             // SAFETY: as above.
-            let dims = unsafe { buffers.run_raw(&model.inner, input_dims, inputs, outputs, workspace, &threads) }?;
-            if !output_dims.is_null() {
-                // SAFETY: as above.
-                unsafe { output_dims.copy_from_nonoverlapping(dims.as_ptr(), dims.len()) };
-            }
-            Ok(())
-        })
+            unsafe { call.output_dims.copy_from_nonoverlapping(dims.as_ptr(), dims.len()) };
+        }
+        Ok(())
     })
 }

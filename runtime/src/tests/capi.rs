@@ -1,6 +1,6 @@
 //! The C API, called from Rust; `tests/loading.rs` calls it from C.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::ptr::{null, null_mut};
 
 use nnc_abi::{ModelDescriptor, Status};
@@ -52,6 +52,31 @@ fn plans_and_runs() {
         assert_eq!(code, Status::WorkspaceTooSmall as i32);
         nnc_model_free(model);
     }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "maps a file")]
+fn weights_are_found_in_a_folder() {
+    static DESCRIPTOR: ModelDescriptor =
+        ModelDescriptor { flags: 1, weights_file: c"fake.weights".as_ptr(), weights_bytes: 0, ..FAKE };
+    let folder = std::env::temp_dir().join(format!("nnc-capi-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = CString::new(folder.as_os_str().as_encoded_bytes()).unwrap();
+    // The trailer of no weights.
+    let trailer = [&nnc_abi::WEIGHTS_MAGIC.to_le_bytes()[..], &[0; 24], &DESCRIPTOR.weights_hash].concat();
+    // SAFETY: a valid descriptor and strings.
+    let load = |model: &mut *mut Model| unsafe { nnc_model_from_descriptor_in(&DESCRIPTOR, path.as_ptr(), model) };
+    let mut model = null_mut();
+    assert_eq!(load(&mut model), Status::NotFound as i32);
+    assert!(model.is_null() && last_error().contains("fake.weights"), "{}", last_error());
+    std::fs::write(folder.join("fake.weights"), trailer).unwrap();
+    assert_eq!(load(&mut model), 0, "{}", last_error());
+    // SAFETY: a valid handle, and a folder that is none.
+    unsafe {
+        nnc_model_free(model);
+        assert_eq!(nnc_model_from_descriptor_in(&DESCRIPTOR, null(), &mut model), Status::NullArgument as i32);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn idle_memory_is_bounded() {
     // Calls that are all inside at once.
     fn nest(model: &Model, depth: usize) {
         model.inner.with_buffers(|buffers| {
-            with_inputs(10, |inputs| buffers.run(&model.inner, inputs, &Threads::Serial)).unwrap();
+            with_inputs(10, |inputs| buffers.run(&model.inner, inputs, None, &Threads::Serial)).unwrap();
             if depth > 1 {
                 nest(model, depth - 1);
             }

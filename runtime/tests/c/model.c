@@ -52,5 +52,5 @@ static int32_t run(const struct nnc_run_args *args) {
 
 const struct nnc_model_descriptor nnc_model = {
     NNC_MAGIC, VERSION, sizeof(struct nnc_model_descriptor), "twice", "host", "cc", HOST, 0, FEATURES, 1, 1,
-    inputs, outputs, 1, 1, symbols, 1, 1, 0, NNC_ALIGNMENT, WEIGHTS, 100, {0}, {0}, plan, run, 0, 0, 0, 0, {0}, 1, 0, {0},
+    inputs, outputs, 1, 1, symbols, 1, 1, 0, NNC_ALIGNMENT, WEIGHTS, 100, {0}, {0}, plan, run, 0, 0, 0, 0, {0}, 1, 0, 0, 0,
 };

@@ -42,7 +42,7 @@ int main(int argc, char **argv) {
     {
         const struct nnc_model_descriptor *descriptor = nnc_model_get_descriptor(model);
         struct nnc_run_context context;
-        struct nnc_run_args args = {inputs, dims, outputs, out_dims, NULL, 0, NULL, &context, 1, 1, 0};
+        struct nnc_run_args args = {inputs, dims, outputs, out_dims, NULL, 0, NULL, &context, 1, 1, 0, 0, 0};
         CHECK(nnc_pool_context(pool, &context) == NNC_OK);
         y[0] = 0;
         CHECK(descriptor->run(&args) == NNC_OK && y[0] == 2);

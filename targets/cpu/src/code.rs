@@ -27,12 +27,23 @@ pub(crate) struct Filled {
     pub(crate) kernels: Vec<KernelCode>,
 }
 
+/// Where weights will be, as code sees them.
+#[derive(Clone, Copy)]
+pub(crate) enum Site<'a> {
+    /// In the same object.
+    Near,
+    /// Anywhere in this process.
+    Far,
+    /// In a file of this name, which the caller of a run maps.
+    Beside(&'a str),
+}
+
 /// The symbol of a program's weights.
 pub(crate) fn weights_symbol(program: &Program) -> String {
     format!("nnc_weights_{}", program.name)
 }
 
-/// Defines everything but the weights in `module`. `near`: whether the weights will lie near the code.
+/// Defines everything but the weights in `module`.
 #[allow(clippy::too_many_arguments, reason = "one call, from two places")]
 pub(crate) fn fill<M: Module>(
     module: &mut M,
@@ -41,11 +52,11 @@ pub(crate) fn fill<M: Module>(
     options: &Options,
     layout: &Layout,
     weights_hash: [u8; 32],
-    near: bool,
+    site: Site<'_>,
     listing: &mut Listing,
 ) -> Result<Filled, CodegenError> {
-    let weights = match layout.bytes {
-        0 => None,
+    let weights = match (layout.bytes, site) {
+        (0, _) | (_, Site::Beside(_)) => None,
         _ => Some(
             module
                 .declare_data(&weights_symbol(program), Linkage::Import, false, false)
@@ -70,7 +81,8 @@ pub(crate) fn fill<M: Module>(
         fails: &fails,
         weights,
         offsets: &layout.offsets,
-        near,
+        beside: matches!(site, Site::Beside(_)),
+        near: matches!(site, Site::Near),
         listing,
         environment: None,
         trampoline: None,
@@ -85,6 +97,7 @@ pub(crate) fn fill<M: Module>(
         source_hash: options.source_hash,
         weights_hash,
         weights,
+        weights_file: if let Site::Beside(name) = site { Some(name) } else { None },
         weights_bytes: layout.bytes,
         code_bytes: listing.code_bytes,
         entries,

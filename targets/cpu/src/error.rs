@@ -24,8 +24,8 @@ pub enum CodegenError {
     /// The program contradicts itself or the binary interface.
     #[error("{0}")]
     Program(String),
-    /// Weights or code do not fit the artifact.
-    #[error("{what} has {bytes} bytes, more than the {limit} that one artifact can hold; compile the model in parts")]
+    /// Weights do not fit the artifact.
+    #[error("{what} has {bytes} bytes, more than the {limit} that one artifact can hold; put it into a file beside it")]
     TooLarge {
         /// What is too large.
         what: &'static str,

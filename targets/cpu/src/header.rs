@@ -14,14 +14,16 @@ use nnc_kernels::plan::Parameter;
 use std::fmt::Write;
 
 /// The text; it needs only libc.
-pub(crate) fn text(program: &Program) -> String {
+///
+/// `weights_file`: the file that the weights go to, if they go to one, of `weights_bytes` without its trailer.
+pub(crate) fn text(program: &Program, weights_file: Option<&str>, weights_bytes: u64) -> String {
     let mut out = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut out, program);
+    let _ = write(&mut out, program, weights_file.map(|name| (name, weights_bytes)));
     out
 }
 
-fn write(out: &mut String, program: &Program) -> std::fmt::Result {
+fn write(out: &mut String, program: &Program, weights: Option<(&str, u64)>) -> std::fmt::Result {
     let name = names::identifier(&program.name);
     let upper = name.to_uppercase();
     let names = Names::new(program);
@@ -47,11 +49,29 @@ fn write(out: &mut String, program: &Program) -> std::fmt::Result {
         Some(bytes) => writeln!(out, "#define {upper}_WORKSPACE_BYTES UINT64_C({bytes})\n")?,
         None => writeln!(out, "/* The workspace depends on the input sizes: ask {name}_plan. */\n")?,
     }
-    if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
-        function(out, program, &names, &name, &upper)?;
+    if let Some((file, bytes)) = weights {
+        let file = names::comment(file);
+        writeln!(
+            out,
+            "/* The weights lie in the file \"{file}\", which goes with the model: a program maps it, aligned to"
+        )?;
+        writeln!(out, " * NNC_ALIGNMENT, and passes it to each run. It ends in a struct nnc_weights_trailer. */")?;
+        writeln!(out, "#define {upper}_WEIGHTS_BYTES UINT64_C({bytes})\n")?;
+    }
+    for (i, state) in program.states.iter().enumerate() {
+        let (input, output) = (&names.inputs[state.input], &names.outputs[state.output]);
+        writeln!(out, "/* State {i}: {output} is kept as {input}. Its block: */")?;
+        let input = &program.inputs[state.input];
+        let block = Parameter::plain(input.name.as_str(), input.dtype, program.block_shape(state));
+        shape(out, program, &format!("{upper}_STATE{i}"), &block)?;
+    }
+    if !program.states.is_empty() {
+        // What has states is run with blocks, which no typed function takes.
+    } else if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
+        function(out, program, &names, &name, &upper, weights.is_some())?;
     } else {
         what_fixing_adds(out, program, &name, &upper)?;
-        free::functions(out, program, &names, &name)?;
+        free::functions(out, program, &names, &name, weights.is_some())?;
     }
     writeln!(out, "#ifdef __cplusplus\n}}\n#endif\n\n#endif /* NNC_MODEL_{upper}_H */")
 }
@@ -100,15 +120,28 @@ fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Paramete
     writeln!(out)
 }
 
-fn function(out: &mut String, program: &Program, names: &Names, name: &str, upper: &str) -> std::fmt::Result {
+fn function(
+    out: &mut String,
+    program: &Program,
+    names: &Names,
+    name: &str,
+    upper: &str,
+    beside: bool,
+) -> std::fmt::Result {
     writeln!(
         out,
         "/* Runs the model. `workspace`: {upper}_WORKSPACE_BYTES bytes aligned to 64, or null if that is 0."
     )?;
+    if beside {
+        writeln!(out, " * `weights`: the mapped file of weights.")?;
+    }
     writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
     write!(out, "static inline int32_t {name}_run(")?;
     let arguments = arguments(program, names).into_iter();
     let mut list: Vec<String> = arguments.map(|argument| argument.declaration + &argument.name).collect();
+    if beside {
+        list.push("const void *weights".to_owned());
+    }
     list.push("void *workspace".to_owned());
     list.push("const struct nnc_run_context *context".to_owned());
     writeln!(out, "{})\n{{", list.join(", "))?;
@@ -116,7 +149,7 @@ fn function(out: &mut String, program: &Program, names: &Names, name: &str, uppe
     // Every field by name: C++ has no `{0}` without warnings, C none without braces.
     writeln!(out, "    struct nnc_run_args args;")?;
     let workspace = program.workspace_bytes.as_const().unwrap_or(0);
-    assign_run(out, program, ["0", "0", &format!("UINT64_C({workspace})")])?;
+    assign_run(out, program, beside, ["0", "0", &format!("UINT64_C({workspace})")])?;
     writeln!(out, "    return {}.run(&args);\n}}\n", symbol_name(program))
 }
 
@@ -156,9 +189,10 @@ fn tensors(out: &mut String, names: &Names) -> std::fmt::Result {
 }
 
 /// Writes the assignments to the fields of `args`; `sizes` are the dimensions of the inputs and outputs, and the bytes of
-/// the workspace.
-fn assign_run(out: &mut String, program: &Program, sizes: [&str; 3]) -> std::fmt::Result {
+/// the workspace. Weights that lie `beside` the artifact are an argument.
+fn assign_run(out: &mut String, program: &Program, beside: bool, sizes: [&str; 3]) -> std::fmt::Result {
     let [input_dims, output_dims, workspace_bytes] = sizes;
+    let weights = if beside { "weights" } else { "0" };
     let (inputs, outputs) = (program.inputs.len().to_string(), program.outputs.len().to_string());
     let fields = [
         ("inputs", "inputs"),
@@ -167,11 +201,13 @@ fn assign_run(out: &mut String, program: &Program, sizes: [&str; 3]) -> std::fmt
         ("output_dims", output_dims),
         ("workspace", "workspace"),
         ("workspace_bytes", workspace_bytes),
-        ("weights", "0"),
+        ("weights", weights),
         ("context", "context"),
         ("n_inputs", &inputs),
         ("n_outputs", &outputs),
         ("fault", "0"),
+        ("states", "0"),
+        ("n_states", "0"),
     ];
     for (field, value) in fields {
         writeln!(out, "    args.{field} = {value};")?;

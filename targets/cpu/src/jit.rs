@@ -1,6 +1,6 @@
 //! Compiling into this process's memory: for tests, tuning, and programs that bring their compiler along.
 
-use crate::code::{fill, weights_symbol};
+use crate::code::{Site, fill, weights_symbol};
 use crate::cranelift::isa::isa;
 use crate::emit::{Form, Listing};
 use crate::object::weights::Layout;
@@ -54,7 +54,7 @@ impl Jit {
         builder.symbol(weights_symbol(program), weights.as_ptr().cast());
         let mut module = JITModule::new(builder);
         let mut listing = Listing::new(Form::None, target);
-        let filled = fill(&mut module, program, target, &Options::default(), &layout, hash, false, &mut listing)?;
+        let filled = fill(&mut module, program, target, &Options::default(), &layout, hash, Site::Far, &mut listing)?;
         module.finalize_definitions().map_err(|e| CodegenError::backend("memory", e))?;
         let (descriptor, _) = module.get_finalized_data(filled.descriptor);
         Ok(JitModel { module: Some(module), descriptor: descriptor.cast(), _weights: weights, kernels: filled.kernels })

@@ -35,20 +35,40 @@ use emit::{Form, Listing};
 use nnc_desc::{Arch, Target};
 use nnc_kernels::Program;
 use object::Object;
+use std::fs::File;
+use std::io;
 use std::path::Path;
 
-/// What an artifact says of its origin.
+/// Where an artifact's weights go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WeightsPlace {
+    /// Into the artifact; what it cannot hold is refused.
+    #[default]
+    Within,
+    /// Into the artifact, or into a file of this name beside it if that cannot hold them.
+    BesideIfLarge(String),
+    /// Into a file of this name beside it.
+    Beside(String),
+}
+
+/// What an artifact says of its origin, and where its weights go.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The compiler, e.g. `nnc 0.1.0`.
     pub compiler: String,
     /// BLAKE3 of the source model and its external data.
     pub source_hash: [u8; 32],
+    /// Where its weights go.
+    pub weights: WeightsPlace,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { compiler: concat!("nnc ", env!("CARGO_PKG_VERSION")).to_owned(), source_hash: [0; 32] }
+        Options {
+            compiler: concat!("nnc ", env!("CARGO_PKG_VERSION")).to_owned(),
+            source_hash: [0; 32],
+            weights: WeightsPlace::default(),
+        }
     }
 }
 
@@ -87,7 +107,7 @@ pub fn compile(program: &Program, target: &Target, options: &Options) -> Result<
     Ok(Artifact {
         arch: target.arch,
         name: program.name.clone(),
-        header: header::text(program),
+        header: header::text(program, object.side_file(), object.weights_bytes()),
         code_bytes: listing.code_bytes,
         weights_bytes: object.weights_bytes(),
         kernels: object.kernels.clone(),
@@ -96,6 +116,19 @@ pub fn compile(program: &Program, target: &Target, options: &Options) -> Result<
 }
 
 impl Artifact {
+    /// The name of the file beside the artifact that its weights go to, if they go to one.
+    pub fn weights_file(&self) -> Option<&str> {
+        self.object.side_file()
+    }
+
+    /// Writes the weights that go to a file of their own. The artifact, which carries their hash, is written after them.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_weights(&mut self, file: &File) -> io::Result<()> {
+        self.object.write_side_file(file)
+    }
+
     /// Writes a shared library that programs linked with it will look for by the name `soname`.
     ///
     /// # Errors
@@ -154,6 +187,7 @@ pub fn emit_asm(program: &Program, target: &Target) -> Result<String, CodegenErr
 
 fn emit(program: &Program, target: &Target, form: Form) -> Result<String, CodegenError> {
     let mut listing = Listing::new(form, target);
-    Object::new(program, target, &Options::default(), &mut listing)?;
+    let weights = WeightsPlace::BesideIfLarge(format!("{}.weights", program.name));
+    Object::new(program, target, &Options { weights, ..Options::default() }, &mut listing)?;
     Ok(listing.text)
 }

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nnc::driver::{Compilation, Halt, Options, Unwatched};
+use nnc::driver::{Compilation, Halt, Options, Unwatched, WeightsPlace};
 use nnc::errors::{Failure, Result};
 use nnc_desc::Target;
 use nnc_runtime::{Artifact, Model};
@@ -83,7 +83,7 @@ fn compile(path: &Path, target: &str, extension: &str) -> Result<()> {
     let model = compilation.import(&model)?;
     let graph = compilation.graph(&model).map_err(Halt::into_failure)?;
     let program = compilation.program(graph, &model.file).map_err(Halt::into_failure)?;
-    let artifact = compilation.artifact(&program, &model)?;
+    let artifact = compilation.artifact(&program, &model, WeightsPlace::Within)?;
     match extension {
         "so" => artifact.write_so(path, "digits.so")?,
         "a" => artifact.write_archive(path)?,

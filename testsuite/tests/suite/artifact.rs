@@ -4,9 +4,9 @@
 use std::fs;
 use std::process::Command;
 
-use nnc_runtime::{Artifact, Kind, Model, Status};
+use nnc_runtime::{Artifact, Kind, Model, Status, TensorRef};
 
-use crate::common::{compile, folder, root, run};
+use crate::common::{Digits, compile, folder, root, run};
 
 /// The typed functions of a header with free sizes answer sizes, and refuse buffers without room.
 #[test]
@@ -112,6 +112,61 @@ fn every_bit_is_verified() {
     let error = changed.verify().unwrap_err();
     assert_eq!(error.status(), Status::Damaged);
     assert!(error.to_string().contains("weights are damaged"), "{error}");
+}
+
+/// Weights in a file of their own: every form finds them, and answers as with them embedded; whatever is wrong with the
+/// file is said.
+#[test]
+fn weights_beside_the_artifact() {
+    let folder = folder("beside");
+    let (within, beside) = (folder.join("within.so"), folder.join("digits.so"));
+    compile("digits_cnn.onnx", &within, &["--name", "digits"]);
+    compile("digits_cnn.onnx", &beside, &["--weights-file"]);
+    let (within, model) = (Model::load(&within).expect("it loads"), Model::load(&beside).expect("it loads"));
+    assert_eq!(model.signature().weights_file.as_deref(), Some("digits.weights"));
+    assert_eq!(model.weights(), within.weights());
+    let images = &Digits::read().images[..64 * 5];
+    let said = |model: &Model| model.run(&[TensorRef::new(&[5, 1, 8, 8], images)]).expect("it runs")[0].data().to_vec();
+    assert_eq!(said(&model), said(&within));
+    model.verify().expect("it is as it was written");
+    let views = [TensorRef::new(&[5, 1, 8, 8], images)];
+    nnc::guard::run(&model, &views).expect("a run").expect("it keeps to its memory");
+    // Through a link the file is looked for where the link leads.
+    std::os::unix::fs::symlink("../beside/digits.so", folder.join("link.so")).expect("a link");
+    Model::load(folder.join("link.so")).expect("it loads");
+    for extension in ["o", "a"] {
+        let path = folder.join(format!("digits.{extension}"));
+        compile("digits_cnn.onnx", &path, &["--weights-file"]);
+        Artifact::open(&path).expect("an artifact").verify().expect("it is as it was written");
+    }
+    let file = folder.join("digits.weights");
+    let whole = fs::read(&file).expect("weights");
+    for at in [0, whole.len() / 2, whole.len() - 65] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).expect("a file");
+        let error = Model::load(&beside).expect("it loads").verify().unwrap_err();
+        assert_eq!(error.status(), Status::Damaged, "{error}");
+        let error = Artifact::open(&beside).expect("an artifact").verify().unwrap_err();
+        assert!(error.status() == Status::Damaged && error.to_string().contains("digits.weights"), "{error}");
+    }
+    let trailer = whole.len() - 64;
+    for bytes in [&whole[..trailer], &whole[..63], &[], &whole[1..], &[&whole[..], &[0; 64]].concat()] {
+        fs::write(&file, bytes).expect("a file");
+        let error = Model::load(&beside).unwrap_err();
+        assert_eq!(error.status(), Status::NotAModel, "{error}");
+    }
+    for at in [trailer, trailer + 8, trailer + 32, trailer + 63] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).expect("a file");
+        assert_eq!(Model::load(&beside).unwrap_err().status(), Status::NotAModel, "{at}");
+    }
+    fs::remove_file(&file).expect("it is there");
+    let error = Model::load(&beside).unwrap_err();
+    assert!(error.status() == Status::NotFound && error.to_string().contains("digits.weights"), "{error}");
+    fs::create_dir(&file).expect("a folder");
+    assert_eq!(Model::load(&beside).unwrap_err().status(), Status::NotFound);
 }
 
 /// Artifacts of nnc, changed at random, are refused or described, in bounded time and memory; nothing of them runs.

@@ -16,6 +16,16 @@ fn c_program_with_a_shared_library() {
 }
 
 #[test]
+fn c_program_that_brings_the_weights() {
+    let (digits, folder) = (Digits::read(), folder("example-weights-file"));
+    compile("digits_cnn.onnx", &folder.join("digits_cnn.a"), &["--dim", "batch=1", "--weights-file"]);
+    let program = cc(&folder, "weights_file.c", &["digits_cnn.a"]);
+    let weights = folder.join("digits_cnn.weights");
+    let printed = feed(program, &[weights.to_str().expect("UTF-8")], &digits.write(&folder));
+    assert_eq!(digits.right(printed.lines()), CNN_RIGHT);
+}
+
+#[test]
 fn c_program_with_two_models() {
     let (digits, folder) = (Digits::read(), folder("example-two-models"));
     compile("digits_cnn.onnx", &folder.join("digits_cnn.o"), &["--dim", "batch=1"]);

@@ -1,6 +1,6 @@
 //! Repository chores: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench`, `cargo xtask zoo`, `cargo xtask fuzz`,
 //! `cargo xtask ablation`, `cargo xtask machine`, `cargo xtask emulate`, `cargo xtask mutants`, `cargo xtask same-code`,
-//! `cargo xtask tidy`.
+//! `cargo xtask large`, `cargo xtask tidy`.
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
@@ -26,6 +26,7 @@ cargo xtask COMMAND
   ablation   what optimising, and each family of rules, is worth on the benchmark models; by name, on some; --levels
   calibrate  measures the rates of the cost model, by default of the native target
   fuzz       compiles random models in many ways and compares what they compute; `cargo xtask fuzz --help`
+  large      a model of 3 GiB: its results, and the memory that compiling takes; needs 10 GB of disk
   mutants    defects planted in every stage, and whether the tests find them; by name, some of them
   same-code  whether the code of the benchmark models is what `cargo xtask same-code record` kept
   miri       undefined behaviour, in the crates that Miri can run
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         ["calibrate", target @ ..] => test::calibrate(target),
         ["machine"] => machine::machine(),
         ["emulate"] => emulate::emulate(),
+        ["large", arguments @ ..] => test::large(arguments),
         ["mutants", names @ ..] => mutants::mutants(names),
         ["same-code", "record"] => same_code::record(),
         ["same-code"] => same_code::compare(),

@@ -159,6 +159,16 @@ pub fn zoo(folder: &str, names: &[&str]) -> Result<()> {
     run(zoo.args(["--targets", &targets(), "--page", "docs/src/zoo.md"]))
 }
 
+/// Compiles a model of several gigabytes, with these arguments; compares its results, and the memory that compiling takes.
+///
+/// # Errors
+/// When a step fails, a result is wrong or it takes too much.
+pub fn large(arguments: &[&str]) -> Result<()> {
+    run(&mut cargo(["build", "--release", "--package", "nnc"]))?;
+    python()?;
+    run(script("large_model.py")?.arg(nnc("release")).arg(target().join("large")).args(arguments))
+}
+
 /// Runs the fuzzer with these arguments.
 ///
 /// # Errors

@@ -3,9 +3,10 @@
 use super::code::Code;
 use super::machine::{POISON, View, read};
 use super::{MAX_BYTES, RunError, execute, prepare};
-use crate::plan::{Argument, BufferId, Parameter, Place, Program, SizeCheck, Step};
+use crate::plan::{Argument, BufferId, Parameter, Place, Program, SizeCheck, State, Step};
 use crate::verify;
 use nnc_ir::{DType, Dim, Symbol};
+use std::ops::Range;
 
 /// A tensor of the caller: its dimensions and its elements' bytes.
 pub type Value = (Vec<i64>, Vec<u8>);
@@ -93,11 +94,12 @@ impl Host<'_> {
             .ok_or_else(|| RunError::Plan(format!("{what} is {value} bytes")))
     }
 
-    /// Regions: inputs, outputs, weights, then the workspace.
+    /// Regions: inputs, outputs, weights, blocks of states, then the workspace.
     fn allocate(&mut self, inputs: &[Value]) -> Result<(), RunError> {
         let program = self.program;
         let (outputs, weights) = (inputs.len(), inputs.len() + program.outputs.len());
-        let workspace = weights + program.weights.len();
+        let states = weights + program.weights.len();
+        let workspace = states + program.states.len();
         self.regions = inputs.iter().map(|(_, bytes)| bytes.clone()).collect();
         self.regions.resize(weights, vec![]);
         for weight in &program.weights {
@@ -105,11 +107,21 @@ impl Host<'_> {
             weight.write_to(&mut bytes).map_err(|e| RunError::Plan(format!("packing a weight: {e}")))?;
             self.regions.push(bytes);
         }
+        for state in &program.states {
+            let block = self.block(state)?;
+            let mut bytes = vec![POISON; block.bytes()];
+            let (dims, given) = &inputs[state.input];
+            for (row, place) in block.rows(dims).enumerate() {
+                bytes[place.clone()].copy_from_slice(&given[row * place.len()..][..place.len()]);
+            }
+            self.regions.push(bytes);
+        }
         self.regions.push(vec![POISON; self.size(&program.workspace_bytes, "the workspace")?]);
         for buffer in &program.buffers {
             let region = match buffer.place {
                 Place::Input(i) => i,
                 Place::Output(i) => outputs + i,
+                Place::State(i) => states + i,
                 Place::Weight(id) => weights + id.0 as usize,
                 Place::Workspace { .. } => workspace,
             };
@@ -120,6 +132,16 @@ impl Host<'_> {
             self.places.push(region);
         }
         Ok(())
+    }
+
+    /// The block of a state.
+    fn block(&self, state: &State) -> Result<Block, RunError> {
+        let output = &self.program.outputs[state.output];
+        let shape = self.program.block_shape(state);
+        let shape = shape.iter().map(|d| self.size(d, &output.name)).collect::<Result<Vec<usize>, _>>()?;
+        let bytes = shape.iter().try_fold(output.dtype.size(), |n, &d| n.checked_mul(d)).filter(|&n| n <= MAX_BYTES);
+        bytes.ok_or_else(|| RunError::Plan(format!("the state of `{}` is too large", output.name)))?;
+        Ok(Block { shape, axis: state.growth.map_or(0, |growth| growth.0), element: output.dtype.size() })
     }
 
     fn extent_of(&self, id: BufferId) -> Result<Extent, RunError> {
@@ -226,6 +248,15 @@ impl Host<'_> {
         let mut results = vec![];
         for (i, parameter) in self.program.outputs.iter().enumerate() {
             let dims = parameter.shape.iter().map(|d| self.value(d)).collect::<Result<Vec<i64>, _>>()?;
+            if let Some(state) = self.program.state_of_output(i) {
+                let block = self.block(&self.program.states[state])?;
+                let region = &self.regions[first + self.program.outputs.len() + self.program.weights.len() + state];
+                let rows = block.rows(&dims).map(|place| region.get(place));
+                let rows = rows.collect::<Option<Vec<&[u8]>>>();
+                let rows = rows.ok_or_else(|| RunError::Plan(format!("`{}` outgrows its state", parameter.name)))?;
+                results.push((dims, rows.concat()));
+                continue;
+            }
             let mut bytes = std::mem::take(&mut self.regions[first + i]);
             let wanted = byte_count(parameter, &dims).filter(|&n| n <= bytes.len());
             let Some(wanted) = wanted else {
@@ -236,6 +267,27 @@ impl Host<'_> {
             results.push((dims, bytes));
         }
         Ok(results)
+    }
+}
+
+/// A state's block: its shape, the axis that grows, and the bytes of an element.
+struct Block {
+    shape: Vec<usize>,
+    axis: usize,
+    element: usize,
+}
+
+impl Block {
+    fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.element
+    }
+
+    /// Where the rows of a tensor of these dimensions lie, which is the first of the block along the axis that grows.
+    fn rows(&self, dims: &[i64]) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (outer, inner) = self.shape.split_at(self.axis.min(self.shape.len()));
+        let row = inner.iter().product::<usize>() * self.element;
+        let used = dims.iter().skip(self.axis).fold(self.element, |n, &d| n * usize::try_from(d).unwrap_or(0));
+        (0..outer.iter().product()).map(move |i| i * row..i * row + used)
     }
 }
 

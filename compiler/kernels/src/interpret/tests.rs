@@ -197,6 +197,7 @@ fn program() -> Program {
     Program {
         name: "test".to_owned(),
         inputs: vec![Parameter::plain("x".to_owned(), DType::F32, vec![n.clone()])],
+        states: vec![],
         outputs: vec![Parameter::plain("y".to_owned(), DType::F32, vec![Dim::sym(count)])],
         weights: vec![Weight { source: Tensor::from_slice(&[2], &[0.5f32, -100.0]), pack: Pack::Plain }],
         buffers: vec![

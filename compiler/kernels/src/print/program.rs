@@ -6,6 +6,7 @@
 //!   dim count: node 0.. below 4*n
 //!   input x: f32[n, 4]
 //!   output y: f32[count]
+//!   state 0 input 1 output 1 axis 2 up to 1024
 //!   weight 0: f32[4, 4] ab12cd34ab12cd34 plain
 //!   buffer x: f32 bytes 16*n at input 0
 //!   buffer y: f32 bytes 16*n at output 0
@@ -90,6 +91,9 @@ impl<'a> Printer<'a> {
             let text = self.parameter(parameter);
             line!(self, 1, "output {text}");
         }
+        for (i, state) in program.states.iter().enumerate() {
+            line!(self, 1, "state {i} {state}");
+        }
         for (i, weight) in program.weights.iter().enumerate() {
             line!(self, 1, "weight {i}: {}", weight_text(weight));
         }
@@ -97,6 +101,7 @@ impl<'a> Printer<'a> {
             let place = match &buffer.place {
                 Place::Input(i) => format!("input {i}"),
                 Place::Output(i) => format!("output {i}"),
+                Place::State(i) => format!("state {i}"),
                 Place::Weight(id) => format!("weight {}", id.0),
                 Place::Workspace { offset } => format!("workspace {}", program.dims.display(offset)),
             };

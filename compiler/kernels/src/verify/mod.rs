@@ -22,13 +22,15 @@
 //! Rules of a program:
 //! 20. Names of kernels are unique.
 //! 21. A buffer's place exists and has its type; constant offsets are multiples of 64 within a constant workspace;
-//!     every output has a buffer.
+//!     every output has a buffer, or is kept as a state.
 //! 22. Packed weights read elements of their source alone, and fit into memory.
 //! 23. A step refers to kernels and buffers that exist; it hands one argument of the declared type to each parameter
 //!     buffer, and one dimension to each parameter; inputs and weights are not written.
 //! 24. A step's extent is its kernel's, as far as both are constants.
 //! 25. A symbol is bound by the shapes of inputs or by an earlier `Bind`; the workspace size needs inputs alone.
 //! 26. `Bind` reads `i64`, conditions are `bool`.
+//! 27. A state's input and output have the same type and the same shape, but for the axis that grows; neither is another
+//!     state's.
 
 mod contraction;
 mod expr;

@@ -1,4 +1,4 @@
-//! Programs: rules 20 to 26.
+//! Programs: rules 20 to 27.
 
 use super::{Check, Problem, VerifyError, ensure};
 use crate::kernel::{Access, Kernel};
@@ -36,8 +36,16 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
     }
     let places = program.buffers.iter().filter_map(|b| if let Place::Output(i) = b.place { Some(i) } else { None });
     let places: FxHashSet<usize> = places.collect();
+    for (i, state) in program.states.iter().enumerate() {
+        check_state(program, i).map_err(|p| error(format!("state {i}"), p))?;
+        for dim in &program.block_shape(state) {
+            checker.dim(dim).map_err(|p| error(format!("state {i}"), p))?;
+        }
+    }
     for (i, output) in program.outputs.iter().enumerate() {
-        let check = ensure(places.contains(&i), 21, || "no buffer lies there".to_owned());
+        let check = ensure(places.contains(&i) || program.state_of_output(i).is_some(), 21, || {
+            "no buffer lies there".to_owned()
+        });
         check.map_err(|p| error(format!("output `{}`", output.name), p))?;
     }
     checker.steps(&program.steps, 0)?;
@@ -51,6 +59,22 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
 
 fn error(place: String, Problem(rule, problem): Problem) -> VerifyError {
     VerifyError { rule, place, statement: String::new(), problem }
+}
+
+/// Whether a state's input is the first part of its output, and neither is another state's.
+fn check_state(program: &Program, number: usize) -> Check {
+    let state = &program.states[number];
+    let (Some(input), Some(output)) = (program.inputs.get(state.input), program.outputs.get(state.output)) else {
+        return Err(Problem(27, "its input or output does not exist".to_owned()));
+    };
+    let alone =
+        program.state_of_input(state.input) == Some(number) && program.state_of_output(state.output) == Some(number);
+    ensure(alone, 27, || "another state has its input or output".to_owned())?;
+    let grows = |axis: usize| state.growth.is_some_and(|(growing, _)| growing == axis);
+    let sizes = input.shape.iter().zip(&output.shape).enumerate();
+    let agree = input.shape.len() == output.shape.len() && sizes.into_iter().all(|(i, (x, y))| grows(i) || x == y);
+    let room = state.growth.is_none_or(|(axis, capacity)| axis < output.shape.len() && capacity >= 0);
+    ensure(agree && room && input.dtype == output.dtype, 27, || "its input is no part of its output".to_owned())
 }
 
 fn check_weight(weight: &Weight) -> Check {
@@ -85,6 +109,10 @@ impl<'a> Checker<'a> {
                 // The caller allocates outputs before the run.
                 self.dim(&buffer.bytes)?;
                 program.outputs.get(*i).map(|p| p.dtype)
+            }
+            Place::State(i) => {
+                let output = program.states.get(*i).and_then(|state| program.outputs.get(state.output));
+                output.map(|p| p.dtype)
             }
             Place::Weight(id) => program.weights.get(id.0 as usize).map(|w| w.source.dtype),
             Place::Workspace { offset } => {

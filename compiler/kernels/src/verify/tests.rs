@@ -172,6 +172,7 @@ fn sound() -> Program {
     Program {
         name: "copy".to_owned(),
         inputs: vec![parameter("x")],
+        states: vec![],
         outputs: vec![parameter("y")],
         weights: vec![Weight { source: Tensor::from_slice(&[4], &[0f32; 4]), pack: Pack::Plain }],
         buffers: vec![

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use nnc_cpu::Artifact;
+use nnc_cpu::{Artifact, WeightsPlace};
 use nnc_desc::Target;
 use nnc_ir::Graph;
 use nnc_passes::choose::{self, Taken};
@@ -17,7 +17,7 @@ use nnc_passes::rules::saturate::Report;
 use crate::driver::{self, Compilation, Halt, OptLevel, Options, Watch};
 use crate::errors::{Failure, OneLine, Result};
 use crate::summary::{self, Summary};
-use crate::{dims, explain, name, output, progress, tune};
+use crate::{dims, explain, name, output, progress, states, tune};
 
 /// Arguments of `nnc compile`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +33,9 @@ pub struct Arguments {
     /// Fix a symbolic dimension, or bound it: batch=8, batch=1..64
     #[arg(long = "dim", value_name = "NAME=SIZE")]
     dims: Vec<String>,
+    /// Keep an output as an input of the next run, in memory of the caller's: past=present, or past_*=present_* for all
+    #[arg(long = "state", value_name = "INPUT=OUTPUT")]
+    states: Vec<String>,
     /// How far results may be from the model's arithmetic taken literally
     #[arg(long, value_enum, default_value_t)]
     numerics: Numerics,
@@ -54,6 +57,9 @@ pub struct Arguments {
     /// Memory that compiling may take; by default 2048 and four times the model
     #[arg(long, value_name = "MIB")]
     max_memory: Option<u32>,
+    /// Write the weights to a file beside the artifact, .weights, however small; large ones always go there
+    #[arg(long, conflicts_with = "emit")]
+    weights_file: bool,
     /// Name in C; by default the artifact's
     #[arg(long, value_name = "IDENT")]
     name: Option<String>,
@@ -135,8 +141,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         touched: explain::Touched::new(),
         explanation: None,
     };
-    check_outputs(arguments)?;
-    let done = compile(arguments, &options, &mut watch);
+    let weights = weights_place(arguments, &options);
+    check_outputs(arguments, &weights)?;
+    let done = compile(arguments, &options, weights, &mut watch);
     watch.spinner.finish_and_clear();
     let summary = match done {
         Ok(summary) => summary,
@@ -179,6 +186,7 @@ fn options(arguments: &Arguments) -> Result<Options> {
         disabled: arguments.disable_rule.clone(),
         taken: arguments.choices.as_deref().map_or_else(|| Ok(vec![]), choices)?,
         fuel: arguments.opt_fuel,
+        states: states::parse(&arguments.states)?,
         memory: arguments.max_memory.map(|mib| u64::from(mib) << 20),
     })
 }
@@ -203,14 +211,16 @@ fn dumps(texts: &[String]) -> Result<Vec<String>> {
 }
 
 /// Finds out before the work whether its results can be kept.
-fn check_outputs(arguments: &Arguments) -> Result<()> {
+fn check_outputs(arguments: &Arguments, weights: &WeightsPlace) -> Result<()> {
     let Some(path) = &arguments.output else {
         return match arguments.emit {
             Some(Emit::Obj) => Err(Failure::user("--emit obj: an object is not text; give --output")),
             _ => Ok(()),
         };
     };
-    check_apart(arguments, &[])?;
+    // One that is written only if the weights are large is looked at when that is known.
+    let weights = if let WeightsPlace::Beside(name) = weights { Some(name.as_str()) } else { None };
+    check_apart(arguments, &[], weights)?;
     output::check_writable(path)?;
     if arguments.emit.is_none() && arguments.stop_after.is_none() {
         if Format::of(path).is_none() {
@@ -218,23 +228,43 @@ fn check_outputs(arguments: &Arguments) -> Result<()> {
             return Err(Failure::user(message));
         }
         output::check_writable(&path.with_extension("h"))?;
+        weights.map_or(Ok(()), |name| output::check_writable(&path.with_file_name(name)))?;
     }
     Ok(())
 }
 
-/// Checks that neither output nor header is the model or its external data.
-fn check_apart(arguments: &Arguments, external: &[PathBuf]) -> Result<()> {
+/// Checks that no file to be written is the model or its external data; `weights` is that of the weights, if there will be one.
+fn check_apart(arguments: &Arguments, external: &[PathBuf], weights: Option<&str>) -> Result<()> {
     let Some(path) = &arguments.output else { return Ok(()) };
-    let read = || [arguments.model.as_path()].into_iter().chain(external.iter().map(PathBuf::as_path));
-    output::check_apart(path, read())?;
-    if arguments.emit.is_some() { Ok(()) } else { output::check_apart(&path.with_extension("h"), read()) }
+    let header = arguments.emit.is_none().then(|| path.with_extension("h"));
+    let weights = weights.map(|name| path.with_file_name(name));
+    for written in [path].into_iter().chain(&header).chain(&weights) {
+        let read = [arguments.model.as_path()].into_iter().chain(external.iter().map(PathBuf::as_path));
+        output::check_apart(written, read)?;
+    }
+    Ok(())
+}
+
+/// Where the weights go.
+fn weights_place(arguments: &Arguments, options: &Options) -> WeightsPlace {
+    let Some(path) = &arguments.output else { return WeightsPlace::Within };
+    let file = path.with_extension("weights");
+    // A name that is no text cannot stand in the descriptor.
+    let name = file.file_name().and_then(|name| name.to_str());
+    let name = name.map_or_else(|| format!("{}.weights", options.name), str::to_owned);
+    if arguments.weights_file { WeightsPlace::Beside(name) } else { WeightsPlace::BesideIfLarge(name) }
 }
 
 /// Compiles, and writes what is asked for; of an artifact, its figures.
-fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Result<Option<Summary>, Halt> {
+fn compile(
+    arguments: &Arguments,
+    options: &Options,
+    weights: WeightsPlace,
+    watch: &mut Terminal,
+) -> Result<Option<Summary>, Halt> {
     let mut compilation = Compilation::new(options, watch)?;
     let model = compilation.import(&arguments.model)?;
-    check_apart(arguments, &model.external)?;
+    check_apart(arguments, &model.external, None)?;
     let graph = compilation.graph(&model)?;
     if arguments.emit == Some(Emit::Graph) {
         emit(arguments, nnc_ir::print::graph(&graph).as_bytes())?;
@@ -255,7 +285,8 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
         Some(Emit::Clif) => nnc_cpu::emit_clif(&program, &options.target).map_err(refused)?,
         Some(Emit::Asm) => nnc_cpu::emit_asm(&program, &options.target).map_err(refused)?,
         Some(Emit::Graph | Emit::Obj) | None => {
-            let artifact = compilation.artifact(&program, &model)?;
+            let mut artifact = compilation.artifact(&program, &model, weights)?;
+            check_apart(arguments, &model.external, artifact.weights_file())?;
             let mut timings = std::mem::take(&mut compilation.timings);
             let summary = Summary::new(&program, &artifact);
             // What the artifact no longer needs is not to add to the memory that linking takes.
@@ -264,7 +295,7 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
                 explanation.add_widths(&artifact.kernels);
             }
             let start = Instant::now();
-            write(arguments, &artifact)?;
+            write(arguments, &mut artifact)?;
             timings.push(("write".to_owned(), start.elapsed()));
             let mut lines = vec![];
             if arguments.verbose {
@@ -283,9 +314,17 @@ fn compile(arguments: &Arguments, options: &Options, watch: &mut Terminal) -> Re
     Ok(None)
 }
 
-/// Writes the artifact and its header, or the object alone for `--emit obj`.
-fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
+/// Writes the artifact with its weights and its header, or without that for `--emit obj`.
+fn write(arguments: &Arguments, artifact: &mut Artifact) -> Result<()> {
     let Some(path) = &arguments.output else { return Ok(()) };
+    let weights = artifact.weights_file().map(|name| path.with_file_name(name));
+    let weights = weights.map(|weights| {
+        output::stage(&weights, |file| {
+            let written = artifact.write_weights(file.as_file());
+            written.map_err(|e| Failure::io(&weights, "cannot be written", &e))
+        })
+    });
+    let mut staged: Vec<output::Staged> = weights.into_iter().collect::<Result<_>>()?;
     let format = if arguments.emit.is_some() { Some(Format::Object) } else { Format::of(path) };
     let binary = output::stage(path, |file| {
         let to = file.path();
@@ -295,16 +334,15 @@ fn write(arguments: &Arguments, artifact: &Artifact) -> Result<()> {
             Some(Format::Object) | None => artifact.write_object(to),
         }?)
     })?;
-    if arguments.emit.is_some() {
-        return binary.commit();
+    if arguments.emit.is_none() {
+        let header = path.with_extension("h");
+        staged.push(output::stage(&header, |file| {
+            file.write_all(artifact.header().as_bytes()).map_err(|e| Failure::io(&header, "cannot be written", &e))
+        })?);
     }
-    // Both are whole before either gets its name.
-    let header = path.with_extension("h");
-    let header = output::stage(&header, |file| {
-        file.write_all(artifact.header().as_bytes()).map_err(|e| Failure::io(&header, "cannot be written", &e))
-    })?;
-    header.commit()?;
-    binary.commit()
+    // All are whole before any gets its name.
+    staged.push(binary);
+    staged.into_iter().try_for_each(output::Staged::commit)
 }
 
 /// The name that programs linked with a library look for: its file's.

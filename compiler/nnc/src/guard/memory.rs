@@ -116,7 +116,8 @@ impl Fenced {
         &self.inner()[self.offset..][..self.len]
     }
 
-    fn bytes_mut(&mut self) -> &mut [u8] {
+    /// The bytes, to be written.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         let (offset, len) = (self.offset, self.len);
         &mut self.inner_mut()[offset..][..len]
     }

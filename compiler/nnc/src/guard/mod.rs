@@ -17,7 +17,7 @@ mod tests;
 use std::ffi::c_void;
 
 use nnc_runtime::abi::{ALIGNMENT, ParallelBody, RunArgs, RunContext};
-use nnc_runtime::{Model, Status, TensorRef};
+use nnc_runtime::{Model, Signature, StateInfo, Status, TensorRef};
 
 use self::fault::Watched;
 use self::memory::{Edge, Fenced};
@@ -137,7 +137,7 @@ impl Variant {
             .map(|(info, given)| read(format!("input `{}`", info.name), given.data, 1))
             .collect::<Result<_>>()?;
         let input_dims = read("the input dimensions".to_owned(), &numbers(&shapes.concat()), 8)?;
-        let weights = read("the weights".to_owned(), embedded_weights(model), ALIGNMENT)?;
+        let weights = read("the weights".to_owned(), model.weights(), ALIGNMENT)?;
         let written = |name: String, len: u64, align, fill| {
             let len = usize::try_from(len).map_err(|_| no_memory(std::io::ErrorKind::OutOfMemory.into()))?;
             Fenced::new(name, len, align, self.edge, fill).map_err(no_memory)
@@ -149,6 +149,7 @@ impl Variant {
             .map(|(info, &bytes)| written(format!("output `{}`", info.name), bytes, 1, self.outputs))
             .collect::<Result<_>>()?;
         let output_dims = written("the output dimensions".to_owned(), 8 * signature.output_dims_len() as u64, 8, 0xFF)?;
+        let blocks = self.blocks(signature, inputs, &written)?;
         let workspace = written("the workspace".to_owned(), plan.workspace_bytes, ALIGNMENT, self.workspace)?;
 
         // Memory for nothing may be anywhere, or nowhere.
@@ -159,8 +160,15 @@ impl Variant {
                 memory.pointer().cast()
             }
         };
-        let input_pointers: Vec<*const c_void> = tensors.iter().map(|t| pointer(t).cast_const()).collect();
-        let output_pointers: Vec<*mut c_void> = outputs.iter().map(pointer).collect();
+        // The tensors of states lie in their blocks; the run has no business with these pointers.
+        let unless_kept =
+            |memory: &Fenced, kept: Option<usize>| kept.map_or_else(|| pointer(memory), |_| std::ptr::null_mut());
+        let input_pointers =
+            tensors.iter().enumerate().map(|(i, t)| unless_kept(t, signature.state_of_input(i)).cast_const());
+        let input_pointers: Vec<*const c_void> = input_pointers.collect();
+        let output_pointers = outputs.iter().enumerate().map(|(i, t)| unless_kept(t, signature.state_of_output(i)));
+        let output_pointers: Vec<*mut c_void> = output_pointers.collect();
+        let block_pointers: Vec<*mut c_void> = blocks.iter().map(pointer).collect();
         let context = RunContext {
             parallel_for: Some(last_first),
             pool: std::ptr::null_mut(),
@@ -180,9 +188,18 @@ impl Variant {
             n_inputs: tensors.len() as u32,
             n_outputs: outputs.len() as u32,
             fault: std::ptr::null_mut(),
+            states: block_pointers.as_ptr(),
+            n_states: blocks.len() as u64,
         };
         let entry = model.descriptor().run.ok_or_else(|| Failure::internal("the model has no `run`"))?;
-        let all = || tensors.iter().chain([&input_dims, &weights]).chain(&outputs).chain([&output_dims, &workspace]);
+        let all = || {
+            tensors
+                .iter()
+                .chain([&input_dims, &weights])
+                .chain(&outputs)
+                .chain([&output_dims, &workspace])
+                .chain(&blocks)
+        };
         let mut watched = Watched { spans: all().map(Fenced::span).collect(), run: self.name };
         // SAFETY: `plan` has accepted the dimensions, and all memory has the sizes it gave; what the model does beyond
         // them faults or is found below.
@@ -200,29 +217,48 @@ impl Variant {
             output_dims.bytes().chunks_exact(8).map(|b| i64::from_ne_bytes(b.try_into().unwrap_or_default())).collect();
         let mut rest = &given[..];
         let mut results = vec![];
-        for ((info, memory), bound) in signature.outputs.iter().zip(&outputs).zip(&plan.output_dims) {
+        for (i, ((info, memory), bound)) in signature.outputs.iter().zip(&outputs).zip(&plan.output_dims).enumerate() {
             let (dims, tail) = rest.split_at(info.dims.len());
             rest = tail;
             if dims.iter().zip(bound).any(|(&d, &most)| d < 0 || d > most) {
                 return Ok(Err(format!("output `{}` has dimensions {dims:?}, planned were {bound:?}", info.name)));
             }
             let mut array = Array::zeros(info.dtype, dims.to_vec())?;
-            let len = array.bytes().len();
-            array.bytes_mut().copy_from_slice(&memory.bytes()[..len]);
+            match signature.state_of_output(i) {
+                Some(k) => {
+                    let taken = signature.states[k].bring_out(info.dtype, dims, blocks[k].bytes(), array.bytes_mut());
+                    taken
+                        .ok_or_else(|| Failure::internal(format!("output `{}` is no state of {dims:?}", info.name)))?;
+                }
+                None => {
+                    let len = array.bytes().len();
+                    array.bytes_mut().copy_from_slice(&memory.bytes()[..len]);
+                }
+            }
             results.push(array);
         }
         Ok(Ok(results))
     }
 }
 
-/// The weights that a model carries.
-fn embedded_weights(model: &Model) -> &[u8] {
-    let descriptor = model.descriptor();
-    if descriptor.weights.is_null() {
-        return &[];
+impl Variant {
+    /// The blocks of states, which hold their inputs.
+    fn blocks(
+        &self,
+        signature: &Signature,
+        inputs: &[TensorRef<'_>],
+        written: &dyn Fn(String, u64, usize, u8) -> Result<Fenced>,
+    ) -> Result<Vec<Fenced>> {
+        let block = |state: &StateInfo| {
+            let (info, given) = (&signature.inputs[state.input], &inputs[state.input]);
+            let unfit = || Failure::user(format!("the state of `{}` has no room for {:?}", info.name, given.dims));
+            let bytes = state.block_bytes(info.dtype, given.dims).ok_or_else(unfit)?;
+            let mut memory = written(format!("the state of `{}`", info.name), bytes as u64, 1, self.workspace)?;
+            state.bring_in(info.dtype, given.dims, given.data, memory.bytes_mut()).ok_or_else(unfit)?;
+            Ok(memory)
+        };
+        signature.states.iter().map(block).collect()
     }
-    // SAFETY: a descriptor's embedded weights have this many bytes, which never change while the model lives.
-    unsafe { std::slice::from_raw_parts(descriptor.weights.cast(), descriptor.weights_bytes as usize) }
 }
 
 /// A loop in pieces as small as allowed, the last one first, on the calling thread.

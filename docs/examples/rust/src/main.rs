@@ -44,6 +44,8 @@ fn main() -> io::Result<()> {
             n_inputs: 1,
             n_outputs: 1,
             fault: ptr::null_mut(),
+            states: std::ptr::null(),
+            n_states: 0,
         };
         // SAFETY: one input of 64 floats, of any alignment, one output of 10, and as much workspace as the model asks for.
         let status = unsafe { run(&args) };

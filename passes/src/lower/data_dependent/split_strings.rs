@@ -30,13 +30,7 @@ struct Pieces<'a> {
 }
 
 impl Lowering<'_> {
-    pub(super) fn lower_split_strings(
-        &mut self,
-        node: &Node,
-        delimiter: &[u8],
-        most: i64,
-        count: Symbol,
-    ) -> Lowered {
+    pub(super) fn lower_split_strings(&mut self, node: &Node, delimiter: &[u8], most: i64, count: Symbol) -> Lowered {
         let (offsets, bytes) = (node.inputs[0], node.inputs[1]);
         if delimiter.len() > LONGEST_DELIMITER {
             return Err(self.error(format!("a delimiter of more than {LONGEST_DELIMITER} bytes is not supported")));

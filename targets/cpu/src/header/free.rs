@@ -7,14 +7,14 @@
 use super::names::{Names, comment, distinct};
 use super::{arguments, assign_run, tensors};
 use crate::object::descriptor::symbol_name;
-use nnc_ir::Dim;
+use nnc_ir::{Dim, Encoding};
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
 use std::fmt::{Result, Write};
 
 /// Writes `NAME_sizes`, `NAME_plan` and `NAME_run`.
-pub(super) fn functions(out: &mut String, program: &Program, names: &Names, name: &str) -> Result {
-    let free = Free::new(program, names);
+pub(super) fn functions(out: &mut String, program: &Program, names: &Names, name: &str, beside: bool) -> Result {
+    let free = Free::new(program, names, beside);
     free.sizes(out, names, name)?;
     free.plan(out, names, name)?;
     count(out, name)?;
@@ -26,10 +26,12 @@ struct Free<'a> {
     program: &'a Program,
     /// The sizes that are arguments, and their names.
     sizes: Vec<(&'a Dim, String)>,
+    /// Whether the weights lie in a file beside the artifact.
+    beside: bool,
 }
 
 impl<'a> Free<'a> {
-    fn new(program: &'a Program, names: &Names) -> Free<'a> {
+    fn new(program: &'a Program, names: &Names, beside: bool) -> Free<'a> {
         let mut dims: Vec<(&Dim, String)> = vec![];
         for (input, name) in program.inputs.iter().zip(&names.inputs) {
             for (axis, dim) in input.shape.iter().enumerate() {
@@ -41,7 +43,7 @@ impl<'a> Free<'a> {
             }
         }
         let sizes = distinct(dims.iter().map(|(_, name)| name.as_str()));
-        Free { program, sizes: dims.into_iter().map(|(dim, _)| dim).zip(sizes).collect() }
+        Free { program, sizes: dims.into_iter().map(|(dim, _)| dim).zip(sizes).collect(), beside }
     }
 
     /// The arguments of the sizes.
@@ -139,6 +141,9 @@ impl<'a> Free<'a> {
             list.push(format!("uint64_t len_{}", argument.name));
         }
         list.push(format!("struct {name}_sizes *sizes"));
+        if self.beside {
+            list.push("const void *weights".to_owned());
+        }
         list.push("void *workspace".to_owned());
         list.push("uint64_t workspace_bytes".to_owned());
         list.push("const struct nnc_run_context *context".to_owned());
@@ -155,20 +160,33 @@ impl<'a> Free<'a> {
             let rank = p.shape.len();
             writeln!(
                 out,
-                "    if (len_in_{input} < {name}_count(input_dims + {at}, {rank})) return NNC_BUFFER_TOO_SMALL;"
+                "    if (len_in_{input} < {name}_count(input_dims + {at}, {rank}){}) return NNC_BUFFER_TOO_SMALL;",
+                one_more(p)
             )?;
             at += rank;
         }
         for (output, p) in names.outputs.iter().zip(&program.outputs) {
             let (rank, dims) = (p.shape.len(), format!("planned.out_{output}"));
             let dims = if rank == 0 { "output_dims" } else { &dims };
-            writeln!(out, "    if (len_out_{output} < {name}_count({dims}, {rank})) return NNC_BUFFER_TOO_SMALL;")?;
+            writeln!(
+                out,
+                "    if (len_out_{output} < {name}_count({dims}, {rank}){}) return NNC_BUFFER_TOO_SMALL;",
+                one_more(p)
+            )?;
         }
-        assign_run(out, program, ["input_dims", "output_dims", "workspace_bytes"])?;
+        assign_run(out, program, self.beside, ["input_dims", "output_dims", "workspace_bytes"])?;
         writeln!(out, "    status = {}.run(&args);", symbol_name(program))?;
         writeln!(out, "    if (status != NNC_OK || !sizes) return status;\n    *sizes = planned;")?;
         self.copy_sizes(out, names, "    ")?;
         writeln!(out, "    return NNC_OK;\n}}\n")
+    }
+}
+
+/// What a buffer has room for besides a number for each element: strings end where the next one begins, the last one too.
+fn one_more(parameter: &Parameter) -> &'static str {
+    match parameter.encoding {
+        None => "",
+        Some(Encoding::Strings) => " + 1",
     }
 }
 

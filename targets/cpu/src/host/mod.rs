@@ -39,6 +39,8 @@ pub(crate) struct Host<'a, M: Module> {
     pub(crate) fails: &'a [bool],
     /// The embedded weights, if there are any.
     pub(crate) weights: Option<DataId>,
+    /// Whether every run brings the weights.
+    pub(crate) beside: bool,
     /// Where each weight begins.
     pub(crate) offsets: &'a [u64],
     /// Whether data is near code, so that addresses are relative.

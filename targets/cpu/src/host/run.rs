@@ -10,7 +10,6 @@ use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{FuncId, Module};
 use nnc_abi::{Status, layout::run_args, layout::run_context};
 use nnc_ir::{Dim, SymbolOrigin};
-use nnc_kernels::plan::Parameter;
 
 impl<M: Module> Host<'_, M> {
     pub(super) fn run(&mut self, dims: FuncId, steps: FuncId) -> Result<FuncId, CodegenError> {
@@ -20,15 +19,16 @@ impl<M: Module> Host<'_, M> {
             let program = host.program;
             let present = not_null(b, args);
             require(b, present, Status::NullArgument);
-            for (n, count, array) in [
-                (program.inputs.len(), run_args::N_INPUTS, run_args::INPUTS),
-                (program.outputs.len(), run_args::N_OUTPUTS, run_args::OUTPUTS),
+            for (n, (count, ty), array) in [
+                (program.inputs.len(), (run_args::N_INPUTS, types::I32), run_args::INPUTS),
+                (program.outputs.len(), (run_args::N_OUTPUTS, types::I32), run_args::OUTPUTS),
+                (program.states.len(), (run_args::N_STATES, types::I64), run_args::STATES),
             ] {
                 if n == 0 {
                     continue;
                 }
-                let given = b.ins().load(types::I32, FLAGS, args, count as i32);
-                let given = b.ins().uextend(types::I64, given);
+                let given = b.ins().load(ty, FLAGS, args, count as i32);
+                let given = if ty == types::I64 { given } else { b.ins().uextend(types::I64, given) };
                 let enough = compare(b, IntCC::UnsignedGreaterThanOrEqual, given, n as i64);
                 let array = b.ins().load(types::I64, FLAGS, args, array as i32);
                 let present = not_null(b, array);
@@ -46,10 +46,15 @@ impl<M: Module> Host<'_, M> {
             let status = b.inst_results(call)[0];
             pass_on(b, status);
             let mut table = Table { dims: &program.dims, base: symbols };
-            tensors(b, &mut table, args, run_args::INPUTS, &program.inputs, |d| d.clone());
-            tensors(b, &mut table, args, run_args::OUTPUTS, &program.outputs, |d| {
-                super::dims::output_bound(d, &program.dims)
-            });
+            let inputs = program.inputs.iter().enumerate().filter(|(i, _)| program.state_of_input(*i).is_none());
+            tensors(b, &mut table, args, run_args::INPUTS, inputs.map(|(i, p)| (i, p.stored_shape())));
+            let outputs = program.outputs.iter().enumerate().filter(|(i, _)| program.state_of_output(*i).is_none());
+            // A size that the data decides may have the bound 0, as that of the positions in an empty tensor.
+            let bound = |d: &Dim| super::dims::output_bound(d, &program.dims);
+            let outputs = outputs.map(|(i, p)| (i, p.stored_shape().iter().map(bound).collect()));
+            tensors(b, &mut table, args, run_args::OUTPUTS, outputs);
+            let blocks = program.states.iter().map(|state| program.block_shape(state).iter().map(bound).collect());
+            tensors(b, &mut table, args, run_args::STATES, blocks.enumerate());
             b.ins().store(FLAGS, args, frame, ARGS);
             workspace(b, &mut table, args, frame, &program.workspace_bytes);
             host.bind_weights(b, args, frame);
@@ -100,28 +105,29 @@ impl<M: Module> Host<'_, M> {
                 let present = not_null(b, given);
                 b.ins().select(present, given, embedded)
             }
-            None => given,
+            None => {
+                if self.beside {
+                    let present = not_null(b, given);
+                    require(b, present, Status::NullArgument);
+                }
+                given
+            }
         };
         b.ins().store(FLAGS, weights, frame, WEIGHTS);
     }
 }
 
-/// Every tensor with elements has memory.
+/// Every tensor with elements has memory: of an array of `args`, those at some positions, with their shapes.
 fn tensors(
     b: &mut FunctionBuilder<'_>,
     table: &mut Table<'_>,
     args: Value,
     field: usize,
-    parameters: &[Parameter],
-    bound: impl Fn(&Dim) -> Dim,
+    shapes: impl Iterator<Item = (usize, Vec<Dim>)>,
 ) {
-    if parameters.is_empty() {
-        return;
-    }
-    let array = b.ins().load(types::I64, FLAGS, args, field as i32);
-    for (i, parameter) in parameters.iter().enumerate() {
-        // A size that the data decides may have the bound 0, as that of the positions in an empty tensor.
-        let shape: Vec<Dim> = parameter.stored_shape().iter().map(&bound).collect();
+    let mut array = None;
+    for (i, shape) in shapes {
+        let array = *array.get_or_insert_with(|| b.ins().load(types::I64, FLAGS, args, field as i32));
         if shape.iter().any(|d| d.is_const(0)) {
             continue;
         }

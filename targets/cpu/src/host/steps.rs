@@ -187,6 +187,11 @@ impl<M: Module> Host<'_, M> {
                 let array = load(b, args, layout::run_args::OUTPUTS as i32);
                 load(b, array, 8 * *i as i32)
             }
+            Place::State(i) => {
+                let args = load(b, at.frame, ARGS);
+                let array = load(b, args, layout::run_args::STATES as i32);
+                load(b, array, 8 * *i as i32)
+            }
             Place::Weight(id) => {
                 let start = self.offsets.get(id.0 as usize).copied().unwrap_or(0);
                 offset = offset + start as i64;

@@ -47,6 +47,7 @@ fn ordinary<'a, 'b>(builder: &mut tempfile::Builder<'a, 'b>) {
 
 /// `-o x.o`.
 pub(crate) fn write_object(object: &Object, path: &Path) -> Result<(), CodegenError> {
+    object.check_complete()?;
     replace(path, |out| object.write_to(out))
 }
 
@@ -57,6 +58,7 @@ pub(crate) fn write_archive(
     member: &str,
     path: &Path,
 ) -> Result<(), CodegenError> {
+    object.check_complete()?;
     replace(path, |out| {
         out.write_all(b"!<arch>\n")?;
         // The System V index: count and offsets, big-endian, then names.
@@ -99,6 +101,7 @@ pub(crate) fn write_so(
     soname: &str,
     path: &Path,
 ) -> Result<(), CodegenError> {
+    object.check_complete()?;
     let fail = |e| CodegenError::io(path, e);
     let folder = tempfile::Builder::new().prefix(".nnc-").tempdir_in(folder(path)).map_err(fail)?;
     let input = folder.path().join("model.o");

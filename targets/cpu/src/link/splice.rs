@@ -35,7 +35,7 @@ struct Room {
 pub(super) fn splice(object: &Object, symbol: &str, library: &Path) -> Result<(), String> {
     let mut bytes = std::fs::read(library).map_err(|e| e.to_string())?;
     let found = find(&bytes, symbol).map_err(|e| e.to_string())?;
-    let found = found.filter(|f| f.room.is_some() == (object.weights_bytes() > 0));
+    let found = found.filter(|f| f.room.is_some() == (object.embedded_bytes() > 0));
     let found = found.ok_or("the linker laid the weights out otherwise")?;
     let file = OpenOptions::new().write(true).open(library).map_err(|e| e.to_string())?;
     write(object, &found, &mut bytes, &file).map_err(|e| e.to_string())
@@ -87,7 +87,7 @@ fn write(object: &Object, found: &Found, head: &mut Vec<u8>, file: &File) -> std
     let mut out = BufWriter::with_capacity(1 << 20, file);
     if let Some(room) = &found.room {
         let start = (head.len() as u64).next_multiple_of(room.align);
-        let length = object.weights_bytes();
+        let length = object.embedded_bytes();
         head.resize(start as usize, 0);
         out.seek(SeekFrom::Start(start))?;
         let hash = object.write_weights(&mut out)?;

@@ -7,8 +7,8 @@
 use crate::error::CodegenError;
 use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
-use nnc_abi::layout::{dim, fault_descriptor, model, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, MAGIC, MODEL_SYMBOL_PREFIX};
+use nnc_abi::layout::{dim, fault_descriptor, model, state, symbol, tensor};
+use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, MODEL_SYMBOL_PREFIX};
 use nnc_desc::{Arch, Target};
 use nnc_ir::{Dim, Encoding, SymbolOrigin};
 use nnc_kernels::Program;
@@ -21,6 +21,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) source_hash: [u8; 32],
     pub(crate) weights_hash: [u8; 32],
     pub(crate) weights: Option<DataId>,
+    /// The file that holds the weights instead.
+    pub(crate) weights_file: Option<&'a str>,
     pub(crate) weights_bytes: u64,
     pub(crate) code_bytes: u64,
     pub(crate) entries: Entries,
@@ -187,7 +189,8 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     for (at, value) in words {
         fixed.put(at, &value.to_le_bytes());
     }
-    let halves: [(usize, u32); 9] = [
+    let halves: [(usize, u32); 10] = [
+        (model::FLAGS, flags(program, facts)),
         (model::ABI_VERSION, ABI_VERSION),
         (model::STRUCT_BYTES, model::SIZE as u32),
         (model::ARCH, arch as u32),
@@ -212,6 +215,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         (model::COMPILER, Some(facts.compiler)),
         (model::WORKSPACE_TEXT, workspace.as_deref()),
         (model::WIDTH_TEXT, widths.as_deref()),
+        (model::WEIGHTS_FILE, facts.weights_file),
     ];
     for (at, text) in texts {
         if let Some(text) = text {
@@ -230,6 +234,7 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
         blob.put(at + symbol::MIN, &info.min.to_le_bytes());
         blob.put(at + symbol::MAX, &info.max.to_le_bytes());
     }
+    states(program, &mut blob, &mut fixed);
     if !facts.faults.is_empty() {
         let table = blob.room(facts.faults.len() * fault_descriptor::SIZE);
         fixed.point(model::FAULTS, table);
@@ -263,6 +268,31 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
     data.define(fixed.bytes.into_boxed_slice());
     module.define_data(id, &data).map_err(fail)?;
     Ok(id)
+}
+
+fn flags(program: &Program, facts: &Facts<'_>) -> u32 {
+    let weights = if facts.weights_file.is_some() { FLAG_WEIGHTS_IN_FILE } else { 0 };
+    weights | if program.states.is_empty() { 0 } else { FLAG_STATES }
+}
+
+/// Writes the table of states.
+fn states(program: &Program, blob: &mut Blob, fixed: &mut Fixed) {
+    if program.states.is_empty() {
+        return;
+    }
+    let table = blob.room(program.states.len() * state::SIZE);
+    fixed.point(model::STATES, table);
+    fixed.put(model::N_STATES, &(program.states.len() as u64).to_le_bytes());
+    for (i, kept) in program.states.iter().enumerate() {
+        let at = table + i * state::SIZE;
+        let (axis, capacity) = kept.growth.map_or((u32::MAX, -1), |(axis, capacity)| (axis as u32, capacity));
+        for (field, number) in
+            [(state::INPUT, kept.input as u32), (state::OUTPUT, kept.output as u32), (state::AXIS, axis)]
+        {
+            blob.put(at + field, &number.to_le_bytes());
+        }
+        blob.put(at + state::CAPACITY, &capacity.to_le_bytes());
+    }
 }
 
 /// Architecture and feature bits of the binary interface.

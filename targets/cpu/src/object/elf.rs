@@ -77,6 +77,11 @@ impl Template {
         Ok(Some(Template { bytes, descriptor: place, tables }))
     }
 
+    /// Sets the hash of weights that are in no section.
+    pub(super) fn set_weights_hash(&mut self, hash: &[u8; 32]) {
+        patch(&mut self.bytes, self.descriptor as usize + model::WEIGHTS_HASH, hash);
+    }
+
     fn places(&self, weights_bytes: u64) -> Option<Places<'_>> {
         let tables = self.tables.as_ref()?;
         let weights = (self.bytes.len() as u64).next_multiple_of(ALIGNMENT as u64);

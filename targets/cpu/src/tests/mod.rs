@@ -80,6 +80,8 @@ unsafe fn call_model(
             n_inputs: inputs.len() as u32,
             n_outputs: outputs.len() as u32,
             fault: std::ptr::null_mut(),
+            states: std::ptr::null(),
+            n_states: 0,
         })
     };
     assert!(workspace.last().is_some_and(|line| line.0 == [0xa5; 64]), "stray store");

@@ -191,6 +191,8 @@ fn a_workspace_too_small_is_refused() {
             n_inputs: 1,
             n_outputs: 1,
             fault: std::ptr::null_mut(),
+            states: std::ptr::null(),
+            n_states: 0,
         };
         // SAFETY: the memory is what two rows need; a run told of less must not touch it.
         let status = unsafe { (model.descriptor().run.unwrap())(&args) };

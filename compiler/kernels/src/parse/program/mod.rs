@@ -55,6 +55,9 @@ impl ProgramParser<'_> {
             let output = self.parameter()?;
             self.program.outputs.push(output);
         }
+        while self.text.eat("state") {
+            self.state()?;
+        }
         while self.text.eat("weight") {
             self.weight()?;
         }
@@ -124,6 +127,16 @@ impl ProgramParser<'_> {
         let dtype = if strings { Encoding::Strings.stored(&[]).dtype } else { self.text.dtype()? };
         self.text.expect("[")?;
         Ok(Parameter { name, dtype, encoding, shape: self.list("]", Self::dim)? })
+    }
+
+    fn state(&mut self) -> Parsed<()> {
+        self.text.expect(&self.program.states.len().to_string())?;
+        self.text.skip_space();
+        let (line, rest) = self.text.rest.split_at(self.text.rest.find('\n').unwrap_or(self.text.rest.len()));
+        let state = line.parse().map_err(|problem: String| self.text.error(problem))?;
+        self.text.rest = rest;
+        self.program.states.push(state);
+        Ok(())
     }
 
     fn weight(&mut self) -> Parsed<()> {
@@ -203,8 +216,8 @@ impl ProgramParser<'_> {
 
     fn place(&mut self) -> Parsed<Place> {
         let word = self.text.peek();
-        if !["input", "output", "weight", "workspace"].contains(&word) {
-            return Err(self.text.error("expected `input`, `output`, `weight` or `workspace`"));
+        if !["input", "output", "state", "weight", "workspace"].contains(&word) {
+            return Err(self.text.error("expected `input`, `output`, `state`, `weight` or `workspace`"));
         }
         self.text.expect(word)?;
         if word == "workspace" {
@@ -214,6 +227,7 @@ impl ProgramParser<'_> {
         Ok(match word {
             "input" => Place::Input(number),
             "output" => Place::Output(number),
+            "state" => Place::State(number),
             _ if number < self.program.weights.len() => Place::Weight(WeightId(number as u32)),
             _ => return Err(self.text.error(format!("unknown weight {number} before"))),
         })
