@@ -31,7 +31,7 @@ pub(crate) fn convolved(ctx: &mut Context, channels: Channels) -> Result<ValueId
     if let Some(bias) = bias {
         y = add_bias(ctx, y, bias)?;
     }
-    channels.from_last(ctx, y)
+    channels.restored(ctx, y)
 }
 
 /// The attributes of a convolution with weights `w: [O, C / groups, kernel..]`.

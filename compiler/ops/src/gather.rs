@@ -7,7 +7,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unfit};
-use nnc_ir::op::BinaryOp;
+use nnc_ir::op::{BinaryOp, Relation};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
 /// Slices at the indices along one axis.
@@ -55,6 +55,7 @@ pub fn unfold_tensor(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if step < 1 {
         return Err(invalid("step must be positive"));
     }
+    ctx.require(Dim::from(size), Relation::AtMost, ctx.dim(x, axis), "the size of a slice".into())?;
     let count = (ctx.dim(x, axis) - Dim::from(size)).floor_div(&Dim::from(step)) + 1;
     let shape = [count.simplify(ctx.dims()), Dim::from(size)];
     let start = ctx.iota(DType::I64, &shape, 0)?;

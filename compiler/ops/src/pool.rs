@@ -144,7 +144,7 @@ pub(crate) fn averaged(ctx: &mut Context, x: ValueId, channels: Channels) -> Res
         }
     };
     let y = ctx.convert(y, dtype)?;
-    channels.from_last(ctx, y)
+    channels.restored(ctx, y)
 }
 
 /// The border that counts as part of a window.

@@ -32,7 +32,7 @@ pub fn q_linear_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let w_scale = vector(ctx, w_scale)?;
     let scale = ctx.mul(x_scale, w_scale)?;
     let y = requantize(ctx, y, scale, (y_scale, Some(y_zero)), ctx.dtype(y_zero))?;
-    Ok(vec![channels.from_last(ctx, y)?])
+    Ok(vec![channels.restored(ctx, y)?])
 }
 
 fn vector(ctx: &mut Context, scale: ValueId) -> Result<ValueId> {

@@ -181,7 +181,7 @@ fn normalised_groups(ctx: &mut Context, x: ValueId, channels: Channels) -> Resul
         1 => swish_of(ctx, y, 1.0)?,
         other => return Err(unsupported(format!("activation {other} is not supported; use 0 (none) or 1 (SiLU)"))),
     };
-    let y = channels.from_last(ctx, y)?;
+    let y = channels.restored(ctx, y)?;
     ctx.convert(y, dtype)
 }
 

@@ -213,7 +213,7 @@ impl Channels {
     }
 
     /// A result that has its channels last.
-    pub fn from_last(self, ctx: &mut Context, y: ValueId) -> Result<ValueId> {
+    pub fn restored(self, ctx: &mut Context, y: ValueId) -> Result<ValueId> {
         if self == Channels::Last { Ok(y) } else { ctx.channels_first(y) }
     }
 }
