@@ -2,7 +2,8 @@
 //!
 //! What a dimension counts is guessed, from its name and else from where it stands: a batch has 1 element, the sides of an
 //! image 224, a sequence 128. The bounds that the model's nodes put on a dimension hold in any case, and `plan` has agreed to
-//! what is picked: where it refuses the usual sizes, other common ones follow, and at last the least.
+//! what is picked: where it refuses the usual sizes, other common ones follow, and at last the least. A run may still find that
+//! they do not fit, such as a position behind the end of a table; then the next are tried (`inputs.rs`).
 
 use std::collections::BTreeMap;
 
@@ -37,11 +38,11 @@ enum Role {
     Length,
 }
 
-/// Sizes that the model takes, `given` among them.
+/// Sizes that `plan` agrees to, `given` among them, the most usual first; at least one.
 ///
 /// # Errors
 /// When a size that is given is of no symbolic dimension or outside its bounds, or no sizes are found that the model takes.
-pub fn pick(model: &Model, given: &BTreeMap<String, DimRange>) -> Result<Picked> {
+pub fn pick(model: &Model, given: &BTreeMap<String, DimRange>) -> Result<Vec<Picked>> {
     let signature = model.signature();
     check_given(signature, given)?;
     let roles = roles(signature);
@@ -57,14 +58,19 @@ pub fn pick(model: &Model, given: &BTreeMap<String, DimRange>) -> Result<Picked>
             Role::Length => length,
         })
     });
-    let mut refused = None;
-    for symbols in usual.into_iter().chain([values(&|_| 1)]) {
+    let mut all: Vec<Vec<i64>> = usual.into_iter().chain([values(&|_| 1)]).collect();
+    all.dedup();
+    let (mut taken, mut refused) = (vec![], None);
+    for symbols in all {
         match planned(model, symbols) {
-            Ok(picked) => return Ok(picked),
+            Ok(picked) => taken.push(picked),
             Err(failure) => refused = refused.or(Some(failure)),
         }
     }
-    Err(refused.unwrap_or_else(|| Failure::user("no sizes can be chosen; give --inputs")))
+    match refused {
+        Some(failure) if taken.is_empty() => Err(failure),
+        _ => Ok(taken),
+    }
 }
 
 /// A size within the bounds of its dimension and within those given.

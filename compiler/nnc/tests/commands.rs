@@ -127,6 +127,19 @@ fn measures_at_usual_sizes_and_those_given() {
 }
 
 #[test]
+fn sizes_that_a_run_refuses_are_followed_by_others() {
+    // The sum of 0 and 1, of which there are as many as the sequence is long, is an index into 20 rows.
+    let axis = onnx_protobuf::TensorProto { data_type: 7, raw_data: vec![0; 8], ..common::floats("a", &[], &[]) };
+    let nodes = vec![node("CumSum", "x a -> s"), node("Gather", "t s -> y")];
+    let table = common::floats("t", &[20], &[1.0; 20]);
+    let case = Case::new(&model(vec![value("x", 7, "seq")], nodes, vec![value("y", 1, "seq")], vec![axis, table]));
+    let report = last_line(&nnc(["bench", &text(&case.model()), "--runs", "1", "--json"]).ok());
+    assert!(report["picked"]["seq"].as_i64().is_some_and(|n| (1..128).contains(&n)), "{report}");
+    let line = nnc(["bench", &text(&case.model()), "--dim", "seq=128"]).refused(1);
+    assert!(line.contains("make_y") && line.contains("index"), "{line}");
+}
+
+#[test]
 fn the_end_of_a_compilation_is_a_line() {
     let case = Case::new(&dense());
     let line = case.compile(&[]).ok();
