@@ -140,6 +140,26 @@ fn sizes_that_a_run_refuses_are_followed_by_others() {
 }
 
 #[test]
+fn a_past_and_what_follows_make_the_total() {
+    let inputs = vec![value("ids", 1, "batch seq"), value("k", 1, "batch past"), value("mask", 1, "batch total")];
+    let nodes = vec![with_axis(node("Concat", "k ids -> c")), node("Add", "c mask -> y")];
+    let case = Case::new(&model(inputs, nodes, vec![value("y", 1, "batch total")], vec![]));
+    let report = |dims: &[&str]| {
+        last_line(&nnc([&["bench", &text(&case.model()), "--runs", "1", "--json"], dims].concat()).ok())["shapes"]
+            .clone()
+    };
+    assert_eq!(report(&[])["mask"], "f32 [1, 129]");
+    assert_eq!(report(&["--dim", "past=7"])["mask"], "f32 [1, 8]");
+}
+
+fn with_axis(mut node: onnx_protobuf::NodeProto) -> onnx_protobuf::NodeProto {
+    let kind = onnx_protobuf::attribute_proto::AttributeType::INT.into();
+    let axis = onnx_protobuf::AttributeProto { name: "axis".to_owned(), type_: kind, i: 1, ..Default::default() };
+    node.attribute.push(axis);
+    node
+}
+
+#[test]
 fn the_end_of_a_compilation_is_a_line() {
     let case = Case::new(&dense());
     let line = case.compile(&[]).ok();
