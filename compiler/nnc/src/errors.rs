@@ -57,6 +57,13 @@ impl Failure {
         Failure::user(format!("{}: {what}: {error}", path.display()))
     }
 
+    /// What the runtime says of a run, with the model's file in front.
+    pub fn of_run(file: &Path, error: nnc_runtime::Error) -> Failure {
+        let message = error.to_string();
+        let failure = Failure::from(error);
+        if message.starts_with(&file.display().to_string()) { failure } else { failure.in_file(file.display()) }
+    }
+
     /// Whose fault it is.
     pub fn blame(&self) -> Blame {
         self.blame

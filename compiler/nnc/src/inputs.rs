@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nnc_ops::DimRange;
-use nnc_runtime::{DType, DimKind, Model, Runner, Signature, TensorInfo};
+use nnc_runtime::{DType, DimKind, Runner, Signature, TensorInfo, TensorRef};
 
 use crate::array::Array;
-use crate::errors::{Failure, OneLine, Result};
+use crate::errors::{Blame, Failure, OneLine, Result};
 use crate::npz::{Header, Reader};
 use crate::sizes;
 
@@ -21,21 +21,47 @@ pub struct Given {
 }
 
 impl Given {
-    /// Inputs from an archive, or made up if there is none: of sizes within `dims` that the model takes.
+    /// Inputs from an archive, or made up if there is none: of sizes within `dims` that the model takes. It has run on them
+    /// once. `file` is the model's.
     ///
     /// # Errors
-    /// When an array does not fit, or no sizes do.
-    pub fn of(model: &Model, archive: Option<&Path>, dims: &BTreeMap<String, DimRange>) -> Result<Given> {
+    /// When an array does not fit, no sizes do, or the run fails.
+    pub fn run(
+        runner: &mut Runner,
+        file: &Path,
+        archive: Option<&Path>,
+        dims: &BTreeMap<String, DimRange>,
+    ) -> Result<Given> {
+        let model = runner.model().clone();
         let signature = model.signature();
-        if let Some(path) = archive {
-            return Ok(Given { arrays: from_npz(path, signature)?, picked: vec![] });
-        }
-        let sizes = sizes::pick(model, dims)?;
-        let fixed = |name: &String| {
-            dims.contains_key(name) || signature.symbols.iter().any(|s| s.name == *name && s.min == s.max)
+        let mut run = |arrays: &[Array]| {
+            let views: Vec<TensorRef<'_>> = arrays.iter().map(Array::view).collect();
+            runner.run(&views).map_err(|e| Failure::of_run(file, e))
         };
-        let picked = sizes.symbols.into_iter().filter(|(name, _)| !fixed(name)).collect();
-        Ok(Given { arrays: random_at(signature, sizes.inputs)?, picked })
+        if let Some(path) = archive {
+            let arrays = from_npz(path, signature)?;
+            run(&arrays)?;
+            return Ok(Given { arrays, picked: vec![] });
+        }
+        let named = |e: Failure| e.in_file(file.display());
+        let free = |name: &String| {
+            let fixed = signature.symbols.iter().any(|s| s.name == *name && s.min == s.max);
+            !fixed && !dims.contains_key(name)
+        };
+        let mut failed = None;
+        for sizes in sizes::pick(&model, dims).map_err(named)? {
+            let arrays = random_at(signature, sizes.inputs).map_err(named)?;
+            match run(&arrays) {
+                Ok(()) => {
+                    let picked = sizes.symbols.into_iter().filter(|(name, _)| free(name)).collect();
+                    return Ok(Given { arrays, picked });
+                }
+                Err(failure) if failure.blame() == Blame::Compiler => return Err(failure),
+                // Whether smaller sizes help is not known; what the first said is what is wrong with usual ones.
+                Err(failure) => failed = failed.or(Some(failure)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| Failure::user("no sizes can be chosen; give --inputs")))
     }
 
     /// The tensors of the last run by name, each with its type and shape: inputs, then outputs.

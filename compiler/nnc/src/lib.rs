@@ -2,8 +2,9 @@
 //!
 //! [`driver`] runs the pipeline and is what other programs call; [`commands`] holds one file per subcommand. The other
 //! modules serve those: the command as a program ([`cli`]), files ([`npz`], [`cases`], [`output`]), tensors
-//! ([`mod@array`], [`mod@strings`], [`inputs`], [`compare`]), runs in memory between fences ([`guard`]), [`helper`] processes, a budget for
-//! compiling ([`memory`]), measured choices ([`mod@tune`]), reports ([`inspect`], [`statistics`], [`progress`]) and [`errors`].
+//! ([`mod@array`], [`mod@strings`], [`inputs`] of usual [`sizes`], [`compare`] with what they should be, [`mod@reference`]), runs in memory
+//! between fences ([`guard`]), [`helper`] processes, a budget for compiling ([`memory`]), measured choices ([`mod@tune`]),
+//! reports ([`inspect`], [`explain`], [`summary`], [`statistics`], [`progress`]) and [`errors`].
 //!
 //! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
 //! appears whole or not at all.

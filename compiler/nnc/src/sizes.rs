@@ -1,8 +1,9 @@
 //! Sizes for the symbolic dimensions of a model where the user gives none: those of a usual run, one image or one text.
 //!
 //! What a dimension counts is guessed, from its name and else from where it stands: a batch has 1 element, the sides of an
-//! image 224, a sequence 128. The bounds that the model's nodes put on a dimension hold in any case, and `plan` has agreed to
-//! what is picked: where it refuses the usual sizes, other common ones follow, and at last the least.
+//! image 224, a sequence 128, or 1 behind a past of 128. The bounds that the model's nodes put on a dimension hold in any case, and `plan` has agreed to
+//! what is picked: where it refuses the usual sizes, other common ones follow, and at last the least. A run may still find that
+//! they do not fit, such as a position behind the end of a table; then the next are tried (`inputs.rs`).
 
 use std::collections::BTreeMap;
 
@@ -35,36 +36,51 @@ enum Role {
     Side,
     Channels,
     Length,
+    /// What a sequence continues, in a model that generates it.
+    Past,
+    /// Both together.
+    Total,
 }
 
-/// Sizes that the model takes, `given` among them.
+/// Sizes that `plan` agrees to, `given` among them, the most usual first; at least one.
 ///
 /// # Errors
 /// When a size that is given is of no symbolic dimension or outside its bounds, or no sizes are found that the model takes.
-pub fn pick(model: &Model, given: &BTreeMap<String, DimRange>) -> Result<Picked> {
+pub fn pick(model: &Model, given: &BTreeMap<String, DimRange>) -> Result<Vec<Picked>> {
     let signature = model.signature();
     check_given(signature, given)?;
     let roles = roles(signature);
+    // What is generated after a past comes one at a time.
+    let generates = roles.contains(&Role::Past);
     let values = |wanted: &dyn Fn(Role) -> i64| -> Vec<i64> {
-        let symbols = signature.symbols.iter().zip(&roles);
-        symbols.map(|(s, &role)| within(wanted(role), s, given)).collect()
+        let symbols = || signature.symbols.iter().zip(&roles);
+        let one = |role| symbols().find(|(_, other)| **other == role).map(|(s, _)| within(wanted(role), s, given));
+        let total = one(Role::Past).unwrap_or(0).saturating_add(one(Role::Length).unwrap_or(0));
+        let size = |role| if role == Role::Total { total } else { wanted(role) };
+        symbols().map(|(s, &role)| within(size(role), s, given)).collect()
     };
     let usual = USUAL.map(|(side, length)| {
         values(&|role| match role {
             Role::Batch => 1,
+            Role::Length if generates => 1,
             Role::Side => side,
             Role::Channels => 3,
-            Role::Length => length,
+            Role::Length | Role::Past | Role::Total => length,
         })
     });
-    let mut refused = None;
-    for symbols in usual.into_iter().chain([values(&|_| 1)]) {
+    let mut all: Vec<Vec<i64>> = usual.into_iter().chain([values(&|_| 1)]).collect();
+    all.dedup();
+    let (mut taken, mut refused) = (vec![], None);
+    for symbols in all {
         match planned(model, symbols) {
-            Ok(picked) => return Ok(picked),
+            Ok(picked) => taken.push(picked),
             Err(failure) => refused = refused.or(Some(failure)),
         }
     }
-    Err(refused.unwrap_or_else(|| Failure::user("no sizes can be chosen; give --inputs")))
+    match refused {
+        Some(failure) if taken.is_empty() => Err(failure),
+        _ => Ok(taken),
+    }
 }
 
 /// A size within the bounds of its dimension and within those given.
@@ -165,7 +181,9 @@ fn by_name(name: &str) -> Option<Role> {
         _ if has(&["batch"]) => Some(Role::Batch),
         _ if has(&["height", "width"]) => Some(Role::Side),
         _ if has(&["channel"]) => Some(Role::Channels),
-        _ if has(&["seq", "len", "token", "time", "frame", "step", "past"]) => Some(Role::Length),
+        _ if has(&["total"]) => Some(Role::Total),
+        _ if has(&["past"]) => Some(Role::Past),
+        _ if has(&["seq", "len", "token", "time", "frame", "step"]) => Some(Role::Length),
         _ => None,
     }
 }
@@ -204,7 +222,9 @@ mod tests {
             ("batch_size", Some(Role::Batch)),
             ("N", Some(Role::Batch)),
             ("height", Some(Role::Side)),
-            ("past_sequence_length", Some(Role::Length)),
+            ("sequence_length", Some(Role::Length)),
+            ("past_sequence_length", Some(Role::Past)),
+            ("total_sequence_length", Some(Role::Total)),
             ("x_dim0", None),
             ("s77", None),
         ] {

@@ -146,7 +146,7 @@ fn fastest(part: &Graph, ways: &[&Candidate], options: &Options, file: &str) -> 
         }
     }
     let Some((_, first, _)) = runs.first() else { return Ok(None) };
-    let sizes = sizes::pick(first.model(), &BTreeMap::new())?;
+    let Some(sizes) = sizes::pick(first.model(), &BTreeMap::new())?.into_iter().next() else { return Ok(None) };
     let arrays = inputs::random_at(first.model().signature(), sizes.inputs)?;
     let views: Vec<TensorRef<'_>> = arrays.iter().map(|array| array.view()).collect();
     let mut other = vec![0u8; EVICT_BYTES];

@@ -127,6 +127,39 @@ fn measures_at_usual_sizes_and_those_given() {
 }
 
 #[test]
+fn sizes_that_a_run_refuses_are_followed_by_others() {
+    // The sum of 0 and 1, of which there are as many as the sequence is long, is an index into 20 rows.
+    let axis = onnx_protobuf::TensorProto { data_type: 7, raw_data: vec![0; 8], ..common::floats("a", &[], &[]) };
+    let nodes = vec![node("CumSum", "x a -> s"), node("Gather", "t s -> y")];
+    let table = common::floats("t", &[20], &[1.0; 20]);
+    let case = Case::new(&model(vec![value("x", 7, "seq")], nodes, vec![value("y", 1, "seq")], vec![axis, table]));
+    let report = last_line(&nnc(["bench", &text(&case.model()), "--runs", "1", "--json"]).ok());
+    assert!(report["picked"]["seq"].as_i64().is_some_and(|n| (1..128).contains(&n)), "{report}");
+    let line = nnc(["bench", &text(&case.model()), "--dim", "seq=128"]).refused(1);
+    assert!(line.contains("make_y") && line.contains("index"), "{line}");
+}
+
+#[test]
+fn a_past_and_what_follows_make_the_total() {
+    let inputs = vec![value("ids", 1, "batch seq"), value("k", 1, "batch past"), value("mask", 1, "batch total")];
+    let nodes = vec![with_axis(node("Concat", "k ids -> c")), node("Add", "c mask -> y")];
+    let case = Case::new(&model(inputs, nodes, vec![value("y", 1, "batch total")], vec![]));
+    let report = |dims: &[&str]| {
+        last_line(&nnc([&["bench", &text(&case.model()), "--runs", "1", "--json"], dims].concat()).ok())["shapes"]
+            .clone()
+    };
+    assert_eq!(report(&[])["mask"], "f32 [1, 129]");
+    assert_eq!(report(&["--dim", "past=7"])["mask"], "f32 [1, 8]");
+}
+
+fn with_axis(mut node: onnx_protobuf::NodeProto) -> onnx_protobuf::NodeProto {
+    let kind = onnx_protobuf::attribute_proto::AttributeType::INT.into();
+    let axis = onnx_protobuf::AttributeProto { name: "axis".to_owned(), type_: kind, i: 1, ..Default::default() };
+    node.attribute.push(axis);
+    node
+}
+
+#[test]
 fn the_end_of_a_compilation_is_a_line() {
     let case = Case::new(&dense());
     let line = case.compile(&[]).ok();

@@ -51,11 +51,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let load_ms = ms(model.load_time());
     // What a source was compiled for is no free dimension any more, or the bounds of one.
     let free = if load::is_source(&arguments.model) { BTreeMap::new() } else { dims };
-    let given = Given::of(&model, arguments.inputs.as_deref(), &free);
-    let given = given.map_err(|e| e.in_file(arguments.model.display()))?;
-    let views: Vec<TensorRef<'_>> = given.arrays.iter().map(|a| a.view()).collect();
     let mut runner = Runner::new(model, load::threads(arguments.threads));
-    let times = measure(arguments, &mut runner, &views).map_err(|e| load::run_failure(&arguments.model, e))?;
+    let given = Given::run(&mut runner, &arguments.model, arguments.inputs.as_deref(), &free)?;
+    let views: Vec<TensorRef<'_>> = given.arrays.iter().map(|a| a.view()).collect();
+    let times = measure(arguments, &mut runner, &views).map_err(|e| Failure::of_run(&arguments.model, e))?;
     let times = times.ok_or_else(|| Failure::user("no run was measured"))?;
     report(arguments, &times, load_ms, &given, &runner)
 }

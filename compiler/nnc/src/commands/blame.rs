@@ -13,7 +13,6 @@ use nnc_passes::blame::blame;
 use nnc_passes::pipeline::PipelineOptions;
 use nnc_runtime::{Runner, TensorRef, Threads};
 
-use super::load;
 use crate::array::Array;
 use crate::driver::{Compilation, Halt, Options, Unwatched};
 use crate::errors::{Failure, Result};
@@ -103,7 +102,7 @@ impl Trial<'_> {
     fn execute(&self, model: nnc_runtime::Model) -> Result<Vec<Tensor>> {
         let views: Vec<TensorRef<'_>> = self.arrays.iter().map(Array::view).collect();
         let mut runner = Runner::new(model, Threads::Serial);
-        runner.run(&views).map_err(|e| load::run_failure(self.file.as_ref(), e))?;
+        runner.run(&views).map_err(|e| Failure::of_run(self.file.as_ref(), e))?;
         reference::outputs(&runner)
     }
 

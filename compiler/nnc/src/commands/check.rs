@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use nnc_desc::Target;
 use nnc_ir::Tensor;
-use nnc_runtime::{DType, Runner, Signature, TensorRef};
+use nnc_runtime::{DType, Runner, Signature};
 
 use super::load;
 use crate::driver::{Compilation, Halt, OptLevel, Options, Unwatched};
@@ -80,15 +80,14 @@ fn check(arguments: &Arguments) -> Result<(Vec<String>, usize)> {
     let source = compilation.import(&arguments.model)?;
     let graph = compilation.translated(&source).map_err(Halt::into_failure)?;
     let model = compilation.load_graph(graph.clone(), &source.file)?;
-    let given = Given::of(&model, arguments.inputs.as_deref(), &BTreeMap::new());
-    let given = given.map_err(|e| e.in_file(arguments.model.display()))?;
-    let views: Vec<TensorRef<'_>> = given.arrays.iter().map(|array| array.view()).collect();
     let signature = model.signature().clone();
     let mut runner = Runner::new(model, load::threads(arguments.threads));
-    runner.run(&views).map_err(|e| load::run_failure(&arguments.model, e))?;
+    // What the model was compiled for is no free dimension any more, or the bounds of one.
+    let given = Given::run(&mut runner, &arguments.model, arguments.inputs.as_deref(), &BTreeMap::new())?;
     let found = reference::outputs(&runner)?;
 
-    let tensors: Vec<Tensor> = views.iter().map(reference::tensor).collect::<Result<_>>()?;
+    let tensors = given.arrays.iter().map(|array| reference::tensor(&array.view()));
+    let tensors: Vec<Tensor> = tensors.collect::<Result<_>>()?;
     let interpreted = reference::interpret(&graph, &tensors, &source.file).map_err(|e| e.to_string());
     let runtime = reference::onnx_runtime(&arguments.model, &signature, &given.arrays)?;
     let references =

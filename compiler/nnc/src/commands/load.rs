@@ -9,7 +9,7 @@ use nnc_ops::DimRange;
 use nnc_runtime::{Model, Pool, Threads};
 
 use crate::driver::{self, Options};
-use crate::errors::{Failure, Result};
+use crate::errors::Result;
 use crate::progress;
 
 /// The threads that a command runs a model on.
@@ -62,11 +62,4 @@ pub fn load(path: &Path, dims: &BTreeMap<String, DimRange>) -> Result<Model> {
     let model = driver::load(path, &options);
     spinner.finish_and_clear();
     model
-}
-
-/// Puts the model's file in front of what the runtime says of a run.
-pub fn run_failure(path: &Path, error: nnc_runtime::Error) -> Failure {
-    let message = error.to_string();
-    let failure = Failure::from(error);
-    if message.starts_with(&path.display().to_string()) { failure } else { failure.in_file(path.display()) }
 }

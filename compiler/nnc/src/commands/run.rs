@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let views: Vec<TensorRef<'_>> = arrays.iter().map(|a| a.view()).collect();
     let names: Vec<String> = model.signature().outputs.iter().map(|o| o.name.clone()).collect();
     let mut runner = Runner::new(model, arguments.threads.threads());
-    runner.run(&views).map_err(|e| load::run_failure(&arguments.model, e))?;
+    runner.run(&views).map_err(|e| Failure::of_run(&arguments.model, e))?;
     let outputs: Vec<(&str, TensorRef<'_>)> =
         names.iter().enumerate().map(|(i, name)| (name.as_str(), runner.output(i))).collect();
     output::write(&arguments.outputs, |file| {
