@@ -2,22 +2,11 @@
 
 mod common;
 
-use common::{Case, model, node, value};
-use onnx_protobuf::{AttributeProto, ModelProto, NodeProto};
+use common::{Case, model, node, value, with_int};
+use onnx_protobuf::ModelProto;
 
 const F32: i32 = 1;
 const I64: i32 = 7;
-
-fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
-    let attribute = AttributeProto {
-        name: name.to_owned(),
-        type_: onnx_protobuf::attribute_proto::AttributeType::INT.into(),
-        i: value,
-        ..AttributeProto::default()
-    };
-    node.attribute.push(attribute);
-    node
-}
 
 /// The sum of vectors whose sizes have different names.
 fn sum_of_two_sizes() -> ModelProto {

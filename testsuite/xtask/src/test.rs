@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     ("operators against ONNX Runtime", ort_tests),
     ("digits against ONNX Runtime", digits),
     ("models against ONNX Runtime", models),
+    ("generated text against ONNX Runtime", generation),
 ];
 
 /// The benchmark models small enough for every run; `cargo xtask bench` takes all.
@@ -118,6 +119,12 @@ fn models() -> Result<()> {
     let mut compare = script("compare_models.py")?;
     compare.arg(nnc).arg(target().join("models")).args(SMALL_MODELS);
     run(compare.args(["--targets", &targets()]))
+}
+
+/// Generates text by a C program and a model with states.
+fn generation() -> Result<()> {
+    let nnc = built()?;
+    run(script("generate.py")?.arg(nnc).arg(target().join("models")).args(["--targets", &targets()]))
 }
 
 /// The targets of the table that this machine's processor runs, `native` last, as `compare_models.py` takes them.

@@ -10,8 +10,8 @@ use std::process::Command;
 use nnc_runtime::TensorRef;
 use onnx_protobuf::tensor_shape_proto::{self, Dimension};
 use onnx_protobuf::{
-    GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
+    AttributeProto, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 
 /// What a command printed, and its exit code.
@@ -156,6 +156,18 @@ pub fn node(op: &str, signature: &str) -> NodeProto {
         output,
         ..NodeProto::default()
     }
+}
+
+/// The node with an integer attribute.
+pub fn with_int(mut node: NodeProto, name: &str, value: i64) -> NodeProto {
+    let attribute = AttributeProto {
+        name: name.to_owned(),
+        type_: onnx_protobuf::attribute_proto::AttributeType::INT.into(),
+        i: value,
+        ..AttributeProto::default()
+    };
+    node.attribute.push(attribute);
+    node
 }
 
 /// A constant of floats.
