@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
+from ort_strings import strings
 
 
 def activations():
@@ -336,7 +337,7 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
-    families += (recurrent_layers,)
+    families += (recurrent_layers, strings)
     for family in families:
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)

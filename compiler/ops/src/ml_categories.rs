@@ -2,7 +2,7 @@
 //! (<https://onnx.ai/onnx/operators/index_ml.html>), all versions.
 //!
 //! A category is looked up as a position in a list: strings by hashing, numbers by bisection. Of equal keys the first
-//! counts; NaN is a key like another.
+//! counts; NaN is a key like another from version 4 of LabelEncoder on, and none before.
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
@@ -94,7 +94,8 @@ fn position_of_number(ctx: &mut Context, x: ValueId, keys: &Tensor) -> Result<Va
         let positions = ctx.ints_constant(&positions);
         found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[positions, place])?;
     }
-    if let Some(nan) = (0..keys.len()).find(|&i| keys.get_f64(i).is_nan()) {
+    let nan = (0..keys.len()).find(|&i| keys.get_f64(i).is_nan()).filter(|_| ctx.opset() >= 4);
+    if let Some(nan) = nan {
         let (is_nan, nan) = (ctx.unary(UnaryOp::IsNan, x)?, ctx.int_scalar(nan as i64));
         found = ctx.select(is_nan, nan, found)?;
     }
@@ -246,7 +247,10 @@ mod tests {
         let numbers = numbers.domain(DOMAIN).output("y");
         let keys = Attribute::Floats(vec![f32::NAN, 3.5, 0.0, 3.5]);
         let numbers = numbers.attribute("keys_floats", keys).int_list("values_int64s", &[10, 11, 12, 13]);
-        assert_eq!(numbers.run(), "i64[4] 11 10 12 -1");
+        assert_eq!(numbers.run(), "i64[4] 11 -1 12 -1");
+        let mut newer = numbers;
+        newer.model.graph.nodes[0].opset = 4;
+        assert_eq!(newer.run(), "i64[4] 11 10 12 -1");
         let old = cities("LabelEncoder").string_list("classes_strings", &["oslo", "rome"]).int("default_int64", 9);
         assert_eq!(old.run(), "i64[2, 2] 1 9 9 0");
         assert!(keyed().int_list("values_int64s", &[5]).run().contains("3 keys and 1 values"));

@@ -1,6 +1,7 @@
 //! Regular expressions as tables of automata.
 //!
-//! The syntax is that of the crate `regex-automata`, which has what RE2 has.
+//! The syntax is that of the crate `regex-automata`, which has what RE2 has; but as in RE2, words, digits and spaces are
+//! ASCII's (<https://github.com/google/re2/wiki/Syntax>).
 
 use crate::error::{Result, invalid, unsupported};
 use nnc_ir::Tensor;
@@ -19,6 +20,55 @@ pub(crate) struct Automaton {
     pub accepts: Vec<bool>,
 }
 
+/// The pattern with the classes that RE2 restricts to ASCII written out.
+fn ascii_classes(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut characters = pattern.chars();
+    // How deep in brackets, and whether the next character is the first within.
+    let (mut depth, mut first) = (0usize, false);
+    while let Some(c) = characters.next() {
+        let opens = c == '[' && (depth == 0 || !first);
+        match c {
+            '\\' => {
+                let Some(escaped) = characters.next() else {
+                    text.push(c);
+                    break;
+                };
+                let (members, negated) = match escaped {
+                    'w' | 'W' => ("0-9A-Za-z_", escaped == 'W'),
+                    'd' | 'D' => ("0-9", escaped == 'D'),
+                    's' | 'S' => (r"\t\n\f\r ", escaped == 'S'),
+                    'b' | 'B' if depth == 0 => {
+                        text.push_str(&format!(r"(?-u:\{escaped})"));
+                        continue;
+                    }
+                    _ => {
+                        text.extend([c, escaped]);
+                        first = false;
+                        continue;
+                    }
+                };
+                match (depth, negated) {
+                    (_, true) => text.push_str(&format!("[^{members}]")),
+                    (0, false) => text.push_str(&format!("[{members}]")),
+                    (_, false) => text.push_str(members),
+                }
+            }
+            '[' => {
+                depth += usize::from(opens);
+                text.push(c);
+            }
+            ']' if !first => {
+                depth = depth.saturating_sub(1);
+                text.push(c);
+            }
+            _ => text.push(c),
+        }
+        first = opens || (first && c == '^');
+    }
+    text
+}
+
 /// The automaton that says whether a pattern matches all of a string.
 pub(crate) fn automaton(pattern: &str) -> Result<Automaton> {
     let config = dense::Config::new()
@@ -27,7 +77,7 @@ pub(crate) fn automaton(pattern: &str) -> Result<Automaton> {
         .match_kind(MatchKind::All)
         .dfa_size_limit(Some(MOST_BYTES))
         .determinize_size_limit(Some(MOST_BYTES));
-    let dfa = dense::Builder::new().configure(config).build(pattern).map_err(|error| {
+    let dfa = dense::Builder::new().configure(config).build(&ascii_classes(pattern)).map_err(|error| {
         let what = format!("the pattern `{pattern}`: {error}");
         if error.is_size_limit_exceeded() { unsupported(what) } else { invalid(what) }
     })?;
@@ -54,4 +104,22 @@ pub(crate) fn automaton(pattern: &str) -> Result<Automaton> {
     }
     let classes = Tensor::from_slice(&[classes.len()], &classes);
     Ok(Automaton { classes, next: Tensor::from_slice(&[states.len(), width], &next), accepts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ascii_classes;
+
+    #[test]
+    fn classes_of_ascii() {
+        for (pattern, expected) in [
+            (r"\w+\.", r"[0-9A-Za-z_]+\."),
+            (r"[\w.-]\D", r"[0-9A-Za-z_.-][^0-9]"),
+            (r"[^]\s]", r"[^]\t\n\f\r ]"),
+            (r"\bx[\S]", r"(?-u:\b)x[[^\t\n\f\r ]]"),
+            (r"\\w\[\d", r"\\w\[[0-9]"),
+        ] {
+            assert_eq!(ascii_classes(pattern), expected, "{pattern}");
+        }
+    }
 }
