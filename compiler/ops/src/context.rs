@@ -13,6 +13,9 @@ use nnc_ir::{DType, Dim, DimTable, Graph, Symbol, Tensor, TensorType, ValueId};
 use nnc_onnx::{Attribute, ElemType, Node};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+/// Shape and elements of a constant tensor of strings.
+pub(crate) type StringTensor = (Vec<usize>, Vec<Vec<u8>>);
+
 /// The state of a whole translation.
 pub(crate) struct Translator<'m> {
     pub options: &'m Options,
@@ -230,7 +233,7 @@ impl<'t, 'm> Context<'t, 'm> {
     }
 
     /// Shape and elements of a tensor of strings, if one is given.
-    pub(crate) fn string_tensor(&mut self, name: &str) -> Result<Option<(Vec<usize>, Vec<Vec<u8>>)>> {
+    pub(crate) fn string_tensor(&mut self, name: &str) -> Result<Option<StringTensor>> {
         match self.node.attributes.get(name) {
             Some(Attribute::Tensor(tensor)) if tensor.elem_type == ElemType::String => {
                 self.no_effect(name);

@@ -8,7 +8,7 @@ use super::launch::Made;
 use super::part::{Part, independent, scratch_bytes};
 use crate::choose::{self, known};
 use crate::lower::Lowered;
-use crate::memory::{allocations, live_ranges, meet};
+use crate::memory::{allocations, live_ranges};
 use nnc_desc::Target;
 use nnc_ir::{Dim, DimTable};
 use nnc_kernels::kernel::Kernel;
@@ -47,6 +47,10 @@ pub(super) fn regroup(lowered: &mut Lowered, target: &Target, grouping: &dyn Gro
     }
 }
 
+/// Steps that may wait for what comes behind them to join a group. Each of them is looked at again for every group, so that a
+/// graph of many steps that do not depend on each other would take the square of its size.
+const MOST_WAITING: usize = 64;
+
 /// What launches may take beyond the memory that the steps took, in hundredths of that or of the weights, whichever is
 /// more: what the parts of a launch pass to each other lives at once.
 const MORE_ROOM_PERCENT: u64 = 30;
@@ -54,8 +58,10 @@ const MORE_WEIGHTS_PERCENT: u64 = 4;
 
 /// The memory of a program.
 struct Room {
-    /// Steps from the first to the last that need a buffer, and its bytes.
-    lives: Vec<(RangeInclusive<usize>, u64)>,
+    /// Bytes of the buffers that are first needed before each step, and one more for all.
+    begun: Vec<u128>,
+    /// Bytes of the buffers that are last needed before each step.
+    ended: Vec<u128>,
     /// Bytes that launches may take.
     most: u64,
 }
@@ -73,18 +79,26 @@ impl Room {
             let bytes = bytes(&program.buffers[buffer]);
             taken[life].iter_mut().for_each(|sum| *sum = sum.saturating_add(bytes));
         }
-        let lives = ranges.into_iter().zip(&program.buffers);
-        let lives = lives.filter_map(|(range, buffer)| Some((range?, bytes(buffer)))).collect();
+        let (mut begun, mut ended) = (vec![0u128; program.steps.len() + 1], vec![0u128; program.steps.len() + 1]);
+        for (range, buffer) in ranges.into_iter().zip(&program.buffers) {
+            let Some(range) = range else { continue };
+            begun[range.start() + 1] += u128::from(bytes(buffer));
+            ended[range.end() + 1] += u128::from(bytes(buffer));
+        }
+        for position in 1..=program.steps.len() {
+            begun[position] += begun[position - 1];
+            ended[position] += ended[position - 1];
+        }
         let taken = taken.into_iter().max().unwrap_or(0);
         let weights: u64 = program.weights.iter().map(|w| (w.packed_len() * w.source.dtype.size()) as u64).sum();
         let percent = |bytes: u64, n: u64| bytes.saturating_mul(n) / 100;
         let most = taken + percent(taken, MORE_ROOM_PERCENT).max(percent(weights, MORE_WEIGHTS_PERCENT));
-        Room { lives, most }
+        Room { begun, ended, most }
     }
 
     /// Bytes of all buffers that some of these steps need.
-    fn during(&self, steps: &RangeInclusive<usize>) -> u64 {
-        self.lives.iter().filter(|(life, _)| meet(life, steps)).map(|(_, bytes)| *bytes).sum()
+    fn during(&self, steps: &RangeInclusive<usize>) -> u128 {
+        self.begun[steps.end() + 1] - self.ended[*steps.start()]
     }
 }
 
@@ -140,7 +154,9 @@ impl Groups<'_> {
                     group.before.append(&mut group.waiting);
                     group.members.push((number, part));
                 }
-                Some(part) if self.may_wait(&group, &part) => group.waiting.push((number, part)),
+                Some(part) if group.waiting.len() < MOST_WAITING && self.may_wait(&group, &part) => {
+                    group.waiting.push((number, part))
+                }
                 None if group.members.is_empty() => {
                     let step = self.inside(step);
                     done.add([number], step);
@@ -170,7 +186,7 @@ impl Groups<'_> {
 
     fn fits(&self, group: &Group, (number, part): (usize, &Part), room: Option<&Room>) -> bool {
         let first = group.members.iter().chain(&group.waiting).map(|(number, _)| *number).min().unwrap_or(number);
-        if room.is_some_and(|room| room.during(&(first..=number)) > room.most) {
+        if room.is_some_and(|room| room.during(&(first..=number)) > u128::from(room.most)) {
             return false;
         }
         let parts: Vec<&Part> = group.members.iter().map(|(_, part)| part).collect();

@@ -1,12 +1,16 @@
 //! Launches: what is joined and chained, what must not be, and that results stay as they are.
 
+use super::group::{Grouping, regroup};
+use super::launch::Made;
+use super::part::Part;
 use super::{chain, join, parallelise, share};
 use crate::lower::Lowered;
 use nnc_desc::Target;
 use nnc_ir::{DType, Dim, DimTable};
 use nnc_kernels::kernel::Access;
 use nnc_kernels::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, Step};
-use nnc_kernels::{interpret, parse};
+use nnc_kernels::{Kernel, interpret, parse};
+use std::cell::Cell;
 
 /// Elements of each buffer.
 const ELEMENTS: i64 = 4096;
@@ -231,4 +235,35 @@ fn loops_of_few_iterations_are_shared_together() {
     parallelise(&mut lowered, &Target::parse("x86_64").unwrap());
     let Some(Step::Run { extent, .. }) = lowered.program.steps.first() else { panic!("no step") };
     assert_eq!(*extent, Dim::from(120));
+}
+
+/// Counts how often steps are compared, and joins none.
+#[derive(Default)]
+struct Counting {
+    asked: Cell<usize>,
+}
+
+impl Grouping for Counting {
+    fn fits(&self, _: &[Kernel], _: &[&Part], _: &Part) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        false
+    }
+
+    fn launch(&self, _: &str, _: &[Kernel], _: &[&Part]) -> Option<Made> {
+        None
+    }
+}
+
+/// Twice the steps that could be in any order take twice the work.
+#[test]
+fn work_grows_as_the_steps_do() {
+    let asked = |steps: usize| {
+        let mut lowered = program(&vec![(HALF, 64, SMALL, true); steps]);
+        let counting = Counting::default();
+        regroup(&mut lowered, &Target::parse("x86_64-avx2").unwrap(), &counting);
+        assert_eq!(lowered.program.steps.len(), steps);
+        counting.asked.get()
+    };
+    let (some, more) = (asked(500), asked(1000));
+    assert!(some > 500 && more < 5 * some / 2, "{some} and {more}");
 }

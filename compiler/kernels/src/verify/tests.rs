@@ -2,7 +2,7 @@
 
 use super::{kernel, program};
 use crate::kernel::{Access, AxisKind, BufferRef, Expr, Index, Kernel, Loop, Stmt, Var};
-use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, Step};
+use crate::plan::{Argument, Buffer, BufferId, KernelId, Parameter, Place, Program, SizeCheck, State, Step};
 use crate::weights::{Pack, Weight, WeightId};
 use crate::{parse, print};
 use nnc_ir::op::{Relation, UnaryOp};
@@ -253,6 +253,17 @@ fn programs() {
         let (what, origin) = (String::new(), String::new());
         p.steps.push(Step::Check(SizeCheck { left, relation: Relation::Equal, right, what, origin }));
     });
+    let state = |growth| State { input: 0, output: 0, growth };
+    let mut kept = sound();
+    kept.states = vec![state(None)];
+    kept.buffers[1].place = Place::State(0);
+    assert_eq!(program(&kept), Ok(()));
+    breaks(21, &|p| p.buffers[1].place = Place::State(0));
+    breaks(27, &|p| p.states = vec![State { input: 1, ..state(None) }]);
+    breaks(27, &|p| p.states = vec![state(None), state(None)]);
+    breaks(27, &|p| p.states = vec![state(Some((1, 9)))]);
+    breaks(27, &|p| p.states = vec![state(Some((0, -1)))]);
+    breaks(27, &|p| (p.states, p.outputs[0].shape[0]) = (vec![state(None)], Dim::ONE));
     breaks(26, &|p| p.steps.push(Step::While { condition: element(0), body: vec![] }));
     breaks(26, &|p| {
         p.steps.push(Step::Bind {

@@ -17,13 +17,15 @@ program sample {
   input \"a b\": bool[]
   output y: f32[count, \"odd name\"]
   output z: i64[]
+  state 0 input 1 output 1
+  state 1 input 0 output 0 axis 1 up to 9
   weight 0: f32[4, 6] HASH0 plain
   weight 1: f32[2, 4, 6] HASH1 panels batch (2 by 24) sum (2 by 12, 2 by 6) columns 6 by 1 width 16
   weight 2: f32[4, 6] HASH0 panels batch () sum () columns 6 by 4 width 8
   buffer x: f32 bytes 16*n at input 0
   buffer \"a b\": bool bytes 1 at input 1
   buffer y: f32 bytes 4*\"odd name\"*count at output 0
-  buffer z: i64 bytes 8 at output 1
+  buffer z: i64 bytes 8 at state 0
   buffer weight0: f32 bytes 96 at weight 0
   buffer y#5: f32 bytes 4*n at workspace 64*floor((n + 15)/16)
   buffer \"\": i64 bytes 8 at workspace 0
@@ -154,7 +156,9 @@ fn errors_name_the_place() {
     check("buffer y#5:", "buffer y:", "expected `#5` behind the name");
     check("buffer y#5:", "buffer y#6:", "expected number 5");
     check("at weight 0", "at weight 3", "unknown weight 3");
-    check("at input 1", "at 1", "expected `input`, `output`, `weight` or `workspace`");
+    check("at input 1", "at 1", "expected `input`, `output`, `state`, `weight` or `workspace`");
+    check("up to 9", "up 9", "is no state");
+    check("state 1", "state 2", "expected `1`");
     check("at_most", "below", "expected `equal` or `at_most`");
     check("@\"load\"(c", "@first(c", "kernel `first` is declared twice");
     check("@nothing() over", "@something() over", "unknown kernel `something`");
@@ -166,7 +170,7 @@ fn errors_name_the_place() {
     check("from \"Slice\"", "of \"Slice\"", "expected `from`");
     let missing = parse::program(&text, &Constants::default()).map(|_| ());
     let message = missing.expect_err("no constants").to_string();
-    assert!(message.starts_with("line 10: no constant is given for weight 0, f32[4, 6] with hash `"), "{message}");
+    assert!(message.starts_with("line 12: no constant is given for weight 0, f32[4, 6] with hash `"), "{message}");
     let rest = parse::program(&format!("{text}steps"), &constants).map(|_| ()).expect_err("more text");
     assert!(rest.problem.contains("expected the end"), "{rest}");
 }
