@@ -26,6 +26,17 @@ fn c_program_that_brings_the_weights() {
 }
 
 #[test]
+fn c_program_with_columns_of_text() {
+    let folder = folder("example-passengers");
+    compile("passengers.onnx", &folder.join("passengers.so"), &[]);
+    let program = cc(&folder, "passengers.c", &["passengers.so", "-Wl,-rpath,$ORIGIN"]);
+    let lines = folder.join("passengers.txt");
+    std::fs::write(&lines, "29.5 7.25 m c\n41 36 f a\n18 12.5 unknown b\n60 30 f b\n").expect("the lines");
+    // What ONNX Runtime says.
+    assert_eq!(feed(program, &[], &lines), "0 0.787\n1 0.605\n0 0.735\n0 0.540\n");
+}
+
+#[test]
 fn c_program_with_two_models() {
     let (digits, folder) = (Digits::read(), folder("example-two-models"));
     compile("digits_cnn.onnx", &folder.join("digits_cnn.o"), &["--dim", "batch=1"]);
