@@ -101,7 +101,7 @@ impl<'m> Translator<'m> {
 mod tests {
     use super::*;
     use crate::testing::{Sketch, sketch};
-    use nnc_onnx::ElemType::{Float, String as Text};
+    use nnc_onnx::ElemType::{Complex64, Float};
     use nnc_onnx::{DimInfo, ElemType};
 
     fn found(sketch: &Sketch) -> (Vec<String>, Vec<String>) {
@@ -151,18 +151,18 @@ mod tests {
         let body = sketch().node("Transpose", "x -> t").int_list("perm", &[5]).output("t");
         let other = sketch().node("Relu", "x -> u").output("u");
         let sketch = sketch()
-            .input("words", Text, "1")
+            .input("waves", Complex64, "1")
             .input("x", Float, "2")
             .input("c", ElemType::Bool, "")
             .node("If", "c -> y")
             .graph("then_branch", body)
             .graph("else_branch", other)
-            .node("Identity", "words -> z")
+            .node("Identity", "waves -> z")
             .node("Relu", "y -> r")
             .output("r");
         let (refused, unknown) = found(&sketch);
         assert_eq!(refused.len(), 2, "{refused:?}");
-        assert!(refused[0].contains("input `words`") && refused[1].contains("axis 5"), "{refused:?}");
+        assert!(refused[0].contains("input `waves`") && refused[1].contains("axis 5"), "{refused:?}");
         assert_eq!(unknown.len(), 3, "{unknown:?}");
     }
 }

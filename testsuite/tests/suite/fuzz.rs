@@ -59,6 +59,10 @@ const WITHOUT: &[(&str, &str)] = &[
         "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
         "no reference to compare with",
     ),
+    (
+        "RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
+        "strings; `ort_strings.py` and node tests",
+    ),
     ("Adagrad Adam Momentum", "training; node tests"),
     ("BitCast SwiGLU", "newer than the opsets of ONNX Runtime"),
     ("NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss", "training; node tests"),
