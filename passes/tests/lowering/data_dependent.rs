@@ -393,6 +393,34 @@ fn strings_in_pieces_and_order() {
     }
 }
 
+/// Offsets are the caller's: a string that begins before the bytes, ends before it begins, or ends behind them stops the run.
+#[test]
+fn strings_outside_of_their_bytes_stop_the_run() {
+    for operation in [
+        "%9 = find_string %0, %1, %2, %3 : i64[2]",
+        "%9 = compare_strings %0, %1, %4, %4 : i64[2]",
+        "%9, %8 = split_strings %0, %1 delimiter=\"\" most=9 count=c : i64[c, 2], i64[3]",
+    ] {
+        let program = lowered(&format!(
+            "dim c in 0..20 from node
+             graph @t(%0: i64[3], %1: u8[5]) -> (y: %9) {{
+               %2 = constant i64[2] [0, 2]
+               %3 = constant u8[2] [1, 2]
+               %4 = constant i64[2] [0, 1]
+               {operation}
+             }}"
+        ));
+        let run = |offsets: [i64; 3]| {
+            let offsets = offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
+            nnc_kernels::interpret::run(&program, &[(vec![3], offsets), (vec![5], vec![7; 5])])
+        };
+        assert!(run([0, 5, 5]).is_ok() && run([2, 2, 4]).is_ok(), "{operation}");
+        for bad in [[-1, 3, 5], [3, 2, 5], [0, 3, 6], [i64::MIN, i64::MAX, 0], [0, i64::MIN, i64::MAX]] {
+            assert!(run(bad).is_err(), "{bad:?} {operation}");
+        }
+    }
+}
+
 #[test]
 fn tables_of_strings_are_checked() {
     let spans = "graph @t(%0: i64[5], %1: u8[n]) -> (y: %9) {";
