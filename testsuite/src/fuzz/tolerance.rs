@@ -24,8 +24,9 @@ pub struct Reference {
     pub spread: f64,
 }
 
-/// Roundings of the spread that a value may be off by.
-const SPREAD_ROUNDINGS: f64 = 4.0;
+/// Roundings of the spread that a value may be off by. Roundings of long sums of numbers of one sign do not cancel as those
+/// of a random walk do: 50,688 squares in one chain were off by 5.3.
+const SPREAD_ROUNDINGS: f64 = 16.0;
 
 /// The [`Reference::spread`] of all values of a run.
 pub fn spread<'a>(values: impl Iterator<Item = &'a Tensor>) -> f64 {
