@@ -22,7 +22,7 @@ pub fn q_linear_matmul(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let inputs = (0..8).map(|i| ctx.input(i)).collect::<Result<Vec<ValueId>>>()?;
     let [a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero] = inputs[..] else { return Ok(vec![]) };
     let y = scaled_product(ctx, (a, a_scale, Some(a_zero)), (b, b_scale, Some(b_zero)))?;
-    Ok(vec![quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?])
+    Ok(vec![quantize(ctx, y, y_scale, Some(y_zero), (0, 0), ctx.dtype(y_zero))?])
 }
 
 /// Product of quantized values to floats, with a bias.
@@ -66,7 +66,7 @@ pub fn q_gemm(ctx: &mut Context) -> Result<Vec<ValueId>> {
         (None, _) => Ok(vec![y]),
         (Some(scale), zero) => {
             let dtype = ctx.dtype(zero.unwrap_or(a));
-            Ok(vec![quantize(ctx, y, scale, zero, (0, 0), (dtype, None))?])
+            Ok(vec![quantize(ctx, y, scale, zero, (0, 0), dtype)?])
         }
     }
 }

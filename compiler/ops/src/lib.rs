@@ -34,6 +34,7 @@
 //! - sizes that must be equal are made equal by narrowing the bounds of a dimension (`assume.rs`), or required to be
 //!   (`agree.rs`);
 //! - where the run alone knows a shape operand, the shape the file states stands in (`stated.rs`), else `bind_dims`;
+//! - strings become numbers into tables (`strings.rs`), elements of 8-bit floats and smaller types a byte each (`narrow.rs`);
 //! - sequences and optionals are taken apart (`sequence.rs`), an `If` of known condition is its branch (`control.rs`).
 
 #[macro_use]
@@ -51,14 +52,16 @@ mod forest;
 mod hostile;
 mod ml_labels;
 mod ml_tree_attributes;
+mod movement;
 mod names;
+mod narrow;
+mod narrow_floats;
 mod ranges;
 mod require;
 mod scope;
 mod shapes;
 mod signature;
 mod stated;
-mod string_movement;
 mod strings;
 mod subgraph;
 mod tensors;

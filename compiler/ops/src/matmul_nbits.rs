@@ -5,8 +5,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::matmul::matmul_of;
 use crate::quantize::spread;
-use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
+use nnc_ir::{DType, Dim, Op, ValueId};
 
 /// `A * dequantized(B)^T + bias`.
 pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -27,7 +26,7 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let per_column = &blocks * &Dim::from(block);
     n.as_const().zip(per_column.as_const()).and_then(|(n, k)| n.checked_mul(k)).ok_or_else(overflow)?;
 
-    let numbers = unpacked(ctx, packed, bits)?;
+    let numbers = ctx.unpacked(packed, bits as usize)?;
     let numbers = ctx.reshape(numbers, &[n.clone(), per_column.clone()])?;
     let numbers = ctx.convert(numbers, DType::F32)?;
     let scales = ctx.convert(scales, DType::F32)?;
@@ -39,7 +38,7 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
             // A column's zero points fill whole bytes.
             let each = (&blocks * &Dim::from(bits)).ceil_div(&Dim::from(8));
             let zeros = ctx.reshape(zeros, &[n.clone(), each])?;
-            let zeros = unpacked(ctx, zeros, bits)?;
+            let zeros = ctx.unpacked(zeros, bits as usize)?;
             ctx.slice_axis(zeros, 1, Dim::ZERO, blocks.clone())?
         }
     };
@@ -69,28 +68,6 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
         y = ctx.add(y, bias)?;
     }
     Ok(vec![ctx.convert(y, dtype)?])
-}
-
-/// Numbers of some bits that fill bytes from the lowest bit on: the last axis is as much longer.
-fn unpacked(ctx: &mut Context, bytes: ValueId, bits: i64) -> Result<ValueId> {
-    if ctx.dtype(bytes) != DType::U8 {
-        return Err(invalid(format!("packed numbers are {}, they must be bytes", ctx.show(bytes))));
-    }
-    let count = 8 / bits;
-    if count == 1 {
-        return Ok(bytes);
-    }
-    let mut shape = ctx.shape(bytes);
-    let rank = shape.len();
-    let apart = ctx.unsqueeze(bytes, &[rank])?;
-    let shifts: Vec<u8> = (0..count).map(|i| (i * bits) as u8).collect();
-    let shifts = ctx.constant(Tensor::from_slice(&[shifts.len()], &shifts));
-    let shifted = ctx.binary(BinaryOp::Shr, apart, shifts)?;
-    let numbers = ctx.binary_scalar(BinaryOp::And, shifted, ((1 << bits) - 1).into())?;
-    if let Some(last) = shape.last_mut() {
-        *last = &*last * &Dim::from(count);
-    }
-    ctx.reshape(numbers, &shape)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub fn q_linear_conv(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let w_scale = vector(ctx, w_scale)?;
     let scale = ctx.mul(x_scale, w_scale)?;
     let y = ctx.mul(y, scale)?;
-    let y = quantize(ctx, y, y_scale, Some(y_zero), (0, 0), (ctx.dtype(y_zero), None))?;
+    let y = quantize(ctx, y, y_scale, Some(y_zero), (0, 0), ctx.dtype(y_zero))?;
     Ok(vec![ctx.channels_first(y)?])
 }
 

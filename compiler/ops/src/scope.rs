@@ -8,6 +8,7 @@ use crate::assume::settle;
 use crate::error::{Result, invalid, unfit_types, unsupported};
 use crate::ml_labels::Labelled;
 use crate::names::Names;
+use crate::narrow::Narrow;
 use crate::strings::{self, Strings};
 use crate::{stated, tensors};
 use nnc_eval::Env;
@@ -26,6 +27,8 @@ pub(crate) enum Compound {
     Nothing,
     /// A tensor of strings.
     Strings(Strings),
+    /// A tensor of 8-bit floats or of a smaller type.
+    Narrow(Narrow),
     /// A map for each row of a tensor.
     Maps(Maps),
 }
@@ -48,7 +51,7 @@ pub(crate) struct Frame<'m> {
     /// Values by their ONNX names.
     pub names: Names<'m, ValueId>,
     /// Names that stand for no tensor.
-    pub compounds: FxHashMap<&'m str, Compound>,
+    pub compounds: Names<'m, Compound>,
     /// Initialisers by name; they enter the graph when first used.
     pub initializers: Names<'m, &'m nnc_onnx::Tensor>,
     /// Values of the frame around this one that were captured, with the inputs that stand for them.
@@ -116,7 +119,7 @@ impl<'m> Frame<'m> {
             stated: stated::types(onnx),
             graph,
             names: Names::from_iter([]),
-            compounds: FxHashMap::default(),
+            compounds: Names::from_iter([]),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
             constants: FxHashMap::default(),
@@ -157,7 +160,7 @@ impl<'m> Frame<'m> {
         if let Some(&value) = self.names.get(name) {
             return Ok(Some(value));
         }
-        let tensor = self.initializers.get(name).filter(|tensor| tensor.elem_type != ElemType::String);
+        let tensor = self.initializers.get(name).filter(|tensor| tensors::encoding(tensor.elem_type).is_none());
         let Some(tensor) = tensor else { return Ok(None) };
         let tensor = tensors::import(tensor).map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
         let value = self.push_const(tensor, "");
@@ -171,18 +174,27 @@ impl<'m> Frame<'m> {
 }
 
 impl<'m> Frame<'m> {
-    /// The strings of that name if this very graph has them as a constant.
-    fn string_initializer(&mut self, name: &'m str) -> Result<Option<Strings>> {
-        let Some(tensor) = self.initializers.get(name).filter(|tensor| tensor.elem_type == ElemType::String) else {
-            return Ok(None);
+    /// What that name stands for if this very graph has it as a constant that is no tensor of numbers.
+    fn compound_initializer(&mut self, name: &'m str) -> Result<Option<Compound>> {
+        let Some(&tensor) = self.initializers.get(name) else { return Ok(None) };
+        let compound = if tensor.elem_type == ElemType::String {
+            Compound::Strings(self.constant_strings(tensor))
+        } else {
+            let narrow = tensors::import_narrow(tensor);
+            let narrow = narrow.map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
+            let Some((tensor, encoding)) = narrow else { return Ok(None) };
+            Compound::Narrow(Narrow { value: self.push_const(tensor, ""), encoding })
         };
+        self.compounds.insert(name, compound.clone());
+        Ok(Some(compound))
+    }
+
+    fn constant_strings(&mut self, tensor: &nnc_onnx::Tensor) -> Strings {
         let numbers: Vec<i64> = (0..tensor.element_count() as i64).collect();
         let numbers = Tensor::from_slice(&tensor.dims, &numbers);
         let [offsets, bytes] = strings::table(tensor.data.strings());
         let [numbers, offsets, bytes] = [numbers, offsets, bytes].map(|part| self.push_const(part, ""));
-        let strings = Strings { numbers, offsets, bytes, whole: true };
-        self.compounds.insert(name, Compound::Strings(strings));
-        Ok(Some(strings))
+        Strings { numbers, offsets, bytes, whole: true }
     }
 }
 
@@ -197,12 +209,15 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
     }
     let Some((depth, mut value)) = found else {
         let what = match resolve_compound(frames, name)? {
-            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => Some("a sequence or optional"),
-            Some(Compound::Strings(_)) => Some("a tensor of strings"),
+            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => {
+                Some("a sequence or optional".to_owned())
+            }
+            Some(Compound::Strings(_)) => Some("a tensor of strings".to_owned()),
+            Some(Compound::Narrow(narrow)) => Some(format!("a tensor of {}", narrow.encoding.name())),
             None => None,
         };
         if let Some(what) = what {
-            return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of numbers are")));
+            return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of ordinary numbers are")));
         }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };
@@ -225,8 +240,8 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
             found = Some((depth, compound.clone()));
             break;
         }
-        if let Some(strings) = frame.string_initializer(name)? {
-            found = Some((depth, Compound::Strings(strings)));
+        if let Some(compound) = frame.compound_initializer(name)? {
+            found = Some((depth, compound));
             break;
         }
     }
@@ -236,6 +251,7 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
         match &mut compound {
             Compound::Sequence(elements) => elements.iter_mut().for_each(captured),
             Compound::Strings(strings) => strings.values_mut().into_iter().for_each(&mut captured),
+            Compound::Narrow(narrow) => captured(&mut narrow.value),
             Compound::Maps(Maps { values, keys }) => {
                 captured(values);
                 match keys {

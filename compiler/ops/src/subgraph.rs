@@ -106,11 +106,12 @@ impl<'m> Context<'_, 'm> {
             return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
         }
         let frame = self.frame_mut();
-        let (names, initializers) = (frame.names.mark(), frame.initializers.mark());
+        let (names, compounds, initializers) = (frame.names.mark(), frame.compounds.mark(), frame.initializers.mark());
         let stated = std::mem::replace(&mut frame.stated, stated::types(onnx));
         for constant in &onnx.initializers {
             // The inner name hides the outer one.
             frame.names.remove(constant.name.as_str());
+            frame.compounds.remove(constant.name.as_str());
             frame.initializers.insert(&constant.name, &constant.tensor);
         }
         for (input, &argument) in onnx.inputs.iter().zip(arguments) {
@@ -120,6 +121,7 @@ impl<'m> Context<'_, 'm> {
         let frame = self.frame_mut();
         frame.stated = stated;
         frame.names.go_back(names);
+        frame.compounds.go_back(compounds);
         frame.initializers.go_back(initializers);
         Ok(results?.into_iter().map(|(_, value)| value).collect())
     }

@@ -4,9 +4,9 @@ use crate::assume::settle;
 use crate::context::{Context, Translator, label};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
 use crate::scope::{self, Frame};
-use crate::{finish, registry, signature, string_movement, tensors};
-use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
-use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo};
+use crate::{finish, movement, registry, signature, tensors};
+use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
+use nnc_onnx::{DimInfo, Model, TypeInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -128,16 +128,16 @@ impl<'m> Translator<'m> {
             }
             table.new_symbol(input_symbol(name.to_owned(), self.options));
         }
-        // Their numbers are nodes, which follow all inputs.
-        let mut tables = vec![];
+        // What is made of their parameters are nodes, which follow all inputs.
+        let mut compounds = vec![];
         for input in inputs {
             let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
             let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
                 return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
             };
-            let strings = *elem_type == ElemType::String;
-            let dtype = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8);
-            let Some(dtype) = dtype.or(strings.then_some(DType::I64)) else {
+            let (plain, encoding) = (tensors::dtype(*elem_type), tensors::encoding(*elem_type));
+            // What holds an element, or the offset of a string.
+            let Some(dtype) = plain.or(encoding.map(|encoding| encoding.stored(&[]).dtype)) else {
                 return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
             };
             let table = &mut frame.graph.dims;
@@ -162,15 +162,15 @@ impl<'m> Translator<'m> {
             if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
                 return Err(at("it has more bytes than can be addressed".into()));
             }
-            if strings {
-                let bytes = input_symbol(format!("{}_bytes", input.name), self.options);
-                tables.push(signature::declare(frame, &input.name, ty.shape, bytes));
+            if let Some(encoding) = encoding {
+                let bytes = || input_symbol(format!("{}_bytes", input.name), self.options);
+                compounds.push(signature::declare(frame, &input.name, ty.shape, encoding, bytes));
             } else {
                 let value = frame.graph.add_input(ty, input.name.as_str());
                 frame.names.insert(&input.name, value);
             }
         }
-        self.define_string_inputs(tables)?;
+        self.define_compound_inputs(compounds)?;
         // Names of sizes that depend on data are not known yet.
         let made_up = |name: &str| {
             let parts = name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()));
@@ -213,7 +213,7 @@ impl<'m> Translator<'m> {
         };
         self.nodes_left = left;
         let mut ctx = Context::new(self, node);
-        let results = match string_movement::translate(&mut ctx, operator)? {
+        let results = match movement::translate(&mut ctx, operator)? {
             Some(results) => results,
             None => (operator.translation)(&mut ctx)?,
         };
@@ -230,7 +230,7 @@ impl<'m> Translator<'m> {
             )));
         }
         for (i, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            if frame.compounds.contains_key(name.as_str()) {
+            if frame.compounds.get(name).is_some() {
                 continue;
             }
             let Some(&value) = results.get(i) else {
