@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid, unfit, unsupported};
 use crate::softmax::softmax_over;
 use crate::tensors;
+use crate::scope::Passed;
 use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
@@ -275,9 +276,9 @@ fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
         return Ok(x);
     }
     let graph = ctx.subgraph(name)?;
-    let results = ctx.inline(graph, &[x])?;
-    match results.first() {
-        Some(&y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
+    let results = ctx.inline(graph, &[Passed::plain(x)])?;
+    match results.first().map(|y| y.number()).transpose()? {
+        Some(y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
         _ => Err(invalid(format!("`{name}` must yield what it takes, {}", ctx.show(x)))),
     }
 }

@@ -14,7 +14,7 @@ use crate::{stated, tensors};
 use nnc_eval::Env;
 use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
-use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
+use nnc_ir::{Dim, Encoding, Graph, Node, Op, Tensor, TensorType, ValueId};
 use nnc_onnx::ElemType;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -72,6 +72,8 @@ pub(crate) struct Frame<'m> {
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
     pub budget: Budget,
+    /// The narrow types among those of its results, once it is finished.
+    pub result_encodings: Vec<Option<Encoding>>,
     /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
     pub may_not_run: bool,
 }
@@ -130,6 +132,7 @@ impl<'m> Frame<'m> {
             repeats: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
+            result_encodings: vec![],
             may_not_run: false,
         }
     }
@@ -195,6 +198,51 @@ impl<'m> Frame<'m> {
         let [offsets, bytes] = strings::table(tensor.data.strings());
         let [numbers, offsets, bytes] = [numbers, offsets, bytes].map(|part| self.push_const(part, ""));
         Strings { numbers, offsets, bytes, whole: true }
+    }
+}
+
+/// A tensor that enters or leaves a graph inside another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// The tensor; of a narrow type the bytes that hold its elements.
+    pub value: ValueId,
+    /// Its type if that is a narrow one.
+    pub encoding: Option<Encoding>,
+}
+
+impl Passed {
+    /// A tensor of numbers.
+    pub fn plain(value: ValueId) -> Passed {
+        Passed { value, encoding: None }
+    }
+
+    /// The value of a tensor that must be one of numbers.
+    pub fn number(self) -> Result<ValueId> {
+        match self.encoding {
+            None => Ok(self.value),
+            Some(encoding) => Err(unsupported(format!("tensors of {} are not supported here", encoding.name()))),
+        }
+    }
+}
+
+impl<'m> Frame<'m> {
+    /// Makes a name stand for a tensor.
+    pub fn bind(&mut self, name: &'m str, Passed { value, encoding }: Passed) {
+        match encoding {
+            None => self.names.insert(name, value),
+            Some(encoding) => {
+                self.names.remove(name);
+                self.compounds.insert(name, Compound::Narrow(Narrow { value, encoding }));
+            }
+        }
+    }
+}
+
+/// The tensor of that name, of numbers or of a narrow type, seen from the innermost frame.
+pub(crate) fn resolve_passed<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Passed> {
+    match resolve_compound(frames, name)? {
+        Some(Compound::Narrow(Narrow { value, encoding })) => Ok(Passed { value, encoding: Some(encoding) }),
+        _ => resolve(frames, name).map(Passed::plain),
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::assume::settle;
 use crate::context::{Context, Translator, label};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
-use crate::scope::{self, Frame};
+use crate::scope::{self, Frame, Passed};
 use crate::{finish, movement, registry, signature, tensors};
-use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
+use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType};
 use nnc_onnx::{DimInfo, Model, TypeInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
@@ -245,10 +245,10 @@ impl<'m> Translator<'m> {
         Ok(())
     }
 
-    /// The values of the innermost frame's outputs, with their names.
-    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, ValueId)>> {
+    /// The innermost frame's outputs, with their names.
+    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, Passed)>> {
         let frames = &mut self.frames;
-        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve(frames, &o.name)?))).collect()
+        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve_passed(frames, &o.name)?))).collect()
     }
 }
 
