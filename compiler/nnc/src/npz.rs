@@ -102,11 +102,7 @@ impl Reader {
     ///
     /// # Errors
     /// What `accept` says, or when the array is damaged.
-    pub fn strings(
-        &mut self,
-        name: &str,
-        accept: impl FnOnce(&Header) -> Result<()>,
-    ) -> Result<Option<[Array; 2]>> {
+    pub fn strings(&mut self, name: &str, accept: impl FnOnce(&Header) -> Result<()>) -> Result<Option<[Array; 2]>> {
         let mut found = None;
         let mut accept = Some(accept);
         let array = self.array(name, DType::String, |header| {

@@ -6,9 +6,9 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unfit, unsupported};
+use crate::scope::Passed;
 use crate::softmax::softmax_over;
 use crate::tensors;
-use crate::scope::Passed;
 use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, ValueId};
 

@@ -1,6 +1,5 @@
-//! Control flow: If (<https://onnx.ai/onnx/operators/onnx__If.html>), Loop
-//! (<https://onnx.ai/onnx/operators/onnx__Loop.html>) and Scan (<https://onnx.ai/onnx/operators/onnx__Scan.html>,
-//! opsets 9 on); all opsets but for that.
+//! Control flow: If (<https://onnx.ai/onnx/operators/onnx__If.html>) and Loop
+//! (<https://onnx.ai/onnx/operators/onnx__Loop.html>); all opsets.
 //!
 //! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
 //! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
@@ -185,7 +184,7 @@ fn rolled<'m>(
 }
 
 /// An error unless carried values leave an iteration as tensors of the types that they enter it as, narrow types included.
-fn check_encodings(frame: &Frame<'_>, carried: &[Passed]) -> Result<()> {
+pub(crate) fn check_encodings(frame: &Frame<'_>, carried: &[Passed]) -> Result<()> {
     let left = frame.result_encodings.iter().skip(1);
     match carried.iter().zip(left).position(|(state, left)| state.encoding != *left) {
         None => Ok(()),
@@ -194,15 +193,17 @@ fn check_encodings(frame: &Frame<'_>, carried: &[Passed]) -> Result<()> {
 }
 
 /// What is known of the number of iterations.
-enum Trips {
+pub(crate) enum Trips {
+    /// So many.
     Exactly(Dim),
     /// A condition may end the loop earlier.
     AtMost(Dim),
+    /// Nothing.
     Unknown,
 }
 
 /// The core loop of a translated body. Results scanned over a number of iterations known exactly have that size.
-fn core_loop(
+pub(crate) fn core_loop(
     ctx: &mut Context,
     mut frame: Frame<'_>,
     operands: &[ValueId],
@@ -279,77 +280,11 @@ fn unrolled<'m>(
     Ok(Some(state))
 }
 
-/// A loop over the slices of some inputs, carrying state.
-pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let body = ctx.subgraph("body")?;
-    let scans = ctx.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    let inputs: Vec<Passed> = (0..ctx.input_count()).map(|i| ctx.passed_input(i)).collect::<Result<_>>()?;
-    let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len())
-    else {
-        return Err(invalid(format!("num_scan_inputs {scans} does not fit {} inputs", inputs.len())));
-    };
-    let Some(outputs) = body.outputs.len().checked_sub(states) else {
-        return Err(invalid("its body has too few outputs"));
-    };
-    let axes_in = list(ctx, "scan_input_axes", scans)?;
-    let axes_out = list(ctx, "scan_output_axes", outputs)?;
-    let reverse_in = list(ctx, "scan_input_directions", scans)?;
-    let reverse_out = list(ctx, "scan_output_directions", outputs)?;
-    let (carried, scanned) = inputs.split_at(states);
-    // The scanned axis comes first, in the order of the iterations.
-    let mut ordered = vec![];
-    for (i, &x) in scanned.iter().enumerate() {
-        let axis = ctx.axis(axes_in[i], ctx.rank(x.value))?;
-        let moved = ctx.move_axis(x.value, axis, 0)?;
-        let value = if reverse_in[i] != 0 { reversed(ctx, moved, 0)? } else { moved };
-        ordered.push(Passed { value, ..x });
-    }
-    let length = ctx.dim(ordered[0].value, 0);
-    if ordered.iter().any(|x| ctx.dim(x.value, 0) != length) {
-        return Err(invalid("the scanned inputs differ in length"));
-    }
-    let before = ctx.dims().len();
-    let frame = ctx.nested_scan(body, carried, &ordered)?;
-    check_encodings(&frame, carried)?;
-    for (i, state) in carried.iter().enumerate() {
-        if frame.graph.ty(frame.graph.outputs[i + 1].1) != ctx.ty(state.value) {
-            return Err(unsupported(format!("state `{}` changes its type between iterations", body.inputs[i].name)));
-        }
-    }
-    let trip = ctx.dim_scalar(length.clone())?;
-    let condition = ctx.scalar(DType::Bool, 1.0);
-    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Trips::Exactly(length), before)?;
-    for (i, result) in results[states..].iter_mut().enumerate() {
-        if reverse_out[i] != 0 {
-            result.value = reversed(ctx, result.value, 0)?;
-        }
-        let axis = ctx.axis(axes_out[i], ctx.rank(result.value))?;
-        result.value = ctx.move_axis(result.value, 0, axis)?;
-    }
-    Ok(ctx.yields(results))
-}
-
-/// A list attribute with one entry per scanned value, by default zeros.
-fn list(ctx: &mut Context, name: &str, count: usize) -> Result<Vec<i64>> {
-    match ctx.ints(name)? {
-        None => Ok(vec![0; count]),
-        Some(values) if values.len() == count => Ok(values.to_vec()),
-        Some(values) => Err(invalid(format!("{name} has {} entries, it must have {count}", values.len()))),
-    }
-}
-
-fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
-    let sizes = ctx.shape(x);
-    let (mut starts, mut steps) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
-    (starts[axis], steps[axis]) = (&sizes[axis] - 1, -1);
-    ctx.one(Op::Slice { starts, sizes, steps }, &[x])
-}
-
 #[cfg(test)]
 mod tests {
     use crate::testing::{Sketch, sketch};
     use nnc_ir::DType;
-    use nnc_onnx::ElemType::{Bool, Float, Int64};
+    use nnc_onnx::ElemType::{Bool, Float, Int4, Int64, Uint4};
 
     fn conditional(inputs: Sketch) -> Sketch {
         let then = sketch().floats("one", &[1], &[1.0]).node("Add", "x one -> t").output("t");
@@ -472,17 +407,26 @@ mod tests {
     }
 
     #[test]
-    fn scan() {
-        let body = || {
-            let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
-            let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
-            body.output("s_out").output("sums")
+    fn narrow_types() {
+        let branch = |name: &str| sketch().node("Identity", &format!("{name} -> r")).output("r");
+        let both = |other: &str, elem| {
+            let sketch =
+                sketch().given_narrow("x", Int4, "3", &[0xf2, 0x03]).given_narrow("z", elem, "3", &[0x11, 0x01]);
+            let sketch = sketch.given_bools("c", &[], &[0]).node("If", "c -> y");
+            sketch.graph("then_branch", branch("x")).graph("else_branch", branch(other)).output("y").run()
         };
-        for (direction, expected) in [(0, "f32[3] 1 3 6"), (1, "f32[3] 3 5 6")] {
-            let sketch = sketch().floats("s", &[], &[0.0]).given("x", &[3], &[1.0f32, 2.0, 3.0]);
-            let sketch = sketch.node("Scan", "s x -> last sums").graph("body", body()).int("num_scan_inputs", 1);
-            let sketch = sketch.int_list("scan_input_directions", &[direction]).output("sums");
-            assert_eq!(sketch.run(), expected);
+        assert_eq!(both("z", Int4), "i4[3] 1 1 1");
+        assert!(both("z", Uint4).contains("of one type in one branch and of another in the other"));
+        let body = || {
+            let body = sketch().input("i", Int64, "").input("again", Bool, "").input("s_in", Int4, "2");
+            let body = body.node("Concat", "s_in s_in -> d").int("axis", 0).ints("p", &[2], &[1, 2]);
+            let body = body.node("Gather", "d p -> s_out").int("axis", 0).node("Identity", "again -> again_out");
+            body.output("again_out").output("s_out").output("s_in")
+        };
+        for (result, expected) in [("last", "i4[2] 2 -1"), ("all", "i4[3, 2] -1 2 2 -1 -1 2")] {
+            let sketch = sketch().given_narrow("s", Int4, "2", &[0x2f]).ints("n", &[], &[3]);
+            let sketch = sketch.node("Loop", "n _ s -> last all").graph("body", body());
+            assert_eq!(sketch.output(result).run(), expected);
         }
     }
 }

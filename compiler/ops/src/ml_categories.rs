@@ -137,11 +137,7 @@ fn with_default(ctx: &mut Context, list: List) -> Result<List> {
                 None => Tensor::scalar_of(list.dtype, int as f64),
             };
             let bytes = [list.data.bytes(), default.data.bytes()].concat();
-            Ok(List::Numbers(Tensor {
-                dtype: list.dtype,
-                shape: vec![list.len() + 1],
-                data: nnc_ir::Data::new(bytes),
-            }))
+            Ok(List::Numbers(Tensor { dtype: list.dtype, shape: vec![list.len() + 1], data: nnc_ir::Data::new(bytes) }))
         }
     }
 }

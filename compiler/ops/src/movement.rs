@@ -35,9 +35,10 @@ fn movement(ctx: &Context, operator: &Operator) -> Option<Movement> {
         ("", "Compress" | "Concat" | "DepthToSpace" | "Expand" | "Gather" | "GatherElements" | "GatherND") => {
             Some(Movement::Moves)
         }
-        ("", "ReverseSequence" | "Slice" | "SpaceToDepth" | "Split" | "TensorScatter" | "Tile" | "Transpose" | "Where") => {
-            Some(Movement::Moves)
-        }
+        (
+            "",
+            "ReverseSequence" | "Slice" | "SpaceToDepth" | "Split" | "TensorScatter" | "Tile" | "Transpose" | "Where",
+        ) => Some(Movement::Moves),
         ("", "Scatter" | "ScatterElements" | "ScatterND") => {
             let none = |reduction: &Attribute| matches!(reduction, Attribute::String(name) if name == b"none");
             Some(Movement::Moves).filter(|_| ctx.node.attributes.get("reduction").is_none_or(none))
@@ -123,7 +124,11 @@ mod tests {
     use crate::testing::{Sketch, sketch};
 
     fn words() -> Sketch {
-        sketch().given_strings("x", "2 3", &["a", "bc", "", "def", "g", "a"]).given_strings("z", "1 3", &["x", "", "yy"])
+        sketch().given_strings("x", "2 3", &["a", "bc", "", "def", "g", "a"]).given_strings(
+            "z",
+            "1 3",
+            &["x", "", "yy"],
+        )
     }
 
     #[test]

@@ -218,11 +218,8 @@ impl Context<'_, '_> {
         let filled = self.pad(codes, vec![Dim::ZERO], vec![missing], nnc_ir::op::PadMode::Constant, 0.0)?;
         let mut packed = None;
         for place in 0..per_byte {
-            let slice = Op::Slice {
-                starts: vec![Dim::from(place)],
-                sizes: vec![bytes.clone()],
-                steps: vec![per_byte as i64],
-            };
+            let slice =
+                Op::Slice { starts: vec![Dim::from(place)], sizes: vec![bytes.clone()], steps: vec![per_byte as i64] };
             let part = self.one(slice, &[filled])?;
             packed = Some(match packed {
                 None => part,
@@ -290,7 +287,8 @@ mod tests {
             let graph = sketch.translate().unwrap();
             nnc_ir::verify::verify(&graph).unwrap();
             let bytes: Vec<u8> = [0x21, 0x43, 0x05].into_iter().take(usize::div_ceil(n, 2)).collect();
-            let (x, k) = (nnc_ir::Tensor::from_slice(&[bytes.len()], &bytes), nnc_ir::Tensor::from_slice(&[n], &[1u8; 5][..n]));
+            let (x, k) =
+                (nnc_ir::Tensor::from_slice(&[bytes.len()], &bytes), nnc_ir::Tensor::from_slice(&[n], &[1u8; 5][..n]));
             let found = nnc_eval::run(&graph, &[x, k]).unwrap();
             let expected: &[i64] = match n {
                 0 => &[],
@@ -395,11 +393,9 @@ mod tests {
     #[test]
     fn elements_move() {
         let x = || sketch().given_narrow("x", Int4, "2 2", &[0x21, 0xf3]);
-        for (node, expected) in [
-            ("Transpose", "i4[2, 2] 1 3 2 -1"),
-            ("Flatten", "i4[2, 2] 1 2 3 -1"),
-            ("Shape", "i64[2] 2 2"),
-        ] {
+        for (node, expected) in
+            [("Transpose", "i4[2, 2] 1 3 2 -1"), ("Flatten", "i4[2, 2] 1 2 3 -1"), ("Shape", "i64[2] 2 2")]
+        {
             assert_eq!(x().node(node, "x -> y").output("y").run(), expected, "{node}");
         }
         let padded = x().ints("p", &[4], &[0, 1, 0, 0]).node("Pad", "x p -> y").output("y");

@@ -265,7 +265,9 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
             None => None,
         };
         if let Some(what) = what {
-            return Err(unsupported(format!("`{name}` is {what}, which is not supported here; only tensors of ordinary numbers are")));
+            return Err(unsupported(format!(
+                "`{name}` is {what}, which is not supported here; only tensors of ordinary numbers are"
+            )));
         }
         return Err(invalid(format!("the value `{name}` is not defined before it is used; export the model again")));
     };

@@ -109,12 +109,7 @@ impl<'m> Translator<'m> {
     }
 
     /// Adds the results that are strings.
-    fn string_results(
-        &mut self,
-        name: &str,
-        strings: &Strings,
-        results: &mut Results,
-    ) -> Result<()> {
+    fn string_results(&mut self, name: &str, strings: &Strings, results: &mut Results) -> Result<()> {
         let mut ctx = Context::new(self, &SIGNATURE);
         let [offsets, bytes] = ctx.packed(strings)?;
         let shape = ctx.shape(strings.numbers);

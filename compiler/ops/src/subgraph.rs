@@ -71,12 +71,7 @@ impl<'m> Context<'_, 'm> {
 
     /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and
     /// each scanned value is captured and read at the iteration number.
-    pub(crate) fn nested_scan(
-        &mut self,
-        onnx: &'m Graph,
-        carried: &[Passed],
-        scanned: &[Passed],
-    ) -> Result<Frame<'m>> {
+    pub(crate) fn nested_scan(&mut self, onnx: &'m Graph, carried: &[Passed], scanned: &[Passed]) -> Result<Frame<'m>> {
         let types: Vec<(TensorType, Option<Encoding>)> =
             carried.iter().map(|state| (self.ty(state.value).clone(), state.encoding)).collect();
         let origin = self.origin.clone();

@@ -1,8 +1,8 @@
 //! Helpers of the operators' tests: tiny models written in a line, and what they translate to.
 
 use crate::{Options, translate};
-use nnc_ir::tensor::Element;
 use crate::{narrow, narrow_floats};
+use nnc_ir::tensor::Element;
 use nnc_ir::{DType, Dim, Encoded, Encoding, Tensor};
 use nnc_onnx::{Attribute, DimInfo, ElemType, Graph, Model, Node, TypeInfo, ValueInfo};
 use std::collections::BTreeMap;
@@ -202,7 +202,9 @@ impl Sketch {
         }
         match nnc_eval::run(&graph, &self.values) {
             Ok(results) => match (&results[..], graph.encodings.outputs.get(&0)) {
-                ([offsets, bytes, ..], Some(Encoded { encoding: Encoding::Strings, .. })) => show_strings(offsets, bytes),
+                ([offsets, bytes, ..], Some(Encoded { encoding: Encoding::Strings, .. })) => {
+                    show_strings(offsets, bytes)
+                }
                 ([bytes, ..], Some(Encoded { encoding, shape })) => show_narrow(bytes, *encoding, shape),
                 ([tensor, ..], None) => show(tensor),
                 ([], _) => String::new(),

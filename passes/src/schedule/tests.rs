@@ -51,8 +51,7 @@ fn program(steps: &[(&str, i64, i64, bool)]) -> Lowered {
             origin: String::new(),
         });
     }
-    let parameter =
-        |name: &str| Parameter::plain(name.to_owned(), DType::F32, vec![Dim::from(ELEMENTS)]);
+    let parameter = |name: &str| Parameter::plain(name.to_owned(), DType::F32, vec![Dim::from(ELEMENTS)]);
     let buffer = |(at, name): (usize, &char)| Buffer {
         name: name.to_string(),
         dtype: DType::F32,

@@ -110,8 +110,7 @@ mod tests {
     use nnc_ir::{Dim, DimTable};
 
     fn names(inputs: &[&str], outputs: &[&str]) -> Vec<String> {
-        let parameter =
-            |name: &&str| Parameter::plain((*name).to_owned(), nnc_ir::DType::F32, vec![Dim::from(3)]);
+        let parameter = |name: &&str| Parameter::plain((*name).to_owned(), nnc_ir::DType::F32, vec![Dim::from(3)]);
         let names = Names::new(&Program {
             name: "m".to_owned(),
             dims: DimTable::default(),
