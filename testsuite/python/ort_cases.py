@@ -2,19 +2,36 @@
 
     python ort_cases.py OUT
 
-Those that ONNX Runtime's optimisers and quantisers make, and those of ai.onnx.ml. What is expected is what ONNX Runtime
+Those that ONNX Runtime's optimisers and quantisers make, those of ai.onnx.ml, and ways through narrow types. What is expected is what ONNX Runtime
 computes, without its optimiser. Folders are as `onnx_cases.py` writes them.
 """
 
 import pathlib
 import sys
 
+import ml_dtypes
 import numpy as np
-from onnx import numpy_helper
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
 from ort_strings import strings
+
+
+def chain(x, *steps):
+    """A model of nodes in a row: each an operator, its inputs but the first, which are initializers, and attributes."""
+    nodes, stored, value = [], [], "x0"
+    for i, (op, constants, attributes) in enumerate(steps):
+        names = [f"c{i}_{k}" for k in range(len(constants))]
+        stored += [numpy_helper.from_array(np.asarray(c), name) for c, name in zip(constants, names)]
+        result = "y0" if i + 1 == len(steps) else f"t{i}"
+        nodes.append(helper.make_node(op, [value, *names], [result], **attributes))
+        value = result
+    info = helper.make_tensor_value_info("x0", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+    graph = helper.make_graph(nodes, "chain", [info], [onnx.ValueInfoProto(name="y0")], stored)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10), {"x0": x}
 
 
 def activations():
@@ -107,6 +124,32 @@ def quantised():
     yield "q_gemm_floats", case("QGemm", [*left, *right, c], transA=1, transB=1, alpha=0.5)
     whole = [b, np.float32(0.03), np.int8(2), c, np.float32(0.3), np.uint8(100)]
     yield "q_gemm", case("QGemm", [*left, *whole], transA=1)
+
+
+def narrow_types():
+    # Every number of a type, what lies halfway between two of them, and what is too large; but for infinity, which ONNX
+    # Runtime makes NaN in float8_e5m2 where ONNX says that it stays.
+    for name in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz"):
+        dtype = getattr(ml_dtypes, name)
+        values = np.arange(256, dtype=np.uint8).view(dtype).astype(np.float32)
+        exact = np.sort(values[np.isfinite(values)])
+        halfway = (exact[1:] + exact[:-1]) / 2
+        large = np.float32([1, -1])[:, None] * exact[-1] * np.float32([1.03, 1.0625, 1.07, 1.125, 1.2, 1e9])
+        x = np.concatenate([exact, halfway, normal(100), large.ravel(), np.float32([np.nan, 1e-30, -1e-30])])
+        to = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        for saturate in (0, 1):
+            there, back = ("Cast", [], {"to": to, "saturate": saturate}), ("Cast", [], {"to": TensorProto.FLOAT})
+            yield f"cast_{name}_{saturate}", chain(x, there, back)
+        scale, zero = np.float32(0.37), np.zeros((), dtype)
+        yield f"quantize_{name}", chain(normal(5, 7), ("QuantizeLinear", [scale, zero], {}), ("DequantizeLinear", [scale], {}))
+    for name in ("int4", "uint4"):
+        dtype = getattr(ml_dtypes, name)
+        scales, zeros = np.abs(normal(6, 2)) * 0.5, integers(0, 8, (6, 2), np.int8).astype(dtype)
+        blocked = {"axis": 1, "block_size": 4}
+        steps = [("QuantizeLinear", [scales, zeros], blocked), ("DequantizeLinear", [scales, zeros], blocked)]
+        yield f"quantize_{name}_blocked", chain(normal(6, 7) * 4, *steps)
+        moved = [("QuantizeLinear", [scales[0, 0], zeros[0, 0]], {}), ("Transpose", [], {"perm": [1, 0]})]
+        yield f"transpose_{name}", chain(normal(5, 7) * 4, *moved, ("DequantizeLinear", [scales[0, 0], zeros[0, 0]], {}))
 
 
 def features():
@@ -337,7 +380,7 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
-    families += (recurrent_layers, strings)
+    families += (recurrent_layers, strings, narrow_types)
     for family in families:
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)

@@ -123,8 +123,8 @@ fn fits(dims: &[i64], info: &TensorInfo) -> bool {
     dims.len() == info.dims.len() && dims.iter().zip(&info.dims).all(|(&n, d)| constant(d).is_none_or(|c| c == n))
 }
 
-/// Made-up inputs of these dimensions, the same in every run: floats are normally distributed, integers and
-/// booleans are 0 or 1, which are indices and masks that most models take; strings share their bytes evenly.
+/// Made-up inputs of these dimensions, the same in every run: floats are normally distributed, integers, booleans and
+/// floats of 8 or 4 bits are 0 or 1, which are indices and masks that most models take; strings share their bytes evenly.
 ///
 /// # Errors
 /// When an input is too large.
@@ -165,6 +165,14 @@ fn fill(dtype: DType, bytes: &mut [u8], rng: &mut fastrand::Rng) {
             DType::F64 => cell.copy_from_slice(&normal(rng).to_le_bytes()),
             DType::F16 => cell.copy_from_slice(&half::f16::from_f64(normal(rng)).to_le_bytes()),
             DType::BF16 => cell.copy_from_slice(&half::bf16::from_f64(normal(rng)).to_le_bytes()),
+            DType::U4 | DType::I4 => cell[0] = rng.u8(..) & 0x11,
+            DType::U2 | DType::I2 => cell[0] = rng.u8(..) & 0x55,
+            // The codes of 1; of powers of two, which have no 0, those of 1 and 2.
+            DType::F4E2M1 => cell[0] = rng.u8(..) & 0x22,
+            DType::F8E4M3FN => cell[0] = u8::from(rng.bool()) * 0x38,
+            DType::F8E5M2 => cell[0] = u8::from(rng.bool()) * 0x3c,
+            DType::F8E4M3FNUZ | DType::F8E5M2FNUZ => cell[0] = u8::from(rng.bool()) * 0x40,
+            DType::F8E8M0 => cell[0] = 0x7f + u8::from(rng.bool()),
             _ => cell[0] = u8::from(rng.bool()),
         }
     }

@@ -26,6 +26,7 @@ pub mod memory;
 pub mod name;
 pub mod npz;
 pub mod output;
+pub mod packed;
 pub mod panics;
 pub mod progress;
 pub mod reference;

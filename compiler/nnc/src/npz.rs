@@ -1,9 +1,9 @@
 //! `.npz` files: numpy's `np.savez` is read, and `np.load` reads what is written here.
 //!
-//! Every element type of nnc has its numpy type, but for bfloat16, which numpy does not know: it is written as `uint16`
-//! and read from `uint16` or from the two-byte void type that the `ml_dtypes` package saves; and strings, which are two
-//! arrays here and one there. Arrays in Fortran order
-//! and of the other byte order are read too. An archive is untrusted: an array's header is read, and looked at by the
+//! Every element type of nnc has its numpy type, but for those that numpy does not know. bfloat16 is written as `uint16`,
+//! 8-bit and 4-bit floats are as `uint8`, their codes, 4- and 2-bit integers as `int8` or `uint8`, one to a byte; they are
+//! read from these, and from the void types that the `ml_dtypes` package saves. Strings are two arrays here and one there.
+//! Arrays in Fortran order and of the other byte order are read too. An archive is untrusted: an array's header is read, and looked at by the
 //! caller, before memory for the elements is asked for.
 //!
 //! Source: the format's description, <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
@@ -19,7 +19,7 @@ use npyz::{Endianness, NpyFile, NpyHeader, Order, TypeChar, TypeStr, WriterBuild
 
 use crate::array::Array;
 use crate::errors::{Failure, Result};
-use crate::strings;
+use crate::{packed, strings};
 
 /// An open archive.
 pub struct Reader {
@@ -149,6 +149,20 @@ fn header(file: &NpyHeader) -> Result<Header> {
     Ok(Header { numpy, dims, types, width })
 }
 
+/// The element types whose codes are bytes in a file.
+const CODES: &[DType] = &[
+    DType::F8E4M3FN,
+    DType::F8E4M3FNUZ,
+    DType::F8E5M2,
+    DType::F8E5M2FNUZ,
+    DType::F8E8M0,
+    DType::F4E2M1,
+    DType::U4,
+    DType::I4,
+    DType::U2,
+    DType::I2,
+];
+
 /// The element types that a numpy type can be read as, the natural one first.
 fn types_of(numpy: &TypeStr) -> Vec<DType> {
     match (numpy.type_char(), numpy.size_field()) {
@@ -156,14 +170,15 @@ fn types_of(numpy: &TypeStr) -> Vec<DType> {
         (TypeChar::Float, 2) => vec![DType::F16],
         (TypeChar::Float, 4) => vec![DType::F32],
         (TypeChar::Float, 8) => vec![DType::F64],
-        (TypeChar::Int, 1) => vec![DType::I8],
+        (TypeChar::Int, 1) => vec![DType::I8, DType::I4, DType::I2],
         (TypeChar::Int, 2) => vec![DType::I16],
         (TypeChar::Int, 4) => vec![DType::I32],
         (TypeChar::Int, 8) => vec![DType::I64],
-        (TypeChar::Uint, 1) => vec![DType::U8],
+        (TypeChar::Uint, 1) => [&[DType::U8], CODES].concat(),
         (TypeChar::Uint, 2) => vec![DType::U16, DType::BF16],
         (TypeChar::Uint, 4) => vec![DType::U32],
         (TypeChar::Uint, 8) => vec![DType::U64],
+        (TypeChar::RawData, 1) => CODES.to_vec(),
         (TypeChar::RawData, 2) => vec![DType::BF16],
         (TypeChar::UnicodeStr, _) => vec![DType::String],
         _ => vec![],
@@ -177,11 +192,12 @@ fn numpy_type(dtype: DType) -> Option<&'static str> {
         DType::F16 => "<f2",
         DType::F32 => "<f4",
         DType::F64 => "<f8",
-        DType::I8 => "|i1",
+        DType::I8 | DType::I4 | DType::I2 => "|i1",
         DType::I16 => "<i2",
         DType::I32 => "<i4",
         DType::I64 => "<i8",
         DType::U8 => "|u1",
+        code if CODES.contains(&code) => "|u1",
         DType::U16 | DType::BF16 => "<u2",
         DType::U32 => "<u4",
         DType::U64 => "<u8",
@@ -191,6 +207,18 @@ fn numpy_type(dtype: DType) -> Option<&'static str> {
 
 /// The elements of an array; of strings their characters, on one axis more.
 fn read_elements<R: Read>(file: NpyFile<R>, dtype: DType, dims: Vec<i64>) -> io::Result<Array> {
+    if !packed::is_packed(dtype) {
+        return read_bytes(file, dtype, dims);
+    }
+    let signed = matches!(file.dtype(), npyz::DType::Plain(plain) if plain.type_char() == TypeChar::Int);
+    let bytes = read_bytes(file, DType::U8, dims.clone())?;
+    let elements = packed::pack(dtype, bytes.bytes(), signed);
+    let elements = elements.map_err(|wrong| io::Error::other(format!("{dtype} has no element {wrong}")))?;
+    Array::from_bytes(dtype, dims, &elements).map_err(io::Error::other)
+}
+
+/// As [`read_elements`], of types of whole bytes.
+fn read_bytes<R: Read>(file: NpyFile<R>, dtype: DType, dims: Vec<i64>) -> io::Result<Array> {
     let (mut stored_dims, mut dtype, mut width) = (dims.clone(), dtype, 1);
     if let (DType::String, npyz::DType::Plain(plain)) = (dtype, file.dtype()) {
         (dtype, width) = (DType::U32, usize::try_from(plain.size_field()).map_err(io::Error::other)?);
@@ -240,6 +268,8 @@ pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()>
     let mut archive = NpzWriter::new(BufWriter::new(out));
     let mut rest = arrays.iter();
     while let Some((name, array)) = rest.next() {
+        let count = array.dims.iter().try_fold(1usize, |n, &d| n.checked_mul(usize::try_from(d).ok()?));
+        let elements = packed::unpack(array.dtype, array.data, count.unwrap_or(0));
         let mut characters = None;
         if let (DType::String, Some((_, bytes))) = (array.dtype, rest.clone().next()) {
             rest.next();
@@ -247,7 +277,7 @@ pub fn write(out: &mut File, arrays: &[(&str, TensorRef<'_>)]) -> io::Result<()>
         }
         let (numpy, data) = match &characters {
             Some((width, characters)) => (Some(format!("<U{width}")), &characters[..]),
-            None => (numpy_type(array.dtype).map(str::to_owned), array.data),
+            None => (numpy_type(array.dtype).map(str::to_owned), &elements[..]),
         };
         let numpy = numpy.and_then(|t| t.parse::<TypeStr>().ok());
         let Some(numpy) = numpy else {

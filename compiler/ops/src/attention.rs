@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unfit, unsupported};
+use crate::scope::Passed;
 use crate::softmax::softmax_over;
 use crate::tensors;
 use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
@@ -364,9 +365,9 @@ fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
         return Ok(x);
     }
     let graph = ctx.subgraph(name)?;
-    let results = ctx.inline(graph, &[x])?;
-    match results.first() {
-        Some(&y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
+    let results = ctx.inline(graph, &[Passed::plain(x)])?;
+    match results.first().map(|y| y.number()).transpose()? {
+        Some(y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
         _ => Err(unfit(&ctx.ty(x).shape, format_args!("`{name}` must yield what it takes, {}", ctx.show(x)))),
     }
 }

@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
+use crate::narrow::Narrow;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Tensor, ValueId};
 
@@ -20,6 +21,10 @@ pub fn constant(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if let Some((shape, strings)) = strings {
         let strings = ctx.constant_strings(&shape, &strings)?;
         ctx.define_strings(0, strings);
+        return Ok(vec![]);
+    }
+    if let Some(narrow) = ctx.narrow_tensor("value")? {
+        ctx.define_narrow(0, narrow);
         return Ok(vec![]);
     }
     let tensor = if let Some(tensor) = ctx.tensor("value")? {
@@ -43,13 +48,24 @@ pub fn constant(ctx: &mut Context) -> Result<Vec<ValueId>> {
 /// One value in the shape given.
 pub fn constant_of_shape(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let shape = ctx.input(0)?;
-    let value = ctx.tensor("value")?.unwrap_or_else(|| Tensor::from_slice(&[1], &[0.0f32]));
-    if value.len() != 1 {
-        return Err(invalid(format!("the value has {} elements, it must have one", value.len())));
+    let narrow = ctx.narrow_tensor("value")?;
+    let value = match narrow {
+        Some(narrow) => narrow.value,
+        None => {
+            let value = ctx.tensor("value")?.unwrap_or_else(|| Tensor::from_slice(&[1], &[0.0f32]));
+            ctx.constant(value)
+        }
+    };
+    if !ctx.ty(value).count().is_const(1) {
+        return Err(invalid(format!("the value is {}, it must have one element", ctx.show(value))));
     }
-    let scalar = ctx.constant(Tensor { shape: vec![], ..value });
+    let scalar = ctx.reshape(value, &[])?;
     let dims = ctx.shape_operand(shape, "the shape")?;
-    Ok(vec![ctx.broadcast_to(scalar, &dims)?])
+    let value = ctx.broadcast_to(scalar, &dims)?;
+    if let Some(narrow) = narrow {
+        ctx.define_narrow(0, Narrow { value, ..narrow });
+    }
+    Ok(vec![value])
 }
 
 /// Ones on diagonal `k`, zeros elsewhere.

@@ -5,6 +5,7 @@
 
 use crate::assume::settle;
 use crate::error::{Result, invalid, unknown, unsupported};
+use crate::narrow::{ElementType, Narrow};
 use crate::scope::{self, Compound, Frame};
 use crate::survey::Refusals;
 use crate::tensors;
@@ -243,6 +244,14 @@ impl<'t, 'm> Context<'t, 'm> {
         }
     }
 
+    /// A tensor of a narrow type, if one is given.
+    pub(crate) fn narrow_tensor(&mut self, name: &str) -> Result<Option<Narrow>> {
+        let Some(Attribute::Tensor(tensor)) = self.node.attributes.get(name) else { return Ok(None) };
+        let Some((tensor, encoding)) = tensors::import_narrow(tensor)? else { return Ok(None) };
+        self.no_effect(name);
+        Ok(Some(Narrow { value: self.constant(tensor), encoding }))
+    }
+
     /// A tensor if given (a sparse one is made dense).
     pub fn tensor(&mut self, name: &str) -> Result<Option<Tensor>> {
         match self.attribute(name) {
@@ -264,6 +273,11 @@ impl<'t, 'm> Context<'t, 'm> {
     /// An element type given by number.
     pub fn dtype_attribute(&mut self, name: &str) -> Result<Option<DType>> {
         self.optional_int(name)?.map(tensors::dtype_of_number).transpose()
+    }
+
+    /// A type of elements given by number, which may be a narrow one.
+    pub(crate) fn type_attribute(&mut self, name: &str) -> Result<Option<ElementType>> {
+        self.optional_int(name)?.map(tensors::type_of_number).transpose()
     }
 
     /// The first attribute that nothing read.

@@ -1,14 +1,13 @@
-//! Control flow: If (<https://onnx.ai/onnx/operators/onnx__If.html>), Loop
-//! (<https://onnx.ai/onnx/operators/onnx__Loop.html>) and Scan (<https://onnx.ai/onnx/operators/onnx__Scan.html>,
-//! opsets 9 on); all opsets but for that.
+//! Control flow: If (<https://onnx.ai/onnx/operators/onnx__If.html>) and Loop
+//! (<https://onnx.ai/onnx/operators/onnx__Loop.html>); all opsets.
 //!
 //! Subgraphs become graphs whose inputs end with the values they take from around them. An If whose condition is known
 //! is its taken branch. A Loop whose carried values change shape is unrolled when its iterations are known.
 
 use crate::context::Context;
-use crate::error::{Error, Result, invalid, unfit, unsupported};
-use crate::scope::Frame;
-use nnc_ir::{DType, Dim, Op, Symbol, TensorType, ValueId};
+use crate::error::{Error, Result, invalid, unsupported};
+use crate::scope::{Frame, Passed};
+use nnc_ir::{DType, Dim, Encoding, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
 
 /// A loop is not unrolled further than this.
@@ -19,12 +18,18 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let condition = ctx.input(0)?;
     let (then, otherwise) = (ctx.subgraph("then_branch")?, ctx.subgraph("else_branch")?);
     if let Some(holds) = ctx.constant_scalar(condition) {
-        return ctx.inline(if holds != 0.0 { then } else { otherwise }, &[]);
+        let results = ctx.inline(if holds != 0.0 { then } else { otherwise }, &[])?;
+        return Ok(ctx.yields(results));
     }
     let condition = ctx.reshape(condition, &[])?;
     let before = ctx.dims().len();
     let then = ctx.branch(then)?;
     let otherwise = ctx.branch(otherwise)?;
+    let encodings = then.result_encodings.clone();
+    let differ = encodings.iter().zip(&otherwise.result_encodings).position(|(a, b)| a != b);
+    if let Some((name, _)) = differ.and_then(|i| then.graph.outputs.get(i)) {
+        return Err(invalid(format!("output `{name}` is of one type in one branch and of another in the other")));
+    }
     let mut captured: Vec<ValueId> = vec![];
     for (outer, _) in then.captures.iter().chain(&otherwise.captures) {
         if !captured.contains(outer) {
@@ -42,7 +47,14 @@ pub fn if_(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (varying, sizes) = varying(ctx, &then, &otherwise, before)?;
     let op = Op::If { varying, sizes, then: Box::new(then), otherwise: Box::new(otherwise) };
     let inputs: Vec<ValueId> = std::iter::once(condition).chain(captured).collect();
-    ctx.push(op, &inputs)
+    let results = ctx.push(op, &inputs)?;
+    Ok(ctx.yields(passed(results, &encodings)))
+}
+
+/// Results with the narrow types among theirs.
+fn passed(results: Vec<ValueId>, encodings: &[Option<Encoding>]) -> Vec<Passed> {
+    let encodings = encodings.iter().copied().chain(std::iter::repeat(None));
+    results.into_iter().zip(encodings).map(|(value, encoding)| Passed { value, encoding }).collect()
 }
 
 /// Sizes, by result and axis, and a symbol for each.
@@ -105,16 +117,17 @@ pub fn loop_(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(condition) => ctx.reshape(condition, &[])?,
         None => ctx.scalar(DType::Bool, 1.0),
     };
-    let carried: Vec<ValueId> = (2..ctx.input_count()).map(|i| ctx.input(i)).collect::<Result<_>>()?;
+    let carried: Vec<Passed> = (2..ctx.input_count()).map(|i| ctx.passed_input(i)).collect::<Result<_>>()?;
     if body.inputs.len() != carried.len() + 2 || body.outputs.len() < carried.len() + 1 {
         return Err(invalid(format!("its body does not fit {} carried values", carried.len())));
     }
-    match rolled(ctx, body, trip, condition, &carried) {
-        Ok(results) => Ok(results),
+    let results = match rolled(ctx, body, trip, condition, &carried) {
+        Ok(results) => results,
         // The error of the loop as it stands says more than that of unrolling it.
-        Err(Rolled::Varies(error)) => unrolled(ctx, body, trip, condition, &carried)?.ok_or(error),
-        Err(Rolled::Failed(error)) => Err(error),
-    }
+        Err(Rolled::Varies(error)) => unrolled(ctx, body, trip, condition, &carried)?.ok_or(error)?,
+        Err(Rolled::Failed(error)) => return Err(error),
+    };
+    Ok(ctx.yields(results))
 }
 
 /// Why a loop did not become a core loop.
@@ -135,14 +148,16 @@ fn rolled<'m>(
     body: &'m Graph,
     trip: ValueId,
     condition: ValueId,
-    carried: &[ValueId],
-) -> std::result::Result<Vec<ValueId>, Rolled> {
-    let types: Vec<TensorType> = carried.iter().map(|&v| ctx.ty(v).clone()).collect();
+    carried: &[Passed],
+) -> std::result::Result<Vec<Passed>, Rolled> {
+    let types: Vec<(TensorType, Option<Encoding>)> =
+        carried.iter().map(|state| (ctx.ty(state.value).clone(), state.encoding)).collect();
     let before = ctx.dims().len();
     let scalars = [TensorType::new(DType::I64, vec![]), TensorType::new(DType::Bool, vec![])];
-    let parameters: Vec<TensorType> = scalars.into_iter().chain(types.iter().cloned()).collect();
+    let parameters: Vec<_> = scalars.into_iter().map(|ty| (ty, None)).chain(types.iter().cloned()).collect();
     let mut frame = ctx.nested(body, &parameters)?;
-    for (i, ty) in types.iter().enumerate() {
+    check_encodings(&frame, carried)?;
+    for (i, (ty, _)) in types.iter().enumerate() {
         let found = frame.graph.ty(frame.graph.outputs[i + 1].1);
         if found != ty {
             let show = |ty: &TensorType| format!("{}{}", ty.dtype, ctx.show_shape(&ty.shape));
@@ -168,23 +183,34 @@ fn rolled<'m>(
     core_loop(ctx, frame, &[trip, condition], carried, trips, before).map_err(Rolled::Failed)
 }
 
+/// An error unless carried values leave an iteration as tensors of the types that they enter it as, narrow types included.
+pub(crate) fn check_encodings(frame: &Frame<'_>, carried: &[Passed]) -> Result<()> {
+    let left = frame.result_encodings.iter().skip(1);
+    match carried.iter().zip(left).position(|(state, left)| state.encoding != *left) {
+        None => Ok(()),
+        Some(i) => Err(invalid(format!("carried value {i} enters an iteration as one type and leaves it as another"))),
+    }
+}
+
 /// What is known of the number of iterations.
-enum Trips {
+pub(crate) enum Trips {
+    /// So many.
     Exactly(Dim),
     /// A condition may end the loop earlier.
     AtMost(Dim),
+    /// Nothing.
     Unknown,
 }
 
 /// The core loop of a translated body. Results scanned over a number of iterations known exactly have that size.
-fn core_loop(
+pub(crate) fn core_loop(
     ctx: &mut Context,
     mut frame: Frame<'_>,
     operands: &[ValueId],
-    carried: &[ValueId],
+    carried: &[Passed],
     trips: Trips,
     symbols_before: usize,
-) -> Result<Vec<ValueId>> {
+) -> Result<Vec<Passed>> {
     for (name, value) in frame.graph.outputs.iter().skip(carried.len() + 1) {
         let inner = frame.graph.shape(*value).iter().flat_map(Dim::symbols).any(|s| s.0 as usize >= symbols_before);
         if inner {
@@ -201,7 +227,7 @@ fn core_loop(
     let least = exact.as_ref().and_then(Dim::as_const).unwrap_or(0);
     let trips = ctx.fresh_dim("trips", (least, most), upper);
     let mut inputs = operands.to_vec();
-    inputs.extend(carried);
+    inputs.extend(carried.iter().map(|state| state.value));
     inputs.extend(frame.captures.iter().map(|c| c.0));
     let op = Op::Loop { body: Box::new(frame.graph), carried: carried.len(), trips };
     let mut results = ctx.push(op, &inputs)?;
@@ -214,7 +240,8 @@ fn core_loop(
             *scanned = ctx.one(Op::Slice { starts, sizes, steps }, &[*scanned])?;
         }
     }
-    Ok(results)
+    // The condition, which comes first in the body, is no result.
+    Ok(passed(results, frame.result_encodings.get(1..).unwrap_or_default()))
 }
 
 /// The iterations one after the other; `None` when their number is not known.
@@ -223,11 +250,11 @@ fn unrolled<'m>(
     body: &'m Graph,
     trip: ValueId,
     condition: ValueId,
-    carried: &[ValueId],
-) -> Result<Option<Vec<ValueId>>> {
+    carried: &[Passed],
+) -> Result<Option<Vec<Passed>>> {
     let Some(trips) = ctx.constant_ints(trip).and_then(|t| t.first().copied()) else { return Ok(None) };
     let mut state = carried.to_vec();
-    let mut scanned: Vec<Vec<ValueId>> = vec![vec![]; body.outputs.len() - carried.len() - 1];
+    let mut scanned: Vec<Vec<Passed>> = vec![vec![]; body.outputs.len() - carried.len() - 1];
     let mut again = condition;
     for iteration in 0..trips.max(0) {
         match ctx.constant_scalar(again) {
@@ -236,93 +263,28 @@ fn unrolled<'m>(
             Some(_) if iteration as usize >= MOST_UNROLLED => return Ok(None),
             Some(_) => {}
         }
-        let mut arguments = vec![ctx.int_scalar(iteration), again];
+        let mut arguments = vec![Passed::plain(ctx.int_scalar(iteration)), Passed::plain(again)];
         arguments.extend(&state);
         let results = ctx.inline(body, &arguments)?;
-        again = results[0];
+        again = results[0].number()?;
         state.copy_from_slice(&results[1..=carried.len()]);
-        for (list, &value) in scanned.iter_mut().zip(&results[carried.len() + 1..]) {
-            list.push(ctx.unsqueeze(value, &[0])?);
+        for (list, &result) in scanned.iter_mut().zip(&results[carried.len() + 1..]) {
+            list.push(Passed { value: ctx.unsqueeze(result.value, &[0])?, ..result });
         }
     }
     for list in scanned {
-        if list.is_empty() {
-            return Ok(None);
-        }
-        state.push(ctx.concat(&list, 0)?);
+        let Some(&first) = list.first() else { return Ok(None) };
+        let values: Vec<ValueId> = list.into_iter().map(|part| part.value).collect();
+        state.push(Passed { value: ctx.concat(&values, 0)?, ..first });
     }
     Ok(Some(state))
-}
-
-/// A loop over the slices of some inputs, carrying state.
-pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let body = ctx.subgraph("body")?;
-    let scans = ctx.optional_int("num_scan_inputs")?.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-    let inputs = ctx.inputs()?;
-    let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len())
-    else {
-        return Err(invalid(format!("num_scan_inputs {scans} does not fit {} inputs", inputs.len())));
-    };
-    let Some(outputs) = body.outputs.len().checked_sub(states) else {
-        return Err(invalid("its body has too few outputs"));
-    };
-    let axes_in = list(ctx, "scan_input_axes", scans)?;
-    let axes_out = list(ctx, "scan_output_axes", outputs)?;
-    let reverse_in = list(ctx, "scan_input_directions", scans)?;
-    let reverse_out = list(ctx, "scan_output_directions", outputs)?;
-    let (carried, scanned) = inputs.split_at(states);
-    // The scanned axis comes first, in the order of the iterations.
-    let mut ordered = vec![];
-    for (i, &x) in scanned.iter().enumerate() {
-        let axis = ctx.axis(axes_in[i], ctx.rank(x))?;
-        let x = ctx.move_axis(x, axis, 0)?;
-        ordered.push(if reverse_in[i] != 0 { reversed(ctx, x, 0)? } else { x });
-    }
-    let length = ctx.dim(ordered[0], 0);
-    if let Some(other) = ordered.iter().map(|&x| ctx.dim(x, 0)).find(|other| *other != length) {
-        return Err(unfit([&length, &other], "the scanned inputs differ in length"));
-    }
-    let before = ctx.dims().len();
-    let frame = ctx.nested_scan(body, carried, &ordered)?;
-    for (i, &value) in carried.iter().enumerate() {
-        if frame.graph.ty(frame.graph.outputs[i + 1].1) != ctx.ty(value) {
-            return Err(unsupported(format!("state `{}` changes its type between iterations", body.inputs[i].name)));
-        }
-    }
-    let trip = ctx.dim_scalar(length.clone())?;
-    let condition = ctx.scalar(DType::Bool, 1.0);
-    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Trips::Exactly(length), before)?;
-    for (i, result) in results[states..].iter_mut().enumerate() {
-        if reverse_out[i] != 0 {
-            *result = reversed(ctx, *result, 0)?;
-        }
-        let axis = ctx.axis(axes_out[i], ctx.rank(*result))?;
-        *result = ctx.move_axis(*result, 0, axis)?;
-    }
-    Ok(results)
-}
-
-/// A list attribute with one entry per scanned value, by default zeros.
-fn list(ctx: &mut Context, name: &str, count: usize) -> Result<Vec<i64>> {
-    match ctx.ints(name)? {
-        None => Ok(vec![0; count]),
-        Some(values) if values.len() == count => Ok(values.to_vec()),
-        Some(values) => Err(invalid(format!("{name} has {} entries, it must have {count}", values.len()))),
-    }
-}
-
-fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
-    let sizes = ctx.shape(x);
-    let (mut starts, mut steps) = (vec![Dim::ZERO; sizes.len()], vec![1; sizes.len()]);
-    (starts[axis], steps[axis]) = (&sizes[axis] - 1, -1);
-    ctx.one(Op::Slice { starts, sizes, steps }, &[x])
 }
 
 #[cfg(test)]
 mod tests {
     use crate::testing::{Sketch, sketch};
     use nnc_ir::DType;
-    use nnc_onnx::ElemType::{Bool, Float, Int64};
+    use nnc_onnx::ElemType::{Bool, Float, Int4, Int64, Uint4};
 
     fn conditional(inputs: Sketch) -> Sketch {
         let then = sketch().floats("one", &[1], &[1.0]).node("Add", "x one -> t").output("t");
@@ -445,17 +407,26 @@ mod tests {
     }
 
     #[test]
-    fn scan() {
-        let body = || {
-            let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
-            let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
-            body.output("s_out").output("sums")
+    fn narrow_types() {
+        let branch = |name: &str| sketch().node("Identity", &format!("{name} -> r")).output("r");
+        let both = |other: &str, elem| {
+            let sketch =
+                sketch().given_narrow("x", Int4, "3", &[0xf2, 0x03]).given_narrow("z", elem, "3", &[0x11, 0x01]);
+            let sketch = sketch.given_bools("c", &[], &[0]).node("If", "c -> y");
+            sketch.graph("then_branch", branch("x")).graph("else_branch", branch(other)).output("y").run()
         };
-        for (direction, expected) in [(0, "f32[3] 1 3 6"), (1, "f32[3] 3 5 6")] {
-            let sketch = sketch().floats("s", &[], &[0.0]).given("x", &[3], &[1.0f32, 2.0, 3.0]);
-            let sketch = sketch.node("Scan", "s x -> last sums").graph("body", body()).int("num_scan_inputs", 1);
-            let sketch = sketch.int_list("scan_input_directions", &[direction]).output("sums");
-            assert_eq!(sketch.run(), expected);
+        assert_eq!(both("z", Int4), "i4[3] 1 1 1");
+        assert!(both("z", Uint4).contains("of one type in one branch and of another in the other"));
+        let body = || {
+            let body = sketch().input("i", Int64, "").input("again", Bool, "").input("s_in", Int4, "2");
+            let body = body.node("Concat", "s_in s_in -> d").int("axis", 0).ints("p", &[2], &[1, 2]);
+            let body = body.node("Gather", "d p -> s_out").int("axis", 0).node("Identity", "again -> again_out");
+            body.output("again_out").output("s_out").output("s_in")
+        };
+        for (result, expected) in [("last", "i4[2] 2 -1"), ("all", "i4[3, 2] -1 2 2 -1 -1 2")] {
+            let sketch = sketch().given_narrow("s", Int4, "2", &[0x2f]).ints("n", &[], &[3]);
+            let sketch = sketch.node("Loop", "n _ s -> last all").graph("body", body());
+            assert_eq!(sketch.output(result).run(), expected);
         }
     }
 }

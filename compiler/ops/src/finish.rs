@@ -3,7 +3,7 @@
 use crate::error::{Result, invalid};
 use crate::translate::declared_shape;
 use nnc_ir::{Dim, Encoded, Encoding, Graph, SymbolOrigin};
-use nnc_onnx::{ElemType, TypeInfo, ValueInfo};
+use nnc_onnx::{TypeInfo, ValueInfo};
 
 /// Takes constants from the stated output shapes as bounds of dimensions that have no other: sizes that data defines.
 ///
@@ -55,7 +55,7 @@ pub(crate) fn check_outputs(graph: &Graph, stated: &[(usize, &ValueInfo)]) -> Re
         };
         let stated_name = match crate::tensors::dtype(*elem_type) {
             Some(dtype) => Some(dtype.name()),
-            None => (*elem_type == ElemType::String).then_some(Encoding::Strings.name()),
+            None => crate::tensors::encoding(*elem_type).map(Encoding::name),
         };
         if stated_name.is_some_and(|stated| stated != type_name) {
             return wrong(elem_type.to_string());

@@ -35,6 +35,7 @@
 //!   (`agree.rs`);
 //! - where the run alone knows a shape operand, the shape the file states stands in (`stated.rs`), else `bind_dims`;
 //! - all that is refused of a model is found, not just the first (`survey.rs`);
+//! - strings become numbers into tables (`strings.rs`), elements of 8-bit floats and smaller types a byte each (`narrow.rs`);
 //! - sequences and optionals are taken apart (`sequence.rs`), an `If` of known condition is its branch (`control.rs`).
 
 #[macro_use]
@@ -52,7 +53,10 @@ mod forest;
 mod hostile;
 mod ml_labels;
 mod ml_tree_attributes;
+mod movement;
 mod names;
+mod narrow;
+mod narrow_floats;
 mod pattern;
 mod ranges;
 mod require;
@@ -61,7 +65,6 @@ mod shapes;
 mod signature;
 mod stated;
 mod string_case;
-mod string_movement;
 mod strings;
 mod subgraph;
 mod survey;

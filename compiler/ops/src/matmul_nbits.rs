@@ -6,9 +6,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::matmul::matmul_of;
 use crate::quantize::spread;
-use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
-use nnc_onnx::ElemType;
 
 /// `A * dequantized(B)^T + bias`.
 pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -29,7 +27,7 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let per_column = &blocks * &Dim::from(block);
     n.as_const().zip(per_column.as_const()).and_then(|(n, k)| n.checked_mul(k)).ok_or_else(overflow)?;
 
-    let numbers = unpacked(ctx, packed, bits)?;
+    let numbers = ctx.unpacked(packed, bits as usize)?;
     let numbers = ctx.reshape(numbers, &[n.clone(), per_column.clone()])?;
     let numbers = ctx.convert(numbers, DType::F32)?;
     let scales = ctx.convert(scales, DType::F32)?;
@@ -41,7 +39,7 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
             // A column's zero points fill whole bytes.
             let each = (&blocks * &Dim::from(bits)).ceil_div(&Dim::from(8));
             let zeros = ctx.reshape(zeros, &[n.clone(), each])?;
-            let zeros = unpacked(ctx, zeros, bits)?;
+            let zeros = ctx.unpacked(zeros, bits as usize)?;
             ctx.slice_axis(zeros, 1, Dim::ZERO, blocks.clone())?
         }
     };
@@ -75,7 +73,10 @@ pub fn matmul_nbits(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 /// Slices at the indices along one axis of a table of which blocks along another share a scale and a zero point.
 pub fn gather_block_quantized(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (data, index, scales, zeros) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?, ctx.optional_input(3)?);
+    // Bytes hold several numbers; elements of narrower types are a number each.
+    let bytes = ctx.narrow_input(0)?.is_none();
+    let (data, index, scales) = (ctx.number_input(0)?, ctx.input(1)?, ctx.input(2)?);
+    let zeros = if ctx.has_input(3) { Some(ctx.number_input(3)?) } else { None };
     let (block, bits) = (ctx.int("block_size", 128)?, ctx.int("bits", 4)?);
     let rank = ctx.rank(data);
     let (axis, along) = (ctx.int("gather_axis", 0)?, ctx.int("quantize_axis", 1)?);
@@ -90,11 +91,9 @@ pub fn gather_block_quantized(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let mut rows = |x: ValueId| ctx.one(Op::Gather { axis, batch: 0 }, &[x, index]);
     let (mut numbers, scales) = (rows(data)?, rows(scales)?);
     let mut zeros = zeros.map(rows).transpose()?;
-    // Bytes hold several numbers; narrower types of the file are unpacked already.
-    let bytes = data_is_bytes(ctx, 0);
     if bytes {
-        numbers = unpacked(ctx, numbers, bits)?;
-        zeros = zeros.map(|zeros| unpacked(ctx, zeros, bits)).transpose()?;
+        numbers = numbers_of_bytes(ctx, numbers, bits)?;
+        zeros = zeros.map(|zeros| numbers_of_bytes(ctx, zeros, bits)).transpose()?;
     }
     let shape = ctx.shape(numbers);
     let along = if along > axis { along + ctx.rank(index) - 1 } else { along };
@@ -116,11 +115,15 @@ pub fn gather_block_quantized(ctx: &mut Context) -> Result<Vec<ValueId>> {
     Ok(vec![ctx.convert(y, dtype)?])
 }
 
-/// Whether input `index` is stored as bytes, and not as numbers of less bits, which are bytes in the graph too.
-fn data_is_bytes(ctx: &Context, index: usize) -> bool {
-    let name = ctx.node.inputs.get(index).map(String::as_str);
-    let stored = name.and_then(|name| ctx.frame().initializers.get(name)).map(|tensor| tensor.elem_type);
-    stored.is_none_or(|elem| elem == ElemType::Uint8)
+/// The numbers of some bits that bytes hold, from the lowest bit on: the last axis is as much longer.
+fn numbers_of_bytes(ctx: &mut Context, bytes: ValueId, bits: i64) -> Result<ValueId> {
+    if ctx.dtype(bytes) != DType::U8 {
+        return Err(invalid(format!("packed numbers are {}, they must be bytes", ctx.show(bytes))));
+    }
+    match usize::try_from(bits) {
+        Ok(bits) if bits < 8 => ctx.unpacked(bytes, bits),
+        _ => Ok(bytes),
+    }
 }
 
 /// The numbers that 4 bits of the two kinds of weights stand for: floats of 4 bits, and quantiles of a normal distribution
@@ -178,7 +181,7 @@ pub fn matmul_bnb4(ctx: &mut Context) -> Result<Vec<ValueId>> {
     ctx.no_effect("training_mode");
     let bytes = ctx.reshape(packed, &[Dim::from(count).ceil_div(&Dim::from(2))])?;
     // The first number of a byte is its upper half.
-    let halves = unpacked(ctx, bytes, 4)?;
+    let halves = numbers_of_bytes(ctx, bytes, 4)?;
     let pairs = ctx.reshape(halves, &[ctx.ty(bytes).count(), Dim::from(2)])?;
     let (second, first) =
         (ctx.slice_axis(pairs, 1, Dim::ZERO, Dim::ONE)?, ctx.slice_axis(pairs, 1, Dim::ONE, Dim::ONE)?);
@@ -199,28 +202,6 @@ pub fn matmul_bnb4(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let wide = ctx.convert(a, DType::F32)?;
     let y = matmul_of(ctx, wide, weights, DType::F32)?;
     Ok(vec![ctx.convert(y, dtype)?])
-}
-
-/// Numbers of some bits that fill bytes from the lowest bit on: the last axis is as much longer.
-fn unpacked(ctx: &mut Context, bytes: ValueId, bits: i64) -> Result<ValueId> {
-    if ctx.dtype(bytes) != DType::U8 {
-        return Err(invalid(format!("packed numbers are {}, they must be bytes", ctx.show(bytes))));
-    }
-    let count = 8 / bits;
-    if count == 1 {
-        return Ok(bytes);
-    }
-    let mut shape = ctx.shape(bytes);
-    let rank = shape.len();
-    let apart = ctx.unsqueeze(bytes, &[rank])?;
-    let shifts: Vec<u8> = (0..count).map(|i| (i * bits) as u8).collect();
-    let shifts = ctx.constant(Tensor::from_slice(&[shifts.len()], &shifts));
-    let shifted = ctx.binary(BinaryOp::Shr, apart, shifts)?;
-    let numbers = ctx.binary_scalar(BinaryOp::And, shifted, ((1 << bits) - 1).into())?;
-    if let Some(last) = shape.last_mut() {
-        *last = &*last * &Dim::from(count);
-    }
-    ctx.reshape(numbers, &shape)
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ fn whole(ctx: &mut Context, parameter: ValueId) -> Result<ValueId> {
 fn quantized(ctx: &mut Context, y: ValueId, at: usize, like: ValueId) -> Result<Vec<ValueId>> {
     let (scale, zero) = (ctx.input(at)?, ctx.optional_input(at + 1)?);
     let dtype = ctx.dtype(zero.unwrap_or(like));
-    Ok(vec![quantize(ctx, y, scale, zero, (0, 0), (dtype, None))?])
+    Ok(vec![quantize(ctx, y, scale, zero, (0, 0), dtype)?])
 }
 
 fn binary(ctx: &mut Context, op: BinaryOp) -> Result<Vec<ValueId>> {

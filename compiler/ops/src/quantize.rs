@@ -2,32 +2,17 @@
 //!
 //! QuantizeLinear (<https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html>), DequantizeLinear
 //! (<https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>) and DynamicQuantizeLinear
-//! (<https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html>); all opsets. 2- and 4-bit integers are 8-bit ones
-//! in the core; they are kept within their range here.
+//! (<https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html>); all opsets. Narrow types
+//! are bytes in the core (`narrow.rs`); their integers are kept within their range here.
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
+use crate::narrow::{self, ElementType, Narrow};
+use crate::narrow_floats::Conversion;
 use crate::tensors;
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
-use nnc_ir::{DType, Dim, ValueId};
+use nnc_ir::{DType, Dim, Encoding, ValueId};
 use nnc_onnx::{ElemType, TypeInfo};
-
-/// An integer type, and its range where that is less than the type's.
-pub(crate) type Target = (DType, Option<(f64, f64)>);
-
-fn target_of(elem: ElemType) -> Result<Target> {
-    let range = match elem {
-        ElemType::Int4 => Some((-8.0, 7.0)),
-        ElemType::Uint4 => Some((0.0, 15.0)),
-        ElemType::Int2 => Some((-2.0, 1.0)),
-        ElemType::Uint2 => Some((0.0, 3.0)),
-        _ => None,
-    };
-    match tensors::dtype(elem).filter(|dtype| dtype.is_int()) {
-        Some(dtype) => Ok((dtype, range)),
-        None => Err(unsupported(format!("quantizing to {elem} is not supported; use an integer type"))),
-    }
-}
 
 /// The zero point when it is one known value; 0 when it is left out.
 pub(crate) fn constant_zero_point(ctx: &mut Context, zero: Option<ValueId>) -> Option<f64> {
@@ -37,29 +22,65 @@ pub(crate) fn constant_zero_point(ctx: &mut Context, zero: Option<ValueId>) -> O
     }
 }
 
-/// `saturate(round(x / scale) + zero)`; `axis` and `block` say where parameters lie, see [`spread`].
+/// `saturate(round(x / scale) + zero)` in a type of the core; `axis` and `block` say where parameters lie, see [`spread`].
 pub(crate) fn quantize(
     ctx: &mut Context,
     x: ValueId,
     scale: ValueId,
     zero: Option<ValueId>,
     (axis, block): (usize, i64),
-    (dtype, range): Target,
+    dtype: DType,
+) -> Result<ValueId> {
+    let y = moved_ratio(ctx, x, scale, zero, (axis, block), true)?;
+    // The conversion saturates.
+    ctx.convert(y, dtype)
+}
+
+/// As [`quantize`], in a narrow type; its floats are rounded after all else.
+fn quantize_narrow(
+    ctx: &mut Context,
+    x: ValueId,
+    scale: ValueId,
+    zero: Option<ValueId>,
+    layout: (usize, i64),
+    encoding: Encoding,
+    conversion: Conversion,
+) -> Result<Narrow> {
+    let range = narrow::range(encoding);
+    let mut y = moved_ratio(ctx, x, scale, zero, layout, range.is_some())?;
+    if let Some((low, high)) = range {
+        y = ctx.binary_scalar(BinaryOp::Max, y, low)?;
+        y = ctx.binary_scalar(BinaryOp::Min, y, high)?;
+    }
+    ctx.encode(y, encoding, conversion)
+}
+
+/// `x / scale + zero`, the quotient rounded to whole numbers or not.
+fn moved_ratio(
+    ctx: &mut Context,
+    x: ValueId,
+    scale: ValueId,
+    zero: Option<ValueId>,
+    (axis, block): (usize, i64),
+    whole: bool,
 ) -> Result<ValueId> {
     let work = if ctx.dtype(x) == DType::F64 { DType::F64 } else { DType::F32 };
     let shape = ctx.shape(x);
     let x = ctx.convert(x, work)?;
     let scale = ctx.convert(scale, work)?;
     let scale = spread(ctx, scale, &shape, axis, block)?;
-    let ratio = ctx.div(x, scale)?;
-    let zero = match zero {
-        Some(zero) if constant_zero_point(ctx, Some(zero)) != Some(0.0) => {
-            let zero = ctx.convert(zero, work)?;
-            Some(spread(ctx, zero, &shape, axis, block)?)
-        }
-        _ => None,
-    };
-    rounded(ctx, ratio, zero, (dtype, range))
+    let mut y = ctx.div(x, scale)?;
+    if whole {
+        y = ctx.unary(UnaryOp::Round, y)?;
+    }
+    if constant_zero_point(ctx, zero) != Some(0.0)
+        && let Some(zero) = zero
+    {
+        let zero = ctx.convert(zero, work)?;
+        let zero = spread(ctx, zero, &shape, axis, block)?;
+        y = ctx.add(y, zero)?;
+    }
+    Ok(y)
 }
 
 /// A sum of products of integers, in units of `scale`, as an integer in units of `to`: `saturate(round(sum * (scale / to)) +
@@ -76,25 +97,13 @@ pub(crate) fn requantize(
     let to = spread(ctx, to, &[], 0, 0)?;
     let factor = ctx.div(scale, to)?;
     let scaled = ctx.mul(sum, factor)?;
-    let zero = match zero {
-        Some(zero) if constant_zero_point(ctx, Some(zero)) != Some(0.0) => {
-            let zero = ctx.convert(zero, DType::F32)?;
-            Some(spread(ctx, zero, &[], 0, 0)?)
-        }
-        _ => None,
-    };
-    rounded(ctx, scaled, zero, (dtype, None))
-}
-
-/// `saturate(round(x) + zero)`.
-fn rounded(ctx: &mut Context, x: ValueId, zero: Option<ValueId>, (dtype, range): Target) -> Result<ValueId> {
-    let mut y = ctx.unary(UnaryOp::Round, x)?;
-    if let Some(zero) = zero {
+    let mut y = ctx.unary(UnaryOp::Round, scaled)?;
+    if constant_zero_point(ctx, zero) != Some(0.0)
+        && let Some(zero) = zero
+    {
+        let zero = ctx.convert(zero, DType::F32)?;
+        let zero = spread(ctx, zero, &[], 0, 0)?;
         y = ctx.add(y, zero)?;
-    }
-    if let Some((low, high)) = range {
-        y = ctx.binary_scalar(BinaryOp::Max, y, low)?;
-        y = ctx.binary_scalar(BinaryOp::Min, y, high)?;
     }
     // The conversion saturates.
     ctx.convert(y, dtype)
@@ -140,43 +149,49 @@ fn layout(ctx: &mut Context, x: ValueId, scale: ValueId) -> Result<(usize, i64)>
     Ok((ctx.axis(axis, ctx.rank(x))?, block))
 }
 
-/// The type quantized to: that of the zero point, else the attribute, else `u8`.
-fn target(ctx: &mut Context, zero: Option<ValueId>) -> Result<Target> {
-    let number = ctx.int("output_dtype", 0)?;
-    if number != 0 {
-        let elem = i32::try_from(number).ok().and_then(ElemType::from_number);
-        return target_of(elem.ok_or_else(|| invalid(format!("{number} is not the number of an element type")))?);
-    }
-    // The width of narrow types is lost in the zero point's value.
+/// The type quantized to: that of the zero point, else the attribute, else what the file states, else `u8`.
+fn target(ctx: &mut Context) -> Result<ElementType> {
     let stated = match ctx.declared_output(0) {
         Some(TypeInfo::Tensor { elem_type, .. }) => Some(*elem_type),
         _ => None,
     };
-    let name = ctx.node.inputs.get(2).map(String::as_str);
-    let stored = name.and_then(|name| ctx.frame().initializers.get(name)).map(|tensor| tensor.elem_type);
-    match (stored.or(stated), zero) {
-        (Some(elem), _) => target_of(elem),
-        (None, Some(zero)) => Ok((ctx.dtype(zero), None)),
-        (None, None) => Ok((DType::U8, None)),
+    let number = ctx.int("output_dtype", 0)?;
+    let target = if ctx.has_input(2) {
+        ctx.input_element_type(2)?
+    } else {
+        tensors::type_of_number(if number == 0 { stated.unwrap_or(ElemType::Uint8).number().into() } else { number })?
+    };
+    match target {
+        ElementType::Plain(dtype) if !dtype.is_int() => {
+            Err(unsupported(format!("quantizing to {dtype} is not supported; use an integer type")))
+        }
+        target => Ok(target),
     }
 }
 
-/// Floats to integers.
+/// Floats to integers or to narrower floats.
 pub fn quantize_linear(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, scale) = (ctx.input(0)?, ctx.input(1)?);
-    let zero = ctx.optional_input(2)?;
-    let target = target(ctx, zero)?;
-    // Both concern float types alone: `saturate` float8, `precision` divisions in less than f32.
-    ctx.no_effect("saturate");
+    let target = target(ctx)?;
+    let zero = if ctx.has_input(2) { Some(ctx.number_input(2)?) } else { None };
+    let conversion = Conversion { saturate: ctx.flag("saturate", true)?, ..Conversion::DEFAULT };
+    // Of divisions in less than f32.
     ctx.no_effect("precision");
     let layout = layout(ctx, x, scale)?;
-    Ok(vec![quantize(ctx, x, scale, zero, layout, target)?])
+    match target {
+        ElementType::Plain(dtype) => Ok(vec![quantize(ctx, x, scale, zero, layout, dtype)?]),
+        ElementType::Narrow(encoding) => {
+            let y = quantize_narrow(ctx, x, scale, zero, layout, encoding, conversion)?;
+            ctx.define_narrow(0, y);
+            Ok(vec![y.value])
+        }
+    }
 }
 
-/// Integers to floats.
+/// Integers or narrow floats to floats.
 pub fn dequantize_linear(ctx: &mut Context) -> Result<Vec<ValueId>> {
-    let (x, scale) = (ctx.input(0)?, ctx.input(1)?);
-    let zero = ctx.optional_input(2)?;
+    let (x, scale) = (ctx.number_input(0)?, ctx.input(1)?);
+    let zero = if ctx.has_input(2) { Some(ctx.number_input(2)?) } else { None };
     let (axis, block) = layout(ctx, x, scale)?;
     let number = ctx.int("output_dtype", 0)?;
     let dtype = if number == 0 { ctx.dtype(scale) } else { tensors::dtype_of_number(number)? };
@@ -212,7 +227,7 @@ pub fn dynamic_quantize_linear(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let ratio = ctx.unary(UnaryOp::Neg, ratio)?;
     let zero = ctx.unary(UnaryOp::Round, ratio)?;
     let zero = ctx.convert(zero, DType::U8)?;
-    let y = quantize(ctx, x, scale, Some(zero), (0, 0), (DType::U8, None))?;
+    let y = quantize(ctx, x, scale, Some(zero), (0, 0), DType::U8)?;
     Ok(vec![y, scale, zero])
 }
 
@@ -228,8 +243,10 @@ mod tests {
         for (elem, zero, expected) in [
             (ElemType::Uint8, 10, "u8[6] 10 12 12 10 255 0"),
             (ElemType::Int8, 0, "i8[6] 0 2 2 0 127 -128"),
-            (ElemType::Int4, 0, "i8[6] 0 2 2 0 7 -8"),
-            (ElemType::Uint4, 1, "u8[6] 1 3 3 1 15 0"),
+            (ElemType::Int4, 0, "i4[6] 0 2 2 0 7 -8"),
+            (ElemType::Uint4, 1, "u4[6] 1 3 3 1 15 0"),
+            (ElemType::Float8E5M2, 0, "f8e5m2[6] 0.5 1.5 2.5 -0.5 2048 -2048"),
+            (ElemType::Float4E2M1, 0, "f4e2m1[6] 0.5 1.5 2 -0.5 6 -6"),
         ] {
             let sketch = sketch().given("x", &[6], &x).floats("s", &[], &[0.5]);
             let sketch = sketch.initializer("z", elem, &[], vec![zero]).node("QuantizeLinear", "x s z -> y");

@@ -30,7 +30,7 @@ macro_rules! for_each_family {
             col2im { Col2Im 18 col2im, MaxUnpool 9 max_unpool }
             concat { Concat 4 concat, Split 2 split }
             constant { Constant 1 constant, ConstantOfShape 9 constant_of_shape, EyeLike 9 eye_like }
-            control { If 1 if_, Loop 1 loop_, Scan 9 scan }
+            control { If 1 if_, Loop 1 loop_ }
             conv { Conv 1 conv, NhwcConv 1 nhwc_conv in "com.microsoft" }
             conv_transpose {
                 ConvTranspose 1 conv_transpose,
@@ -150,6 +150,7 @@ macro_rules! for_each_family {
                 RotaryEmbedding 23 rotary_embedding, RotaryEmbedding 1 rotary_embedding_by_position in "com.microsoft"
             }
             sampling { GridSample 16 grid_sample, GridSample 1 grid_sample in "com.microsoft" }
+            scan { Scan 8 scan }
             scatter { Scatter 9 scatter_elements, ScatterElements 11 scatter_elements, ScatterND 11 scatter_nd }
             select_indices {
                 Compress 9 compress, NonZero 9 non_zero, Unique 11 unique,

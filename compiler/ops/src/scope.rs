@@ -8,12 +8,13 @@ use crate::assume::settle;
 use crate::error::{Error, Result, invalid, unfit_types, unknown, unsupported};
 use crate::ml_labels::Labelled;
 use crate::names::Names;
+use crate::narrow::Narrow;
 use crate::strings::{self, Strings};
 use crate::{stated, tensors};
 use nnc_eval::Env;
 use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
-use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
+use nnc_ir::{Dim, Encoding, Graph, Node, Op, Tensor, TensorType, ValueId};
 use nnc_onnx::ElemType;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -26,6 +27,8 @@ pub(crate) enum Compound {
     Nothing,
     /// A tensor of strings.
     Strings(Strings),
+    /// A tensor of 8-bit floats or of a smaller type.
+    Narrow(Narrow),
     /// A map for each row of a tensor.
     Maps(Maps),
 }
@@ -48,7 +51,7 @@ pub(crate) struct Frame<'m> {
     /// Values by their ONNX names.
     pub names: Names<'m, ValueId>,
     /// Names that stand for no tensor.
-    pub compounds: FxHashMap<&'m str, Compound>,
+    pub compounds: Names<'m, Compound>,
     /// Names of values of which nothing is known, for nnc refused the nodes that would have yielded them.
     pub refused: FxHashSet<&'m str>,
     /// Initialisers by name; they enter the graph when first used.
@@ -71,6 +74,8 @@ pub(crate) struct Frame<'m> {
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
     pub budget: Budget,
+    /// The narrow types among those of its results, once it is finished.
+    pub result_encodings: Vec<Option<Encoding>>,
     /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
     pub may_not_run: bool,
 }
@@ -118,7 +123,7 @@ impl<'m> Frame<'m> {
             stated: stated::types(onnx),
             graph,
             names: Names::from_iter([]),
-            compounds: FxHashMap::default(),
+            compounds: Names::from_iter([]),
             refused: FxHashSet::default(),
             initializers: onnx.initializers.iter().map(|i| (i.name.as_str(), &i.tensor)).collect(),
             captures: vec![],
@@ -130,6 +135,7 @@ impl<'m> Frame<'m> {
             repeats: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
+            result_encodings: vec![],
             may_not_run: false,
         }
     }
@@ -160,7 +166,7 @@ impl<'m> Frame<'m> {
         if let Some(&value) = self.names.get(name) {
             return Ok(Some(value));
         }
-        let tensor = self.initializers.get(name).filter(|tensor| tensor.elem_type != ElemType::String);
+        let tensor = self.initializers.get(name).filter(|tensor| tensors::encoding(tensor.elem_type).is_none());
         let Some(tensor) = tensor else { return Ok(None) };
         let tensor = tensors::import(tensor)
             .map_err(|e| Error { message: format!("initializer `{name}`: {}", e.message), ..e })?;
@@ -175,19 +181,73 @@ impl<'m> Frame<'m> {
 }
 
 impl<'m> Frame<'m> {
-    /// The strings of that name if this very graph has them as a constant.
-    fn string_initializer(&mut self, name: &'m str) -> Result<Option<Strings>> {
-        let Some(tensor) = self.initializers.get(name).filter(|tensor| tensor.elem_type == ElemType::String) else {
-            return Ok(None);
+    /// What that name stands for if this very graph has it as a constant that is no tensor of numbers.
+    fn compound_initializer(&mut self, name: &'m str) -> Result<Option<Compound>> {
+        let Some(&tensor) = self.initializers.get(name) else { return Ok(None) };
+        let compound = if tensor.elem_type == ElemType::String {
+            Compound::Strings(self.constant_strings(tensor))
+        } else {
+            let narrow = tensors::import_narrow(tensor);
+            let narrow = narrow.map_err(|e| invalid(format!("initializer `{name}`: {}", e.message)))?;
+            let Some((tensor, encoding)) = narrow else { return Ok(None) };
+            Compound::Narrow(Narrow { value: self.push_const(tensor, ""), encoding })
         };
+        self.compounds.insert(name, compound.clone());
+        Ok(Some(compound))
+    }
+
+    fn constant_strings(&mut self, tensor: &nnc_onnx::Tensor) -> Strings {
         let numbers: Vec<i64> = (0..tensor.element_count() as i64).collect();
         let numbers = Tensor::from_slice(&tensor.dims, &numbers);
         let [offsets, bytes] = strings::table(tensor.data.strings());
         let [numbers, offsets, bytes] = [numbers, offsets, bytes].map(|part| self.push_const(part, ""));
         let total = self.graph.shape(bytes).first().cloned();
-        let strings = Strings { numbers, offsets, bytes, whole: true, total };
-        self.compounds.insert(name, Compound::Strings(strings.clone()));
-        Ok(Some(strings))
+        Strings { numbers, offsets, bytes, whole: true, total }
+    }
+}
+
+/// A tensor that enters or leaves a graph inside another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// The tensor; of a narrow type the bytes that hold its elements.
+    pub value: ValueId,
+    /// Its type if that is a narrow one.
+    pub encoding: Option<Encoding>,
+}
+
+impl Passed {
+    /// A tensor of numbers.
+    pub fn plain(value: ValueId) -> Passed {
+        Passed { value, encoding: None }
+    }
+
+    /// The value of a tensor that must be one of numbers.
+    pub fn number(self) -> Result<ValueId> {
+        match self.encoding {
+            None => Ok(self.value),
+            Some(encoding) => Err(unsupported(format!("tensors of {} are not supported here", encoding.name()))),
+        }
+    }
+}
+
+impl<'m> Frame<'m> {
+    /// Makes a name stand for a tensor.
+    pub fn bind(&mut self, name: &'m str, Passed { value, encoding }: Passed) {
+        match encoding {
+            None => self.names.insert(name, value),
+            Some(encoding) => {
+                self.names.remove(name);
+                self.compounds.insert(name, Compound::Narrow(Narrow { value, encoding }));
+            }
+        }
+    }
+}
+
+/// The tensor of that name, of numbers or of a narrow type, seen from the innermost frame.
+pub(crate) fn resolve_passed<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Passed> {
+    match resolve_compound(frames, name)? {
+        Some(Compound::Narrow(Narrow { value, encoding })) => Ok(Passed { value, encoding: Some(encoding) }),
+        _ => resolve(frames, name).map(Passed::plain),
     }
 }
 
@@ -202,13 +262,16 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
     }
     let Some((depth, mut value)) = found else {
         let what = match resolve_compound(frames, name)? {
-            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => Some("a sequence or optional"),
-            Some(Compound::Strings(_)) => Some("a tensor of strings"),
+            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => {
+                Some("a sequence or optional".to_owned())
+            }
+            Some(Compound::Strings(_)) => Some("a tensor of strings".to_owned()),
+            Some(Compound::Narrow(narrow)) => Some(format!("a tensor of {}", narrow.encoding.name())),
             None => None,
         };
         if let Some(what) = what {
             return Err(unsupported(format!(
-                "`{name}` is {what}, which is not supported here; only tensors of numbers are"
+                "`{name}` is {what}, which is not supported here; only tensors of ordinary numbers are"
             )));
         }
         if is_refused(frames, name) {
@@ -240,8 +303,8 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
             found = Some((depth, compound.clone()));
             break;
         }
-        if let Some(strings) = frame.string_initializer(name)? {
-            found = Some((depth, Compound::Strings(strings)));
+        if let Some(compound) = frame.compound_initializer(name)? {
+            found = Some((depth, compound));
             break;
         }
     }
@@ -251,6 +314,7 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
         match &mut compound {
             Compound::Sequence(elements) => elements.iter_mut().for_each(captured),
             Compound::Strings(strings) => strings.values_mut().into_iter().for_each(&mut captured),
+            Compound::Narrow(narrow) => captured(&mut narrow.value),
             Compound::Maps(Maps { values, keys }) => {
                 captured(values);
                 match keys {

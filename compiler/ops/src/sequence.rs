@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
-use crate::scope::Compound;
+use crate::scope::{Compound, Passed};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, ValueId};
 
@@ -159,16 +159,16 @@ pub fn sequence_map(ctx: &mut Context) -> Result<Vec<ValueId>> {
     for i in 0..first.len() {
         let mut arguments = vec![];
         for input in 0..ctx.input_count() {
-            arguments.push(match ctx.compound_input(input)? {
+            arguments.push(Passed::plain(match ctx.compound_input(input)? {
                 Some(Compound::Sequence(elements)) => {
                     let element = elements.get(i).copied();
                     element.ok_or_else(|| invalid("the sequences differ in length"))?
                 }
                 _ => ctx.input(input)?,
-            });
+            }));
         }
-        for (list, value) in results.iter_mut().zip(ctx.inline(body, &arguments)?) {
-            list.push(value);
+        for (list, result) in results.iter_mut().zip(ctx.inline(body, &arguments)?) {
+            list.push(result.number()?);
         }
     }
     for (i, list) in results.into_iter().enumerate() {

@@ -1,7 +1,8 @@
 //! Inputs and outputs of a model that are no tensors of numbers: several parameters and results stand for them.
 //!
 //! Strings are handed over as tables: an input `x` becomes the parameters `x`, of its offsets, and `x.bytes`; so does an
-//! output. An output of maps becomes their values, `x`, and the keys that all of them have, `x.keys`.
+//! output. An output of maps becomes their values, `x`, and the keys that all of them have, `x.keys`. Tensors of narrow types
+//! have one parameter, whose bytes hold several elements each where there is room.
 
 use crate::context::{Context, Translator};
 use crate::error::Result;
@@ -16,12 +17,24 @@ use std::sync::LazyLock;
 /// Values with the names of what they are.
 type Results = Vec<(String, ValueId)>;
 
-/// An input of strings: its name and shape, its offsets and bytes.
-pub(crate) type StringInput<'m> = (&'m str, Vec<Dim>, [ValueId; 2]);
+/// An input that is no tensor of numbers, with its name and shape.
+pub(crate) struct CompoundInput<'m> {
+    name: &'m str,
+    shape: Vec<Dim>,
+    parameters: Parameters,
+}
+
+/// What stands for such an input.
+enum Parameters {
+    /// Offsets and bytes of strings.
+    Table([ValueId; 2]),
+    /// The bytes of a narrow type.
+    Bytes(ValueId, Encoding),
+}
 
 /// Stands for a node where the signature takes operations.
 static SIGNATURE: LazyLock<Node> = LazyLock::new(|| Node {
-    name: "strings".to_owned(),
+    name: "parameters".to_owned(),
     op_type: "Signature".to_owned(),
     domain: String::new(),
     overload: String::new(),
@@ -31,24 +44,37 @@ static SIGNATURE: LazyLock<Node> = LazyLock::new(|| Node {
     attributes: BTreeMap::new(),
 });
 
-/// Adds the parameters of an input.
-pub(crate) fn declare<'m>(frame: &mut Frame<'m>, name: &'m str, shape: Vec<Dim>, bytes: SymbolInfo) -> StringInput<'m> {
+/// Adds the parameters of an input; of strings `bytes` is how many bytes they have.
+pub(crate) fn declare<'m>(
+    frame: &mut Frame<'m>,
+    name: &'m str,
+    shape: Vec<Dim>,
+    encoding: Encoding,
+    bytes: impl FnOnce() -> SymbolInfo,
+) -> CompoundInput<'m> {
     let graph = &mut frame.graph;
-    let encoded = Encoded { encoding: Encoding::Strings, shape: shape.clone() };
-    graph.encodings.inputs.insert(graph.inputs.len(), encoded);
-    let offsets = graph.add_input(Encoding::Strings.stored(&shape), name);
-    let count = Dim::sym(graph.dims.new_symbol(bytes));
-    let bytes = graph.add_input(TensorType::new(DType::U8, vec![count]), format!("{name}.bytes"));
-    (name, shape, [offsets, bytes])
+    graph.encodings.inputs.insert(graph.inputs.len(), Encoded { encoding, shape: shape.clone() });
+    let stored = graph.add_input(encoding.stored(&shape), name);
+    let parameters = if encoding == Encoding::Strings {
+        let count = Dim::sym(graph.dims.new_symbol(bytes()));
+        Parameters::Table([stored, graph.add_input(TensorType::new(DType::U8, vec![count]), format!("{name}.bytes"))])
+    } else {
+        Parameters::Bytes(stored, encoding)
+    };
+    CompoundInput { name, shape, parameters }
 }
 
 impl<'m> Translator<'m> {
-    /// Gives the names of inputs their strings, once all parameters are there.
-    pub(crate) fn define_string_inputs(&mut self, inputs: Vec<StringInput<'m>>) -> Result<()> {
-        for (name, shape, table) in inputs {
-            let strings = Context::new(self, &SIGNATURE).whole_table(table, &shape)?;
+    /// Gives the names of inputs what they stand for, once all parameters are there.
+    pub(crate) fn define_compound_inputs(&mut self, inputs: Vec<CompoundInput<'m>>) -> Result<()> {
+        for CompoundInput { name, shape, parameters } in inputs {
+            let mut ctx = Context::new(self, &SIGNATURE);
+            let compound = match parameters {
+                Parameters::Table(table) => Compound::Strings(ctx.whole_table(table, &shape)?),
+                Parameters::Bytes(bytes, encoding) => Compound::Narrow(ctx.of_stored(bytes, encoding, &shape)?),
+            };
             if let Some(frame) = self.frames.last_mut() {
-                frame.compounds.insert(name, Compound::Strings(strings));
+                frame.compounds.insert(name, compound);
             }
         }
         Ok(())
@@ -61,6 +87,13 @@ impl<'m> Translator<'m> {
             positions.push(results.len());
             match scope::resolve_compound(&mut self.frames, &output.name)? {
                 Some(Compound::Strings(strings)) => self.string_results(&output.name, &strings, &mut results)?,
+                Some(Compound::Narrow(narrow)) => {
+                    let mut ctx = Context::new(self, &SIGNATURE);
+                    let (bytes, shape) = (ctx.stored(narrow)?, ctx.shape(narrow.value));
+                    let encoded = Encoded { encoding: narrow.encoding, shape };
+                    ctx.frame_mut().graph.encodings.outputs.insert(results.len(), encoded);
+                    results.push((output.name.clone(), bytes));
+                }
                 Some(Compound::Maps(Maps { values, keys })) => {
                     results.push((output.name.clone(), values));
                     let name = format!("{}.keys", output.name);

@@ -3,20 +3,24 @@
 use crate::context::{Context, Translator};
 use crate::error::{Result, invalid};
 use crate::finish;
-use crate::scope::{self, Frame};
+use crate::scope::{self, Frame, Passed};
 use crate::stated;
-use nnc_ir::{Dim, Node, Op, Symbol, TensorType, ValueId};
+use nnc_ir::{Dim, Encoding, Node, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
 
 impl<'m> Context<'_, 'm> {
     /// Translates a subgraph in a frame of its own. Its first parameters have the types given; captures are listed by
     /// the frame and not yet among the graph's inputs.
-    pub(crate) fn nested(&mut self, onnx: &'m Graph, parameters: &[TensorType]) -> Result<Frame<'m>> {
+    pub(crate) fn nested(
+        &mut self,
+        onnx: &'m Graph,
+        parameters: &[(TensorType, Option<Encoding>)],
+    ) -> Result<Frame<'m>> {
         self.translator.in_frame(onnx, |translator| {
             let Some(frame) = translator.frames.last_mut() else { return Ok(vec![]) };
-            for (input, ty) in onnx.inputs.iter().zip(parameters) {
+            for (input, (ty, encoding)) in onnx.inputs.iter().zip(parameters) {
                 let value = frame.graph.add_input(ty.clone(), input.name.as_str());
-                frame.names.insert(&input.name, value);
+                frame.bind(&input.name, Passed { value, encoding: *encoding });
             }
             translator.nodes(onnx)?;
             translator.outputs(onnx)
@@ -67,61 +71,59 @@ impl<'m> Context<'_, 'm> {
 
     /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and
     /// each scanned value is captured and read at the iteration number.
-    pub(crate) fn nested_scan(
-        &mut self,
-        onnx: &'m Graph,
-        carried: &[ValueId],
-        scanned: &[ValueId],
-    ) -> Result<Frame<'m>> {
-        let types: Vec<TensorType> = carried.iter().map(|&v| self.ty(v).clone()).collect();
+    pub(crate) fn nested_scan(&mut self, onnx: &'m Graph, carried: &[Passed], scanned: &[Passed]) -> Result<Frame<'m>> {
+        let types: Vec<(TensorType, Option<Encoding>)> =
+            carried.iter().map(|state| (self.ty(state.value).clone(), state.encoding)).collect();
         let origin = self.origin.clone();
         self.translator.in_frame(onnx, |translator| {
             let depth = translator.frames.len() - 1;
             let frame = &mut translator.frames[depth];
             let iteration = frame.graph.add_input(TensorType::new(nnc_ir::DType::I64, vec![]), "");
             let condition = frame.graph.add_input(TensorType::new(nnc_ir::DType::Bool, vec![]), "");
-            for (input, ty) in onnx.inputs.iter().zip(types) {
+            for (input, (ty, encoding)) in onnx.inputs.iter().zip(types) {
                 let value = frame.graph.add_input(ty, input.name.as_str());
-                frame.names.insert(&input.name, value);
+                frame.bind(&input.name, Passed { value, encoding });
             }
-            for (input, &outer) in onnx.inputs[carried.len()..].iter().zip(scanned) {
+            for (input, &Passed { value: outer, encoding }) in onnx.inputs[carried.len()..].iter().zip(scanned) {
                 let inner = scope::capture(&mut translator.frames, depth, outer);
                 let gather = Op::Gather { axis: 0, batch: 0 };
                 let frame = &mut translator.frames[depth];
                 let slices = frame.push(gather, &[inner, iteration], &origin)?;
-                if let Some(&slice) = slices.first() {
-                    frame.names.insert(&input.name, slice);
+                if let Some(&value) = slices.first() {
+                    frame.bind(&input.name, Passed { value, encoding });
                 }
             }
             translator.nodes(onnx)?;
-            let mut outputs = vec![(String::new(), condition)];
+            let mut outputs = vec![(String::new(), Passed::plain(condition))];
             outputs.extend(translator.outputs(onnx)?);
             Ok(outputs)
         })
     }
 
     /// Translates a subgraph in place, its parameters being the values given; yields its outputs.
-    pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[ValueId]) -> Result<Vec<ValueId>> {
+    pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[Passed]) -> Result<Vec<Passed>> {
         if onnx.inputs.len() < arguments.len() {
             return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
         }
         let frame = self.frame_mut();
-        let (names, initializers) = (frame.names.mark(), frame.initializers.mark());
+        let (names, compounds, initializers) = (frame.names.mark(), frame.compounds.mark(), frame.initializers.mark());
         let stated = std::mem::replace(&mut frame.stated, stated::types(onnx));
         for constant in &onnx.initializers {
             // The inner name hides the outer one.
             frame.names.remove(constant.name.as_str());
+            frame.compounds.remove(constant.name.as_str());
             frame.initializers.insert(&constant.name, &constant.tensor);
         }
         for (input, &argument) in onnx.inputs.iter().zip(arguments) {
-            frame.names.insert(&input.name, argument);
+            frame.bind(&input.name, argument);
         }
         let results = self.translator.nodes(onnx).and_then(|()| self.translator.outputs(onnx));
         let frame = self.frame_mut();
         frame.stated = stated;
         frame.names.go_back(names);
+        frame.compounds.go_back(compounds);
         frame.initializers.go_back(initializers);
-        Ok(results?.into_iter().map(|(_, value)| value).collect())
+        Ok(results?.into_iter().map(|(_, result)| result).collect())
     }
 }
 
@@ -130,7 +132,7 @@ impl<'m> Translator<'m> {
     fn in_frame(
         &mut self,
         onnx: &'m Graph,
-        build: impl FnOnce(&mut Translator<'m>) -> Result<Vec<(String, ValueId)>>,
+        build: impl FnOnce(&mut Translator<'m>) -> Result<Vec<(String, Passed)>>,
     ) -> Result<Frame<'m>> {
         let Some(around) = self.frames.last_mut() else { return Err(invalid("a subgraph stands alone")) };
         // The table of dimensions moves inwards; what depends on it is worked out before.
@@ -143,7 +145,10 @@ impl<'m> Translator<'m> {
         };
         around.graph.dims = frame.graph.dims.clone();
         around.budget = std::mem::take(&mut frame.budget);
-        frame.graph.outputs = outputs?;
+        for (name, Passed { value, encoding }) in outputs? {
+            frame.graph.outputs.push((name, value));
+            frame.result_encodings.push(encoding);
+        }
         finish::prune(&mut frame.graph);
         let used: Vec<bool> = usage(&frame);
         frame.captures.retain(|c| used[c.1.index()]);

@@ -1,8 +1,9 @@
 //! Helpers of the operators' tests: tiny models written in a line, and what they translate to.
 
 use crate::{Options, translate};
+use crate::{narrow, narrow_floats};
 use nnc_ir::tensor::Element;
-use nnc_ir::{DType, Tensor};
+use nnc_ir::{DType, Dim, Encoded, Encoding, Tensor};
 use nnc_onnx::{Attribute, DimInfo, ElemType, Graph, Model, Node, TypeInfo, ValueInfo};
 use std::collections::BTreeMap;
 
@@ -45,7 +46,7 @@ impl Sketch {
 
     /// An input and the value it has in [`Sketch::run`].
     pub fn given<T: Element>(self, name: &str, shape: &[usize], elements: &[T]) -> Sketch {
-        let elem_type = ElemType::ALL.iter().find(|e| e.bits() >= 8 && crate::tensors::dtype(**e) == Some(T::DTYPE));
+        let elem_type = ElemType::ALL.iter().find(|e| crate::tensors::dtype(**e) == Some(T::DTYPE));
         let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
         let mut sketch = self.input(name, *elem_type.unwrap_or(&ElemType::Float), &dims.join(" "));
         sketch.values.push(Tensor::from_slice(shape, elements));
@@ -57,6 +58,16 @@ impl Sketch {
         let dims: Vec<String> = shape.iter().map(usize::to_string).collect();
         let mut sketch = self.input(name, ElemType::Bool, &dims.join(" "));
         sketch.values.push(Tensor { dtype: DType::Bool, ..Tensor::from_slice(shape, elements) });
+        sketch
+    }
+
+    /// An input of a narrow type and the bytes that encode the value it has in [`Sketch::run`].
+    pub fn given_narrow(self, name: &str, elem_type: ElemType, shape: &str, bytes: &[u8]) -> Sketch {
+        let mut sketch = self.input(name, elem_type, shape);
+        let dims: Vec<usize> = shape.split_whitespace().filter_map(|d| d.parse().ok()).collect();
+        let packed = [bytes.len()];
+        let stored = if elem_type.bits() == 8 { &dims[..] } else { &packed };
+        sketch.values.push(Tensor::from_slice(stored, bytes));
         sketch
     }
 
@@ -190,9 +201,12 @@ impl Sketch {
             return format!("does not verify: {error:?}");
         }
         match nnc_eval::run(&graph, &self.values) {
-            Ok(results) => match (&results[..], graph.encodings.outputs.contains_key(&0)) {
-                ([offsets, bytes, ..], true) => show_strings(offsets, bytes),
-                ([tensor, ..], _) => show(tensor),
+            Ok(results) => match (&results[..], graph.encodings.outputs.get(&0)) {
+                ([offsets, bytes, ..], Some(Encoded { encoding: Encoding::Strings, .. })) => {
+                    show_strings(offsets, bytes)
+                }
+                ([bytes, ..], Some(Encoded { encoding, shape })) => show_narrow(bytes, *encoding, shape),
+                ([tensor, ..], None) => show(tensor),
                 ([], _) => String::new(),
             },
             Err(error) => error.to_string(),
@@ -218,6 +232,20 @@ fn show_strings(offsets: &Tensor, bytes: &Tensor) -> String {
     let string = |pair: &[i64]| bytes.data.bytes().get(pair[0] as usize..pair[1] as usize).unwrap_or(b"?");
     let strings: Vec<_> = marks.windows(2).map(|pair| String::from_utf8_lossy(string(pair)).into_owned()).collect();
     format!("string[{}] {}", strings.len(), strings.join(" "))
+}
+
+/// The elements that bytes encode, e.g. `i4[2] -8 7`.
+fn show_narrow(bytes: &Tensor, encoding: Encoding, shape: &[Dim]) -> String {
+    let shape: Vec<usize> = shape.iter().filter_map(|d| d.as_const()?.try_into().ok()).collect();
+    let codes = narrow::unpack(bytes.data.bytes(), encoding, shape.iter().product());
+    let values = match narrow_floats::format(encoding) {
+        Some(format) => codes.iter().map(|&code| format.values().get_f64(code.into())).collect(),
+        None => Tensor::from_slice(&[codes.len()], &codes).to_f64s(),
+    };
+    let signed = |v: f64| if narrow::carrier(encoding) == DType::I8 && v > 127.0 { v - 256.0 } else { v };
+    let values: Vec<f64> = values.into_iter().map(signed).collect();
+    let text = show(&Tensor::from_f64s(DType::F64, &shape, &values));
+    text.replacen("f64", encoding.name(), 1)
 }
 
 /// Type and elements, floats to four decimals.

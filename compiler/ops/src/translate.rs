@@ -3,11 +3,11 @@
 use crate::assume::settle;
 use crate::context::{Context, Translator};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
-use crate::scope::{self, Frame};
-use crate::signature::StringInput;
-use crate::{finish, registry, signature, string_movement, tensors};
-use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType, ValueId};
-use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo, ValueInfo};
+use crate::scope::{self, Frame, Passed};
+use crate::signature::CompoundInput;
+use crate::{finish, movement, registry, signature, tensors};
+use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType};
+use nnc_onnx::{DimInfo, Model, TypeInfo, ValueInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -126,18 +126,18 @@ impl<'m> Translator<'m> {
             }
             table.new_symbol(input_symbol(name.to_owned(), self.options));
         }
-        // Their numbers are nodes, which follow all inputs.
-        let mut tables = vec![];
+        // What is made of their parameters are nodes, which follow all inputs.
+        let mut compounds = vec![];
         for input in inputs {
             match self.model_input(input) {
-                Ok(table) => tables.extend(table),
+                Ok(compound) => compounds.extend(compound),
                 Err(error) => {
                     self.refuse(error)?;
                     self.frames.iter_mut().for_each(|frame| frame.refused.extend([input.name.as_str()]));
                 }
             }
         }
-        self.define_string_inputs(tables)?;
+        self.define_compound_inputs(compounds)?;
         // Names of sizes that depend on data are not known yet.
         let made_up = |name: &str| {
             let parts = name.rsplit_once('_').filter(|(_, number)| number.bytes().all(|b| b.is_ascii_digit()));
@@ -146,16 +146,16 @@ impl<'m> Translator<'m> {
         self.refuse_unknown_dims(|name| !made_up(name))
     }
 
-    /// A parameter, whose symbols there are; of strings, the table.
-    fn model_input(&mut self, input: &'m ValueInfo) -> Result<Option<StringInput<'m>>> {
+    /// The parameters of an input, whose symbols there are; what it is if it is no tensor of numbers.
+    fn model_input(&mut self, input: &'m ValueInfo) -> Result<Option<CompoundInput<'m>>> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
         let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
             return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
         };
-        let strings = *elem_type == ElemType::String;
-        let dtype = tensors::dtype(*elem_type).filter(|_| elem_type.bits() >= 8);
-        let Some(dtype) = dtype.or(strings.then_some(DType::I64)) else {
+        let (plain, encoding) = (tensors::dtype(*elem_type), tensors::encoding(*elem_type));
+        // What holds an element, or the offset of a string.
+        let Some(dtype) = plain.or(encoding.map(|encoding| encoding.stored(&[]).dtype)) else {
             return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
         };
         let table = &mut frame.graph.dims;
@@ -180,9 +180,9 @@ impl<'m> Translator<'m> {
         if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
             return Err(at("it has more bytes than can be addressed".into()));
         }
-        if strings {
-            let bytes = input_symbol(format!("{}_bytes", input.name), self.options);
-            return Ok(Some(signature::declare(frame, &input.name, ty.shape, bytes)));
+        if let Some(encoding) = encoding {
+            let bytes = || input_symbol(format!("{}_bytes", input.name), self.options);
+            return Ok(Some(signature::declare(frame, &input.name, ty.shape, encoding, bytes)));
         }
         let value = frame.graph.add_input(ty, input.name.as_str());
         frame.names.insert(&input.name, value);
@@ -222,7 +222,7 @@ impl<'m> Translator<'m> {
         };
         self.nodes_left = left;
         let mut ctx = Context::new(self, node);
-        let results = match string_movement::translate(&mut ctx, operator)? {
+        let results = match movement::translate(&mut ctx, operator)? {
             Some(results) => results,
             None => (operator.translation)(&mut ctx)?,
         };
@@ -239,7 +239,7 @@ impl<'m> Translator<'m> {
             )));
         }
         for (i, name) in node.outputs.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            if frame.compounds.contains_key(name.as_str()) {
+            if frame.compounds.get(name).is_some() {
                 continue;
             }
             let Some(&value) = results.get(i) else {
@@ -254,10 +254,10 @@ impl<'m> Translator<'m> {
         Ok(())
     }
 
-    /// The values of the innermost frame's outputs, with their names.
-    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, ValueId)>> {
+    /// The innermost frame's outputs, with their names.
+    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, Passed)>> {
         let frames = &mut self.frames;
-        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve(frames, &o.name)?))).collect()
+        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve_passed(frames, &o.name)?))).collect()
     }
 }
 

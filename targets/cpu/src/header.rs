@@ -101,6 +101,11 @@ fn shape(out: &mut String, program: &Program, prefix: &str, parameter: &Paramete
     let stored = match parameter.encoding {
         None => "",
         Some(Encoding::Strings) => ": int64_t offsets, one more than strings, into the bytes, which come next",
+        Some(encoding) => match encoding.bits() {
+            2 => ": four to a uint8_t, the first in the low bits",
+            4 => ": two to a uint8_t, the first in the low bits",
+            _ => ": a uint8_t each",
+        },
     };
     writeln!(out, "/* {}: {}[{shape}]{stored} */", names::comment(&parameter.name), type_code(parameter))?;
     writeln!(out, "#define {prefix}_RANK {}", parameter.shape.len())?;
@@ -240,6 +245,11 @@ mod tests {
     fn the_code_of_a_type_is_that_of_the_interface() {
         for dtype in DType::ALL {
             assert_eq!(dtype_code(dtype).name(), dtype.name());
+        }
+        for &encoding in Encoding::ALL {
+            let parameter = Parameter { encoding: Some(encoding), ..Parameter::plain("x", DType::U8, vec![]) };
+            let code = type_code(&parameter);
+            assert_eq!((code.name(), code.bits() as usize), (encoding.name(), encoding.bits()));
         }
     }
 

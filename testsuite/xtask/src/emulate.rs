@@ -10,8 +10,9 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 
+use crate::cases::node_cases;
 use crate::shell::{cargo, command, is_there, nnc, output, root, run, target};
-use crate::test::{node_cases, python};
+use crate::test::python;
 
 /// Processors of x86-64, each with the targets that it runs: Intel's and AMD's, the oldest and the newest qemu has.
 const X86_64: &[(&str, &[&str])] = &[

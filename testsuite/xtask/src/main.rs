@@ -4,6 +4,7 @@
 //!
 //! The first two are the two commands of README.md. They need a Rust toolchain, and `test` Python 3 with `venv` as well.
 
+mod cases;
 mod demo;
 mod emulate;
 mod machine;

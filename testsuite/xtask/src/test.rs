@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use nnc_desc::Target;
 
-use crate::shell::{cargo, command, nnc, output, quiet, root, run, target};
+use crate::cases::{node_tests, ort_tests};
+use crate::shell::{cargo, command, nnc, quiet, root, run, target};
 
 /// A named piece of work.
 pub type Step = (&'static str, fn() -> Result<()>);
@@ -260,71 +261,13 @@ pub fn script(name: &str) -> Result<std::process::Command> {
 }
 
 /// The `nnc` that the tests have built.
-fn built() -> Result<PathBuf> {
+///
+/// # Errors
+/// When they have not.
+pub fn built() -> Result<PathBuf> {
     let nnc = nnc("debug");
     ensure!(nnc.exists(), "nnc is not built; see the step `tests`");
     Ok(nnc)
-}
-
-/// Runs the node tests of the onnx package: as many pass as ever did.
-fn node_tests() -> Result<()> {
-    let floor = root().join("testsuite/onnx_floor.txt");
-    let floor: u64 = fs::read_to_string(&floor)?.trim().parse().context("testsuite/onnx_floor.txt")?;
-    if pass(&node_cases()?, |_| floor)? > floor {
-        println!("more than before: raise testsuite/onnx_floor.txt");
-    }
-    Ok(())
-}
-
-/// Runs operators of which the onnx package has no cases: all pass.
-fn ort_tests() -> Result<()> {
-    pass(&generated("ort_cases")?, |total| total).map(drop)
-}
-
-/// Runs cases between fences, for every target that this machine runs: of their number as many pass as `least` says, none
-/// crashes, and none touches memory that is not its own. Yields how many pass for every target.
-fn pass(cases: &Path, least: impl Fn(u64) -> u64) -> Result<u64> {
-    let nnc = built()?;
-    let what = cases.file_name().unwrap_or_default().to_string_lossy();
-    let mut fewest = u64::MAX;
-    for name in targets().split(',') {
-        let report = output(command(&nnc).args(["test", "--guard", "--json", "--target", name]).arg(cases))?;
-        fs::write(target().join(format!("{what}-{name}.log")), &report)?;
-        let last = report.lines().last().unwrap_or_default();
-        let counts: serde_json::Value =
-            serde_json::from_str(last).with_context(|| format!("nnc test said {last:?}"))?;
-        let count = |key: &str| counts[key].as_u64().with_context(|| format!("no count of `{key}`"));
-        let (passed, total) = (count("passed")?, count("total")?);
-        let least = least(total);
-        println!(
-            "{name}: {passed} of {total} passed, at least {least} must; verdicts: {what}-{name}.log in the target folder"
-        );
-        const NEVER: [&str; 3] = [": FAILED crashed: ", ": FAILED panic ", " at a fence)"];
-        if let Some(line) = report.lines().find(|line| NEVER.iter().any(|text| line.contains(text))) {
-            bail!("{name}: {line}");
-        }
-        ensure!(passed >= least, "{name}: {passed} cases of {what} passed, {least} must");
-        fewest = fewest.min(passed);
-    }
-    Ok(fewest)
-}
-
-/// Writes the node tests of the onnx package; yields their folder.
-///
-/// # Errors
-/// When the Python environment is not there.
-pub fn node_cases() -> Result<PathBuf> {
-    generated("onnx_cases")
-}
-
-/// The folder of cases that a Python program writes.
-fn generated(program: &str) -> Result<PathBuf> {
-    let cases = target().join(program);
-    if cases.exists() {
-        fs::remove_dir_all(&cases)?;
-    }
-    run(script(&format!("{program}.py"))?.arg(&cases))?;
-    Ok(cases)
 }
 
 /// The digit models against ONNX Runtime, image for image.

@@ -68,6 +68,7 @@ fn check_encodings(graph: &Graph, symbols: &Symbols) -> Result<(), Broken> {
             let ty = |position: usize| values.get(position).map(|&value| graph.ty(value));
             let follows = match encoding {
                 Encoding::Strings => ty(position + 1).is_some_and(|ty| ty.dtype == DType::U8 && ty.rank() == 1),
+                _ => true,
             };
             if ty(position) != Some(&encoding.stored(shape)) || !follows {
                 return Err((11, format!("parameter or result {position} does not encode a {}", encoding.name())));

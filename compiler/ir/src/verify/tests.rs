@@ -48,6 +48,8 @@ fn rules_expressible_in_text() {
         (11, "dim n in 0..\ngraph @t(%0: i64[n] as string[n], %1: u8[9]) -> () {\n}"),
         (11, "graph @t(%0: i64[4] as string[3], %1: i8[9]) -> () {\n}"),
         (11, "graph @t(%0: i64[4] as string[3]) -> (y: %0) {\n}"),
+        (11, "graph @t(%0: u8[2] as i4[5]) -> () {\n}"),
+        (11, "graph @t(%0: u8[6] as f8e5m2[2, 3]) -> () {\n}"),
         (11, "graph @t(%0: i64[4], %1: u8[1]) -> (y: %0 as string[4], z: %1) {\n}"),
         (
             11,

@@ -35,7 +35,7 @@ fn npy(header: &str, data: &[u8]) -> Vec<u8> {
 #[test]
 fn every_type_comes_back() {
     for dtype in DType::ALL.into_iter().filter(|t| numpy_type(*t).is_some()) {
-        let data: Vec<u8> = (0..6 * dtype.bits() / 8).map(|b| b as u8 % 2).collect();
+        let data: Vec<u8> = (0..dtype.bytes_for(6).unwrap()).map(|b| b as u8 % 2).collect();
         let temp = written(&[("a/b:0", TensorRef::from_bytes(dtype, &[2, 3], &data))]);
         let mut reader = Reader::open(temp.path()).unwrap();
         assert_eq!(reader.names(), ["a/b:0"]);

@@ -158,21 +158,15 @@ impl<'a> Free<'a> {
         let mut at = 0;
         for (input, p) in names.inputs.iter().zip(&program.inputs) {
             let rank = p.shape.len();
-            writeln!(
-                out,
-                "    if (len_in_{input} < {name}_count(input_dims + {at}, {rank}){}) return NNC_BUFFER_TOO_SMALL;",
-                one_more(p)
-            )?;
+            let needed = numbers(p, &format!("{name}_count(input_dims + {at}, {rank})"));
+            writeln!(out, "    if (len_in_{input} < {needed}) return NNC_BUFFER_TOO_SMALL;")?;
             at += rank;
         }
         for (output, p) in names.outputs.iter().zip(&program.outputs) {
             let (rank, dims) = (p.shape.len(), format!("planned.out_{output}"));
             let dims = if rank == 0 { "output_dims" } else { &dims };
-            writeln!(
-                out,
-                "    if (len_out_{output} < {name}_count({dims}, {rank}){}) return NNC_BUFFER_TOO_SMALL;",
-                one_more(p)
-            )?;
+            let needed = numbers(p, &format!("{name}_count({dims}, {rank})"));
+            writeln!(out, "    if (len_out_{output} < {needed}) return NNC_BUFFER_TOO_SMALL;")?;
         }
         assign_run(out, program, self.beside, ["input_dims", "output_dims", "workspace_bytes"])?;
         writeln!(out, "    status = {}.run(&args);", symbol_name(program))?;
@@ -182,11 +176,17 @@ impl<'a> Free<'a> {
     }
 }
 
-/// What a buffer has room for besides a number for each element: strings end where the next one begins, the last one too.
-fn one_more(parameter: &Parameter) -> &'static str {
+/// How many numbers of its C type a buffer holds, by the elements of its tensor: strings end where the next one begins, the
+/// last one too, and narrow elements share bytes.
+fn numbers(parameter: &Parameter, elements: &str) -> String {
     match parameter.encoding {
-        None => "",
-        Some(Encoding::Strings) => " + 1",
+        None => elements.to_owned(),
+        Some(Encoding::Strings) => format!("{elements} + 1"),
+        Some(encoding) => match 8 / encoding.bits().max(1) {
+            1 => elements.to_owned(),
+            // Elements may be too many to count, so nothing is added to them.
+            shared => format!("{elements} / {shared} + ({elements} % {shared} != 0)"),
+        },
     }
 }
 

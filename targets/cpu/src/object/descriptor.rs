@@ -61,6 +61,16 @@ pub(crate) fn type_code(parameter: &Parameter) -> DType {
     match parameter.encoding {
         None => dtype_code(parameter.dtype),
         Some(Encoding::Strings) => DType::String,
+        Some(Encoding::F8E4M3FN) => DType::F8E4M3FN,
+        Some(Encoding::F8E4M3FNUZ) => DType::F8E4M3FNUZ,
+        Some(Encoding::F8E5M2) => DType::F8E5M2,
+        Some(Encoding::F8E5M2FNUZ) => DType::F8E5M2FNUZ,
+        Some(Encoding::F8E8M0) => DType::F8E8M0,
+        Some(Encoding::F4E2M1) => DType::F4E2M1,
+        Some(Encoding::U4) => DType::U4,
+        Some(Encoding::I4) => DType::I4,
+        Some(Encoding::U2) => DType::U2,
+        Some(Encoding::I2) => DType::I2,
     }
 }
 

@@ -122,9 +122,11 @@ impl ProgramParser<'_> {
     fn parameter(&mut self) -> Parsed<Parameter> {
         let name = self.text.name()?;
         self.text.expect(":")?;
-        let strings = self.text.eat(Encoding::Strings.name());
-        let encoding = strings.then_some(Encoding::Strings);
-        let dtype = if strings { Encoding::Strings.stored(&[]).dtype } else { self.text.dtype()? };
+        let encoding = Encoding::ALL.iter().copied().find(|encoding| self.text.eat(encoding.name()));
+        let dtype = match encoding {
+            Some(encoding) => encoding.stored(&[]).dtype,
+            None => self.text.dtype()?,
+        };
         self.text.expect("[")?;
         Ok(Parameter { name, dtype, encoding, shape: self.list("]", Self::dim)? })
     }
