@@ -25,6 +25,9 @@ pub(crate) struct Translator<'m> {
     pub least: FxHashMap<Symbol, i64>,
 }
 
+/// Shape and elements of a tensor of strings.
+type StringTensor = (Vec<usize>, Vec<Vec<u8>>);
+
 /// A node being translated.
 pub struct Context<'t, 'm> {
     pub(crate) translator: &'t mut Translator<'m>,
@@ -227,7 +230,7 @@ impl<'t, 'm> Context<'t, 'm> {
     }
 
     /// Shape and elements of a tensor of strings, if one is given.
-    pub(crate) fn string_tensor(&mut self, name: &str) -> Result<Option<(Vec<usize>, Vec<Vec<u8>>)>> {
+    pub(crate) fn string_tensor(&mut self, name: &str) -> Result<Option<StringTensor>> {
         match self.node.attributes.get(name) {
             Some(Attribute::Tensor(tensor)) if tensor.elem_type == ElemType::String => {
                 self.no_effect(name);
