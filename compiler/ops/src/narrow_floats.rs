@@ -130,7 +130,7 @@ impl Format {
             let (this, next) = (self.magnitude(code), self.magnitude(code + 1));
             let middle = (this + next) / 2.0;
             match rounding {
-                Rounding::Even if code % 2 == 0 => middle,
+                Rounding::Even if code.is_multiple_of(2) => middle,
                 Rounding::Even | Rounding::Nearest => before(middle, dtype),
                 Rounding::Up => this,
                 Rounding::Down => before(next, dtype),

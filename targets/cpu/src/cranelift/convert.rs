@@ -81,6 +81,21 @@ impl Lower<'_, '_> {
         }
     }
 
+    /// Lanes that hold elements of less than 32 bits, extended as those of another type of that size are.
+    pub(super) fn extend_again(&mut self, x: Value, from: DType, to: DType) -> Value {
+        if from == DType::Bool {
+            // A mask.
+            return if to == DType::Bool { x } else { self.b.ins().ineg(x) };
+        }
+        let by_sign = |dtype: DType| dtype.is_int() && dtype.is_signed();
+        if to.size() >= 4 || by_sign(from) == by_sign(to) {
+            return x;
+        }
+        let unused = self.b.ins().iconst(types::I32, 32 - 8 * to.size() as i64);
+        let high = self.b.ins().ishl(x, unused);
+        if by_sign(to) { self.b.ins().sshr(high, unused) } else { self.b.ins().ushr(high, unused) }
+    }
+
     /// Brings 32-bit integers into the range of a narrower type.
     fn clamp(&mut self, x: Value, to: DType, lanes: u32) -> Value {
         let (low, high) = match to {

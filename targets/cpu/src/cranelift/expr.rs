@@ -61,7 +61,8 @@ impl Lower<'_, '_> {
             }
             Expr::Bitcast(to, x) => {
                 let value = self.expr(x, lanes)?;
-                Ok(self.recast(value, lane_type(*to, lanes)))
+                let seen = self.recast(value, lane_type(*to, lanes));
+                Ok(if lanes > 1 { self.extend_again(seen, self.kernel.dtype(x), *to) } else { seen })
             }
         }
     }

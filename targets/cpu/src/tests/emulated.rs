@@ -9,7 +9,7 @@
 //! upwards and flushes subnormal numbers to zero, which must change neither a bit of the outputs nor be changed.
 
 use super::empty_program;
-use super::kernels::{Trial, binary_trials, conversion_trials, unary_trials};
+use super::kernels::{Trial, binary_trials, conversion_trials, reinterpretation_trials, unary_trials};
 use crate::{Options, compile};
 use nnc_desc::Target;
 use nnc_ir::Dim;
@@ -106,8 +106,11 @@ const EMULATORS: [Emulator; 3] = [
 ];
 
 fn trials() -> Vec<(Trial, Vec<i64>, i64)> {
-    let mut all: Vec<_> =
-        [unary_trials(), binary_trials(), conversion_trials()].into_iter().flatten().map(|t| (t, vec![], 1)).collect();
+    let mut all: Vec<_> = [unary_trials(), binary_trials(), conversion_trials(), reinterpretation_trials()]
+        .into_iter()
+        .flatten()
+        .map(|t| (t, vec![], 1))
+        .collect();
     for seed in 0..300 {
         let case = generate::kernel(seed);
         let mut after = case.buffers.clone();

@@ -211,6 +211,34 @@ fn every_conversion() {
     run(conversion_trials());
 }
 
+/// Bits seen as another type of the same size, then as a wider number: registers may hold more than the bits.
+pub(crate) fn reinterpretation_trials() -> Vec<Trial> {
+    let mut trials = vec![];
+    for from in DType::ALL {
+        for to in DType::ALL.into_iter().filter(|to| to.size() == from.size() && *to != DType::Bool) {
+            let wide = if to.is_float() && to.size() < 8 {
+                DType::F32
+            } else if to.size() < 4 {
+                DType::I32
+            } else {
+                to
+            };
+            let values = corners(from);
+            let kernel = elementwise(&[from], wide, values.len(), |mut x| {
+                Expr::convert(wide, to, Expr::Bitcast(to, Box::new(x.remove(0))))
+            });
+            let buffers = vec![bytes(from, &values), vec![0; values.len() * wide.size()]];
+            trials.push(Trial { kernel, buffers, tolerance: 0.0, what: format!("bits of {from} as {to}") });
+        }
+    }
+    trials
+}
+
+#[test]
+fn every_reinterpretation() {
+    run(reinterpretation_trials());
+}
+
 #[test]
 fn every_half_and_every_rounding_to_half() {
     let patterns: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();

@@ -8,7 +8,7 @@ use nnc_kernels::{Kernel, generate};
 
 use super::gemm::{Epilogue, Shape, tiles};
 use crate::check::{Allowed, Decoded};
-use crate::tests::kernels::{binary_trials, conversion_trials, unary_trials};
+use crate::tests::kernels::{binary_trials, conversion_trials, reinterpretation_trials, unary_trials};
 use crate::x86::assembler::{Arg, Assembler, Extras};
 use crate::x86::compile;
 use crate::x86::encoding::{choose, plain};
@@ -18,7 +18,10 @@ const ALLOWED: &str = "src/x86/tests/encodings.txt";
 
 /// Kernels that together use all of the generator.
 fn kernels(target: &Target) -> Vec<Kernel> {
-    let trials = [unary_trials(), binary_trials(), conversion_trials()].into_iter().flatten().map(|t| t.kernel);
+    let trials = [unary_trials(), binary_trials(), conversion_trials(), reinterpretation_trials()]
+        .into_iter()
+        .flatten()
+        .map(|t| t.kernel);
     let mut kernels: Vec<Kernel> = trials.chain((0..300).map(|seed| generate::kernel(seed).kernel)).collect();
     let lanes = target.vector_bytes() / 4;
     for &(rows, vectors) in tiles(target) {
