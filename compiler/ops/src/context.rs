@@ -31,9 +31,6 @@ pub(crate) struct Translator<'m> {
     pub refusals: Option<Refusals>,
 }
 
-/// Shape and elements of a tensor of strings.
-type StringTensor = (Vec<usize>, Vec<Vec<u8>>);
-
 /// A node being translated.
 pub struct Context<'t, 'm> {
     pub(crate) translator: &'t mut Translator<'m>,
