@@ -429,4 +429,18 @@ mod tests {
             assert_eq!(sketch.output(result).run(), expected);
         }
     }
+
+    /// A constant of a branch in place hides that of the same name around it, and is hidden again after it.
+    #[test]
+    fn narrow_constants_of_branches() {
+        let branch = |value| sketch().initializer("w", Uint4, &[1], vec![value]).node("Identity", "w -> r").output("r");
+        let sketch = sketch().initializer("c", Bool, &[], vec![1]).initializer("w", Uint4, &[1], vec![7]);
+        let sketch = sketch.node("Identity", "w -> o");
+        let chosen = |sketch: Sketch, value, name: &str| {
+            let node = sketch.node("If", &format!("c -> {name}"));
+            node.graph("then_branch", branch(value)).graph("else_branch", branch(0))
+        };
+        let both = chosen(chosen(sketch, 3, "a"), 5, "b").node("Concat", "a b w -> y");
+        assert_eq!(both.int("axis", 0).output("y").run(), "u4[3] 3 5 7");
+    }
 }
