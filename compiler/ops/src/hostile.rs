@@ -38,6 +38,8 @@ const ELEM_TYPES: &[ElemType] = &[
     ElemType::Int32,
     ElemType::Float16,
     ElemType::Double,
+    ElemType::Int4,
+    ElemType::Float8E5M2,
 ];
 
 const SHAPES: &[&str] = &[

@@ -9,7 +9,13 @@ use proptest::prelude::*;
 fn encodings() {
     let text = "dim n in 0..
 dim m in 0..
-graph @g(%0 city: i64[n + 1] as string[n], %1 city.bytes: u8[m], %2 w: u8[3] as i4[5]) -> (y: %0 as string[1, n], y.bytes: %1, w: %2 as u2[3, 4]) {
+graph @g(
+    %0 city: i64[n + 1] as string[n],
+    %1 city.bytes: u8[m],
+    %2 w: u8[3] as i4[5]) -> (
+    y: %0 as string[1, n],
+    y.bytes: %1,
+    w: %2 as u2[3, 4]) {
 }
 ";
     let graph = graph(text).unwrap();

@@ -49,6 +49,23 @@ fn every_type_comes_back() {
 }
 
 #[test]
+fn elements_of_less_than_a_byte() {
+    let of = |descr: &str, dtype, bytes: &[u8]| {
+        let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({},), }}\n", bytes.len());
+        let temp = archive("x.npy", &npy(&header, bytes));
+        read(temp.path(), "x", dtype).map(|array| array.map(|array| array.bytes().to_vec()).unwrap_or_default())
+    };
+    // As ml_dtypes saves them, as codes, and as numbers.
+    for (descr, bytes) in [("|V1", [1, 15, 2]), ("|u1", [1, 15, 2]), ("|i1", [1, 255, 2])] {
+        assert_eq!(of(descr, DType::I4, &bytes).unwrap(), [0xf1, 0x02], "{descr}");
+    }
+    for (descr, bytes, wrong) in [("|u1", [16], "16"), ("|i1", [0xf7], "-9")] {
+        let error = of(descr, DType::I4, &bytes).unwrap_err().to_string();
+        assert!(error.contains(&format!("i4 has no element {wrong}")), "{error}");
+    }
+}
+
+#[test]
 fn scalars_empty_arrays_and_missing_ones() {
     let temp = written(&[("scalar", TensorRef::new(&[], &[7i64])), ("empty", TensorRef::new::<f32>(&[0, 3], &[]))]);
     let scalar = read(temp.path(), "scalar", DType::I64).unwrap().unwrap();
