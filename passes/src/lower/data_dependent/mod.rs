@@ -8,8 +8,10 @@
 //!   outermost scope that knows their index: such an index is frozen first (see [`KernelBuilder::freeze`]).
 
 mod bind_dims;
+mod compare_strings;
 mod control;
 mod cumulative;
+mod find_string;
 mod heap;
 mod lower_bound;
 mod non_max_suppression;
