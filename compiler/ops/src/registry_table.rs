@@ -177,9 +177,9 @@ macro_rules! for_each_family {
             spectral {
                 DFT 17 dft, Irfft 1 irfft in "com.microsoft", Rfft 1 rfft in "com.microsoft", STFT 17 stft
             }
+            string_normalizer { StringNormalizer 10 string_normalizer }
             string_ops {
-                RegexFullMatch 20 regex_full_match, StringConcat 20 string_concat,
-                StringNormalizer 10 string_normalizer, StringSplit 20 string_split
+                RegexFullMatch 20 regex_full_match, StringConcat 20 string_concat, StringSplit 20 string_split
             }
             tfidf { TfIdfVectorizer 9 tf_idf_vectorizer }
             tensor_scatter { TensorScatter 24 tensor_scatter }
