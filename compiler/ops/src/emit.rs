@@ -179,6 +179,11 @@ impl Context<'_, '_> {
         self.one(Op::Pad { low, high, mode }, &[x, value])
     }
 
+    /// The slices of `x` along its first axis at indices, which are not negative.
+    pub fn gather(&mut self, x: ValueId, index: ValueId) -> Result<ValueId> {
+        self.one(Op::Gather { axis: 0, batch: 0 }, &[x, index])
+    }
+
     /// The operands one after the other along `axis`.
     pub fn concat(&mut self, operands: &[ValueId], axis: usize) -> Result<ValueId> {
         match operands {

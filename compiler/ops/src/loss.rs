@@ -58,7 +58,7 @@ fn loss(ctx: &mut Context, log: ValueId) -> Result<ValueId> {
     let mut weights = match ctx.optional_input(2)? {
         Some(weights) => {
             ctx.require_rank(weights, 1, "the class weights")?;
-            Some(ctx.one(Op::Gather { axis: 0, batch: 0 }, &[weights, class])?)
+            Some(ctx.gather(weights, class)?)
         }
         None => None,
     };

@@ -190,7 +190,7 @@ pub fn matmul_bnb4(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let numbers = ctx.slice_axis(numbers, 0, Dim::ZERO, Dim::from(count))?;
     let index = ctx.convert(numbers, DType::I64)?;
     let table = ctx.constant(Tensor::from_slice(&[table.len()], table));
-    let values = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[table, index])?;
+    let values = ctx.gather(table, index)?;
     let largest = ctx.convert(largest, DType::F32)?;
     let largest = spread(ctx, largest, &[Dim::from(count)], 0, block)?;
     let weights = ctx.mul(values, largest)?;

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid};
 use crate::scope::{Compound, Maps};
 use nnc_ir::op::UnaryOp;
-use nnc_ir::{DType, Op, Tensor, ValueId};
+use nnc_ir::{DType, Tensor, ValueId};
 
 /// A list of categories, or of what they become.
 enum List {
@@ -92,7 +92,7 @@ fn position_of_number(ctx: &mut Context, x: ValueId, keys: &Tensor) -> Result<Va
         let place = ctx.find_among(x, sorted)?;
         let positions: Vec<i64> = order.iter().map(|&i| i as i64).chain([count]).collect();
         let positions = ctx.ints_constant(&positions);
-        found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[positions, place])?;
+        found = ctx.gather(positions, place)?;
     }
     let nan = (0..keys.len()).find(|&i| keys.get_f64(i).is_nan()).filter(|_| ctx.opset() >= 4);
     if let Some(nan) = nan {
@@ -113,7 +113,7 @@ fn valued(ctx: &mut Context, values: List, position: ValueId) -> Result<Vec<Valu
         }
         List::Numbers(values) => {
             let values = ctx.constant(values);
-            Ok(vec![ctx.one(Op::Gather { axis: 0, batch: 0 }, &[values, position])?])
+            Ok(vec![ctx.gather(values, position)?])
         }
     }
 }
@@ -207,7 +207,7 @@ pub fn one_hot_encoder(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let mut table = vec![0f32; rows * count];
     table.iter_mut().step_by(count + 1).take(count).for_each(|one| *one = 1.0);
     let table = ctx.constant(Tensor::from_slice(&[rows, count], &table));
-    Ok(vec![ctx.one(Op::Gather { axis: 0, batch: 0 }, &[table, position])?])
+    Ok(vec![ctx.gather(table, position)?])
 }
 
 /// A map from labels to scores for each row: its values as they are, and its keys.

@@ -46,7 +46,7 @@ impl Context<'_, '_> {
         Ok(match labels {
             Labels::Numbers(list) => {
                 let list = self.ints_constant(list);
-                Labelled::Numbers(self.one(Op::Gather { axis: 0, batch: 0 }, &[list, class])?)
+                Labelled::Numbers(self.gather(list, class)?)
             }
             Labels::Strings(list) => Labelled::Strings(self.strings_of(list, class)),
         })
@@ -86,7 +86,7 @@ impl Context<'_, '_> {
         let one = self.int_scalar(1);
         let last = self.sub(count, one)?;
         let within = self.binary(BinaryOp::Min, place, last)?;
-        let key = self.one(Op::Gather { axis: 0, batch: 0 }, &[keys, within])?;
+        let key = self.gather(keys, within)?;
         let equal = self.binary(BinaryOp::Eq, key, x)?;
         self.select(equal, within, count)
     }

@@ -204,7 +204,7 @@ fn scores(
     }
     let shape = [leaves.len(), targets];
     let weights = ctx.constant(Tensor::from_f64s(dtype, if single { &shape[..1] } else { &shape }, &weights));
-    let mut found = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[weights, leaf])?;
+    let mut found = ctx.gather(weights, leaf)?;
     if single {
         let (rows, each) = (ctx.dim(x, 0), ensemble.forest.roots.len() / targets);
         found = ctx.reshape(found, &[rows, Dim::from(targets), Dim::from(each)])?;

@@ -118,7 +118,7 @@ impl Context<'_, '_> {
         let Some(format) = narrow_floats::format(narrow.encoding) else { return Ok(narrow.value) };
         let values = self.constant(format.values());
         let index = self.convert(narrow.value, DType::I64)?;
-        self.one(Op::Gather { axis: 0, batch: 0 }, &[values, index])
+        self.gather(values, index)
     }
 
     /// Numbers in a narrow type. Integers that are out of range lose their high bits.

@@ -61,7 +61,7 @@ pub fn max_pool(ctx: &mut Context) -> Result<Vec<ValueId>> {
             let left = ctx.with_borders(all, &borders, &mut attributes.window(), true, 0.0)?;
             let count = ctx.shape(left).iter().fold(Dim::ONE, |n, d| n * d);
             let left = ctx.reshape(left, &[count])?;
-            place = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[left, place])?;
+            place = ctx.gather(left, place)?;
         }
         results.push(onnx_index(ctx, place, x, &sizes, columns_first)?);
     }

@@ -149,7 +149,7 @@ fn gathered(
             let index = ctx.add(row, column)?;
             let weight = ctx.mul(row_weight, column_weight)?;
             let weight = ctx.unsqueeze(weight, &[3])?;
-            let part = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[pixels, index])?;
+            let part = ctx.gather(pixels, index)?;
             let part = ctx.mul(part, weight)?;
             total = Some(match total {
                 None => part,
@@ -228,7 +228,7 @@ fn by_matrices(ctx: &mut Context, x: ValueId, images: ValueId, sides: &[Side]) -
         let image = ctx.squeeze(image, &[0])?;
         ctx.one(Op::Contract { batch: vec![], contract: vec![(2, 0)], out: work }, &[rows, image])?
     } else {
-        let own = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[image, images])?;
+        let own = ctx.gather(image, images)?;
         ctx.one(Op::Contract { batch: vec![(0, 0)], contract: vec![(2, 1)], out: work }, &[rows, own])?
     };
     // [regions, bins, W, C] with [regions, bins, W] gives [regions, rows, C, columns].

@@ -79,7 +79,7 @@ fn heads_apart(
 /// The rows of a table of cosines or sines for these positions.
 pub(crate) fn at(ctx: &mut Context, table: ValueId, positions: ValueId) -> Result<ValueId> {
     let index = ctx.normalize_index(positions, &ctx.dim(table, 0))?;
-    ctx.one(Op::Gather { axis: 0, batch: 0 }, &[table, index])
+    ctx.gather(table, index)
 }
 
 /// The first `turned` elements of each head of `x` turned by angles of which `angles` are cosines and sines, `[B, S, n]`; the

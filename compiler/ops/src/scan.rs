@@ -154,19 +154,21 @@ fn reversed(ctx: &mut Context, x: ValueId, axis: usize) -> Result<ValueId> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::sketch;
+    use crate::testing::{Sketch, sketch};
     use nnc_onnx::ElemType::{Float, Int4};
+
+    /// A body that adds each element to its state, and yields what it has.
+    fn running_sum() -> Sketch {
+        let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
+        let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
+        body.output("s_out").output("sums")
+    }
 
     #[test]
     fn scan() {
-        let body = || {
-            let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
-            let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
-            body.output("s_out").output("sums")
-        };
         for (direction, expected) in [(0, "f32[3] 1 3 6"), (1, "f32[3] 3 5 6")] {
             let sketch = sketch().floats("s", &[], &[0.0]).given("x", &[3], &[1.0f32, 2.0, 3.0]);
-            let sketch = sketch.node("Scan", "s x -> last sums").graph("body", body()).int("num_scan_inputs", 1);
+            let sketch = sketch.node("Scan", "s x -> last sums").graph("body", running_sum()).int("num_scan_inputs", 1);
             let sketch = sketch.int_list("scan_input_directions", &[direction]).output("sums");
             assert_eq!(sketch.run(), expected);
         }
@@ -175,19 +177,15 @@ mod tests {
     /// Before opset 9: two sequences, the second backwards as well.
     #[test]
     fn batches() {
-        let body = || {
-            let body = sketch().input("s_in", Float, "").input("x_in", Float, "");
-            let body = body.node("Add", "s_in x_in -> s_out").node("Identity", "s_out -> sums");
-            body.output("s_out").output("sums")
-        };
         for (direction, expected) in [(0, "f32[2, 2] 1 3 13 17"), (1, "f32[2, 2] 2 3 14 17")] {
             let sketch =
                 sketch().opset(8).floats("s", &[2], &[0.0, 10.0]).given("x", &[2, 2], &[1.0f32, 2.0, 3.0, 4.0]);
-            let sketch = sketch.node("Scan", "_ s x -> last sums").graph("body", body()).int("num_scan_inputs", 1);
+            let sketch =
+                sketch.node("Scan", "_ s x -> last sums").graph("body", running_sum()).int("num_scan_inputs", 1);
             assert_eq!(sketch.int_list("directions", &[direction]).output("sums").run(), expected);
         }
         let free = sketch().opset(8).input("s", Float, "n").input("x", Float, "n 2").node("Scan", "_ s x -> last sums");
-        let free = free.graph("body", body()).int("num_scan_inputs", 1).output("sums");
+        let free = free.graph("body", running_sum()).int("num_scan_inputs", 1).output("sums");
         assert!(free.run().contains("the batch must have a fixed size"));
     }
 

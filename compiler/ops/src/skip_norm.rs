@@ -10,7 +10,7 @@ use crate::norm::{affine, by_groups, by_root_mean_square, normalize};
 use crate::q_linear::meant_by;
 use crate::window::Channels;
 use nnc_ir::op::{BinaryOp, ReduceOp};
-use nnc_ir::{DType, Dim, Op, ValueId};
+use nnc_ir::{DType, Dim, ValueId};
 
 /// The epsilon where none is given.
 const EPSILON: f32 = 1e-12;
@@ -85,7 +85,7 @@ impl Parameter {
     fn rows(self, ctx: &mut Context, index: ValueId) -> Result<ValueId> {
         ctx.require_rank(self.values, 2, "a table of embeddings")?;
         let index = ctx.normalize_index(index, &ctx.dim(self.values, 0))?;
-        let rows = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[self.values, index])?;
+        let rows = ctx.gather(self.values, index)?;
         self.meant(ctx, rows)
     }
 }

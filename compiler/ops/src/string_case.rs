@@ -8,8 +8,9 @@
 
 use crate::context::Context;
 use crate::error::Result;
-use nnc_ir::op::{BinaryOp, PadMode, ReduceOp};
-use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
+use crate::strings::Runs;
+use nnc_ir::op::{BinaryOp, PadMode};
+use nnc_ir::{DType, Dim, Tensor, ValueId};
 
 /// The case that letters are to have.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,10 +47,6 @@ impl Case {
 }
 
 impl Context<'_, '_> {
-    fn gather(&mut self, x: ValueId, index: ValueId) -> Result<ValueId> {
-        self.one(Op::Gather { axis: 0, batch: 0 }, &[x, index])
-    }
-
     /// A table of strings in the other case.
     pub(crate) fn cased(&mut self, [offsets, bytes]: [ValueId; 2], case: Case) -> Result<[ValueId; 2]> {
         let size = self.dim(bytes, 0);
@@ -62,21 +59,10 @@ impl Context<'_, '_> {
         let other = self.gather(to, place)?;
         let code = self.select(known, other, code)?;
         let length = self.lengths_of(code, continues)?;
-        let sum = Op::Cumulative { op: ReduceOp::Sum, axis: 0, exclusive: false, reverse: false };
-        let ends = self.one(sum, &[length])?;
-        let zero = self.ints_constant(&[0]);
-        let marks = self.concat(&[zero, ends], 0)?;
-        let total = self.slice_axis(marks, 0, size.clone(), Dim::ONE)?;
         // No character takes twice the bytes in its other case.
-        let total = self.bind_dim(total, None, Some(size.clone() * 2))?;
-        let place = self.iota(DType::I64, &[total], 0)?;
-        let behind = self.binary_scalar(BinaryOp::Add, place, 1.0)?;
-        let of = self.one(Op::LowerBound, &[behind, ends])?;
-        let starts = self.slice_axis(marks, 0, Dim::ZERO, size)?;
-        let start = self.gather(starts, of)?;
+        let Runs { offsets: marks, of, within } = self.runs(length, size * 2)?;
         let (code, length) = (self.gather(code, of)?, self.gather(length, of)?);
-        let step = self.sub(place, start)?;
-        let byte = self.byte_of(code, length, step)?;
+        let byte = self.byte_of(code, length, within)?;
         Ok([self.gather(marks, offsets)?, byte])
     }
 

@@ -9,7 +9,7 @@ use crate::select_indices::coordinates;
 use crate::string_case::Case;
 use crate::strings::Strings;
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{Dim, Op, ValueId};
+use nnc_ir::{Dim, ValueId};
 
 /// Another case, and some words less.
 pub fn string_normalizer(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -60,7 +60,7 @@ fn without(ctx: &mut Context, strings: Strings, kept: ValueId) -> Result<Strings
     let places = coordinates(ctx, kept)?;
     let places = ctx.squeeze(places, &[1])?;
     let numbers = ctx.reshape(strings.numbers, &[count])?;
-    let numbers = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[numbers, places])?;
+    let numbers = ctx.gather(numbers, places)?;
     let left = ctx.dim(numbers, 0);
     let (offsets, empty) = ctx.with_empty_string(strings.offsets)?;
     let empty = ctx.reshape(empty, &[Dim::ONE])?;

@@ -74,7 +74,7 @@ pub fn regex_full_match(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let accepts: Vec<u8> = automaton.accepts.iter().map(|&accepts| u8::from(accepts)).collect();
     let accepts = Tensor { dtype: DType::Bool, ..Tensor::from_slice(&[accepts.len()], &accepts) };
     let accepts = ctx.constant(accepts);
-    let matches = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[accepts, states])?;
+    let matches = ctx.gather(accepts, states)?;
     Ok(vec![ctx.by_number(matches, &strings)?])
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A table is where its strings begin in their bytes: `i64[k + 1]` ascending offsets and `u8[m]`. A tensor of strings is an
 //! `i64` tensor of its shape that says which string of the table each element is. So whatever moves elements moves
-//! numbers (`string_movement.rs`), and what looks into strings does so once for each of the table.
+//! numbers (`movement.rs`), and what looks into strings does so once for each of the table.
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
@@ -30,6 +30,16 @@ impl Strings {
     pub fn values_mut(&mut self) -> [&mut ValueId; 3] {
         [&mut self.numbers, &mut self.offsets, &mut self.bytes]
     }
+}
+
+/// Where runs of elements lie that follow each other.
+pub(crate) struct Runs {
+    /// Where each begins, and where the last one ends: `i64[n + 1]`.
+    pub offsets: ValueId,
+    /// The run of each element.
+    pub of: ValueId,
+    /// How many elements of its run come before each.
+    pub within: ValueId,
 }
 
 /// Offsets and bytes of a table of these strings.
@@ -97,7 +107,7 @@ impl Context<'_, '_> {
             let shape = self.shape(strings.numbers);
             return self.reshape(x, &shape);
         }
-        self.one(Op::Gather { axis: 0, batch: 0 }, &[x, strings.numbers])
+        self.gather(x, strings.numbers)
     }
 
     /// Which of the keys each element is, or their number if it is none.
@@ -155,24 +165,29 @@ impl Context<'_, '_> {
             Some(total) => total.clone(),
             None => self.longest(strings, lengths) * &count,
         };
-        let gather = Op::Gather { axis: 0, batch: 0 };
-        let (begins, lengths) =
-            (self.one(gather.clone(), &[begins, numbers])?, self.one(gather.clone(), &[lengths, numbers])?);
+        let (begins, lengths) = (self.gather(begins, numbers)?, self.gather(lengths, numbers)?);
+        let Runs { offsets, of, within } = self.runs(lengths, most)?;
+        let begin = self.gather(begins, of)?;
+        let at = self.add(begin, within)?;
+        Ok([offsets, self.gather(strings.bytes, at)?])
+    }
+
+    /// Runs of these lengths, `[n]`, one after the other; together they are at most `most` long.
+    pub(crate) fn runs(&mut self, lengths: ValueId, most: Dim) -> Result<Runs> {
+        let count = self.dim(lengths, 0);
         let sum = Op::Cumulative { op: ReduceOp::Sum, axis: 0, exclusive: false, reverse: false };
         let ends = self.one(sum, &[lengths])?;
         let zero = self.ints_constant(&[0]);
         let offsets = self.concat(&[zero, ends], 0)?;
-        let total = self.slice_axis(offsets, 0, count.clone(), Dim::ONE)?;
+        let total = self.slice_axis(offsets, 0, count, Dim::ONE)?;
         let total = self.bind_dim(total, None, Some(most))?;
-        // Byte `i` is of the first string that ends behind it.
+        // Place `i` is of the first run that ends behind it.
         let place = self.iota(DType::I64, &[total], 0)?;
         let behind = self.binary_scalar(BinaryOp::Add, place, 1.0)?;
         let of = self.one(Op::LowerBound, &[behind, ends])?;
         let [starts, _] = self.neighbours(offsets)?;
-        let (begin, start) = (self.one(gather.clone(), &[begins, of])?, self.one(gather.clone(), &[starts, of])?);
-        let within = self.sub(place, start)?;
-        let at = self.add(begin, within)?;
-        Ok([offsets, self.one(gather, &[strings.bytes, at])?])
+        let start = self.gather(starts, of)?;
+        Ok(Runs { offsets, of, within: self.sub(place, start)? })
     }
 
     /// How long a string of the table is at most.

@@ -198,11 +198,11 @@ fn windows(ctx: &mut Context, x: ValueId, grams: &Grams, (length, step): (i64, i
         let base = ctx.binary_scalar(BinaryOp::Mul, node, tokens as f64)?;
         let pair = ctx.add(token, base)?;
         let place = ctx.find_among(pair, pairs)?;
-        node = ctx.one(Op::Gather { axis: 0, batch: 0 }, &[nodes, place])?;
+        node = ctx.gather(nodes, place)?;
     }
     let columns: Vec<i64> = tree.columns.iter().map(|c| c.unwrap_or(grams.width)).chain([grams.width]).collect();
     let columns = ctx.ints_constant(&columns);
-    ctx.one(Op::Gather { axis: 0, batch: 0 }, &[columns, node])
+    ctx.gather(columns, node)
 }
 
 /// What the mode makes of counts.

@@ -1,8 +1,8 @@
 //! Layouts: where each stored value of a graph lies, decided before any kernel is made.
 //!
-//! A value lies in a buffer, at strides: in the caller's memory, a block that it keeps for the next run among it, in the workspace, within the memory of a concatenation that
-//! it is an operand of, or inside a border that the convolutions reading it want. The order of its axes is the one its
-//! reader sees. `Layout::view_of` tells which values need no memory, for they are views of others.
+//! A value lies in a buffer, at strides: in the caller's memory, of which blocks that are kept for the next run are a part, in
+//! the workspace, within the memory of a concatenation that it is an operand of, or inside a border that the convolutions
+//! reading it want. The order of its axes is the one its reader sees. `Layout::view_of` tells which values need no memory, for they are views of others.
 //!
 //! Invariants: every result of a region has a place, and no other value that a node computes; two places share memory only
 //! where one value is a view of the other; nothing here depends on the target.

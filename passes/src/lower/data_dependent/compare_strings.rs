@@ -7,7 +7,7 @@ use super::strings::int;
 use super::{Lowered, binary};
 use nnc_ir::Node;
 use nnc_ir::op::BinaryOp;
-use nnc_kernels::kernel::{Expr, Index, Stmt};
+use nnc_kernels::kernel::{Expr, Index};
 
 impl Lowering<'_> {
     pub(super) fn lower_compare_strings(&mut self, node: &Node) -> Lowered {
@@ -48,9 +48,7 @@ impl Lowering<'_> {
             b.increment(step);
             Ok(())
         })?;
-        let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &index);
-        b.push(Stmt::Store(target, element, Expr::select(alike, lengths, Expr::Var(found))));
+        b.store_at(&storage, &index, Expr::select(alike, lengths, Expr::Var(found)));
         b.finish()
     }
 }

@@ -10,7 +10,7 @@ use super::strings::int;
 use super::{Lowered, binary, boolean};
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Node, Tensor, ValueId};
-use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
+use nnc_kernels::kernel::{AxisKind, Expr, Index};
 use nnc_kernels::weights::Pack;
 
 const FNV_BASIS: i64 = 0xcbf2_9ce4_8422_2325_u64 as i64;
@@ -115,9 +115,7 @@ impl Lowering<'_> {
                 },
             )
         })?;
-        let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &[number]);
-        b.push(Stmt::Store(target, element, Expr::Var(found)));
+        b.store_at(&storage, &[number], Expr::Var(found));
         b.finish()
     }
 

@@ -7,7 +7,7 @@ use super::super::builder::KernelBuilder;
 use super::{Lowered, binary};
 use nnc_ir::Node;
 use nnc_ir::op::BinaryOp;
-use nnc_kernels::kernel::{Expr, Index, Stmt};
+use nnc_kernels::kernel::{Expr, Index};
 
 impl Lowering<'_> {
     pub(super) fn lower_lower_bound(&mut self, node: &Node) -> Lowered {
@@ -41,9 +41,7 @@ impl Lowering<'_> {
                 },
             )
         })?;
-        let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &index);
-        b.push(Stmt::Store(target, element, Expr::Var(low)));
+        b.store_at(&storage, &index, Expr::Var(low));
         b.finish()
     }
 }

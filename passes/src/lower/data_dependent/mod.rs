@@ -277,6 +277,13 @@ impl KernelBuilder<'_, '_> {
         }
     }
 
+    /// Writes an element of a value that lies there.
+    fn store_at(&mut self, storage: &Storage, index: &[Index], value: Expr) {
+        let target = self.buffer(storage.buffer, &storage.offset, true);
+        let element = self.element(&storage.strides, index);
+        self.push(Stmt::Store(target, element, value));
+    }
+
     /// Writes the only element of a buffer.
     fn store_cell(&mut self, cell: BufferId, value: Expr) {
         let target = self.buffer(cell, &Dim::ZERO, true);

@@ -9,7 +9,7 @@ use super::{Lowered, binary, boolean, less};
 use nnc_ir::op::{BinaryOp, UnaryOp, Window};
 use nnc_ir::{Dim, Node};
 use nnc_kernels::kernel::Expr;
-use nnc_kernels::kernel::{Index, Stmt};
+use nnc_kernels::kernel::Index;
 
 impl Lowering<'_> {
     pub(super) fn lower_pool_index(&mut self, node: &Node, window: &Window) -> Lowered {
@@ -66,9 +66,7 @@ impl Lowering<'_> {
                 })
             })
         })?;
-        let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &at);
-        b.push(Stmt::Store(target, element, Expr::Var(place)));
+        b.store_at(&storage, &at, Expr::Var(place));
         b.finish()
     }
 }

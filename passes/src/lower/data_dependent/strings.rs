@@ -78,9 +78,7 @@ impl Lowering<'_> {
             b.assign(state, to);
             Ok(())
         })?;
-        let target = b.buffer(storage.buffer, &storage.offset, true);
-        let element = b.element(&storage.strides, &[number]);
-        b.push(Stmt::Store(target, element, Expr::Var(state)));
+        b.store_at(&storage, &[number], Expr::Var(state));
         b.finish()
     }
 }
