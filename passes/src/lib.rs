@@ -5,6 +5,7 @@
 //! `nnc-kernels` of them and [`schedule`] lays those onto the machine; [`memory`] gives every buffer its place in the workspace
 //! and [`memory_check`] checks that independently.
 
+pub mod allocate;
 pub mod blame;
 pub mod choose;
 pub mod dead_code;

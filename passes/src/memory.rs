@@ -32,11 +32,12 @@ pub fn live_ranges(program: &Program) -> Vec<Option<RangeInclusive<usize>>> {
 }
 
 /// Calls `f` on every buffer argument of a step.
-fn visit(step: &Step, f: &mut dyn FnMut(&Argument)) {
+pub(crate) fn visit(step: &Step, f: &mut dyn FnMut(&Argument)) {
     match step {
         Step::Run { arguments, .. } => arguments.iter().for_each(f),
         Step::Bind { source, .. } => f(source),
-        Step::Check(_) => {}
+        // What is allocated has no place in the workspace.
+        Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => {}
         Step::If { condition, then, otherwise } => {
             f(condition);
             then.iter().chain(otherwise).for_each(|s| visit(s, f));

@@ -53,7 +53,7 @@ enum nnc_dtype {
     NNC_I2 = 26
 };
 
-/* What a call answers. Codes below 100 come from model code, the others from the runtime, and
+/* What a call answers. Codes below 100 come from model code, as does NNC_OUT_OF_MEMORY; the others from the runtime, and
  * NNC_BUFFER_TOO_SMALL from the functions of a model's header too. */
 enum nnc_status {
     NNC_OK = 0, /* ok */
@@ -69,6 +69,7 @@ enum nnc_status {
     NNC_DIVIDE_BY_ZERO = 10, /* integer division by zero */
     NNC_SIZE_OVERFLOW = 11, /* a size computed from the input dimensions overflows */
     NNC_BOUND_EXCEEDED = 12, /* a data-dependent size exceeds its upper bound */
+    NNC_NO_ALLOCATOR = 13, /* the run needs an allocator, and its context has none */
     NNC_NOT_FOUND = 100, /* the file cannot be read */
     NNC_NOT_A_MODEL = 101, /* the file is not a compiled model */
     NNC_WRONG_ARCH = 102, /* the model was compiled for another kind of processor */
@@ -140,6 +141,13 @@ enum nnc_arch { NNC_ARCH_X86_64 = 1, NNC_ARCH_AARCH64 = 2 };
 /* Bit of nnc_model_descriptor.flags: the model has states, and a run needs `states`. */
 #define NNC_FLAG_STATES 2u
 
+/* Bit of nnc_model_descriptor.flags: a run needs `allocator` in its context. */
+#define NNC_FLAG_ALLOCATES 4u
+
+/* Bit of nnc_tensor_descriptor.flags, of outputs alone: how large it may be the sizes of the inputs do not tell, so that a
+ * run asks the allocator of its context for its memory. */
+#define NNC_TENSOR_ALLOCATED 1u
+
 /* How a dimension is known. */
 enum nnc_dim_kind {
     NNC_DIM_CONSTANT = 0,   /* at compile time: `value` */
@@ -160,7 +168,8 @@ struct nnc_tensor_descriptor {
     const struct nnc_dim_descriptor *dims; /* `rank` of them, outermost first */
     uint32_t dtype;                        /* enum nnc_dtype */
     uint32_t rank;
-    uint64_t reserved;
+    uint32_t flags; /* NNC_TENSOR_... */
+    uint32_t reserved;
 };
 
 struct nnc_symbol_descriptor {
@@ -203,7 +212,8 @@ struct nnc_fault {
 };
 
 struct nnc_plan_result {
-    int64_t *out_dims;        /* in: room for `output_dims_len` numbers, or null; data-dependent ones: upper bounds */
+    int64_t *out_dims;        /* in: room for `output_dims_len` numbers, or null; of what depends on data: upper bounds,
+                               * -1 where there is none */
     uint64_t workspace_bytes; /* out: workspace that a run with these dimensions needs */
     int64_t fault_dim;        /* in: -1; out: index in `input_dims` of a refused dimension, if known */
     int64_t fault_expected;   /* in: -1; out: the size expected there, if there is one */
@@ -219,13 +229,31 @@ typedef void (*nnc_parallel_body)(void *data, int64_t begin, int64_t end);
  * 1 counts as 1; with `count` below 1 nothing is called. */
 typedef void (*nnc_parallel_for_fn)(void *pool, int64_t count, int64_t grain, nnc_parallel_body body, void *data);
 
-/* The threads a run may use. */
+/* Gives a run `bytes` of memory, aligned to NNC_ALIGNMENT, or null when there is none. `output` is the position of the
+ * output that is to lie there, which then belongs to the caller, whatever the run answers, or -1: the run releases what it
+ * has by the end. A run that asks again for an output has released what it got before. Called by the thread that runs the
+ * model alone. */
+typedef void *(*nnc_allocate_fn)(void *state, uint64_t bytes, int64_t output);
+
+/* Takes memory back that nnc_allocate_fn gave for as many bytes. */
+typedef void (*nnc_release_fn)(void *state, void *memory, uint64_t bytes);
+
+/* Memory for what has no bound from the sizes of the inputs. */
+struct nnc_allocator {
+    nnc_allocate_fn allocate;
+    nnc_release_fn release;
+    void *state; /* passed to both */
+};
+
+/* The threads and memory that a run may use. */
 struct nnc_run_context {
     nnc_parallel_for_fn parallel_for; /* null: the run stays on the calling thread */
     void *pool;                       /* passed to parallel_for */
     uint32_t threads;                 /* how many it uses, the caller included; a hint, 0 counts as 1 */
     uint32_t flags;                   /* zero */
-    uint64_t reserved[3];
+    uint64_t reserved[1];
+    const struct nnc_allocator *allocator; /* with NNC_FLAG_ALLOCATES not null; else not looked at */
+    uint64_t reserved_behind[1];
 };
 
 /* The memory of one run, all owned by the caller. Outputs and workspace overlap nothing else here. Tensors are dense and
@@ -233,12 +261,13 @@ struct nnc_run_context {
 struct nnc_run_args {
     const void *const *inputs;             /* `n_inputs` pointers */
     const int64_t *input_dims;             /* of all inputs, one after the other; null if all are constants */
-    void *const *outputs;                  /* `n_outputs` pointers to room for the sizes that `plan` gave */
+    void *const *outputs;                  /* `n_outputs` pointers to room for the sizes that `plan` gave; those with
+                                            * NNC_TENSOR_ALLOCATED are not looked at */
     int64_t *output_dims;                  /* out: actual sizes, one after the other; null if none depends on data */
     void *workspace;                       /* aligned to NNC_ALIGNMENT; contents do not matter */
     uint64_t workspace_bytes;              /* at least what `plan` gave */
     const void *weights;                   /* null: the embedded ones; else the mapped side file, aligned likewise */
-    const struct nnc_run_context *context; /* null: no threads */
+    const struct nnc_run_context *context; /* null: no threads and no allocator */
     uint32_t n_inputs;                     /* pointers in `inputs`, at least the model's number */
     uint32_t n_outputs;                    /* pointers in `outputs`, at least the model's number */
     struct nnc_fault *fault;               /* null, or filled when the run stops at one of the model's faults */

@@ -30,6 +30,7 @@ pub mod capi;
 mod check;
 mod cpu;
 mod error;
+mod heap;
 mod loader;
 mod model;
 pub mod pool;

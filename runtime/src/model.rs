@@ -51,10 +51,10 @@ unsafe impl Sync for Inner {}
 pub struct Plan {
     /// Bytes of workspace.
     pub workspace_bytes: u64,
-    /// The dimensions of each output; for data-dependent ones an upper bound.
+    /// The dimensions of each output; for data-dependent ones an upper bound, -1 where there is none.
     pub output_dims: Vec<Vec<i64>>,
-    /// Bytes of each output at those dimensions.
-    pub output_bytes: Vec<u64>,
+    /// Bytes of each output at those dimensions; `None` for one that the run allocates.
+    pub output_bytes: Vec<Option<u64>>,
 }
 
 impl Model {
@@ -207,7 +207,8 @@ impl Model {
         for info in &signature.outputs {
             let (dims, tail) = rest.split_at(info.dims.len());
             rest = tail;
-            output_bytes.push(self.inner.output_bytes(info, dims)?);
+            let unknown = dims.iter().any(|&d| d < 0);
+            output_bytes.push(if unknown { None } else { Some(self.inner.output_bytes(info, dims)?) });
             output_dims.push(dims.to_vec());
         }
         Ok(Plan { workspace_bytes, output_dims, output_bytes })

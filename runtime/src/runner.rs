@@ -6,9 +6,10 @@ use std::mem::take;
 use nnc_abi::{Fault, RunArgs, RunContext, Status};
 
 use crate::buffer::Buffer;
+use crate::heap::Heap;
 use crate::model::Inner;
 use crate::signature::Signature;
-use crate::{Error, Model, Pool, Result, State, Tensor, TensorRef, check, pool};
+use crate::{Error, Model, Pool, Result, State, Tensor, TensorRef, check};
 
 /// The threads of a run.
 #[derive(Clone, Debug, Default)]
@@ -52,8 +53,8 @@ impl Runner {
         self.buffers.run(&self.model.inner, inputs, Some(state), &self.threads)
     }
 
-    /// Runs the model into the caller's memory, which must be as large as [`Model::plan`] says; [`Self::output_dims`]
-    /// gives the actual dimensions.
+    /// Runs the model into the caller's memory, which must be as large as [`Model::plan`] says, and where that knows no bound
+    /// as large as the output turns out to be; [`Self::output_dims`] gives the actual dimensions.
     pub fn run_into(&mut self, inputs: &[TensorRef<'_>], outputs: &mut [&mut [u8]]) -> Result<()> {
         self.buffers.run_into(&self.model.inner, inputs, outputs, &self.threads)
     }
@@ -85,8 +86,10 @@ pub(crate) struct Buffers {
     workspace: Buffer,
     workspace_bytes: u64,
     outputs: Vec<Buffer>,
-    /// Bytes of each output: planned before a run, actual after it.
+    /// Bytes of each output: planned before a run (0 where there is no bound), actual after it.
     lengths: Vec<usize>,
+    /// What the model asks for during a run.
+    heap: Heap,
     /// The dimensions the plan below was made for; valid when `planned`.
     planned_dims: Vec<i64>,
     planned: bool,
@@ -120,7 +123,7 @@ impl Buffers {
     /// Bytes of memory held.
     pub(crate) fn bytes(&self) -> u64 {
         let outputs: usize = self.outputs.iter().chain(&self.blocks).map(Buffer::capacity).sum();
-        (self.workspace.capacity() + outputs) as u64
+        (self.workspace.capacity() + outputs + self.heap.bytes()) as u64
     }
 
     /// Runs into buffers of its own.
@@ -135,13 +138,24 @@ impl Buffers {
         self.outputs.resize_with(model.signature.outputs.len(), Buffer::empty);
         let sizes = self.outputs.iter_mut().zip(&self.lengths).zip(&model.signature.outputs).enumerate();
         for (i, ((buffer, &bytes), info)) in sizes {
-            if state.is_none() || model.signature.state_of_output(i).is_none() {
+            if info.is_allocated {
+                self.heap.give(take(buffer));
+            } else if state.is_none() || model.signature.state_of_output(i).is_none() {
                 buffer.reserve(bytes as u64, &info.name)?;
             }
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(self.outputs.iter().map(|b| b.pointer().cast::<c_void>()));
+        self.heap.begin(self.outputs.len(), &[]);
         self.call(model, state, threads)?;
+        for (i, info) in model.signature.outputs.iter().enumerate().filter(|(_, info)| info.is_allocated) {
+            let buffer = self.heap.take_output(i);
+            if buffer.capacity() < self.lengths[i] {
+                let message = format!("model `{}`: no memory for output `{}`", model.signature.name, info.name);
+                return Err(Error::new(Status::Internal, message));
+            }
+            self.outputs[i] = buffer;
+        }
         self.filled = true;
         Ok(())
     }
@@ -167,6 +181,8 @@ impl Buffers {
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(outputs.iter_mut().map(|o| o.as_mut_ptr().cast::<c_void>()));
+        let places: Vec<(*mut u8, usize)> = outputs.iter_mut().map(|o| (o.as_mut_ptr(), o.len())).collect();
+        self.heap.begin(places.len(), if model.signature.allocates { &places } else { &[] });
         self.call(model, None, threads)
     }
 
@@ -194,6 +210,11 @@ impl Buffers {
                 self.input_dims[model.signature.input_dims_of(info.input)].copy_from_slice(state.dims(k));
             }
         }
+        if let Some(info) = model.signature.outputs.iter().find(|info| info.is_allocated) {
+            let message = format!("output `{}` has no bound: only nnc_run_results can make room for it", info.name);
+            return Err(Error::new(Status::BadArgument, message));
+        }
+        self.heap.begin(outputs.len(), &[]);
         self.plan(model)?;
         check::pointers(&model.signature, &self.input_dims, inputs, &self.lengths, outputs, state.is_some())?;
         let workspace = if workspace.0.is_null() { self.own_workspace()? } else { workspace };
@@ -244,7 +265,8 @@ impl Buffers {
         for info in &model.signature.outputs {
             let (dims, tail) = rest.split_at(info.dims.len());
             rest = tail;
-            self.lengths.push(model.output_bytes(info, dims)? as usize);
+            let unknown = info.is_allocated && dims.iter().any(|&d| d < 0);
+            self.lengths.push(if unknown { 0 } else { model.output_bytes(info, dims)? as usize });
         }
         Ok(())
     }
@@ -288,7 +310,9 @@ impl Buffers {
         }
         let memory = Memory { inputs, outputs, states: &self.pointers.states, workspace };
         // SAFETY: the caller's promise, and blocks are as large as states say.
-        unsafe { call(model, &self.input_dims, &memory, &mut self.output_dims, threads) }?;
+        let done = unsafe { call(model, &self.input_dims, &memory, (&mut self.output_dims, &mut self.heap), threads) };
+        self.heap.end();
+        done?;
         self.check_output_dims(model)?;
         let kept = signature.states.iter().enumerate();
         if let Some(state) = state {
@@ -313,7 +337,8 @@ impl Buffers {
         if self.output_dims == self.bounds {
             return Ok(());
         }
-        if self.output_dims.iter().zip(&self.bounds).any(|(&actual, &bound)| actual < 0 || actual > bound) {
+        let exceeds = |(&actual, &bound): (&i64, &i64)| actual < 0 || bound >= 0 && actual > bound;
+        if self.output_dims.iter().zip(&self.bounds).any(exceeds) {
             let (actual, bounds) = (&self.output_dims, &self.bounds);
             let message = format!("model `{}`: output dimensions {actual:?} exceed {bounds:?}", model.signature.name);
             return Err(Error::new(Status::Internal, message));
@@ -360,14 +385,16 @@ unsafe fn call(
     model: &Inner,
     input_dims: &[i64],
     memory: &Memory<'_>,
-    output_dims: &mut [i64],
+    (output_dims, heap): (&mut [i64], &mut Heap),
     threads: &Threads,
 ) -> Result<()> {
-    let context: RunContext = match threads {
-        Threads::Serial => pool::serial_context(),
+    let threads: RunContext = match threads {
+        Threads::Serial => RunContext::NOTHING,
         Threads::Shared => Pool::shared().context(),
         Threads::Pool(pool) => pool.context(),
     };
+    let allocator = Heap::allocator(heap);
+    let context = RunContext { allocator: &allocator, ..threads };
     let mut fault = Fault::NONE;
     let args = RunArgs {
         inputs: memory.inputs.as_ptr(),
@@ -393,6 +420,11 @@ unsafe fn call(
         code => {
             let status = Status::from_code(code).unwrap_or(Status::Internal);
             let (name, text) = (&model.signature.name, status.text());
+            if let (Status::OutOfMemory, Some((bytes, output))) = (status, heap.refused()) {
+                let whose = usize::try_from(output).ok().and_then(|i| model.signature.outputs.get(i));
+                let whose = whose.map_or_else(String::new, |info| format!(" for output `{}`", info.name));
+                return Err(Error::new(status, format!("model `{name}`: no {bytes} bytes of memory{whose}")));
+            }
             let fault = model.fault_text(&fault).map_or_else(String::new, |fault| format!("{fault}: "));
             Err(Error::new(status, format!("model `{name}`: {fault}{text} (status {code})")))
         }

@@ -7,7 +7,10 @@
 use std::fmt;
 
 use nnc_abi::layout::{dim, fault_descriptor, model, state, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, Status};
+use nnc_abi::{
+    ABI_VERSION, ALIGNMENT, Arch, DType, DimKind, FLAG_ALLOCATES, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, Status,
+    TENSOR_ALLOCATED,
+};
 
 use crate::source::Source;
 use crate::{Error, Result, StateInfo, cpu};
@@ -33,6 +36,8 @@ pub struct Signature {
     pub states: Vec<StateInfo>,
     /// The symbolic dimensions.
     pub symbols: Vec<Symbol>,
+    /// Whether a run allocates memory besides the workspace, for what has no bound from the sizes of the inputs.
+    pub allocates: bool,
     /// Workspace of every run, unless it depends on symbols.
     pub workspace_bytes: Option<u64>,
     /// The workspace in terms of the symbols, if it depends on them.
@@ -68,6 +73,8 @@ pub struct TensorInfo {
     pub dtype: DType,
     /// Its dimensions, outermost first.
     pub dims: Vec<Dim>,
+    /// Whether how large it may be the sizes of the inputs do not tell, so that a run allocates its memory.
+    pub is_allocated: bool,
 }
 
 /// A dimension of an input or output.
@@ -252,7 +259,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
     let hash = |offset, name| fields.bytes::<32>(offset).ok_or_else(field(name));
     let arch = Arch::from_code(number(model::ARCH, "arch")?).ok_or(Flaw::Arch)?;
     let flags = number(model::FLAGS, "flags")?;
-    if flags & !(FLAG_WEIGHTS_IN_FILE | FLAG_STATES) != 0 {
+    if flags & !(FLAG_WEIGHTS_IN_FILE | FLAG_STATES | FLAG_ALLOCATES) != 0 {
         return Err(Flaw::Flags(flags));
     }
     let count = number(model::N_SYMBOLS, "n_symbols")?;
@@ -281,6 +288,7 @@ fn read_checked<S: Source>(fields: &Fields<'_, S>) -> Result<Signature, Flaw> {
         outputs,
         states: states.ok_or_else(field("states"))?,
         symbols,
+        allocates: flags & FLAG_ALLOCATES != 0,
         workspace_bytes: u64::try_from(fields.i64(model::WORKSPACE_BYTES).ok_or_else(field("workspace_bytes"))?).ok(),
         workspace_text: fields.optional_text(model::WORKSPACE_TEXT).ok_or_else(field("workspace_text"))?,
         weights_bytes: long(model::WEIGHTS_BYTES, "weights_bytes")?,
@@ -335,6 +343,8 @@ fn check_whole<S: Source>(fields: &Fields<'_, S>, signature: &Signature, in_file
         (ranks(model::INPUT_DIMS_LEN, signature.input_dims_len()), "input_dims_len"),
         (ranks(model::OUTPUT_DIMS_LEN, signature.output_dims_len()), "output_dims_len"),
         (!signature.inputs.iter().any(|t| t.dims.iter().any(|d| d.kind == DimKind::Data)), "an input's dimensions"),
+        (!signature.inputs.iter().any(|t| t.is_allocated), "an input's flags"),
+        (signature.allocates || !signature.outputs.iter().any(|t| t.is_allocated), "an output's flags"),
         (in_file == signature.weights_file.is_some(), "weights_file"),
         (signature.weights_file.as_ref().is_none_or(|f| is_file_name(f)), "weights_file"),
         (weights, "weights"),
@@ -366,7 +376,9 @@ fn read_tensor<S: Source>(t: &Fields<'_, S>, symbols: usize) -> Option<TensorInf
         let text = d.text(dim::TEXT)?;
         symbol.is_none_or(|s| s < symbols).then_some(Dim { kind, symbol, value, text })
     })?;
-    Some(TensorInfo { name: t.text(tensor::NAME)?, dtype, dims })
+    let flags = Some(t.u32(tensor::FLAGS)?).filter(|flags| flags & !TENSOR_ALLOCATED == 0)?;
+    let is_allocated = flags & TENSOR_ALLOCATED != 0;
+    Some(TensorInfo { name: t.text(tensor::NAME)?, dtype, dims, is_allocated })
 }
 
 /// Whether the bytes follow each tensor of strings.

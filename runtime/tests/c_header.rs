@@ -50,6 +50,8 @@ fn header_and_crate_agree() {
     expected.push(("NNC_ALIGNMENT".into(), abi::ALIGNMENT as u64));
     expected.push(("NNC_FLAG_WEIGHTS_IN_FILE".into(), abi::FLAG_WEIGHTS_IN_FILE.into()));
     expected.push(("NNC_FLAG_STATES".into(), abi::FLAG_STATES.into()));
+    expected.push(("NNC_FLAG_ALLOCATES".into(), abi::FLAG_ALLOCATES.into()));
+    expected.push(("NNC_TENSOR_ALLOCATED".into(), abi::TENSOR_ALLOCATED.into()));
 
     let folder = common::folder("c_header");
     let mut program = format!("{}\n#include <stddef.h>\n#include <stdio.h>\nint main(void) {{\n", abi::C_HEADER);

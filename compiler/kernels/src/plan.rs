@@ -3,7 +3,8 @@
 //! Invariants (enforced by [`crate::verify`]):
 //! - two workspace buffers whose live ranges meet share no byte (the planner's checker in `nnc-passes`);
 //! - a step's argument types agree with its kernel's declarations;
-//! - a symbol is bound by the signature or by a `Bind` before a later step needs it.
+//! - a symbol is bound by the signature or by a `Bind` before a later step needs it;
+//! - memory that a step asks the caller for is there whenever a step uses it.
 
 use crate::kernel::Kernel;
 use crate::weights::{Weight, WeightId};
@@ -37,6 +38,8 @@ pub enum Place {
         /// Offset in bytes.
         offset: Dim,
     },
+    /// Memory of the caller's allocator, which a step asks for when the size is known: the allocation's number.
+    Allocated(usize),
 }
 
 /// A buffer of the host plan.
@@ -46,7 +49,7 @@ pub struct Buffer {
     pub name: String,
     /// Element type.
     pub dtype: DType,
-    /// Bytes it may need (an upper bound where a dimension is data-dependent).
+    /// Bytes it may need: an upper bound where a dimension is data-dependent, but for what is allocated during the run.
     pub bytes: Dim,
     /// Place.
     pub place: Place,
@@ -96,6 +99,20 @@ pub enum Step {
     },
     /// Fails the run with a status of `nnc-abi` unless sizes are as they must be.
     Check(SizeCheck),
+    /// Asks the caller's allocator for the memory of a buffer, in place of what the buffer has.
+    Allocate {
+        /// One that is allocated, or an output without a bound.
+        buffer: BufferId,
+        /// How much.
+        bytes: Dim,
+        /// The node it came from.
+        origin: String,
+    },
+    /// Gives back what an allocated buffer has.
+    Release {
+        /// The buffer.
+        buffer: BufferId,
+    },
     /// Runs one of two lists of steps.
     If {
         /// A `bool` element.
@@ -146,6 +163,11 @@ impl Parameter {
     /// A tensor of numbers.
     pub fn plain(name: impl Into<String>, dtype: DType, shape: Vec<Dim>) -> Parameter {
         Parameter { name: name.into(), dtype, encoding: None, shape }
+    }
+
+    /// Whether its elements may be more than any number that the sizes of the inputs tell.
+    pub fn has_no_bound(&self, dims: &DimTable) -> bool {
+        self.stored_shape().iter().any(|size| size.greatest(dims).is_none())
     }
 
     /// The shape of what the buffer holds.
@@ -239,6 +261,31 @@ impl Program {
         }
     }
 
+    /// Whether an output has no bound over the sizes of the inputs, so that the run asks for its memory.
+    pub fn is_allocated_output(&self, output: usize) -> bool {
+        self.outputs.get(output).is_some_and(|output| output.has_no_bound(&self.dims))
+    }
+
+    /// Whether a buffer's memory is asked for by a step.
+    pub fn is_allocated(&self, buffer: BufferId) -> bool {
+        match self.buffers.get(buffer.0 as usize).map(|buffer| &buffer.place) {
+            Some(Place::Allocated(_)) => true,
+            Some(Place::Output(output)) => self.is_allocated_output(*output),
+            _ => false,
+        }
+    }
+
+    /// How many allocations there are besides outputs.
+    pub fn allocations(&self) -> usize {
+        let number = |buffer: &Buffer| if let Place::Allocated(number) = buffer.place { number + 1 } else { 0 };
+        self.buffers.iter().map(number).max().unwrap_or(0)
+    }
+
+    /// Whether a run asks the caller's allocator for memory.
+    pub fn allocates(&self) -> bool {
+        self.allocations() > 0 || (0..self.outputs.len()).any(|output| self.is_allocated_output(output))
+    }
+
     /// The state whose block holds an input, if one does.
     pub fn state_of_input(&self, input: usize) -> Option<usize> {
         self.states.iter().position(|state| state.input == input)
@@ -276,7 +323,7 @@ impl Program {
 fn launches(steps: &[Step]) -> u64 {
     let of = |step: &Step| match step {
         Step::Run { .. } => 1,
-        Step::Bind { .. } | Step::Check(_) => 0,
+        Step::Bind { .. } | Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => 0,
         Step::If { then, otherwise, .. } => launches(then).max(launches(otherwise)),
         Step::While { body, .. } => launches(body),
     };

@@ -127,7 +127,8 @@ pub fn run_bytes(signature: &Signature, inputs: &[Vec<i64>], plan: &Plan) -> Opt
         let count = dims.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?))?;
         sum.checked_add(info.dtype.bytes_for(count)?)
     });
-    plan.output_bytes.iter().try_fold(sum?, |sum, &n| sum.checked_add(n))
+    // What a run allocates is not known before it.
+    plan.output_bytes.iter().flatten().try_fold(sum?, |sum, &n| sum.checked_add(n))
 }
 
 /// The dimensions of every input when the symbols, in the signature's order, have these values.
@@ -213,7 +214,7 @@ mod tests {
             value: (size >= 0).then_some(size),
             text: size.to_string(),
         };
-        TensorInfo { name: "x".into(), dtype, dims: sizes.iter().map(dim).collect() }
+        TensorInfo { name: "x".into(), dtype, dims: sizes.iter().map(dim).collect(), is_allocated: false }
     }
 
     #[test]

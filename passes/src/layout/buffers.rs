@@ -31,34 +31,24 @@ pub fn add_buffer(
     Ok(BufferId(buffers.len() as u32 - 1))
 }
 
-/// Adds a workspace buffer, whose offset the memory planner will assign: name, type, elements. The number of elements may
-/// mention data-dependent symbols; their upper bounds are taken.
+/// Adds a buffer for what the run computes: name, type, elements. The number of elements may mention data-dependent symbols:
+/// where they have upper bounds, it lies in the workspace, at an offset that the memory planner will assign, else in memory
+/// that [`crate::allocate`] has a step ask for.
 ///
 /// # Errors
-/// When it is too large, or has no bound.
+/// When it is too large.
 pub fn add_workspace(
     buffers: &mut Vec<Buffer>,
     dims: &DimTable,
     (name, dtype, elements): (String, DType, &Dim),
 ) -> Result<BufferId, String> {
-    let mut elements = upper_bound(elements, dims)?;
+    let Some(mut elements) = elements.greatest(dims) else {
+        let number = buffers.iter().filter(|buffer| matches!(buffer.place, Place::Allocated(_))).count();
+        return add_buffer(buffers, dims, (name, dtype, elements, Place::Allocated(number)));
+    };
     // A branch that is not taken may have sizes that make no sense; they take no memory either.
     if !elements.provably_ge(&Dim::ZERO, dims) {
         elements = elements.max(&Dim::ZERO);
     }
     add_buffer(buffers, dims, (name, dtype, &elements, Place::Workspace { offset: Dim::from(0) }))
-}
-
-/// An upper bound over symbols that are known before the run.
-pub(crate) fn upper_bound(dim: &Dim, dims: &DimTable) -> Result<Dim, String> {
-    dim.greatest(dims).ok_or_else(|| {
-        let open = dim.symbols().into_iter().find(|s| Dim::sym(*s).greatest(dims).is_none());
-        match open.and_then(|s| dims.lookup(s)) {
-            Some(info) => format!(
-                "the size {} depends on data and has no bound: bound it with --dim {}=0..N",
-                info.name, info.name
-            ),
-            None => format!("the size {} has no bound", dims.display(dim)),
-        }
-    })
 }

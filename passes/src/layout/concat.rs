@@ -24,6 +24,10 @@ impl LayOut<'_> {
             if places.iter().all(Option::is_none) && self.is_free(output) {
                 continue;
             }
+            // Memory without a bound is asked for when all sizes are known, which may be after an operand is computed.
+            if self.graph.ty(output).count().greatest(&self.graph.dims).is_none() {
+                continue;
+            }
             let storage = self.storage_of_result(output)?;
             self.place(output, storage.clone());
             let mut start = Dim::from(0);

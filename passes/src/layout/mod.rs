@@ -17,7 +17,6 @@ mod verify;
 mod view;
 
 pub(crate) use border::{Border, border, of_all_channels};
-pub(crate) use buffers::upper_bound;
 pub use buffers::{MOST_BUFFER_BYTES, add_buffer, add_workspace};
 pub(crate) use concat::concat_slice;
 pub use state::state_of;

@@ -66,8 +66,8 @@ impl LayOut<'_> {
                 continue;
             }
             self.origin = format!("output {i}");
-            let elements = super::upper_bound(&self.graph.ty(*output).count(), &self.graph.dims);
-            let elements = elements.map_err(|e| self.error(e))?;
+            let count = self.graph.ty(*output).count();
+            let elements = count.greatest(&self.graph.dims).unwrap_or(count);
             let buffer = self.add(name.clone(), *output, &elements, Place::Output(i))?;
             self.place(*output, Storage::dense(buffer, self.graph.shape(*output)));
             self.place_behind_reshapes(*output, buffer);
@@ -99,6 +99,11 @@ impl LayOut<'_> {
             }
             value = operand;
             if self.regions.is_stored(value) {
+                // Memory is asked for by the size of the output, which may be known after what is written there.
+                let (count, dims) = (self.graph.ty(value).count(), &self.graph.dims);
+                if count != self.graph.ty(output).count() && count.greatest(dims).is_none() {
+                    return;
+                }
                 self.place(value, Storage::dense(buffer, self.graph.shape(value)));
                 let mut alias = output;
                 while alias != value {

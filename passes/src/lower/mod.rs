@@ -240,15 +240,10 @@ impl Lowering<'_> {
         added.map_err(|problem| self.error(problem))
     }
 
-    /// Adds a workspace buffer for what only lowering needs.
+    /// Adds memory for what only lowering needs.
     fn add_workspace(&mut self, name: String, dtype: DType, elements: &Dim) -> Result<BufferId, LowerError> {
         let added = layout::add_workspace(&mut self.program.buffers, &self.graph.dims, (name, dtype, elements));
         added.map_err(|problem| self.error(problem))
-    }
-
-    /// An upper bound over symbols that are known before the run.
-    fn upper_bound(&self, dim: &Dim) -> Result<Dim, LowerError> {
-        layout::upper_bound(dim, &self.graph.dims).map_err(|problem| self.error(problem))
     }
 
     /// Where a value lies; a constant becomes a weight.

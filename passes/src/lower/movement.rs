@@ -36,7 +36,7 @@ impl Lowering<'_> {
             }
             self.origin = format!("output {name:?}");
             let ty = self.graph.ty(*value).clone();
-            let elements = self.upper_bound(&ty.count())?;
+            let elements = ty.count().greatest(&self.graph.dims).unwrap_or_else(|| ty.count());
             let buffer = self.add_buffer(name.clone(), ty.dtype, &elements, Place::Output(i))?;
             let order: Vec<usize> = (0..ty.rank()).collect();
             self.copy_into(*value, &order, ty.dtype, &Storage::dense(buffer, &ty.shape))?;

@@ -64,7 +64,7 @@ fn lives(program: &Program) -> Result<Vec<Life>, MemoryError> {
             let used: Vec<&Argument> = match step {
                 Step::Run { arguments, .. } => arguments.iter().collect(),
                 Step::Bind { source, .. } => vec![source],
-                Step::Check(_) => vec![],
+                Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => vec![],
                 Step::If { condition, then, otherwise } => {
                     nested.extend(then.iter().chain(otherwise));
                     vec![condition]

@@ -6,6 +6,7 @@
 //! The driver verifies what each pass yields, tells an observer of it, stops where it is told, and spends [`crate::fuel`].
 
 use crate::LowerError;
+use crate::allocate::allocate;
 use crate::choose::{self, ChoiceError, Decision, Taken};
 use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
@@ -101,6 +102,8 @@ enum Run {
     Lower,
     /// Changes the program.
     Program(fn(&mut Lowered, &Target)),
+    /// Changes the program, or finds that it cannot be done.
+    TryProgram(fn(&mut Lowered) -> Result<(), crate::LowerError>),
     /// Changes the program, which is right without it.
     OptionalProgram(fn(&mut Lowered, &Target)),
 }
@@ -153,6 +156,12 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "join", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::join) },
     // After everything that changes kernels.
     Pass { name: "share", stage: Stage::Schedule, run: Run::Program(schedule::share) },
+    // After everything that moves steps.
+    Pass {
+        name: "allocate",
+        stage: Stage::Schedule,
+        run: Run::TryProgram(|lowered| allocate(&mut lowered.program)),
+    },
     Pass {
         name: "plan_memory",
         stage: Stage::Schedule,
@@ -335,6 +344,7 @@ pub fn program(graph: &Graph, target: &Target, options: &PipelineOptions) -> Res
                 run(&mut lowered, target);
             }
             Run::Program(run) => run(&mut lowered, target),
+            Run::TryProgram(run) => run(&mut lowered)?,
             Run::Graph(_) | Run::Fuse | Run::LayOut | Run::Choose | Run::Lower => continue,
         }
         let last = PASSES.last().is_some_and(|row| row.name == pass.name);

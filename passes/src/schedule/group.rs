@@ -70,7 +70,7 @@ impl Room {
     fn of(program: &Program) -> Room {
         let bytes = |buffer: &Buffer| match buffer.place {
             Place::Workspace { .. } => choose::assumed(&buffer.bytes, &program.dims, choose::MANY),
-            Place::Input(_) | Place::Output(_) | Place::State(_) | Place::Weight(_) => 0,
+            Place::Input(_) | Place::Output(_) | Place::State(_) | Place::Weight(_) | Place::Allocated(_) => 0,
         };
         let ranges = live_ranges(program);
         // A step's result may take the place of an operand, which that of a launch does not.
@@ -176,7 +176,11 @@ impl Groups<'_> {
                 Step::If { condition, then: self.list(then, None).0, otherwise: self.list(otherwise, None).0 }
             }
             Step::While { condition, body } => Step::While { condition, body: self.list(body, None).0 },
-            Step::Run { .. } | Step::Bind { .. } | Step::Check(_) => step,
+            Step::Run { .. }
+            | Step::Bind { .. }
+            | Step::Check(_)
+            | Step::Allocate { .. }
+            | Step::Release { .. } => step,
         }
     }
 

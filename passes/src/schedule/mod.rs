@@ -74,7 +74,7 @@ fn each_run(steps: &mut [Step], f: &mut dyn FnMut(&mut Step)) {
                 each_run(otherwise, f);
             }
             Step::While { body, .. } => each_run(body, f),
-            Step::Bind { .. } | Step::Check(_) => {}
+            Step::Bind { .. } | Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => {}
         }
     }
 }

@@ -104,6 +104,7 @@ layout! {
         DIMS = dims,
         DTYPE = dtype,
         RANK = rank,
+        FLAGS = flags,
         RESERVED = reserved,
     }
     /// Offsets in [`crate::DimDescriptor`].
@@ -157,6 +158,14 @@ layout! {
         THREADS = threads,
         FLAGS = flags,
         RESERVED = reserved,
+        ALLOCATOR = allocator,
+        RESERVED_BEHIND = reserved_behind,
+    }
+    /// Offsets in [`crate::Allocator`].
+    allocator: Allocator {
+        ALLOCATE = allocate,
+        RELEASE = release,
+        STATE = state,
     }
 }
 
@@ -180,13 +189,14 @@ mod tests {
             ("StateDescriptor", 24, &[0, 4, 8, 12, 16]),
             ("FaultDescriptor", 8, &[0]),
             ("Fault", 24, &[0, 8, 16]),
-            ("TensorDescriptor", 32, &[0, 8, 16, 20, 24]),
+            ("TensorDescriptor", 32, &[0, 8, 16, 20, 24, 28]),
             ("DimDescriptor", 24, &[0, 4, 8, 16]),
             ("SymbolDescriptor", 24, &[0, 8, 16]),
             ("WeightsTrailer", 64, &[0, 8, 16, 32]),
             ("PlanResult", 56, &[0, 8, 16, 24, 32]),
             ("RunArgs", 96, &[0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 80, 88]),
-            ("RunContext", 48, &[0, 8, 16, 20, 24]),
+            ("RunContext", 48, &[0, 8, 16, 20, 24, 32, 40]),
+            ("Allocator", 24, &[0, 8, 16]),
         ];
         assert_eq!(STRUCTURES.len(), expected.len());
         for (found, (name, size, offsets)) in STRUCTURES.iter().zip(expected) {

@@ -16,8 +16,9 @@
 //!
 //! # What a model's code promises
 //!
-//! No allocation, lock, global, system call or libc call; no unwinding; the same result for any number of threads. It
-//! touches only its own code and constants, and the memory that [`RunArgs`] hands it.
+//! No lock, global, system call or libc call; no allocation but from the caller's [`Allocator`], and none at all without
+//! [`FLAG_ALLOCATES`]; no unwinding; the same result for any number of threads. It touches only its own code and constants,
+//! and the memory that [`RunArgs`] hands it.
 #![cfg_attr(not(test), no_std)]
 
 mod dtype;
@@ -31,10 +32,10 @@ mod text;
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
 pub use model::{
-    DimDescriptor, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, StateDescriptor,
-    SymbolDescriptor, TensorDescriptor, WeightsTrailer,
+    DimDescriptor, DimKind, FLAG_ALLOCATES, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, StateDescriptor,
+    SymbolDescriptor, TENSOR_ALLOCATED, TensorDescriptor, WeightsTrailer,
 };
-pub use run::{Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, RunArgs, RunContext, RunFn};
+pub use run::{AllocateFn, Allocator, Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, ReleaseFn, RunArgs, RunContext, RunFn};
 pub use status::Status;
 pub use text::is_plain;
 

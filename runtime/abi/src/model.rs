@@ -11,6 +11,13 @@ pub const FLAG_WEIGHTS_IN_FILE: u32 = 1;
 /// Bit of [`ModelDescriptor::flags`]: the model has states, and a run needs [`crate::RunArgs::states`].
 pub const FLAG_STATES: u32 = 2;
 
+/// Bit of [`ModelDescriptor::flags`]: a run needs [`crate::RunContext::allocator`].
+pub const FLAG_ALLOCATES: u32 = 4;
+
+/// Bit of [`TensorDescriptor::flags`], of outputs alone: how large it may be the sizes of the inputs do not tell, so that a run
+/// asks [`crate::RunContext::allocator`] for its memory.
+pub const TENSOR_ALLOCATED: u32 = 1;
+
 /// A compiled model: one read-only, 64-byte-aligned data symbol of exactly this size, as programs may copy it (a linker
 /// does so for those that are not position-independent). What it points to belongs to symbols that nobody else sees.
 #[repr(C)]
@@ -174,8 +181,10 @@ pub struct TensorDescriptor {
     pub dtype: u32,
     /// Number of dimensions.
     pub rank: u32,
+    /// Bits named `TENSOR_…`; unknown ones are refused.
+    pub flags: u32,
     /// Zero.
-    pub reserved: u64,
+    pub reserved: u32,
 }
 
 /// One dimension of an input or output.

@@ -15,7 +15,7 @@ pub type PlanFn = unsafe extern "C" fn(input_dims: *const i64, out: *mut PlanRes
 #[derive(Debug)]
 pub struct PlanResult {
     /// Set by the caller: room for `output_dims_len` numbers, or null when they are not wanted. Filled with the output
-    /// dimensions, for data-dependent ones with an upper bound.
+    /// dimensions, for data-dependent ones with an upper bound, or -1 where there is none.
     pub out_dims: *mut i64,
     /// Workspace that a run with these dimensions needs.
     pub workspace_bytes: u64,
@@ -45,7 +45,7 @@ impl Fault {
     pub const NONE: Fault = Fault { number: -1, left: i64::MIN, right: i64::MIN };
 }
 
-/// Runs a model. Safe to call from any number of threads at once with different outputs and workspaces.
+/// Runs a model. Safe to call from any number of threads at once with different outputs, workspaces and allocators.
 ///
 /// Checks dimensions as [`PlanFn`] does, then that the workspace is large enough and aligned. On any answer other than
 /// `Ok` the contents of outputs, `output_dims` and workspace are unspecified.
@@ -59,7 +59,8 @@ pub struct RunArgs {
     pub inputs: *const *const c_void,
     /// The dimensions of all inputs, one after the other. May be null when all of them are constants.
     pub input_dims: *const i64,
-    /// `n_outputs` pointers to memory for the tensors at the sizes that `plan` gave. An empty tensor's may be null.
+    /// `n_outputs` pointers to memory for the tensors at the sizes that `plan` gave. An empty tensor's may be null; those of
+    /// outputs with [`crate::TENSOR_ALLOCATED`] are not looked at.
     pub outputs: *const *mut c_void,
     /// Filled with the actual output dimensions, one after the other; an output is packed densely at those. May be null
     /// when no output dimension depends on data.
@@ -70,7 +71,7 @@ pub struct RunArgs {
     pub workspace_bytes: u64,
     /// Null for the embedded weights, else the mapped side file, aligned to [`crate::ALIGNMENT`].
     pub weights: *const c_void,
-    /// Threads to use; null for none.
+    /// Threads and allocator to use; null for none.
     pub context: *const RunContext,
     /// Number of pointers in `inputs`, at least the model's `n_inputs`.
     pub n_inputs: u32,
@@ -95,7 +96,29 @@ pub type ParallelBody = unsafe extern "C" fn(data: *mut c_void, begin: i64, end:
 pub type ParallelFor =
     unsafe extern "C" fn(pool: *mut c_void, count: i64, grain: i64, body: ParallelBody, data: *mut c_void);
 
-/// The threads a run may use.
+/// Gives a run `bytes` of memory, aligned to [`crate::ALIGNMENT`], or null when there is none.
+///
+/// `output` is the position of the output that is to lie there, which then belongs to the caller, whatever the run
+/// answers, or -1: the run releases what it has by the end. A run that asks again for an output has released what it got
+/// before. Called by the thread that runs the model alone. Must not unwind.
+pub type AllocateFn = unsafe extern "C" fn(state: *mut c_void, bytes: u64, output: i64) -> *mut c_void;
+
+/// Takes memory back that [`AllocateFn`] gave for as many bytes. Must not unwind.
+pub type ReleaseFn = unsafe extern "C" fn(state: *mut c_void, memory: *mut c_void, bytes: u64);
+
+/// Memory for what has no bound from the sizes of the inputs.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator {
+    /// Gives memory.
+    pub allocate: AllocateFn,
+    /// Takes it back.
+    pub release: ReleaseFn,
+    /// Passed to both.
+    pub state: *mut c_void,
+}
+
+/// The threads and memory that a run may use.
 #[repr(C)]
 #[derive(Debug)]
 pub struct RunContext {
@@ -108,5 +131,22 @@ pub struct RunContext {
     /// Zero.
     pub flags: u32,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 1],
+    /// Where a model with [`crate::FLAG_ALLOCATES`] gets memory during the run; else not looked at.
+    pub allocator: *const Allocator,
+    /// Zero.
+    pub reserved_behind: [u64; 1],
+}
+
+impl RunContext {
+    /// Neither threads nor an allocator.
+    pub const NOTHING: RunContext = RunContext {
+        parallel_for: None,
+        pool: core::ptr::null_mut(),
+        threads: 1,
+        flags: 0,
+        reserved: [0],
+        allocator: core::ptr::null(),
+        reserved_behind: [0],
+    };
 }

@@ -2,8 +2,8 @@
 
 macro_rules! statuses {
     ($($(#[$doc:meta])* $name:ident = $code:literal, $text:literal;)*) => {
-        /// The result of a call, as an `i32` across the boundary. Codes below 100 come from model code, the others from
-        /// the runtime, and `BufferTooSmall` from the functions of a model's C header too.
+        /// The result of a call, as an `i32` across the boundary. Codes below 100 come from model code, as does
+        /// `OutOfMemory`; the others from the runtime, and `BufferTooSmall` from the functions of a model's C header too.
         #[repr(i32)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub enum Status { $($(#[$doc])* $name = $code,)* }
@@ -67,6 +67,8 @@ statuses! {
     SizeOverflow = 11, "a size computed from the input dimensions overflows";
     /// A data-dependent size exceeds the upper bound that `plan` gave.
     BoundExceeded = 12, "a data-dependent size exceeds its upper bound";
+    /// The model allocates, and the run's context has no allocator.
+    NoAllocator = 13, "the run needs an allocator, and its context has none";
 
     /// The file does not exist or cannot be read.
     NotFound = 100, "the file cannot be read";
@@ -74,7 +76,7 @@ statuses! {
     NotAModel = 101, "the file is not a compiled model";
     /// The model was compiled for another kind of processor.
     WrongArch = 102, "the model was compiled for another kind of processor";
-    /// Memory for outputs or workspace could not be had.
+    /// Memory for outputs or workspace could not be had, or the run's allocator gave none.
     OutOfMemory = 103, "out of memory";
     /// A number or index passed to the API is out of range.
     BadArgument = 104, "an argument is out of range";

@@ -89,7 +89,7 @@ pub unsafe extern "C" fn nnc_pool_parallel_for(
     let Some(body) = body else { return };
     // SAFETY: the caller's promise.
     let pool = unsafe { pool.cast::<Pool>().as_ref() };
-    let context = pool.map_or_else(crate::pool::serial_context, Pool::context);
+    let context = pool.map_or(RunContext::NOTHING, Pool::context);
     // SAFETY: the caller's promise.
     unsafe {
         match context.parallel_for {

@@ -61,15 +61,14 @@ impl Pool {
     /// The context that lends this pool to a run; valid as long as the pool lives.
     pub fn context(&self) -> RunContext {
         if self.threads() == 1 {
-            return serial_context();
+            return RunContext::NOTHING;
         }
         let pool = Arc::as_ptr(&self.workers.shared).cast_mut().cast::<c_void>();
         RunContext {
             parallel_for: Some(parallel_for),
             pool,
             threads: self.threads() as u32,
-            flags: 0,
-            reserved: [0; 3],
+            ..RunContext::NOTHING
         }
     }
 
@@ -106,11 +105,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Pool({} threads)", self.threads())
     }
-}
-
-/// The context of a run without threads.
-pub(crate) fn serial_context() -> RunContext {
-    RunContext { parallel_for: None, pool: std::ptr::null_mut(), threads: 1, flags: 0, reserved: [0; 3] }
 }
 
 /// [`nnc_abi::ParallelFor`] of a [`Pool`].

@@ -17,7 +17,7 @@ const fn tensor<const N: usize>(
     dtype: DType,
     dims: &'static [DimDescriptor; N],
 ) -> TensorDescriptor {
-    TensorDescriptor { name, dims: dims.as_ptr(), dtype: dtype as u32, rank: N as u32, reserved: 0 }
+    TensorDescriptor { name, dims: dims.as_ptr(), dtype: dtype as u32, rank: N as u32, flags: 0, reserved: 0 }
 }
 
 static ROWS: [DimDescriptor; 2] = [dim(DimKind::Symbol, -1, c"batch"), dim(DimKind::Constant, 3, c"3")];

@@ -88,6 +88,7 @@ pub(crate) fn fill<M: Module>(
         trampoline: None,
         faults: &faults,
         report: None,
+        releaser: None,
         functions: 0,
     }
     .entries()?;

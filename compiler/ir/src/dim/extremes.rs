@@ -21,12 +21,18 @@ impl Dim {
     /// The greatest value for given inputs, over the symbols of inputs alone; `None` when it is not bounded. An
     /// expression without data-dependent symbols is its own bound.
     pub fn greatest(&self, table: &DimTable) -> Option<Dim> {
-        Extremes::new(table).of(self, true, MOST_CASES)
+        self.greatest_given(table, &|_| false)
+    }
+
+    /// The greatest value over the symbols of inputs and those of data for which `given` holds; `None` when it is not
+    /// bounded.
+    pub fn greatest_given(&self, table: &DimTable, given: &dyn Fn(Symbol) -> bool) -> Option<Dim> {
+        Extremes::new(table, given).of(self, true, MOST_CASES)
     }
 
     /// The least value for given inputs, over the symbols of inputs alone; `None` when it is not bounded.
     pub fn least(&self, table: &DimTable) -> Option<Dim> {
-        Extremes::new(table).of(self, false, MOST_CASES)
+        Extremes::new(table, &|_| false).of(self, false, MOST_CASES)
     }
 
     /// Whether it mentions a symbol that data defines.
@@ -37,19 +43,31 @@ impl Dim {
 
 struct Extremes<'t> {
     table: &'t DimTable,
+    /// Symbols of data that are known nevertheless.
+    given: &'t dyn Fn(Symbol) -> bool,
     /// Bounds of symbols found so far: one symbol may bound many others.
     symbols: FxHashMap<(Symbol, bool), Option<Dim>>,
     depth: u32,
 }
 
 impl<'t> Extremes<'t> {
-    fn new(table: &'t DimTable) -> Self {
-        Extremes { table, symbols: FxHashMap::default(), depth: 0 }
+    fn new(table: &'t DimTable, given: &'t dyn Fn(Symbol) -> bool) -> Self {
+        Extremes { table, given, symbols: FxHashMap::default(), depth: 0 }
+    }
+
+    /// Whether a symbol is not known yet.
+    fn is_open(&self, symbol: Symbol) -> bool {
+        self.table.lookup(symbol).is_some_and(|i| i.origin == SymbolOrigin::Node) && !(self.given)(symbol)
+    }
+
+    /// Whether an expression mentions a symbol that is not known yet.
+    fn mentions_open(&self, dim: &Dim) -> bool {
+        dim.symbols().into_iter().any(|s| self.is_open(s))
     }
 
     /// The greatest value, or the least.
     fn of(&mut self, dim: &Dim, greatest: bool, cases: u32) -> Option<Dim> {
-        if *dim == Dim::OVERFLOW || !dim.depends_on_data(self.table) {
+        if *dim == Dim::OVERFLOW || !self.mentions_open(dim) {
             return (*dim != Dim::OVERFLOW).then(|| dim.clone());
         }
         if cases > 0
@@ -74,7 +92,7 @@ impl<'t> Extremes<'t> {
         dim.view().terms.iter().flat_map(|(_, atoms)| atoms).find_map(|atom| {
             let Atom::Op(op, operands) = atom else { return None };
             match (op, operands.as_slice()) {
-                (DimOp::Select, [c, ..]) if c.depends_on_data(self.table) => Some(c.clone()),
+                (DimOp::Select, [c, ..]) if self.mentions_open(c) => Some(c.clone()),
                 _ => operands.iter().find_map(|d| self.condition_in(d)),
             }
         })
@@ -84,7 +102,7 @@ impl<'t> Extremes<'t> {
     fn product(&mut self, atoms: &[&Atom], greatest: bool) -> Option<Dim> {
         let table = self.table;
         let (open, fixed): (Vec<&Atom>, Vec<&Atom>) =
-            atoms.iter().partition(|a| Dim::atom((**a).clone()).depends_on_data(table));
+            atoms.iter().partition(|a| self.mentions_open(&Dim::atom((**a).clone())));
         let not_negative = |a: &Atom| Dim::atom(a.clone()).bounds(table).0 >= 0;
         let times = |a: Dim, b: Dim| known(a * b);
         if fixed.iter().all(|a| not_negative(a)) {
@@ -117,7 +135,7 @@ impl<'t> Extremes<'t> {
             Atom::Sym(symbol) => return self.symbol(*symbol, greatest),
             Atom::Op(op, operands) => (*op, operands.as_slice()),
         };
-        if !operands.iter().any(|d| d.depends_on_data(self.table)) {
+        if !operands.iter().any(|d| self.mentions_open(d)) {
             return Some(Dim::atom(atom.clone()));
         }
         let extreme = match (op, operands) {
@@ -159,7 +177,7 @@ impl<'t> Extremes<'t> {
 
     fn symbol(&mut self, symbol: Symbol, greatest: bool) -> Option<Dim> {
         let info = self.table.lookup(symbol)?;
-        if info.origin == SymbolOrigin::Input {
+        if !self.is_open(symbol) {
             return Some(Dim::sym(symbol));
         }
         if !greatest {

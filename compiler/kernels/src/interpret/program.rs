@@ -94,7 +94,7 @@ impl Host<'_> {
             .ok_or_else(|| RunError::Plan(format!("{what} is {value} bytes")))
     }
 
-    /// Regions: inputs, outputs, weights, blocks of states, then the workspace.
+    /// Regions: inputs, outputs, weights, blocks of states, the workspace, then what steps allocate.
     fn allocate(&mut self, inputs: &[Value]) -> Result<(), RunError> {
         let program = self.program;
         let (outputs, weights) = (inputs.len(), inputs.len() + program.outputs.len());
@@ -117,6 +117,7 @@ impl Host<'_> {
             self.regions.push(bytes);
         }
         self.regions.push(vec![POISON; self.size(&program.workspace_bytes, "the workspace")?]);
+        self.regions.resize(workspace + 1 + program.allocations(), vec![]);
         for buffer in &program.buffers {
             let region = match buffer.place {
                 Place::Input(i) => i,
@@ -124,8 +125,11 @@ impl Host<'_> {
                 Place::State(i) => states + i,
                 Place::Weight(id) => weights + id.0 as usize,
                 Place::Workspace { .. } => workspace,
+                Place::Allocated(number) => workspace + 1 + number,
             };
-            if let Place::Output(_) = buffer.place {
+            if let Place::Output(output) = buffer.place
+                && !program.is_allocated_output(output)
+            {
                 let bytes = self.size(&buffer.bytes, &buffer.name)?.max(self.regions[region].len());
                 self.regions[region] = vec![POISON; bytes];
             }
@@ -148,6 +152,9 @@ impl Host<'_> {
         let buffer = &self.program.buffers[id.0 as usize];
         let region = self.places[id.0 as usize];
         let available = self.regions[region].len();
+        if self.program.is_allocated(id) {
+            return Ok((region, 0, available));
+        }
         let bytes = self.size(&buffer.bytes, &buffer.name)?;
         let start = match &buffer.place {
             Place::Workspace { offset } => self.size(offset, &buffer.name)?,
@@ -221,6 +228,15 @@ impl Host<'_> {
                 Ok(())
             }
             Step::Check(check) => self.check(check),
+            Step::Allocate { buffer, bytes, origin } => {
+                let bytes = self.size(bytes, origin)?;
+                self.regions[self.places[buffer.0 as usize]] = vec![POISON; bytes];
+                Ok(())
+            }
+            Step::Release { buffer } => {
+                self.regions[self.places[buffer.0 as usize]] = vec![];
+                Ok(())
+            }
             Step::If { condition, then, otherwise } => {
                 let taken = self.element(condition, DType::Bool)? != 0;
                 self.steps(if taken { then } else { otherwise })

@@ -103,6 +103,7 @@ impl<'a> Printer<'a> {
                 Place::Output(i) => format!("output {i}"),
                 Place::State(i) => format!("state {i}"),
                 Place::Weight(id) => format!("weight {}", id.0),
+                Place::Allocated(number) => format!("allocated {number}"),
                 Place::Workspace { offset } => format!("workspace {}", program.dims.display(offset)),
             };
             let bytes = program.dims.display(&buffer.bytes);
@@ -138,9 +139,13 @@ impl<'a> Printer<'a> {
         if own { name(&buffer.name) } else { format!("{}#{}", name(&buffer.name), id.0) }
     }
 
+    fn buffer_name(&self, id: BufferId) -> String {
+        let buffer = self.program.buffers.get(id.0 as usize);
+        buffer.map_or_else(|| format!("?b{}", id.0), |buffer| self.buffer(id, buffer))
+    }
+
     fn argument(&self, argument: &Argument) -> String {
-        let buffer = self.program.buffers.get(argument.buffer.0 as usize);
-        let text = buffer.map_or_else(|| format!("?b{}", argument.buffer.0), |b| self.buffer(argument.buffer, b));
+        let text = self.buffer_name(argument.buffer);
         if argument.offset.is_const(0) { text } else { format!("{text}[{}]", self.dim(&argument.offset)) }
     }
 
@@ -176,6 +181,11 @@ impl<'a> Printer<'a> {
                 line!(self, level, "bind {symbol} = {source} in {min} ..= {max} from {origin:?}");
             }
             Step::Check(check) => self.check(check, level),
+            Step::Allocate { buffer, bytes, origin } => {
+                let (buffer, bytes) = (self.buffer_name(*buffer), self.dim(bytes));
+                line!(self, level, "allocate {buffer} bytes {bytes} from {origin:?}");
+            }
+            Step::Release { buffer } => line!(self, level, "release {}", self.buffer_name(*buffer)),
             Step::If { condition, then, otherwise } => {
                 line!(self, level, "if {} {{", self.argument(condition));
                 self.steps(then, level + 1);

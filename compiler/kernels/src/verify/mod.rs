@@ -31,6 +31,8 @@
 //! 26. `Bind` reads `i64`, conditions are `bool`.
 //! 27. A state's input and output have the same type and the same shape, but for the axis that grows; neither is another
 //!     state's.
+//! 28. What is allocated is an allocated buffer or an output without a bound, and steps use it after it was allocated and
+//!     before it is released, in every order in which they may run; outputs are not released.
 
 mod contraction;
 mod expr;

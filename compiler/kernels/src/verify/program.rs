@@ -1,4 +1,4 @@
-//! Programs: rules 20 to 27.
+//! Programs: rules 20 to 28.
 
 use super::{Check, Problem, VerifyError, ensure};
 use crate::kernel::{Access, Kernel};
@@ -24,7 +24,8 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
     for (i, weight) in program.weights.iter().enumerate() {
         check_weight(weight).map_err(|p| error(format!("weight {i}"), p))?;
     }
-    let mut checker = Checker { program, bound: FxHashSet::default() };
+    let allocated = (0..program.buffers.len() as u32).map(BufferId).filter(|id| program.is_allocated(*id)).collect();
+    let mut checker = Checker { program, allocated, bound: FxHashSet::default(), live: FxHashSet::default() };
     let mentioned = program.inputs.iter().flat_map(|p| &p.shape).flat_map(Dim::symbols);
     let of_inputs = |s: &Symbol| program.dims.lookup(*s).is_some_and(|info| info.origin == SymbolOrigin::Input);
     checker.bound.extend(mentioned.filter(of_inputs));
@@ -49,6 +50,12 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
         check.map_err(|p| error(format!("output `{}`", output.name), p))?;
     }
     checker.steps(&program.steps, 0)?;
+    for id in &checker.allocated {
+        let buffer = &program.buffers[id.0 as usize];
+        let there = !matches!(buffer.place, Place::Output(_)) || checker.live.contains(id);
+        let check = ensure(there, 28, || "its memory is not asked for".to_owned());
+        check.map_err(|p| error(format!("buffer `{}`", buffer.name), p))?;
+    }
     for output in &program.outputs {
         for dim in &output.shape {
             checker.dim(dim).map_err(|p| error(format!("output `{}`", output.name), p))?;
@@ -87,7 +94,12 @@ fn check_weight(weight: &Weight) -> Check {
 
 struct Checker<'a> {
     program: &'a Program,
+    /// Buffers whose memory steps ask for.
+    allocated: FxHashSet<BufferId>,
+    /// Symbols that have a value.
     bound: FxHashSet<Symbol>,
+    /// Allocated buffers that have memory.
+    live: FxHashSet<BufferId>,
 }
 
 impl<'a> Checker<'a> {
@@ -106,8 +118,10 @@ impl<'a> Checker<'a> {
         let expected = match &buffer.place {
             Place::Input(i) => program.inputs.get(*i).map(|p| p.dtype),
             Place::Output(i) => {
-                // The caller allocates outputs before the run.
-                self.dim(&buffer.bytes)?;
+                // The caller allocates outputs before the run, but for those without a bound.
+                if !program.is_allocated_output(*i) {
+                    self.dim(&buffer.bytes)?;
+                }
                 program.outputs.get(*i).map(|p| p.dtype)
             }
             Place::State(i) => {
@@ -126,6 +140,7 @@ impl<'a> Checker<'a> {
                 }
                 Some(buffer.dtype)
             }
+            Place::Allocated(number) => (*number <= program.buffers.len()).then_some(buffer.dtype),
         };
         match expected {
             None => Err(Problem(21, "its place does not exist".to_owned())),
@@ -140,8 +155,19 @@ impl<'a> Checker<'a> {
     fn argument(&self, argument: &Argument, dtype: DType, rule: u8) -> Check<&'a Buffer> {
         let buffer = self.buffer_of(argument.buffer)?;
         ensure(buffer.dtype == dtype, rule, || format!("buffer `{}` is {} not {dtype}", buffer.name, buffer.dtype))?;
-        self.dim(&buffer.bytes)?;
+        if self.allocated.contains(&argument.buffer) {
+            ensure(self.live.contains(&argument.buffer), 28, || format!("buffer `{}` has no memory", buffer.name))?;
+        } else {
+            self.dim(&buffer.bytes)?;
+        }
         self.dim(&argument.offset)?;
+        Ok(buffer)
+    }
+
+    /// A buffer whose memory steps ask for.
+    fn allocated(&self, id: BufferId) -> Check<&'a Buffer> {
+        let buffer = self.buffer_of(id)?;
+        ensure(self.allocated.contains(&id), 28, || format!("buffer `{}` is not allocated by steps", buffer.name))?;
         Ok(buffer)
     }
 
@@ -186,6 +212,8 @@ impl<'a> Checker<'a> {
     fn step(&mut self, step: &Step, nesting: u32) -> Result<(), VerifyError> {
         let place = match step {
             Step::Run { origin, .. } | Step::Check(SizeCheck { origin, .. }) => format!("step {origin}"),
+            Step::Allocate { origin, .. } => format!("allocation {origin}"),
+            Step::Release { .. } => "release".to_owned(),
             Step::Bind { .. } => "bind".to_owned(),
             Step::If { .. } => "if".to_owned(),
             Step::While { .. } => "while".to_owned(),
@@ -205,21 +233,35 @@ impl<'a> Checker<'a> {
                 Ok(())
             }
             Step::Check(check) => self.check(check),
+            Step::Allocate { buffer, bytes, origin: _ } => {
+                self.allocated(*buffer).and_then(|_| self.dim(bytes)).map_err(at)?;
+                self.live.insert(*buffer);
+                Ok(())
+            }
+            Step::Release { buffer } => {
+                let place = &self.allocated(*buffer).map_err(at)?.place;
+                let own = !matches!(place, Place::Output(_)) && self.live.remove(buffer);
+                ensure(own, 28, || "releases what it does not have".to_owned()).map_err(at)
+            }
             Step::If { condition, then, otherwise } => {
                 self.argument(condition, DType::Bool, 26).map_err(at)?;
-                let before = self.bound.clone();
+                let before = (self.bound.clone(), self.live.clone());
                 self.steps(then, nesting + 1)?;
-                let after_then = std::mem::replace(&mut self.bound, before);
+                let (bound, live) =
+                    (std::mem::replace(&mut self.bound, before.0), std::mem::replace(&mut self.live, before.1));
                 self.steps(otherwise, nesting + 1)?;
-                self.bound.retain(|s| after_then.contains(s));
+                self.bound.retain(|s| bound.contains(s));
+                self.live.retain(|b| live.contains(b));
                 Ok(())
             }
             Step::While { condition, body } => {
                 self.argument(condition, DType::Bool, 26).map_err(at)?;
-                let before = self.bound.clone();
+                let (bound, live) = (self.bound.clone(), self.live.clone());
                 self.steps(body, nesting + 1)?;
+                let kept = live.iter().all(|buffer| self.live.contains(buffer));
+                ensure(kept, 28, || "releases what the next round needs".to_owned()).map_err(at)?;
                 // The body may never run.
-                self.bound = before;
+                (self.bound, self.live) = (bound, live);
                 Ok(())
             }
         }

@@ -10,6 +10,7 @@
 //! workspace or weights up to their alignment (a write there is found).
 
 pub mod fault;
+mod heap;
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use nnc_runtime::abi::{ALIGNMENT, ParallelBody, RunArgs, RunContext};
 use nnc_runtime::{Model, Signature, StateInfo, Status, TensorRef};
 
 use self::fault::Watched;
+use self::heap::FencedHeap;
 use self::memory::{Edge, Fenced};
 use crate::array::Array;
 use crate::errors::{Failure, Result};
@@ -146,7 +148,7 @@ impl Variant {
             .outputs
             .iter()
             .zip(&plan.output_bytes)
-            .map(|(info, &bytes)| written(format!("output `{}`", info.name), bytes, 1, self.outputs))
+            .map(|(info, bytes)| written(format!("output `{}`", info.name), bytes.unwrap_or(0), 1, self.outputs))
             .collect::<Result<_>>()?;
         let output_dims = written("the output dimensions".to_owned(), 8 * signature.output_dims_len() as u64, 8, 0xFF)?;
         let blocks = self.blocks(signature, inputs, &written)?;
@@ -169,12 +171,13 @@ impl Variant {
         let output_pointers = outputs.iter().enumerate().map(|(i, t)| unless_kept(t, signature.state_of_output(i)));
         let output_pointers: Vec<*mut c_void> = output_pointers.collect();
         let block_pointers: Vec<*mut c_void> = blocks.iter().map(pointer).collect();
-        let context = RunContext {
-            parallel_for: Some(last_first),
-            pool: std::ptr::null_mut(),
-            threads: self.threads,
-            flags: 0,
-            reserved: [0; 3],
+        let mut heap = FencedHeap::new(self.edge, self.workspace);
+        let mut watched = Watched { spans: vec![], run: self.name };
+        let allocator = FencedHeap::allocator(&raw mut heap, &raw mut watched);
+        let context = RunContext { allocator: &allocator, ..RunContext::NOTHING };
+        let context = match self.threads {
+            0 | 1 => context,
+            threads => RunContext { parallel_for: Some(last_first), threads, ..context },
         };
         let args = RunArgs {
             inputs: input_pointers.as_ptr(),
@@ -184,7 +187,7 @@ impl Variant {
             workspace: pointer(&workspace),
             workspace_bytes: plan.workspace_bytes,
             weights: if weights.bytes().is_empty() { std::ptr::null() } else { weights.pointer().cast() },
-            context: if self.threads > 1 { &context } else { std::ptr::null() },
+            context: if self.threads > 1 || signature.allocates { &context } else { std::ptr::null() },
             n_inputs: tensors.len() as u32,
             n_outputs: outputs.len() as u32,
             fault: std::ptr::null_mut(),
@@ -200,13 +203,16 @@ impl Variant {
                 .chain([&output_dims, &workspace])
                 .chain(&blocks)
         };
-        let mut watched = Watched { spans: all().map(Fenced::span).collect(), run: self.name };
+        watched.spans.extend(all().map(Fenced::span));
         // SAFETY: `plan` has accepted the dimensions, and all memory has the sizes it gave; what the model does beyond
         // them faults or is found below.
         let code = fault::watch(&mut watched, || unsafe { entry(&args) });
         if let Some((memory, at)) = all().find_map(|m| Some((m, m.spoiled()?))) {
             let (name, len) = (memory.name(), memory.bytes().len());
             return Ok(Err(format!("writes byte {at} of {name}, which has {len} bytes")));
+        }
+        if let Some(problem) = heap.problem() {
+            return Ok(Err(problem));
         }
         let status = Status::from_code(code).unwrap_or(Status::Internal);
         if status != Status::Ok {
@@ -220,7 +226,7 @@ impl Variant {
         for (i, ((info, memory), bound)) in signature.outputs.iter().zip(&outputs).zip(&plan.output_dims).enumerate() {
             let (dims, tail) = rest.split_at(info.dims.len());
             rest = tail;
-            if dims.iter().zip(bound).any(|(&d, &most)| d < 0 || d > most) {
+            if dims.iter().zip(bound).any(|(&d, &most)| d < 0 || most >= 0 && d > most) {
                 return Ok(Err(format!("output `{}` has dimensions {dims:?}, planned were {bound:?}", info.name)));
             }
             let mut array = Array::zeros(info.dtype, dims.to_vec())?;
@@ -232,7 +238,11 @@ impl Variant {
                 }
                 None => {
                     let len = array.bytes().len();
-                    array.bytes_mut().copy_from_slice(&memory.bytes()[..len]);
+                    let memory = if info.is_allocated { heap.output(i) } else { Some(memory) };
+                    let Some(bytes) = memory.and_then(|memory| memory.bytes().get(..len)) else {
+                        return Ok(Err(format!("output `{}` of {dims:?} has no {len} bytes of memory", info.name)));
+                    };
+                    array.bytes_mut().copy_from_slice(bytes);
                 }
             }
             results.push(array);

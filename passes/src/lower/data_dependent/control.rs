@@ -17,9 +17,11 @@
 use super::super::builder::KernelBuilder;
 use super::super::{LowerError, Lowering, Plan};
 use super::{Lowered, binary};
+use crate::allocate::asks_for;
 use crate::choose::choose;
 use crate::layout::Storage;
 use crate::layout::{Around, concat_slice, lay_out};
+use crate::memory::visit;
 use crate::regions::Regions;
 use nnc_ir::op::BinaryOp;
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
@@ -76,8 +78,10 @@ impl Lowering<'_> {
             };
             let targets: Vec<Storage> = targets.iter().enumerate().map(own).collect();
             for (&(result, axis), &symbol) in varying.iter().zip(sizes) {
-                let capacity = self.upper_bound(&Dim::sym(symbol))?;
-                let size = self.upper_bound(&graph.shape(results[result])[axis])?;
+                // Without a bound, the branch asks for the memory.
+                let Some(capacity) = Dim::sym(symbol).greatest(&graph.dims) else { continue };
+                let size = graph.shape(results[result])[axis].greatest(&graph.dims);
+                let size = size.ok_or_else(|| self.no_bound(symbol))?;
                 // The larger of both sizes is no less than either, which bounds alone do not tell.
                 if capacity.max(&size) != capacity && !capacity.provably_ge(&size, &graph.dims) {
                     let (size, capacity) = (graph.dims.display(&size), graph.dims.display(&capacity));
@@ -88,6 +92,7 @@ impl Lowering<'_> {
             self.nested((&graph, regions), &captured, &wanted, |inner| {
                 inner.lower_regions()?;
                 inner.copy_results(&wanted)?;
+                inner.ask_for(&wanted);
                 for (&(result, axis), &cell) in varying.iter().zip(&cells) {
                     let mut b = KernelBuilder::new(inner, "size");
                     let size = b.import(&graph.shape(wanted[result].0)[axis]);
@@ -197,6 +202,29 @@ impl Lowering<'_> {
         Ok(std::mem::replace(&mut self.program.steps, outside))
     }
 
+    /// Has the memory of results without a bound asked for, by their sizes here, before the first step that uses it.
+    fn ask_for(&mut self, wanted: &[(ValueId, Storage)]) {
+        for (value, storage) in wanted {
+            if !self.program.is_allocated(storage.buffer) {
+                continue;
+            }
+            let mut uses = |step: &Step| {
+                let mut found = false;
+                visit(step, &mut |argument| found |= argument.buffer == storage.buffer);
+                found
+            };
+            let steps = &mut self.program.steps;
+            let first = steps.iter().position(&mut uses).unwrap_or(steps.len());
+            // A branch within this one may have asked already.
+            if steps.get(first).is_none_or(|step| !asks_for(step, storage.buffer)) {
+                let ty = self.graph.ty(*value);
+                let bytes = &ty.count() * ty.dtype.size() as i64;
+                let origin = self.origin.clone();
+                steps.insert(first, Step::Allocate { buffer: storage.buffer, bytes, origin });
+            }
+        }
+    }
+
     /// Copies the results that do not lie where they are wanted.
     fn copy_results(&mut self, wanted: &[(ValueId, Storage)]) -> Lowered {
         for (value, target) in wanted {
@@ -218,7 +246,8 @@ impl Lowering<'_> {
         if results.is_empty() {
             return Ok((vec![], None));
         }
-        let most = self.upper_bound(&Dim::sym(trips))?;
+        let bound = Dim::sym(trips).greatest(&self.graph.dims).or_else(|| self.graph.dims.get(trips).upper.clone());
+        let most = bound.ok_or_else(|| self.no_bound(trips))?;
         let iteration = self.program.dims.fresh("iteration", 0, super::UNBOUNDED, None);
         let mut slices = vec![];
         for &result in results {

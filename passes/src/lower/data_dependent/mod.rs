@@ -142,8 +142,18 @@ impl Lowering<'_> {
 
     /// How many elements there is memory for along an axis of size `symbol`, unless `most` provably fit.
     fn capacity(&self, symbol: Symbol, most: &Dim) -> Result<Option<Dim>, LowerError> {
-        let capacity = self.upper_bound(&Dim::sym(symbol))?;
+        // Without a bound before the run, there is as much memory as `allocate` then asks for.
+        let bound = Dim::sym(symbol).greatest(&self.graph.dims).or_else(|| self.graph.dims.get(symbol).upper.clone());
+        let capacity = bound.ok_or_else(|| self.no_bound(symbol))?;
         Ok((!capacity.provably_ge(most, &self.graph.dims)).then_some(capacity))
+    }
+}
+
+impl Lowering<'_> {
+    /// What a user can do about a size for which no memory can be had in time.
+    fn no_bound(&self, symbol: Symbol) -> LowerError {
+        let name = &self.graph.dims.get(symbol).name;
+        self.error(format!("the size {name} depends on data and has no bound: bound it with --dim {name}=0..N"))
     }
 }
 

@@ -133,8 +133,10 @@ impl<M: Module> Host<'_, M> {
             b.ins().brif(is_wanted, fill, &[], done, &[]);
             b.switch_to_block(fill);
             for (at, dim) in program.outputs.iter().flat_map(|p| &p.shape).enumerate() {
-                let bound = output_bound(dim, &program.dims);
-                let value = index::value(b, &mut table, &bound);
+                let value = match dim.greatest(&program.dims) {
+                    Some(bound) => index::value(b, &mut table, &bound),
+                    None => b.ins().iconst(types::I64, -1),
+                };
                 b.ins().store(FLAGS, value, wanted, 8 * at as i32);
             }
             b.ins().jump(done, &[]);
@@ -164,7 +166,7 @@ fn sizes(program: &nnc_kernels::Program) -> Vec<Dim> {
     let of_inputs = |dim: &Dim| {
         dim.symbols().iter().all(|s| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Input))
     };
-    let outputs = program.outputs.iter().flat_map(|p| &p.shape).map(|d| output_bound(d, &program.dims));
+    let outputs = program.outputs.iter().flat_map(|p| &p.shape).filter_map(|d| d.greatest(&program.dims));
     let mut seen = FxHashSet::default();
     std::iter::once(program.workspace_bytes.clone())
         .chain(outputs)
@@ -172,11 +174,6 @@ fn sizes(program: &nnc_kernels::Program) -> Vec<Dim> {
         .chain(program.buffers.iter().map(|b| b.bytes.clone()))
         .filter(|d| d.as_const().is_none() && of_inputs(d) && seen.insert(d.clone()))
         .collect()
-}
-
-/// The size to make room for; [`Dim::OVERFLOW`], which fails `plan`, when none is known.
-pub(super) fn output_bound(dim: &Dim, table: &DimTable) -> Dim {
-    dim.greatest(table).unwrap_or(Dim::OVERFLOW)
 }
 
 /// Whether no partial result can overflow, whatever the inputs are.
@@ -196,7 +193,7 @@ fn bounded(dim: &Dim, table: &DimTable) -> bool {
 }
 
 /// The value, setting `overflow` (0 or 1) when an operation on the way leaves 64 bits.
-fn checked(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, dim: &Dim, overflow: &mut Value) -> Value {
+pub(super) fn checked(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, dim: &Dim, overflow: &mut Value) -> Value {
     let view = dim.view();
     let mut sum = b.ins().iconst(types::I64, view.constant);
     for (coefficient, atoms) in view.terms {

@@ -42,6 +42,10 @@ impl Faults {
                     table.display(max)
                 )),
                 Step::Check(check) => Some(check_text(check, table)),
+                Step::Allocate { bytes, origin, .. } => {
+                    Some(format!("{origin}: memory of which data gives the size, {} bytes", table.display(bytes)))
+                }
+                Step::Release { .. } => None,
                 Step::If { then, otherwise, .. } => {
                     rest.extend(then.iter().chain(otherwise).rev());
                     None

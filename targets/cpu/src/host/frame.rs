@@ -1,6 +1,6 @@
 //! The run's frame: what every step needs, on the stack of `run`.
 //!
-//! Fields are 8 bytes each; the values of symbols follow, by their number.
+//! Fields are 8 bytes each; the values of symbols follow, by their number, then the slots of `allocation`.
 
 use crate::cranelift::index::Values;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
@@ -17,8 +17,10 @@ pub(super) const WORKSPACE: i32 = 16;
 pub(super) const CONTEXT: i32 = 24;
 /// First failure of a parallel loop: `begin << 8 | status`, all ones for none.
 pub(super) const FAILURE: i32 = 32;
+/// The context's allocator, if the run needs one.
+pub(super) const ALLOCATOR: i32 = 40;
 /// The symbols.
-pub(super) const SYMBOLS: i32 = 40;
+pub(super) const SYMBOLS: i32 = 48;
 
 /// Accesses to memory of our own or of the caller's structures.
 pub(super) const FLAGS: MemFlagsData = MemFlagsData::trusted();

@@ -3,10 +3,11 @@
 //! `run` checks its arguments and fills a [`frame`] on its stack; the plan's steps are functions over that frame, split
 //! so that none grows with the size of the model. `plan` shares the checking of dimensions with `run`.
 //!
-//! Invariants: nothing is allocated; there is no mutable global; kernels run either serially or through the caller's
+//! Invariants: nothing is allocated but by the caller's allocator; there is no mutable global; kernels run either serially or through the caller's
 //! `parallel_for`, with the same iterations, the same floating-point environment and the same answer: of several failing
 //! ranges the first in order counts.
 
+mod allocation;
 mod dims;
 mod environment;
 mod faults;
@@ -51,6 +52,7 @@ pub(crate) struct Host<'a, M: Module> {
     /// What may stop a run.
     pub(crate) faults: &'a Faults,
     pub(crate) report: Option<FuncId>,
+    pub(crate) releaser: Option<FuncId>,
     pub(crate) functions: u32,
 }
 
@@ -69,6 +71,9 @@ impl<M: Module> Host<'_, M> {
         self.environment = Some(self.environment()?);
         self.trampoline = Some(self.trampoline()?);
         self.report = Some(self.report()?);
+        if self.program.allocates() {
+            self.releaser = Some(self.releaser()?);
+        }
         let program = self.program;
         let steps = self.steps(&program.steps)?;
         let run = self.run(dims, steps)?;

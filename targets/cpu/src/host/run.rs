@@ -35,7 +35,7 @@ impl<M: Module> Host<'_, M> {
                 let both = b.ins().band(enough, present);
                 require(b, both, Status::NullArgument);
             }
-            let bytes = SYMBOLS as u32 + host.table_bytes();
+            let bytes = SYMBOLS as u32 + host.table_bytes() + host.slot_bytes();
             let slot = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, bytes, 4));
             let frame = b.ins().stack_addr(types::I64, slot, 0);
             let symbols = b.ins().stack_addr(types::I64, slot, SYMBOLS);
@@ -50,15 +50,18 @@ impl<M: Module> Host<'_, M> {
             tensors(b, &mut table, args, run_args::INPUTS, inputs.map(|(i, p)| (i, p.stored_shape())));
             let outputs = program.outputs.iter().enumerate().filter(|(i, _)| program.state_of_output(*i).is_none());
             // A size that the data decides may have the bound 0, as that of the positions in an empty tensor.
-            let bound = |d: &Dim| super::dims::output_bound(d, &program.dims);
-            let outputs = outputs.map(|(i, p)| (i, p.stored_shape().iter().map(bound).collect()));
+            let bounds =
+                |shape: Vec<Dim>| shape.iter().map(|d| d.greatest(&program.dims)).collect::<Option<Vec<Dim>>>();
+            let outputs = outputs.filter_map(|(i, p)| Some((i, bounds(p.stored_shape())?)));
             tensors(b, &mut table, args, run_args::OUTPUTS, outputs);
-            let blocks = program.states.iter().map(|state| program.block_shape(state).iter().map(bound).collect());
+            let blocks = program.states.iter().map(|state| bounds(program.block_shape(state)).unwrap_or_default());
             tensors(b, &mut table, args, run_args::STATES, blocks.enumerate());
             b.ins().store(FLAGS, args, frame, ARGS);
             workspace(b, &mut table, args, frame, &program.workspace_bytes);
             host.bind_weights(b, args, frame);
-            bind_context(b, args, frame);
+            let context = bind_context(b, args, frame);
+            host.bind_allocator(b, frame, context);
+            host.clear_slots(b, frame);
             let depends = |d: &Dim| {
                 d.symbols().iter().any(|s| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Node))
             };
@@ -73,6 +76,7 @@ impl<M: Module> Host<'_, M> {
                 let call = b.ins().call(callee, &[frame]);
                 Ok(b.inst_results(call)[0])
             })?;
+            host.release_all(b, frame);
             pass_on(b, status);
             let (fill, done) = (b.create_block(), b.create_block());
             b.ins().brif(wanted, fill, &[], done, &[]);
@@ -164,8 +168,8 @@ fn workspace(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, args: Value, fr
     require(b, fine, Status::Misaligned);
 }
 
-/// The context, or null when it brings no threads.
-fn bind_context(b: &mut FunctionBuilder<'_>, args: Value, frame: Value) {
+/// Keeps the context in the frame, or null when it brings no threads; answers the context.
+fn bind_context(b: &mut FunctionBuilder<'_>, args: Value, frame: Value) -> Value {
     let context = b.ins().load(types::I64, FLAGS, args, run_args::CONTEXT as i32);
     b.ins().store(FLAGS, context, frame, CONTEXT);
     let (look, done) = (b.create_block(), b.create_block());
@@ -179,4 +183,5 @@ fn bind_context(b: &mut FunctionBuilder<'_>, args: Value, frame: Value) {
     b.ins().store(FLAGS, kept, frame, CONTEXT);
     b.ins().jump(done, &[]);
     b.switch_to_block(done);
+    context
 }

@@ -24,9 +24,9 @@ struct Scratch {
 }
 
 /// Where a function of steps stands.
-struct At<'t> {
-    frame: Value,
-    table: Table<'t>,
+pub(super) struct At<'t> {
+    pub(super) frame: Value,
+    pub(super) table: Table<'t>,
     scratch: Scratch,
 }
 
@@ -46,7 +46,11 @@ impl<M: Module> Host<'_, M> {
             nested.push(match step {
                 Step::If { then, otherwise, .. } => vec![self.steps(then)?, self.steps(otherwise)?],
                 Step::While { body, .. } => vec![self.steps(body)?],
-                Step::Run { .. } | Step::Bind { .. } | Step::Check(_) => vec![],
+                Step::Run { .. }
+                | Step::Bind { .. }
+                | Step::Check(_)
+                | Step::Allocate { .. }
+                | Step::Release { .. } => vec![],
             });
         }
         let (name, signature) = (self.next_name("steps"), self.signature(1));
@@ -126,6 +130,11 @@ impl<M: Module> Host<'_, M> {
                 self.require_of(b, at.frame, step, (holds, Status::CheckFailed), sizes);
                 Ok(())
             }
+            (Step::Allocate { .. }, _) => self.allocate(b, at, step),
+            (Step::Release { buffer }, _) => {
+                let program = self.program;
+                self.release(b, at.frame, &program.buffers[buffer.0 as usize].place)
+            }
             (Step::If { condition, .. }, &[then, otherwise]) => {
                 let holds = self.flag(b, at, condition)?;
                 let [yes, no, after] = [(); 3].map(|()| b.create_block());
@@ -177,6 +186,7 @@ impl<M: Module> Host<'_, M> {
         let mut offset = &argument.offset * buffer.dtype.size() as i64;
         let load = |b: &mut FunctionBuilder<'_>, from, field| b.ins().load(types::I64, FLAGS, from, field);
         let base = match &buffer.place {
+            place if let Some(slot) = self.slot_of(place) => load(b, at.frame, slot),
             Place::Input(i) => {
                 let args = load(b, at.frame, ARGS);
                 let array = load(b, args, layout::run_args::INPUTS as i32);
@@ -200,6 +210,9 @@ impl<M: Module> Host<'_, M> {
             Place::Workspace { offset: start } => {
                 offset = &offset + start;
                 load(b, at.frame, WORKSPACE)
+            }
+            Place::Allocated(number) => {
+                return Err(CodegenError::Program(format!("allocation {number} is beyond the frame")));
             }
         };
         if offset.is_const(0) {

@@ -8,7 +8,10 @@ use crate::error::CodegenError;
 use crate::host::Entries;
 use cranelift_module::{DataDescription, DataId, Linkage, Module};
 use nnc_abi::layout::{dim, fault_descriptor, model, state, symbol, tensor};
-use nnc_abi::{ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC, MODEL_SYMBOL_PREFIX};
+use nnc_abi::{
+    ABI_VERSION, ALIGNMENT, DType, DimKind, FLAG_ALLOCATES, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, MAGIC,
+    MODEL_SYMBOL_PREFIX, TENSOR_ALLOCATED,
+};
 use nnc_desc::{Arch, Target};
 use nnc_ir::{Dim, Encoding, SymbolOrigin};
 use nnc_kernels::Program;
@@ -135,6 +138,8 @@ impl Blob {
             self.text(at + tensor::NAME, &parameter.name);
             self.put(at + tensor::DTYPE, &type_code(parameter).code().to_le_bytes());
             self.put(at + tensor::RANK, &(parameter.shape.len() as u32).to_le_bytes());
+            let flags = if parameter.has_no_bound(&program.dims) { TENSOR_ALLOCATED } else { 0 };
+            self.put(at + tensor::FLAGS, &flags.to_le_bytes());
             let dims = self.room(parameter.shape.len() * dim::SIZE);
             self.point(at + tensor::DIMS, dims);
             for (k, size) in parameter.shape.iter().enumerate() {
@@ -282,7 +287,8 @@ pub(crate) fn define<M: Module>(module: &mut M, program: &Program, facts: &Facts
 
 fn flags(program: &Program, facts: &Facts<'_>) -> u32 {
     let weights = if facts.weights_file.is_some() { FLAG_WEIGHTS_IN_FILE } else { 0 };
-    weights | if program.states.is_empty() { 0 } else { FLAG_STATES }
+    let states = if program.states.is_empty() { 0 } else { FLAG_STATES };
+    weights | states | if program.allocates() { FLAG_ALLOCATES } else { 0 }
 }
 
 /// Writes the table of states.

@@ -57,8 +57,7 @@ fn settings_of_threads_change_no_result() {
         parallel_for: Some(odd_helpers),
         pool: std::ptr::null_mut(),
         threads: 2,
-        flags: 0,
-        reserved: [0; 3],
+        ..RunContext::NOTHING
     };
     for context in [None, Some(&helpers)] {
         for value in [0x1F80, ODD, ODDER] {

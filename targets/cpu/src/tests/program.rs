@@ -146,8 +146,7 @@ fn call_and_check(model: &ModelDescriptor) {
         parallel_for: Some(backwards),
         pool: std::ptr::from_mut(&mut calls).cast(),
         threads: 2,
-        flags: 0,
-        reserved: [0; 3],
+        ..RunContext::NOTHING
     };
     assert_eq!(call(model, &x, None), (0, expected.clone()));
     assert_eq!(call(model, &x, Some(&context)), (0, expected.clone()));

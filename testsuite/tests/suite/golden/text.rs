@@ -106,6 +106,8 @@ fn step_name<'a>(program: &'a Program, step: &Step) -> &'a str {
         }
         Step::Bind { .. } => "bind a size",
         Step::Check(_) => "check sizes",
+        Step::Allocate { .. } => "allocate memory",
+        Step::Release { .. } => "release memory",
         Step::If { .. } => "if",
         Step::While { .. } => "while",
     }

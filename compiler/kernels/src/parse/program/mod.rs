@@ -218,8 +218,8 @@ impl ProgramParser<'_> {
 
     fn place(&mut self) -> Parsed<Place> {
         let word = self.text.peek();
-        if !["input", "output", "state", "weight", "workspace"].contains(&word) {
-            return Err(self.text.error("expected `input`, `output`, `state`, `weight` or `workspace`"));
+        if !["input", "output", "state", "weight", "workspace", "allocated"].contains(&word) {
+            return Err(self.text.error("expected `input`, `output`, `state`, `weight`, `workspace` or `allocated`"));
         }
         self.text.expect(word)?;
         if word == "workspace" {
@@ -230,13 +230,16 @@ impl ProgramParser<'_> {
             "input" => Place::Input(number),
             "output" => Place::Output(number),
             "state" => Place::State(number),
+            // Each has room of its own in a run.
+            "allocated" if number <= self.program.buffers.len() => Place::Allocated(number),
+            "allocated" => return Err(self.text.error(format!("allocation {number} is beyond the buffers before"))),
             _ if number < self.program.weights.len() => Place::Weight(WeightId(number as u32)),
             _ => return Err(self.text.error(format!("unknown weight {number} before"))),
         })
     }
 
-    /// `buffer[offset]`; the offset is left out where it is 0.
-    fn argument(&mut self) -> Parsed<Argument> {
+    /// A buffer by its name.
+    fn buffer_id(&mut self) -> Parsed<BufferId> {
         let (name, number) = self.buffer_name()?;
         let buffer = match number {
             None => self.buffers.get(&name).copied(),
@@ -245,7 +248,12 @@ impl ProgramParser<'_> {
                 known.then_some(BufferId(number as u32))
             }
         };
-        let buffer = buffer.ok_or_else(|| self.text.error(format!("unknown buffer `{name}` before")))?;
+        buffer.ok_or_else(|| self.text.error(format!("unknown buffer `{name}` before")))
+    }
+
+    /// `buffer[offset]`; the offset is left out where it is 0.
+    fn argument(&mut self) -> Parsed<Argument> {
+        let buffer = self.buffer_id()?;
         let mut offset = Dim::ZERO;
         if self.text.eat("[") {
             offset = self.dim()?;

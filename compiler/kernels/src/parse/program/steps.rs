@@ -27,6 +27,12 @@ impl ProgramParser<'_> {
             self.bind()
         } else if self.text.eat("check") {
             self.check().map(Step::Check)
+        } else if self.text.eat("allocate") {
+            let buffer = self.buffer_id()?;
+            self.text.expect("bytes")?;
+            Ok(Step::Allocate { buffer, bytes: self.dim()?, origin: self.origin()? })
+        } else if self.text.eat("release") {
+            Ok(Step::Release { buffer: self.buffer_id()? })
         } else if self.text.eat("if") {
             let condition = self.argument()?;
             let then = self.braces(nesting + 1)?;
@@ -35,7 +41,7 @@ impl ProgramParser<'_> {
         } else if self.text.eat("while") {
             Ok(Step::While { condition: self.argument()?, body: self.braces(nesting + 1)? })
         } else {
-            Err(self.text.error("expected `run`, `bind`, `check`, `if`, `while` or `}`"))
+            Err(self.text.error("expected `run`, `bind`, `check`, `allocate`, `release`, `if`, `while` or `}`"))
         }
     }
 
