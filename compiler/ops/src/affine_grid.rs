@@ -15,9 +15,9 @@ pub fn affine_grid(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let sizes: Vec<Dim> = match ctx.symbolic(size) {
         Some(dims) => dims.into_iter().skip(2).collect(),
         None => {
-            let stated = ctx.stated_shape(0, "the size")?;
-            let sizes = stated.get(1..stated.len().saturating_sub(1)).unwrap_or_default().to_vec();
             let given = ctx.bound_elements(size, 0)?;
+            let stated = ctx.whole_stated(0).and_then(|s| Some(s.get(1..s.len().checked_sub(1)?)?.to_vec()));
+            let sizes = stated.unwrap_or_else(|| given.iter().skip(2).cloned().collect());
             for (i, (given, stated)) in given.into_iter().skip(2).zip(&sizes).enumerate() {
                 let what = format!("element {} of the size", i + 2);
                 ctx.require(given, nnc_ir::op::Relation::Equal, stated.clone(), what)?;

@@ -13,15 +13,8 @@ pub fn center_crop_pad(ctx: &mut Context) -> Result<Vec<ValueId>> {
         Some(axes) => axes.iter().map(|&a| ctx.axis(a, rank)).collect::<Result<_>>()?,
         None => (0..rank).collect(),
     };
-    let wanted = match ctx.symbolic(shape) {
-        Some(wanted) => wanted,
-        None => {
-            let stated = ctx.stated_shape(0, "the shape")?;
-            let wanted: Vec<Dim> = axes.iter().filter_map(|&a| stated.get(a).cloned()).collect();
-            ctx.claim(shape, &wanted, "the shape")?;
-            wanted
-        }
-    };
+    let stated = axes.iter().map(|&axis| ctx.stated_dim(0, axis)).collect();
+    let wanted = ctx.sizes_operand(shape, stated, "the shape")?;
     if wanted.len() != axes.len() {
         return Err(invalid(format!("{} sizes for {} axes", wanted.len(), axes.len())));
     }

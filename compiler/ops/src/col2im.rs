@@ -25,15 +25,8 @@ fn element(ctx: &mut Context, vector: ValueId, index: usize) -> Result<ValueId> 
 pub fn col2im(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, image, block) = (ctx.input(0)?, ctx.input(1)?, ctx.input(2)?);
     ctx.require_rank(x, 3, "the columns")?;
-    let sizes = match ctx.symbolic(image) {
-        Some(sizes) => sizes,
-        None => {
-            let stated = ctx.stated_shape(0, "image_shape")?;
-            let sizes = stated.get(2..).unwrap_or_default().to_vec();
-            ctx.claim(image, &sizes, "image_shape")?;
-            sizes
-        }
-    };
+    let stated = ctx.whole_stated(0).and_then(|stated| Some(stated.get(2..)?.to_vec()));
+    let sizes = ctx.sizes_operand(image, stated, "image_shape")?;
     let spatial = sizes.len();
     let block = ctx.convert(block, DType::I64)?;
     if spatial == 0 || !ctx.ty(block).count().is_const(spatial as i64) {
@@ -135,14 +128,8 @@ pub fn max_unpool(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let y = ctx.one(Op::ScatterElements { axis: 0, op: ScatterOp::Replace }, &[zeros, index, flat])?;
     let mut y = ctx.reshape(y, &shape)?;
     if let Some(wanted) = ctx.optional_input(2)? {
-        let wanted = match ctx.symbolic(wanted) {
-            Some(wanted) => wanted,
-            None => {
-                let stated = ctx.stated_shape(0, "output_shape")?;
-                ctx.claim(wanted, &stated, "output_shape")?;
-                stated
-            }
-        };
+        let stated = ctx.whole_stated(0);
+        let wanted = ctx.sizes_operand(wanted, stated, "output_shape")?;
         if wanted.len() != rank {
             return Err(invalid("output_shape has another number of axes than the input"));
         }

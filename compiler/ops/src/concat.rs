@@ -3,7 +3,7 @@
 //! `num_outputs` from 18 on).
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid};
 use nnc_ir::op::Relation;
 use nnc_ir::{Dim, ValueId};
 
@@ -31,16 +31,10 @@ pub fn split(ctx: &mut Context) -> Result<Vec<ValueId>> {
     } else {
         match ctx.optional_input(1)? {
             None => None,
-            Some(sizes) => match ctx.symbolic(sizes) {
-                Some(sizes) => Some(sizes),
-                None => {
-                    let stated: Option<Vec<Dim>> = (0..outputs).map(|i| ctx.stated_dim(i, axis)).collect();
-                    let help = "the sizes must be known at compile time; make them a constant";
-                    let stated = stated.ok_or_else(|| unsupported(help))?;
-                    ctx.claim(sizes, &stated, "the sizes")?;
-                    Some(stated)
-                }
-            },
+            Some(sizes) => {
+                let stated = (0..outputs).map(|i| ctx.stated_dim(i, axis)).collect();
+                Some(ctx.sizes_operand(sizes, stated, "the sizes")?)
+            }
         }
     };
     let sizes = match given {

@@ -4,7 +4,7 @@
 //! (<https://onnx.ai/onnx/operators/onnx__Tile.html>, opsets 6 on).
 
 use crate::context::Context;
-use crate::error::{Result, invalid, unsupported};
+use crate::error::{Result, invalid};
 use nnc_ir::op::Relation;
 use nnc_ir::{Dim, ValueId};
 
@@ -30,17 +30,14 @@ pub fn expand(ctx: &mut Context) -> Result<Vec<ValueId>> {
             to.push(stated.unwrap_or(given));
             continue;
         }
-        // An own size that turns out to be 1 repeats where there is a bound to how often.
-        if own.as_const().is_none() && given.greatest(ctx.dims()).is_some() {
+        // An own size that turns out to be 1 repeats.
+        if own.as_const().is_none() {
             to.push(ctx.wider(&own, &given)?);
             continue;
         }
-        // A size only the run knows must be 1 or the input's own where that is not 1.
+        // A size only the run knows must be 1 or the input's own, which is not 1.
         let asked = given.eq01(&Dim::ONE).select(&own, &given);
-        let bound = given.symbols().first().map(|&s| ctx.dims().get(s).name.clone());
-        let bound = bound.filter(|_| own.as_const().is_none());
-        let remedy = bound.map_or(String::new(), |name| format!(" (for others bound it: --dim {name}=0..N)"));
-        ctx.require(asked, Relation::Equal, own.clone(), format!("the size asked for on axis {axis}{remedy}"))?;
+        ctx.require(asked, Relation::Equal, own.clone(), format!("the size asked for on axis {axis}"))?;
         to.push(own);
     }
     Ok(vec![ctx.broadcast_to(x, &to)?])
@@ -50,18 +47,9 @@ pub fn expand(ctx: &mut Context) -> Result<Vec<ValueId>> {
 pub fn tile(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let (x, repeats) = (ctx.input(0)?, ctx.input(1)?);
     let shape = ctx.shape(x);
-    let repeats = match ctx.symbolic(repeats) {
-        Some(repeats) => repeats,
-        None => {
-            let stated = ctx.stated_shape(0, "the repeats")?;
-            let operand = repeats;
-            let divided = stated.iter().zip(&shape).map(|(to, from)| to.div_exact(from)).collect::<Option<Vec<Dim>>>();
-            let help = || unsupported("the repeats must be known at compile time; make them a constant");
-            let divided = divided.ok_or_else(help)?;
-            ctx.claim(operand, &divided, "the repeats")?;
-            divided
-        }
-    };
+    let divide = |stated: Vec<Dim>| stated.iter().zip(&shape).map(|(to, from)| to.div_exact(from)).collect();
+    let stated: Option<Vec<Dim>> = ctx.whole_stated(0).and_then(divide);
+    let repeats = ctx.sizes_operand(repeats, stated, "the repeats")?;
     if repeats.len() != shape.len() {
         return Err(invalid(format!("{} repeats for {}", repeats.len(), ctx.show(x))));
     }

@@ -85,8 +85,19 @@ impl Context<'_, '_> {
         Ok(elements)
     }
 
+    /// The sizes that an integer vector holds: what is known of them, else what the file states, which the run then checks,
+    /// else what the run finds there.
+    pub(crate) fn sizes_operand(&mut self, values: ValueId, stated: Option<Vec<Dim>>, what: &str) -> Result<Vec<Dim>> {
+        if let Some(known) = self.symbolic(values) {
+            return Ok(known);
+        }
+        let Some(stated) = stated else { return self.bound_elements(values, 0) };
+        self.claim(values, &stated, what)?;
+        Ok(stated)
+    }
+
     /// Requires the elements of an integer vector to be these sizes, which the file states.
-    pub(crate) fn claim(&mut self, values: ValueId, stated: &[Dim], what: &str) -> Result<()> {
+    fn claim(&mut self, values: ValueId, stated: &[Dim], what: &str) -> Result<()> {
         let found = self.bound_elements(values, 0)?;
         if found.len() != stated.len() {
             return Err(invalid(format!("{what} has {} elements for {} axes", found.len(), stated.len())));

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::resize_size::scaled;
 use crate::resize_taps::{Axis, Kernel, Taps};
-use nnc_ir::op::BinaryOp;
+use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, ValueId};
 
 /// More elements than this are summed by a product with a matrix.
@@ -110,20 +110,15 @@ fn plan(
             let known = ctx.constant_value(scales).map(|t| t.to_f64s());
             for (i, &axis) in axes.iter().enumerate() {
                 let input = ctx.dim(x, axis);
+                let scale = element(ctx, scales, i)?;
                 let output = match known.as_ref().map(|k| k[i]) {
                     Some(scale) => scaled(ctx, &input, scale)?,
-                    None => ctx
-                        .stated_dim(0, axis)
-                        .ok_or_else(|| unsupported("scales must be known at compile time; make them a constant"))?,
+                    None => {
+                        let size = scaled_in_run(ctx, &input, scale)?;
+                        let stated = ctx.stated_dim(0, axis);
+                        ctx.bind_dim(size, stated, None)?
+                    }
                 };
-                let scale = element(ctx, scales, i)?;
-                if known.is_none() {
-                    let size = ctx.dim_scalar(input.clone())?;
-                    let size = ctx.convert(size, DType::F64)?;
-                    let size = ctx.mul(size, scale)?;
-                    let size = ctx.convert(size, DType::I64)?;
-                    ctx.bind_dim(size, Some(output.clone()), None)?;
-                }
                 planned.push(Axis { axis, input, output, scale, region: None });
             }
         }
@@ -155,21 +150,20 @@ fn plan_sizes(ctx: &mut Context, x: ValueId, axes: &[usize], sizes: ValueId, pol
         let input = ctx.dim(x, axis);
         let output = match (&wanted, stretch) {
             (Some(wanted), true) => wanted[i].clone(),
-            // Replaced below when it can be computed.
-            (Some(_), false) => Dim::ZERO,
-            (None, _) => ctx.stated_dim(0, axis).ok_or_else(|| {
-                unsupported("sizes must be known at compile time; make them a constant, or fix --dim")
-            })?,
+            (None, true) => {
+                let size = ctx.slice_axis(sizes, 0, Dim::from(i), Dim::ONE)?;
+                let size = ctx.convert(size, DType::I64)?;
+                let stated = ctx.stated_dim(0, axis);
+                ctx.bind_dim(size, stated, None)?
+            }
+            // Found below.
+            (_, false) => Dim::ZERO,
         };
         let exact = if wanted.is_some() && stretch && input == output { Some(1.0) } else { None };
         let scale = match exact {
             Some(one) => ctx.scalar(DType::F64, one),
             None => {
                 let size = element(ctx, sizes, i)?;
-                if wanted.is_none() && stretch {
-                    let size = ctx.convert(size, DType::I64)?;
-                    ctx.bind_dim(size, Some(output.clone()), None)?;
-                }
                 let input = ctx.dim_scalar(input.clone())?;
                 let input = ctx.convert(input, DType::F64)?;
                 ctx.div(size, input)?
@@ -191,21 +185,29 @@ fn plan_sizes(ctx: &mut Context, x: ValueId, axes: &[usize], sizes: ValueId, pol
     let known = ctx.constant_scalar(common);
     for axis in &mut planned {
         axis.scale = common;
-        if wanted.is_some() {
-            let (Some(scale), Some(input)) = (known, axis.input.as_const()) else {
-                return Err(unsupported(format!("{policy} needs fixed sizes; fix the dimensions with --dim")));
-            };
-            axis.output = Dim::from((scale * input as f64 + 0.5) as i64);
-        } else {
-            let size = ctx.dim_scalar(axis.input.clone())?;
-            let size = ctx.convert(size, DType::F64)?;
-            let size = ctx.mul(size, common)?;
-            let size = ctx.binary_scalar(BinaryOp::Add, size, 0.5)?;
-            let size = ctx.convert(size, DType::I64)?;
-            ctx.bind_dim(size, Some(axis.output.clone()), None)?;
-        }
+        axis.output = match (known, axis.input.as_const()) {
+            (Some(scale), Some(input)) => Dim::from((scale * input as f64 + 0.5) as i64),
+            _ => {
+                let size = ctx.dim_scalar(axis.input.clone())?;
+                let size = ctx.convert(size, DType::F64)?;
+                let size = ctx.mul(size, common)?;
+                let size = ctx.binary_scalar(BinaryOp::Add, size, 0.5)?;
+                let size = ctx.convert(size, DType::I64)?;
+                let stated = ctx.stated_dim(0, axis.axis);
+                ctx.bind_dim(size, stated, None)?
+            }
+        };
     }
     Ok(planned)
+}
+
+/// The size of an axis times a scale that only the run knows, as [`scaled`] rounds it.
+fn scaled_in_run(ctx: &mut Context, input: &Dim, scale: ValueId) -> Result<ValueId> {
+    let size = ctx.dim_scalar(input.clone())?;
+    let (size, scale) = (ctx.convert(size, DType::F32)?, ctx.convert(scale, DType::F32)?);
+    let size = ctx.mul(size, scale)?;
+    let size = ctx.unary(UnaryOp::Floor, size)?;
+    ctx.convert(size, DType::I64)
 }
 
 /// Element `index` of a vector as an `f64` scalar.

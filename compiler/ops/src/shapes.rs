@@ -80,6 +80,11 @@ impl Context<'_, '_> {
         declared_shape(self.declared_output(index)?, self.dims())
     }
 
+    /// The whole shape that the file states of output `index`.
+    pub(crate) fn whole_stated(&self, index: usize) -> Option<Vec<Dim>> {
+        self.stated_dims(index)?.into_iter().collect()
+    }
+
     /// What the file states of one axis of output `index`.
     pub fn stated_dim(&self, index: usize, axis: usize) -> Option<Dim> {
         self.stated_dims(index)?.get(axis)?.clone()
@@ -87,7 +92,7 @@ impl Context<'_, '_> {
 
     /// The shape the file states for output `index`; needed where `what` is known to the run alone.
     pub fn stated_shape(&self, index: usize, what: &str) -> Result<Vec<Dim>> {
-        self.stated_dims(index).and_then(|dims| dims.into_iter().collect()).ok_or_else(|| {
+        self.whole_stated(index).ok_or_else(|| {
             unsupported(format!(
                 "{what} must be known at compile time, or the shape of the output stated in the model; \
                  make it a constant, or run ONNX shape inference"
