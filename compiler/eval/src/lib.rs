@@ -243,7 +243,7 @@ fn dispatch(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -> E
             random::random(counter, *distribution, *dtype, shape, *seed, env)?
         }
         Op::If { then, otherwise, .. } => return control::branch(inputs, then, otherwise, env),
-        Op::Loop { body, carried, trips } => return control::iterate(inputs, body, *carried, *trips, env),
+        Op::Loop { body, carried, trips, .. } => return control::iterate(inputs, body, *carried, *trips, env),
     };
     Ok(vec![one])
 }

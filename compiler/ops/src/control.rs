@@ -229,7 +229,8 @@ pub(crate) fn core_loop(
     let mut inputs = operands.to_vec();
     inputs.extend(carried.iter().map(|state| state.value));
     inputs.extend(frame.captures.iter().map(|c| c.0));
-    let op = Op::Loop { body: Box::new(frame.graph), carried: carried.len(), trips };
+    let (varying, sizes) = (vec![], vec![]);
+    let op = Op::Loop { body: Box::new(frame.graph), carried: carried.len(), varying, sizes, trips };
     let mut results = ctx.push(op, &inputs)?;
     if let Some(exact) = exact {
         for scanned in &mut results[carried.len()..] {

@@ -197,7 +197,9 @@ fn looped(ctx: &mut Context, state: ValueId, steps: Steps<ValueId>, time: &Dim) 
     let trips = ctx.fresh_dim("trips", (least.max(0), most), Some(time.clone()));
     let mut inputs = vec![ctx.dim_scalar(time.clone())?, ctx.scalar(DType::Bool, 1.0), state];
     inputs.extend(steps.list());
-    let results = ctx.push(Op::Loop { body: Box::new(body.graph), carried: 1, trips }, &inputs)?;
+    let (varying, sizes) = (vec![], vec![]);
+    let op = Op::Loop { body: Box::new(body.graph), carried: 1, varying, sizes, trips };
+    let results = ctx.push(op, &inputs)?;
     let [state, reads] = results[..] else { return Err(invalid("the loop has other results than its body")) };
     // The slice takes everything; it says how many steps there are.
     let mut sizes = ctx.shape(reads);

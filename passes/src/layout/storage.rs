@@ -155,7 +155,10 @@ impl LayOut<'_> {
     pub(super) fn is_sized_by_run(&self, value: ValueId) -> bool {
         self.definition(value).is_some_and(|node| match &node.op {
             Op::If { varying, .. } => varying.iter().any(|&(result, _)| node.outputs[result] == value),
-            Op::Loop { carried, .. } => node.outputs[*carried..].contains(&value),
+            Op::Loop { carried, varying, .. } => {
+                let varies = varying.iter().any(|&(result, _)| node.outputs[result] == value);
+                varies || node.outputs[*carried..].contains(&value)
+            }
             _ => false,
         })
     }

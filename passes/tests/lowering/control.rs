@@ -116,7 +116,7 @@ fn loops_carry_values() {
                    %4 = constant i64[] [{trip}]
                    %5 = constant bool[] [true]
                    %6 = constant f32[] [0.5]
-                   %7, %8, %9, %10 = loop %4, %5, %0, %1, %2, %0, %3, %6 carried=4 trips=trips body=graph @body(%0: i64[], %1: bool[],
+                   %7, %8, %9, %10 = loop %4, %5, %0, %1, %2, %0, %3, %6 carried=4 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[],
                        %2: f32[n], %3: f32[n], %4: f32[n], %5: f32[n], %6: f32[n], %7: f32[]) -> (go: %1, a: %3, b: %2, c: %4, d: %12) {{
                      %8 = convert %0 to=f32 : f32[]
                      %9 = mul %8, %7 : f32[]
@@ -142,7 +142,7 @@ fn loops_stop_and_scan() {
            %1 = constant i64[] [9223372036854775807]
            %2 = constant bool[] [true]
            %3 = constant i64[] [1]
-           %4, %5, %6, %7 = loop %1, %2, %3, %0 carried=1 trips=trips body=graph @body(%0: i64[], %1: bool[], %2: i64[], %3: f32[n, 2])
+           %4, %5, %6, %7 = loop %1, %2, %3, %0 carried=1 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[], %2: i64[], %3: f32[n, 2])
                -> (go: %6, a: %4, s: %9, t: %0, u: %3) {
              %4 = add %2, %2 : i64[]
              %5 = constant i64[] [100]
@@ -169,7 +169,7 @@ fn loops_end_by_what_they_carry() {
                    %1 = constant i64[] [7]
                    %2 = constant bool[] [true]
                    %3 = constant bool[] [false]
-                   %5, %8, %6, %7 = loop %1, %2, %2, %3, %0 carried=3 trips=trips body=graph @body(%0: i64[], %1: bool[],
+                   %5, %8, %6, %7 = loop %1, %2, %2, %3, %0 carried=3 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[],
                        %2: bool[], %3: bool[], %4: f32[2, 2]) -> (go: {again}, a: %3, b: %6, c: %7, s: %0) {{
                      %5 = not %3 : bool[]
                      %6 = not %2 : bool[]
@@ -192,8 +192,8 @@ fn loops_within_loops() {
          graph @t(%0: f32[n]) -> (a: %4, s: %5) {
            %1 = constant i64[] [3]
            %2 = constant bool[] [true]
-           %4, %5 = loop %1, %2, %0 carried=1 trips=outer body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %4, s: %6) {
-             %4, %5 = loop %0, %1, %2 carried=1 trips=inner body=graph @inner(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %3, s: %3) {
+           %4, %5 = loop %1, %2, %0 carried=1 varying=[] sizes=[] trips=outer body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %4, s: %6) {
+             %4, %5 = loop %0, %1, %2 carried=1 varying=[] sizes=[] trips=inner body=graph @inner(%0: i64[], %1: bool[], %2: f32[n]) -> (go: %1, a: %3, s: %3) {
                %3 = sin %2 : f32[n]
              } : f32[n], f32[inner, n]
              %6 = reduce %5 op=sum axes=[0] : f32[n]
@@ -209,11 +209,65 @@ fn a_scan_past_its_bound_fails() {
     let text = "dim trips in 0..2 from node
                 graph @t(%0: i64[]) -> (s: %2) {
                   %1 = constant bool[] [true]
-                  %2 = loop %0, %1 carried=0 trips=trips body=graph @body(%0: i64[], %1: bool[]) -> (go: %1, s: %0) {
+                  %2 = loop %0, %1 carried=0 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[]) -> (go: %1, s: %0) {
                   } : i64[trips]
                 }";
     let run = |n: i64| nnc_kernels::interpret::run(&lowered(text), &[(vec![], n.to_le_bytes().to_vec())]);
     assert_eq!(run(2).expect("room for two")[0].0, [2]);
     assert_eq!(run(-7).expect("no iteration")[0].0, [0]);
     assert!(matches!(run(3), Err(nnc_kernels::interpret::RunError::Bound { .. })));
+}
+
+/// Values that grow: along their first axis, along their last, by what another one has, and two that change places.
+#[test]
+fn carried_values_grow() {
+    for trip in [0i64, 1, 4] {
+        check(
+            &format!(
+                "dim n in 0..
+                 dim a in 0.. <= n*5 from node
+                 dim b in 0.. <= n + 8 from node
+                 dim c in 0.. <= 5 from node
+                 dim d in 0.. <= 5 from node
+                 dim trips in 0.. from node
+                 graph @t(%0: f32[n], %1: f32[2, n]) -> (a: %8, b: %9, c: %10, d: %11) {{
+                   %2 = constant i64[] [{trip}]
+                   %3 = constant bool[] [true]
+                   %4 = constant f32[1] [1.5]
+                   %5 = constant f32[2] [1.0, 2.0]
+                   %6 = transpose %1 perm=[1, 0] : f32[n, 2]
+                   %7 = constant f32[2, 2] [1.0, 2.0, 3.0, 4.0]
+                   %8, %9, %10, %11 = loop %2, %3, %0, %1, %4, %5, %0, %7 carried=4
+                       varying=[(0, 0), (1, 1), (2, 0), (3, 0)] sizes=[a, b, c, d] trips=trips
+                       body=graph @body(%0: i64[], %1: bool[], %2: f32[a], %3: f32[2, b], %4: f32[c], %5: f32[d], %6: f32[n], %7: f32[2, 2])
+                       -> (go: %1, a: %8, b: %9, c: %5, d: %4) {{
+                     %8 = concat %2, %6 axis=0 : f32[a + n]
+                     %9 = concat %7, %3 axis=1 : f32[2, b + 2]
+                   }} : f32[a], f32[2, b], f32[c], f32[d]
+                 }}"
+            ),
+            &[0, 1, 3],
+            1e-5,
+        );
+    }
+}
+
+/// What grows past the memory there is for it stops the run before it is written there.
+#[test]
+fn growth_past_its_bound_fails() {
+    let text = "dim a in 0.. <= 4 from node
+                dim trips in 0..9 from node
+                graph @t(%0: i64[]) -> (s: %3) {
+                  %1 = constant bool[] [true]
+                  %2 = constant i64[2] [1, 2]
+                  %3 = loop %0, %1, %2 carried=1 varying=[(0, 0)] sizes=[a] trips=trips
+                      body=graph @body(%0: i64[], %1: bool[], %2: i64[a]) -> (go: %1, a: %4) {
+                    %3 = constant i64[1] [7]
+                    %4 = concat %2, %3 axis=0 : i64[a + 1]
+                  } : i64[a]
+                }";
+    let run = |n: i64| nnc_kernels::interpret::run(&lowered(text), &[(vec![], n.to_le_bytes().to_vec())]);
+    assert_eq!(run(2).expect("room for two more")[0].0, [4]);
+    let failed = run(3).expect_err("no room");
+    assert!(matches!(failed, nnc_kernels::interpret::RunError::Check { .. }), "{failed:?}");
 }

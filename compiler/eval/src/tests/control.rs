@@ -78,7 +78,7 @@ fn branches() {
 /// Doubles %2 in each iteration, stops when it exceeds 100, scans the iteration number plus %3.
 const LOOP: &str = "dim trips in 0.. from node
     graph @repeat(%0 trip: i64[], %1 go: bool[], %2 x: i64[], %3 offset: i64[]) -> (last: %4, all: %5) {
-        %4, %5 = loop %0, %1, %2, %3 carried=1 trips=trips body=graph @body(%0: i64[], %1: bool[], %2: i64[], %3: i64[])
+        %4, %5 = loop %0, %1, %2, %3 carried=1 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[], %2: i64[], %3: i64[])
             -> (go: %7, x: %4, scan: %5) {
             %4 = add %2, %2 : i64[]
             %5 = add %0, %3 : i64[]

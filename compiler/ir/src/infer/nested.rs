@@ -103,17 +103,8 @@ pub(super) fn if_(
     check_arguments(then, "the branch `then`", captures)?;
     check_arguments(otherwise, "the branch `else`", captures)?;
     let (mut types, mut others) = (result_types(then)?, result_types(otherwise)?);
-    if varying.len() != sizes.len() {
-        return Err(format!("{} sizes vary, {} symbols stand for them", varying.len(), sizes.len()));
-    }
-    for (&(result, axis), &symbol) in varying.iter().zip(sizes) {
-        for list in [&mut types, &mut others] {
-            match list.get_mut(result).and_then(|ty| ty.shape.get_mut(axis)) {
-                Some(size) => *size = Dim::sym(symbol),
-                None => return Err(format!("axis {axis} of result {result} varies, there is no such axis")),
-            }
-        }
-    }
+    replace_sizes(&mut types, varying, sizes)?;
+    replace_sizes(&mut others, varying, sizes)?;
     if types.len() != others.len() {
         return Err(format!("the branches yield {} and {} results", types.len(), others.len()));
     }
@@ -123,15 +114,39 @@ pub(super) fn if_(
     }
 }
 
-pub(super) fn loop_(inputs: &[&TensorType], body: &Graph, carried: usize, trips: Symbol) -> Types {
+/// Puts symbols in the place of sizes that vary.
+fn replace_sizes(types: &mut [TensorType], varying: &[(usize, usize)], sizes: &[Symbol]) -> Result<(), String> {
+    if varying.len() != sizes.len() {
+        return Err(format!("{} sizes vary, {} symbols stand for them", varying.len(), sizes.len()));
+    }
+    for (&(value, axis), &symbol) in varying.iter().zip(sizes) {
+        match types.get_mut(value).and_then(|ty| ty.shape.get_mut(axis)) {
+            Some(size) => *size = Dim::sym(symbol),
+            None => return Err(format!("axis {axis} of value {value} varies, there is no such axis")),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn loop_(
+    inputs: &[&TensorType],
+    body: &Graph,
+    carried: usize,
+    (varying, sizes): (&[(usize, usize)], &[Symbol]),
+    trips: Symbol,
+) -> Types {
     let [trip, condition, rest @ ..] = inputs else { return Err("needs a trip count and a condition".into()) };
     check_scalar("the trip count", trip, DType::I64)?;
     check_scalar("the condition", condition, DType::Bool)?;
     if rest.len() < carried {
         return Err(format!("carries {carried} values, is given {}", rest.len()));
     }
+    let mut entering: Vec<TensorType> = rest[..carried].iter().map(|&ty| ty.clone()).collect();
+    replace_sizes(&mut entering, varying, sizes)?;
     // The iteration number and the condition have the types just checked.
-    check_arguments(body, "the body", inputs)?;
+    let arguments: Vec<&TensorType> =
+        inputs[..2].iter().copied().chain(&entering).chain(rest[carried..].iter().copied()).collect();
+    check_arguments(body, "the body", &arguments)?;
     let results = result_types(body)?;
     let [again, values @ ..] = results.as_slice() else { return Err("the body yields no condition".into()) };
     check_scalar("the condition the body yields", again, DType::Bool)?;
@@ -139,12 +154,13 @@ pub(super) fn loop_(inputs: &[&TensorType], body: &Graph, carried: usize, trips:
         return Err(format!("carries {carried} values, the body yields {}", values.len()));
     }
     let (kept, scanned) = values.split_at(carried);
-    for (i, (&before, after)) in rest.iter().zip(kept).enumerate() {
+    let mut types = kept.to_vec();
+    replace_sizes(&mut types, varying, sizes)?;
+    for (i, (before, after)) in entering.iter().zip(&types).enumerate() {
         if before != after {
             return Err(format!("carried value {i} enters an iteration as {before} and leaves it as {after}"));
         }
     }
-    let mut types = kept.to_vec();
     for ty in scanned {
         let mut shape = vec![Dim::sym(trips)];
         shape.extend_from_slice(&ty.shape);

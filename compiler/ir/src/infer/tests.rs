@@ -116,7 +116,7 @@ fn accepted() {
         ),
         "%40 = random %8 distribution=normal(0.0, 1.5) dtype=f32 shape=[n, 2] seed=9 : f32[n, 2]",
         &format!("%40 = if %10, %0 varying=[] sizes=[] {branches} : f32[n, 4]"),
-        &format!("%40, %41 = loop %8, %10, %0 carried=1 trips=c {body} : f32[n, 4], f32[c, n, 4]"),
+        &format!("%40, %41 = loop %8, %10, %0 carried=1 varying=[] sizes=[] trips=c {body} : f32[n, 4], f32[c, n, 4]"),
     ];
     for node in nodes {
         assert_eq!(check(node), Ok(()), "{node}");
@@ -198,7 +198,7 @@ fn refused() {
             "the branch `else` is",
         ),
         (
-            "%40, %41 = loop %8, %10, %0 carried=1 trips=c body=graph @b(%0: i64[], %1: bool[], %2: f32[n, 4]) -> \
+            "%40, %41 = loop %8, %10, %0 carried=1 varying=[] sizes=[] trips=c body=graph @b(%0: i64[], %1: bool[], %2: f32[n, 4]) -> \
             (again: %0, x: %2) { } : f32[n, 4], f32[c]",
             "the body yields must be bool",
         ),

@@ -287,10 +287,16 @@ operations! {
         };
         /// `(trip: i64 scalar, condition: bool scalar, carried.., captures..) -> (carried.., scanned..)`: ONNX Loop.
         /// The body's inputs are (iteration: i64, condition: bool, carried.., captures..), its outputs (condition,
-        /// carried.., scanned elements..). Scanned results have a new leading axis `trips`, which this node defines.
+        /// carried.., scanned elements..). Scanned results have a new leading axis `trips`, which this node defines. So it
+        /// does the sizes of carried values that may change: within the body what they enter an iteration with, after the
+        /// loop what the last one left.
         Loop = "loop" {
             /// Number of carried values.
             carried: usize,
+            /// The sizes that may change: carried value and axis.
+            varying: Vec<(usize, usize)>,
+            /// The symbols of those sizes.
+            sizes: Vec<Symbol>,
             /// The number of iterations done.
             trips: Symbol,
             /// One iteration.

@@ -184,6 +184,11 @@ fn check_node(graph: &Graph, node: &Node, symbols: &mut Symbols, defined: &mut [
         }
     }
     symbols.check(graph, &node.op.dims())?;
+    // The body of a loop knows the sizes that change with the iterations.
+    let changing: &[Symbol] = if let Op::Loop { sizes, .. } = &node.op { sizes } else { &[] };
+    for &symbol in changing {
+        symbols.define(graph, symbol)?;
+    }
     for subgraph in node.op.subgraphs() {
         check_nested(graph, subgraph, symbols)?;
     }
@@ -198,7 +203,7 @@ fn check_node(graph: &Graph, node: &Node, symbols: &mut Symbols, defined: &mut [
     if types.len() != node.outputs.len() {
         return Err((5, format!("yields {} results, the node has {}", types.len(), node.outputs.len())).into());
     }
-    for symbol in node.op.defined_symbols() {
+    for symbol in node.op.defined_symbols().into_iter().filter(|symbol| !changing.contains(symbol)) {
         symbols.define(graph, symbol)?;
     }
     for (&output, ty) in node.outputs.iter().zip(&types) {

@@ -7,7 +7,8 @@
 //!
 //! A loop keeps its state (the iteration's number, whether to go on, the carried values) in buffers that are filled
 //! before the loop; carried values use the memory of the results. At the end of an iteration what it yields is copied
-//! there, whether to go on like a carried value; state handed on as other state goes by way of a copy. Element `i` of a
+//! there, whether to go on like a carried value; state handed on as other state goes by way of a copy. State whose size
+//! changes lies densely in memory for the most it can have; its sizes are bound anew in each iteration. Element `i` of a
 //! scanned result is written in iteration `i`, whose number is bound to a symbol for that purpose: the bound of that
 //! symbol keeps it inside the result's memory.
 //!
@@ -23,10 +24,10 @@ use crate::layout::Storage;
 use crate::layout::{Around, concat_slice, lay_out};
 use crate::memory::visit;
 use crate::regions::Regions;
-use nnc_ir::op::BinaryOp;
+use nnc_ir::op::{BinaryOp, Relation};
 use nnc_ir::{DType, Dim, Graph, Node, Symbol, TensorType, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
-use nnc_kernels::plan::{Argument, BufferId, Program, Step};
+use nnc_kernels::plan::{Argument, BufferId, Program, SizeCheck, Step};
 
 /// State of a loop besides what it carries.
 struct Progress {
@@ -36,6 +37,31 @@ struct Progress {
     go: BufferId,
     /// The most iterations wanted, `i64`.
     limit: Storage,
+}
+
+/// A size of a carried value that changes with the iterations.
+struct Size {
+    /// Which value, and which of its axes.
+    value: usize,
+    axis: usize,
+    symbol: Symbol,
+    /// Holds the size that the next iteration begins with.
+    cell: BufferId,
+}
+
+struct Sizes {
+    all: Vec<Size>,
+}
+
+impl Sizes {
+    fn varies(&self, value: usize) -> bool {
+        self.all.iter().any(|size| size.value == value)
+    }
+
+    /// Where a carried value of this shape lies in its state's memory.
+    fn lies(&self, value: usize, state: &Storage, shape: &[Dim]) -> Storage {
+        if self.varies(value) { Storage::dense(state.buffer, shape) } else { state.clone() }
+    }
 }
 
 impl Lowering<'_> {
@@ -94,10 +120,7 @@ impl Lowering<'_> {
                 inner.copy_results(&wanted)?;
                 inner.ask_for(&wanted);
                 for (&(result, axis), &cell) in varying.iter().zip(&cells) {
-                    let mut b = KernelBuilder::new(inner, "size");
-                    let size = b.import(&graph.shape(wanted[result].0)[axis]);
-                    b.store_cell(cell, Expr::Index(size));
-                    b.finish()?;
+                    inner.store_size(cell, &graph.shape(wanted[result].0)[axis])?;
                 }
                 Ok(())
             })
@@ -119,6 +142,7 @@ impl Lowering<'_> {
         node: &Node,
         (body, inside): (&Graph, &[Regions]),
         carried: usize,
+        changing: (&[(usize, usize)], &[Symbol]),
         trips: Symbol,
     ) -> Lowered {
         let [regions] = inside else { return Err(self.error("its body has no regions")) };
@@ -126,10 +150,16 @@ impl Lowering<'_> {
         let progress =
             Progress { counter: self.cell("iteration", DType::I64)?, go: self.cell("go", DType::Bool)?, limit };
         self.start_loop(node.inputs[1], &progress)?;
-        let mut states = vec![];
-        for (&initial, &result) in node.inputs[2..2 + carried].iter().zip(&node.outputs) {
-            let state = self.storage(result)?;
-            self.copy_into(initial, &all_axes(self.graph.ty(initial)), self.graph.ty(initial).dtype, &state)?;
+        let sizes = self.changing_sizes(changing, &node.inputs[2..2 + carried])?;
+        let (mut states, mut copies) = (vec![], vec![]);
+        for (i, (&initial, &result)) in node.inputs[2..2 + carried].iter().zip(&node.outputs).enumerate() {
+            let (ty, wanted) = (self.graph.ty(initial).clone(), self.storage(result)?);
+            let state = match sizes.varies(i) {
+                true => self.dense_state(result, &wanted, &mut copies)?,
+                false => wanted,
+            };
+            let entering = sizes.lies(i, &state, &ty.shape);
+            self.copy_into(initial, &all_axes(&ty), ty.dtype, &entering)?;
             states.push(state);
         }
         let (slices, bind) = self.scan_slices(&node.outputs[carried..], trips, &progress)?;
@@ -144,19 +174,92 @@ impl Lowering<'_> {
         let results: Vec<ValueId> = graph.outputs.iter().map(|o| o.1).collect();
         // Whether to go on is handed on as the carried values are.
         let (handed_on, scanned) = results.split_at(1 + carried);
-        states.insert(0, Storage::dense(progress.go, &[]));
+        let mut targets = vec![Storage::dense(progress.go, &[])];
+        targets.extend(states.iter().enumerate().map(|(i, s)| sizes.lies(i, s, graph.shape(handed_on[1 + i]))));
         let wanted: Vec<(ValueId, Storage)> = scanned.iter().copied().zip(slices).collect();
         let body = self.nested((&graph, regions), &given, &wanted, |inner| {
+            for size in &sizes.all {
+                inner.bind(size.symbol, Argument { buffer: size.cell, offset: Dim::ZERO });
+            }
             inner.program.steps.extend(bind);
             inner.lower_regions()?;
             inner.copy_results(&wanted)?;
-            inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &states, progress.counter)?;
+            for size in &sizes.all {
+                inner.check_fits(size, &graph.shape(handed_on[1 + size.value])[size.axis])?;
+            }
+            inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &targets, progress.counter)?;
+            for size in &sizes.all {
+                inner.store_size(size.cell, &graph.shape(handed_on[1 + size.value])[size.axis])?;
+            }
             inner.advance_loop(&progress)
         })?;
         let condition = Argument { buffer: progress.go, offset: Dim::ZERO };
         self.program.steps.push(Step::While { condition, body });
         self.bind(trips, Argument { buffer: progress.counter, offset: Dim::ZERO });
+        for size in &sizes.all {
+            self.bind(size.symbol, Argument { buffer: size.cell, offset: Dim::ZERO });
+        }
+        for (ty, own, wanted) in copies {
+            self.copy_storage(&ty, &own, &wanted)?;
+        }
         Ok(())
+    }
+
+    /// Cells for the sizes that change, filled with those that the carried values enter the loop with.
+    fn changing_sizes(
+        &mut self,
+        (varying, symbols): (&[(usize, usize)], &[Symbol]),
+        initial: &[ValueId],
+    ) -> Result<Sizes, LowerError> {
+        let mut all = vec![];
+        for (&(value, axis), &symbol) in varying.iter().zip(symbols) {
+            let size = Size { value, axis, symbol, cell: self.cell("size", DType::I64)? };
+            let entering = self.graph.shape(initial[value])[axis].clone();
+            self.check_fits(&size, &entering)?;
+            self.store_size(size.cell, &entering)?;
+            all.push(size);
+        }
+        Ok(Sizes { all })
+    }
+
+    /// Dense memory for a value whose size changes: where it is wanted, if that is dense, else its own, and a copy.
+    fn dense_state(
+        &mut self,
+        result: ValueId,
+        wanted: &Storage,
+        copies: &mut Vec<(TensorType, Storage, Storage)>,
+    ) -> Result<Storage, LowerError> {
+        let ty = self.graph.ty(result).clone();
+        if *wanted == Storage::dense(wanted.buffer, &ty.shape) {
+            return Ok(wanted.clone());
+        }
+        let buffer = self.add_workspace(format!("{result}_dense"), ty.dtype, &ty.count())?;
+        let own = Storage::dense(buffer, &ty.shape);
+        copies.push((ty, own.clone(), wanted.clone()));
+        Ok(own)
+    }
+
+    /// Has the run stop where a size is more than there is memory for.
+    fn check_fits(&mut self, size: &Size, found: &Dim) -> Lowered {
+        let capacity = self.upper_bound(&Dim::sym(size.symbol))?;
+        if !capacity.provably_ge(found, &self.graph.dims) {
+            let (what, origin) = (format!("axis {} of carried value {}", size.axis, size.value), self.origin.clone());
+            self.add_check(SizeCheck {
+                left: found.clone(),
+                relation: Relation::AtMost,
+                right: capacity,
+                what,
+                origin,
+            });
+        }
+        Ok(())
+    }
+
+    fn store_size(&mut self, cell: BufferId, size: &Dim) -> Lowered {
+        let mut b = KernelBuilder::new(self, "size");
+        let size = b.import(size);
+        b.store_cell(cell, Expr::Index(size));
+        b.finish()
     }
 
     /// The inner graph with the symbols known now, and where its captures (its inputs from number `first` on, `outer` around

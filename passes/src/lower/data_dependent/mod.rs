@@ -74,7 +74,9 @@ impl Lowering<'_> {
             Op::If { varying, sizes, then, otherwise } => {
                 self.lower_if(node, [then, otherwise], varying, sizes, inside)
             }
-            Op::Loop { body, carried, trips } => self.lower_loop(node, (body, inside), *carried, *trips),
+            Op::Loop { body, carried, varying, sizes, trips } => {
+                self.lower_loop(node, (body, inside), *carried, (varying, sizes), *trips)
+            }
             other => Err(self.error(format!("{other:?} has no lowering"))),
         }
     }

@@ -132,7 +132,8 @@ pub(super) fn repeated(b: &mut Builder) -> Option<ValueId> {
     };
     let trips = b.unknown("trips", (0, bound), upper, 5);
     let args = [&[trip, going], &carried[..], &body.captures].concat();
-    let op = Op::Loop { body: body.finish(&results), carried: carried.len(), trips };
+    let (varying, sizes) = (vec![], vec![]);
+    let op = Op::Loop { body: body.finish(&results), carried: carried.len(), varying, sizes, trips };
     b.push_all(op, &args, &ranges)?.first().copied()
 }
 

@@ -101,8 +101,14 @@ fn plainer(op: &Op) -> Vec<Op> {
             all.extend(variants(then).into_iter().map(|then| op(then, (**otherwise).clone())));
             all.extend(variants(otherwise).into_iter().map(|otherwise| op((**then).clone(), otherwise)));
         }
-        Op::Loop { body, carried, trips } => {
-            let op = |body| Op::Loop { body: Box::new(body), carried: *carried, trips: *trips };
+        Op::Loop { body, carried, varying, sizes, trips } => {
+            let op = |body| Op::Loop {
+                body: Box::new(body),
+                carried: *carried,
+                varying: varying.clone(),
+                sizes: sizes.clone(),
+                trips: *trips,
+            };
             all.extend(variants(body).into_iter().map(op));
         }
         _ => {}
