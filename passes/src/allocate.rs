@@ -150,7 +150,8 @@ impl Allocate<'_> {
         let names = bytes.symbols().into_iter().filter(open).filter_map(|s| Some(dims.lookup(s)?.name.as_str()));
         let bounds: Vec<String> = names.map(|name| format!("--dim {name}=0..N")).collect();
         let (size, bounds) = (dims.display(bytes), bounds.join(" "));
-        let problem = format!("its {size} bytes are known only after they are written, and have no bound: give {bounds}");
+        let problem =
+            format!("its {size} bytes are known only after they are written, and have no bound: give {bounds}");
         LowerError { origin: origin.to_owned(), problem }
     }
 }

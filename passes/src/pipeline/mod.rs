@@ -157,11 +157,7 @@ pub const PASSES: &[Pass] = &[
     // After everything that changes kernels.
     Pass { name: "share", stage: Stage::Schedule, run: Run::Program(schedule::share) },
     // After everything that moves steps.
-    Pass {
-        name: "allocate",
-        stage: Stage::Schedule,
-        run: Run::TryProgram(|lowered| allocate(&mut lowered.program)),
-    },
+    Pass { name: "allocate", stage: Stage::Schedule, run: Run::TryProgram(|lowered| allocate(&mut lowered.program)) },
     Pass {
         name: "plan_memory",
         stage: Stage::Schedule,

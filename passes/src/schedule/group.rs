@@ -176,11 +176,9 @@ impl Groups<'_> {
                 Step::If { condition, then: self.list(then, None).0, otherwise: self.list(otherwise, None).0 }
             }
             Step::While { condition, body } => Step::While { condition, body: self.list(body, None).0 },
-            Step::Run { .. }
-            | Step::Bind { .. }
-            | Step::Check(_)
-            | Step::Allocate { .. }
-            | Step::Release { .. } => step,
+            Step::Run { .. } | Step::Bind { .. } | Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => {
+                step
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Lowering against the reference interpreter: small graphs in text form, lowered for three vector lengths, run by
 //! the kernel interpreter, and compared with the core operations' own meaning. Every program is printed and read back.
 
+mod allocated;
 mod cases;
 mod control;
 mod data_dependent;

@@ -159,6 +159,9 @@ impl Lowering<'_> {
                 false => wanted,
             };
             let entering = sizes.lies(i, &state, &ty.shape);
+            if sizes.varies(i) {
+                self.ask_for_memory(&state, &ty);
+            }
             self.copy_into(initial, &all_axes(&ty), ty.dtype, &entering)?;
             states.push(state);
         }
@@ -187,7 +190,8 @@ impl Lowering<'_> {
             for size in &sizes.all {
                 inner.check_fits(size, &graph.shape(handed_on[1 + size.value])[size.axis])?;
             }
-            inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &targets, progress.counter)?;
+            let varies = |position: usize| position.checked_sub(1).is_some_and(|value| sizes.varies(value));
+            inner.hand_on(handed_on, &graph.inputs[1..2 + carried], &targets, (varies, progress.counter))?;
             for size in &sizes.all {
                 inner.store_size(size.cell, &graph.shape(handed_on[1 + size.value])[size.axis])?;
             }
@@ -241,7 +245,8 @@ impl Lowering<'_> {
 
     /// Has the run stop where a size is more than there is memory for.
     fn check_fits(&mut self, size: &Size, found: &Dim) -> Lowered {
-        let capacity = self.upper_bound(&Dim::sym(size.symbol))?;
+        // Without a bound, memory is asked for by the size.
+        let Some(capacity) = Dim::sym(size.symbol).greatest(&self.graph.dims) else { return Ok(()) };
         if !capacity.provably_ge(found, &self.graph.dims) {
             let (what, origin) = (format!("axis {} of carried value {}", size.axis, size.value), self.origin.clone());
             self.add_check(SizeCheck {
@@ -305,6 +310,14 @@ impl Lowering<'_> {
         Ok(std::mem::replace(&mut self.program.steps, outside))
     }
 
+    /// Has the memory for a value asked for now, if it has no bound.
+    fn ask_for_memory(&mut self, storage: &Storage, ty: &TensorType) {
+        if self.program.is_allocated(storage.buffer) {
+            let (bytes, origin) = (&ty.count() * ty.dtype.size() as i64, self.origin.clone());
+            self.program.steps.push(Step::Allocate { buffer: storage.buffer, bytes, origin });
+        }
+    }
+
     /// Has the memory of results without a bound asked for, by their sizes here, before the first step that uses it.
     fn ask_for(&mut self, wanted: &[(ValueId, Storage)]) {
         for (value, storage) in wanted {
@@ -320,10 +333,10 @@ impl Lowering<'_> {
             let first = steps.iter().position(&mut uses).unwrap_or(steps.len());
             // A branch within this one may have asked already.
             if steps.get(first).is_none_or(|step| !asks_for(step, storage.buffer)) {
-                let ty = self.graph.ty(*value);
-                let bytes = &ty.count() * ty.dtype.size() as i64;
-                let origin = self.origin.clone();
-                steps.insert(first, Step::Allocate { buffer: storage.buffer, bytes, origin });
+                let mut rest = steps.split_off(first);
+                let ty = self.graph.ty(*value).clone();
+                self.ask_for_memory(storage, &ty);
+                self.program.steps.append(&mut rest);
             }
         }
     }
@@ -390,10 +403,17 @@ impl Lowering<'_> {
         b.finish()
     }
 
-    /// Copies what an iteration yields to the states, of which `inputs` are the values; `counter` is state as well.
-    fn hand_on(&mut self, results: &[ValueId], inputs: &[ValueId], states: &[Storage], counter: BufferId) -> Lowered {
+    /// Copies what an iteration yields to the states, of which `inputs` are the values; `counter` is state as well. The sizes
+    /// of those for which `varies` holds change.
+    fn hand_on(
+        &mut self,
+        results: &[ValueId],
+        inputs: &[ValueId],
+        states: &[Storage],
+        (varies, counter): (impl Fn(usize) -> bool, BufferId),
+    ) -> Lowered {
         let mut copies = vec![];
-        for ((&value, &input), state) in results.iter().zip(inputs).zip(states) {
+        for (position, ((&value, &input), state)) in results.iter().zip(inputs).zip(states).enumerate() {
             if input == value {
                 continue;
             }
@@ -411,9 +431,13 @@ impl Lowering<'_> {
                     Some(copy)
                 }
             };
-            copies.push((value, ty, source, state));
+            copies.push((position, value, ty, source, state));
         }
-        for (value, ty, source, state) in copies {
+        for (position, value, ty, source, state) in copies {
+            if varies(position) {
+                // What it had is dropped, which nothing reads any more.
+                self.ask_for_memory(state, &ty);
+            }
             match source {
                 None => self.copy_into(value, &all_axes(&ty), ty.dtype, state)?,
                 Some(source) => self.copy_storage(&ty, &source, state)?,
