@@ -34,6 +34,7 @@ extern "C" {
 struct nnc_model; /* a loaded model */
 struct nnc_pool;  /* a pool of threads */
 struct nnc_state; /* the states of one sequence of runs, such as the keys and values of a text so far */
+struct nnc_results; /* the outputs of one run */
 
 /* ---- Errors and versions ---- */
 
@@ -101,7 +102,7 @@ int32_t nnc_model_output(const struct nnc_model *model, uint32_t index, const st
 /* ---- Running ---- */
 
 /* Checks the dimensions of all inputs and computes the sizes of a run. `output_dims` and `workspace_bytes` may be null when
- * not wanted. For data-dependent output dimensions an upper bound is given.
+ * not wanted. For data-dependent output dimensions an upper bound is given, or -1 where there is none.
  * Errors: NNC_BAD_SHAPE, NNC_DIM_OUT_OF_BOUNDS, NNC_SIZE_OVERFLOW, NNC_NULL_ARGUMENT. */
 int32_t nnc_plan(const struct nnc_model *model, const int64_t *input_dims, int64_t *output_dims,
                  uint64_t *workspace_bytes);
@@ -116,11 +117,27 @@ int32_t nnc_plan(const struct nnc_model *model, const int64_t *input_dims, int64
  *                    provide it, which it keeps for later runs of this model
  *   workspace_bytes  size of `workspace`
  * Outputs and workspace must overlap nothing. On an error their contents are unspecified.
+ * A model with outputs without a bound (NNC_TENSOR_ALLOCATED) takes nnc_run_results instead: NNC_BAD_ARGUMENT.
  * Errors: those of nnc_plan, NNC_WORKSPACE_TOO_SMALL, NNC_MISALIGNED, NNC_OUT_OF_MEMORY, and those that depend on input
  * values: NNC_BAD_INDEX, NNC_CHECK_FAILED, NNC_DIVIDE_BY_ZERO, NNC_BOUND_EXCEEDED. */
 int32_t nnc_run(const struct nnc_model *model, const struct nnc_pool *pool, const void *const *inputs,
                 const int64_t *input_dims, void *const *outputs, int64_t *output_dims, void *workspace,
                 uint64_t workspace_bytes);
+
+/* As nnc_run, with outputs in memory of the runtime's, as large as they turn out to be. `state` is null, or as in
+ * nnc_run_with_state. On success *out is a handle to be freed with nnc_results_free, else null. */
+int32_t nnc_run_results(const struct nnc_model *model, const struct nnc_pool *pool, struct nnc_state *state,
+                        const void *const *inputs, const int64_t *input_dims, struct nnc_results **out);
+
+/* The elements of an output, dense and aligned to NNC_ALIGNMENT, valid until the results are freed; null for one that a
+ * state holds, or for no output. */
+const void *nnc_results_data(const struct nnc_results *results, uint32_t index);
+
+/* Fills in the dimensions of an output. Errors: NNC_BAD_ARGUMENT, NNC_NULL_ARGUMENT. */
+int32_t nnc_results_dims(const struct nnc_results *results, uint32_t index, int64_t *dims);
+
+/* Frees results. Null is allowed. */
+void nnc_results_free(struct nnc_results *results);
 
 /* ---- States ---- */
 

@@ -46,8 +46,7 @@ impl Heap {
     pub(crate) fn begin(&mut self, outputs: usize, places: &[(*mut u8, usize)]) {
         self.idle.append(&mut self.free);
         self.idle.append(&mut self.live);
-        let old = take(&mut self.outputs);
-        self.idle.extend(old.into_iter().filter(|buffer| buffer.capacity() > 0));
+        self.idle.extend(self.outputs.drain(..).filter(|buffer| buffer.capacity() > 0));
         self.outputs.resize_with(outputs, Buffer::empty);
         self.places.clear();
         self.places.extend_from_slice(places);

@@ -146,7 +146,9 @@ impl Buffers {
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(self.outputs.iter().map(|b| b.pointer().cast::<c_void>()));
-        self.heap.begin(self.outputs.len(), &[]);
+        if model.signature.allocates {
+            self.heap.begin(self.outputs.len(), &[]);
+        }
         self.call(model, state, threads)?;
         for (i, info) in model.signature.outputs.iter().enumerate().filter(|(_, info)| info.is_allocated) {
             let buffer = self.heap.take_output(i);
@@ -181,8 +183,10 @@ impl Buffers {
         }
         self.pointers.outputs.clear();
         self.pointers.outputs.extend(outputs.iter_mut().map(|o| o.as_mut_ptr().cast::<c_void>()));
-        let places: Vec<(*mut u8, usize)> = outputs.iter_mut().map(|o| (o.as_mut_ptr(), o.len())).collect();
-        self.heap.begin(places.len(), if model.signature.allocates { &places } else { &[] });
+        if model.signature.allocates {
+            let places: Vec<(*mut u8, usize)> = outputs.iter_mut().map(|o| (o.as_mut_ptr(), o.len())).collect();
+            self.heap.begin(places.len(), &places);
+        }
         self.call(model, None, threads)
     }
 
@@ -214,7 +218,9 @@ impl Buffers {
             let message = format!("output `{}` has no bound: only nnc_run_results can make room for it", info.name);
             return Err(Error::new(Status::BadArgument, message));
         }
-        self.heap.begin(outputs.len(), &[]);
+        if model.signature.allocates {
+            self.heap.begin(outputs.len(), &[]);
+        }
         self.plan(model)?;
         check::pointers(&model.signature, &self.input_dims, inputs, &self.lengths, outputs, state.is_some())?;
         let workspace = if workspace.0.is_null() { self.own_workspace()? } else { workspace };

@@ -41,8 +41,8 @@ def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, shapes={}, floats=(
     return model, given
 
 
-def write(name, model, given, out, tolerance="1e-4 1e-5"):
-    """Runs a case and writes it."""
+def write(name, model, given, out, tolerance="1e-4 1e-5", stated=True):
+    """Runs a case and writes it, with the sizes of its outputs `stated` in the file or left out."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4
@@ -50,7 +50,8 @@ def write(name, model, given, out, tolerance="1e-4 1e-5"):
     results = session.run(None, given)
     del model.graph.output[:]
     for output, value in zip(session.get_outputs(), results):
-        info = helper.make_tensor_value_info(output.name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        shape = value.shape if stated else [None] * value.ndim
+        info = helper.make_tensor_value_info(output.name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
         model.graph.output.append(info)
     data = out / name / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
+from ort_sizes import sizes
 from ort_strings import strings
 
 
@@ -385,6 +386,9 @@ def main():
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)
             count += 1
+    for name, (model, given) in sizes():
+        write(name, model, given, out, stated=False)
+        count += 1
     print(f"{count} cases")
 
 

@@ -155,6 +155,8 @@ pub struct Refusals {
     pub refused: Vec<String>,
     /// Nodes of which nothing can be told, for they read what others would yield that are missing or refused.
     pub unknown: Vec<String>,
+    /// Of a model that is not refused, what a run asks its caller for: a line for each size without a bound.
+    pub allocated: Vec<String>,
 }
 
 impl Halt {
@@ -272,15 +274,17 @@ impl<'a> Compilation<'a> {
             None => error.message,
         };
         let mut refused: Vec<String> = survey.refused.into_iter().map(line).collect();
+        let mut allocated = vec![];
         if refused.is_empty() && !missing {
             let compiled = self.graph(model).and_then(|graph| self.program(graph, &model.file));
             let compiled = compiled.map_err(Halt::into_failure).and_then(|program| {
+                allocated = crate::allocated::lines(&program);
                 let weights = WeightsPlace::BesideIfLarge(format!("{}.weights", self.options.name));
                 self.artifact(&program, model, weights)
             });
             refused.extend(compiled.err().map(|failure| failure.to_string()));
         }
-        Refusals { refused, unknown: survey.unknown }
+        Refusals { refused, unknown: survey.unknown, allocated }
     }
 
     /// Runs the graph passes.

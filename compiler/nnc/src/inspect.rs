@@ -53,6 +53,7 @@ pub fn compiled(path: &Path) -> Result<Report> {
         "weights_file": signature.weights_file,
         "workspace_bytes": signature.workspace_bytes,
         "workspace": signature.workspace_text,
+        "allocates": signature.allocates,
         "source_hash": hex(&signature.source_hash),
         "weights_hash": hex(&signature.weights_hash),
     });
@@ -62,7 +63,7 @@ pub fn compiled(path: &Path) -> Result<Report> {
 
 fn tensor(info: &TensorInfo) -> Value {
     let dims: Vec<&str> = info.dims.iter().map(|d| d.text.as_str()).collect();
-    json!({"name": info.name, "dtype": info.dtype.name(), "dims": dims})
+    json!({"name": info.name, "dtype": info.dtype.name(), "dims": dims, "allocated": info.is_allocated})
 }
 
 fn state(signature: &Signature, info: &StateInfo) -> Value {
@@ -102,6 +103,11 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     out.line("weights", format!("{} bytes{file}", s.weights_bytes));
     let symbolic = s.workspace_text.as_deref().unwrap_or("an unknown number of");
     out.line("workspace", s.workspace_bytes.map_or_else(|| format!("{symbolic} bytes"), |b| format!("{b} bytes")));
+    if s.allocates {
+        let outputs: Vec<&str> = s.outputs.iter().filter(|t| t.is_allocated).map(|t| t.name.as_str()).collect();
+        let outputs = if outputs.is_empty() { "no output".to_owned() } else { format!("outputs {}", outputs.join(", ")) };
+        out.line("allocates", format!("in each run, for sizes that have no bound before it: {outputs}"));
+    }
     out.line("source", hex(&s.source_hash));
     out.text
 }
@@ -155,6 +161,7 @@ pub fn source(path: &Path, dims: &BTreeMap<String, DimRange>) -> Result<Report> 
         "missing": missing,
         "refused": refusals.refused,
         "unknown": refusals.unknown,
+        "allocated": refusals.allocated,
         "weights_bytes": weights,
         "kernels": null,
         "steps": null,
@@ -188,6 +195,8 @@ pub fn source(path: &Path, dims: &BTreeMap<String, DimRange>) -> Result<Report> 
         let names = names.join(", ");
         out.line("unknown", format!("whether these are refused, for they read what is missing or refused: {names}"));
     }
+    // Sizes that have no bound before a run.
+    out.lines("allocated", refusals.allocated.into_iter());
     Ok(Report { json, text: out.text })
 }
 

@@ -9,6 +9,7 @@
 //! Invariants: no input makes a command panic; a failure is one line on stderr and exit code 1 or 2; an output file
 //! appears whole or not at all.
 
+pub mod allocated;
 pub mod array;
 pub mod cases;
 pub mod cli;

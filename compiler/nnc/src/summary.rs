@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nnc_cpu::Artifact;
+use nnc_ir::Dim;
 use nnc_kernels::Program;
 use nnc_kernels::plan::Parameter;
 
@@ -31,7 +32,7 @@ impl Summary {
         Summary {
             code_bytes: artifact.code_bytes,
             weights_bytes: artifact.weights_bytes,
-            workspace: program.dims.display(&program.workspace_bytes).to_string(),
+            workspace: workspace(program),
             outputs,
         }
     }
@@ -39,7 +40,7 @@ impl Summary {
     /// The line.
     pub fn line(&self, took: Duration) -> String {
         format!(
-            "{:.2} s, code {} bytes, weights {} bytes, workspace {} bytes, outputs {}",
+            "{:.2} s, code {} bytes, weights {} bytes, workspace {}, outputs {}",
             took.as_secs_f64(),
             self.code_bytes,
             self.weights_bytes,
@@ -47,6 +48,24 @@ impl Summary {
             self.outputs.join(", ")
         )
     }
+}
+
+/// How much memory a run takes: in bytes, or by the names of the sizes that say it if the expression is long.
+fn workspace(program: &Program) -> String {
+    const LONG: usize = 120;
+    let (dims, bytes) = (&program.dims, &program.workspace_bytes);
+    let text = dims.display(bytes).to_string();
+    let mut text = match text.len() <= LONG {
+        true => format!("{text} bytes"),
+        false => {
+            let names: Vec<String> = bytes.symbols().into_iter().map(|s| dims.display(&Dim::sym(s)).to_string()).collect();
+            format!("by {}", names.join(", "))
+        }
+    };
+    if program.allocates() {
+        text += " and what a run asks for";
+    }
+    text
 }
 
 /// A line for each stage with its time, then one with all of it.

@@ -6,6 +6,7 @@
 
 mod model;
 mod pool;
+mod results;
 mod run;
 mod state;
 
@@ -16,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use model::*;
 use nnc_abi::{DType, Status};
 pub use pool::*;
+pub use results::*;
 pub use run::*;
 pub use state::*;
 

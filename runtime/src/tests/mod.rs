@@ -1,5 +1,6 @@
 //! The runtime against a model written by hand, in one process.
 
+mod allocated;
 mod capi;
 mod fake;
 

@@ -3,8 +3,8 @@
 #include "nnc_abi.h"
 
 static const struct nnc_dim_descriptor dims[] = {{NNC_DIM_SYMBOL, 0, -1, "n"}};
-static const struct nnc_tensor_descriptor inputs[] = {{"x", dims, NNC_F32, 1, 0}};
-static const struct nnc_tensor_descriptor outputs[] = {{"twice", dims, NNC_F32, 1, 0}};
+static const struct nnc_tensor_descriptor inputs[] = {{"x", dims, NNC_F32, 1, 0, 0}};
+static const struct nnc_tensor_descriptor outputs[] = {{"twice", dims, NNC_F32, 1, 0, 0}};
 static const struct nnc_symbol_descriptor symbols[] = {{"n", 0, 100}};
 
 #ifdef WEIGHTS_MB

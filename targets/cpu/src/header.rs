@@ -67,6 +67,9 @@ fn write(out: &mut String, program: &Program, weights: Option<(&str, u64)>) -> s
     }
     if !program.states.is_empty() {
         // What has states is run with blocks, which no typed function takes.
+    } else if (0..program.outputs.len()).any(|i| program.is_allocated_output(i)) {
+        writeln!(out, "/* How large some outputs are only a run tells (NNC_TENSOR_ALLOCATED): it asks the allocator in its")?;
+        writeln!(out, " * context for their memory. No typed function takes them: call `run` of the descriptor. */\n")?;
     } else if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
         function(out, program, &names, &name, &upper, weights.is_some())?;
     } else {
@@ -140,7 +143,7 @@ fn function(
     if beside {
         writeln!(out, " * `weights`: the mapped file of weights.")?;
     }
-    writeln!(out, " * `context`: threads to use, or null for none. Answers an enum nnc_status. */")?;
+    writeln!(out, " * `context`: {}. Answers an enum nnc_status. */", context(program))?;
     write!(out, "static inline int32_t {name}_run(")?;
     let arguments = arguments(program, names).into_iter();
     let mut list: Vec<String> = arguments.map(|argument| argument.declaration + &argument.name).collect();
@@ -156,6 +159,14 @@ fn function(
     let workspace = program.workspace_bytes.as_const().unwrap_or(0);
     assign_run(out, program, beside, ["0", "0", &format!("UINT64_C({workspace})")])?;
     writeln!(out, "    return {}.run(&args);\n}}\n", symbol_name(program))
+}
+
+/// What the context of a run is for.
+fn context(program: &Program) -> &'static str {
+    match program.allocates() {
+        true => "threads to use, and the allocator that the run needs",
+        false => "threads to use, or null for none",
+    }
 }
 
 /// An argument of a typed function: a tensor.

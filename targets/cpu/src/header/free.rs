@@ -5,7 +5,7 @@
 //! checks that it is what it must be.
 
 use super::names::{Names, comment, distinct};
-use super::{arguments, assign_run, tensors};
+use super::{arguments, assign_run, context, tensors};
 use crate::object::descriptor::symbol_name;
 use nnc_ir::{Dim, Encoding};
 use nnc_kernels::Program;
@@ -132,9 +132,10 @@ impl<'a> Free<'a> {
         )?;
         writeln!(
             out,
-            " * `workspace`: as many bytes as {name}_plan says, aligned to 64. `context`: threads to use, or null for"
+            " * `workspace`: as many bytes as {name}_plan says, aligned to 64. `context`: {}.",
+            context(program)
         )?;
-        writeln!(out, " * none. Answers an enum nnc_status. */")?;
+        writeln!(out, " * Answers an enum nnc_status. */")?;
         let mut list = self.parameters();
         for argument in arguments(program, names) {
             list.push(format!("{}{}", argument.declaration, argument.name));

@@ -156,7 +156,7 @@ fn errors_name_the_place() {
     check("buffer y#5:", "buffer y:", "expected `#5` behind the name");
     check("buffer y#5:", "buffer y#6:", "expected number 5");
     check("at weight 0", "at weight 3", "unknown weight 3");
-    check("at input 1", "at 1", "expected `input`, `output`, `state`, `weight` or `workspace`");
+    check("at input 1", "at 1", "expected `input`, `output`, `state`, `weight`, `workspace` or `allocated`");
     check("up to 9", "up 9", "is no state");
     check("state 1", "state 2", "expected `1`");
     check("at_most", "below", "expected `equal` or `at_most`");
@@ -166,7 +166,7 @@ fn errors_name_the_place() {
     check("y#5; n)", "q; n)", "unknown buffer `q`");
     check("bind count", "bind size", "unknown dimension `size`");
     check("0 ..= 4", "0 to 4", "expected `..=`");
-    check("    while", "    until", "expected `run`, `bind`, `check`, `if`, `while` or `}`");
+    check("    while", "    until", "expected `run`, `bind`, `check`, `allocate`, `release`, `if`, `while` or `}`");
     check("from \"Slice\"", "of \"Slice\"", "expected `from`");
     let missing = parse::program(&text, &Constants::default()).map(|_| ());
     let message = missing.expect_err("no constants").to_string();
