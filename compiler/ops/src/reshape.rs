@@ -7,6 +7,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
+use crate::shapes::MOST_AXES;
 use nnc_ir::op::{BinaryOp, ReduceOp, Relation};
 use nnc_ir::{DType, Dim, ValueId};
 
@@ -20,7 +21,10 @@ pub fn reshape(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let allow_zero = ctx.flag("allowzero", false)?;
     let from = ctx.shape(x);
     let Some(wanted) = ctx.symbolic(shape) else {
-        let stated = ctx.stated_shape(0, "the shape")?;
+        let Some(stated) = ctx.whole_stated(0) else {
+            let to = found_in_run(ctx, x, shape, allow_zero)?;
+            return Ok(vec![ctx.reshape(x, &to)?]);
+        };
         let y = ctx.reshape(x, &stated)?;
         let found = ctx.bound_elements(shape, -1)?;
         if found.len() != stated.len() {
@@ -87,6 +91,30 @@ fn rest(ctx: &Context, x: ValueId, from: &[Dim], to: &[Dim]) -> Result<Dim> {
         return Err(invalid(text));
     }
     Ok(left.floor_div(&over.max(&Dim::ONE)).simplify(ctx.dims()))
+}
+
+/// The sizes that a shape which only the run knows stands for.
+fn found_in_run(ctx: &mut Context, x: ValueId, shape: ValueId, allow_zero: bool) -> Result<Vec<Dim>> {
+    let count = ctx.dim(shape, 0).as_const().and_then(|n| usize::try_from(n).ok());
+    let help = || unsupported("the number of axes must be known at compile time; make it a constant");
+    let count = count.filter(|n| *n <= MOST_AXES).ok_or_else(help)?;
+    let mut sizes = ctx.convert(shape, DType::I64)?;
+    if !allow_zero {
+        let mut own = ctx.shape(x);
+        own.resize(count, Dim::ZERO);
+        let own = ctx.dims_vector(own)?;
+        let kept = ctx.binary_scalar(BinaryOp::Eq, sizes, 0.0)?;
+        sizes = ctx.select(kept, own, sizes)?;
+    }
+    let open = ctx.binary_scalar(BinaryOp::Eq, sizes, -1.0)?;
+    let one = ctx.int_scalar(1);
+    let others = ctx.select(open, one, sizes)?;
+    let others = ctx.reduce(ReduceOp::Prod, others, &[0], false)?;
+    let others = ctx.binary_scalar(BinaryOp::Max, others, 1.0)?;
+    let all = ctx.dim_scalar(ctx.ty(x).count())?;
+    let rest = ctx.div(all, others)?;
+    let sizes = ctx.select(open, rest, sizes)?;
+    ctx.bound_elements(sizes, 0)
 }
 
 /// A matrix: the axes before `axis` together, and the others.
