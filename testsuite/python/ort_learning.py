@@ -1,6 +1,8 @@
 """Cases of `ort_cases.py` of models that scikit-learn and libsvm train."""
 
 import numpy as np
+import onnx
+from onnx import TensorProto, helper
 
 from ort_case import LEARNING, RNG, case, normal
 
@@ -80,6 +82,29 @@ def regressors():
     yield "svm_regressor_transform", regress(x, post_transform="LOGISTIC", **linear)
 
 
+def of_map(op, given, **attributes):
+    """A model of one node that takes a map from integers or strings to floats: ONNX Runtime's Python makes no other."""
+    info = onnx.ValueInfoProto(name="x0")
+    info.type.map_type.key_type = TensorProto.STRING if isinstance(next(iter(given)), str) else TensorProto.INT64
+    info.type.map_type.value_type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    node = helper.make_node(op, ["x0"], ["y0"], domain=LEARNING, **attributes)
+    graph = helper.make_graph([node], op, [info], [onnx.ValueInfoProto(name="y0")])
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid(LEARNING, 3)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=8), {"x0": given}
+
+
+def maps():
+    by_word = {"oslo": 0.5, "paris": -1.5, "rome": 2.0, "": 4.0}
+    words = ["rome", "", "oslo", "rome", "bern"]
+    yield "dict_vectorizer_words", of_map("DictVectorizer", by_word, string_vocabulary=words)
+    by_number = {5: 0.5, 1 << 40: 1.5, 0: 2.5, -2: -3.0}
+    yield "dict_vectorizer_numbers", of_map("DictVectorizer", by_number, int64_vocabulary=[7, -2, 5, 7, 1 << 40, 5])
+    floats = {9: 1.75, 2: -3.5, 0: 1e6, 6: 0.125}
+    for form in ("DENSE", "SPARSE"):
+        for to in ("TO_FLOAT", "TO_INT64"):
+            yield f"cast_map_{form}_{to}", of_map("CastMap", floats, cast_to=to, map_form=form, max_map=7)
+
+
 def learned():
-    for family in (classifiers, regressors):
+    for family in (classifiers, regressors, maps):
         yield from family()
