@@ -52,6 +52,11 @@ pub(crate) fn transformed(ctx: &mut Context, scores: ValueId, name: &str) -> Res
     }
 }
 
+/// Scores of targets transformed; a single one stays as it is, but for `PROBIT`.
+pub(crate) fn of_targets(ctx: &mut Context, y: ValueId, targets: usize, transform: &str) -> Result<ValueId> {
+    if targets == 1 && transform != "PROBIT" { Ok(y) } else { transformed(ctx, y, transform) }
+}
+
 /// The number below which a normal one is with these probabilities, by ONNX Runtime's formula.
 ///
 /// Source: S. Winitzki, "A handy approximation for the error function and its inverse", 2008.
@@ -95,7 +100,7 @@ pub fn linear_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let targets = usize::try_from(ctx.int("targets", 1)?).unwrap_or(0);
     let y = scores(ctx, targets)?;
     let name = ctx.string("post_transform", "NONE")?;
-    Ok(vec![if targets == 1 && name != "PROBIT" { y } else { transformed(ctx, y, &name)? }])
+    Ok(vec![of_targets(ctx, y, targets, &name)?])
 }
 
 /// The class with the greatest score, and the scores of all.
