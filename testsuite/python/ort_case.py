@@ -55,9 +55,18 @@ def write(name, model, given, out, tolerance="1e-4 1e-5", stated=True):
         model.graph.output.append(info)
     data = out / name / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)
-    for kind, values in (("input", list(given.items())), ("output", list(zip((o.name for o in session.get_outputs()), results)))):
-        for position, (label, value) in enumerate(values):
-            encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
-            (data / f"{kind}_{position}.pb").write_bytes(encoded)
+    files = []
+    for position, (label, value) in enumerate(given.items()):
+        # A map is handed over as its values and its keys.
+        if isinstance(value, dict):
+            keys = list(value.keys())
+            keys = np.array(keys, object if isinstance(keys[0], str) else np.int64)
+            files.append((f"input_{position}.keys", f"{label}.keys", keys))
+            value = np.array(list(value.values()), np.float32)
+        files.append((f"input_{position}", label, value))
+    files += [(f"output_{i}", o.name, value) for i, (o, value) in enumerate(zip(session.get_outputs(), results))]
+    for file, label, value in files:
+        encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
+        (data / f"{file}.pb").write_bytes(encoded)
     (out / name / "tolerance.txt").write_text(f"{tolerance}\n")
     onnx.save(model, out / name / "model.onnx")

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
+from ort_learning import learned, tree_ensembles
 from ort_sizes import sizes
 from ort_strings import strings
 
@@ -184,76 +185,6 @@ def linear_models():
             yield f"linear_classifier_{transform}_{count}", case("LinearClassifier", [x], 2, domain=LEARNING, **learned)
 
 
-MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
-GRID = np.arange(-2, 3).astype(np.float32) / 2
-
-
-def trees(kind, targets, modes=MODES, missing=False, count=9, spread="leaf", positive=False):
-    """Attributes of random trees over four features. Weights go to a target for each leaf, for each tree, or to all."""
-    nodes = {key: [] for key in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids")}
-    weights = {key: [] for key in ("treeids", "nodeids", "ids", "weights")}
-    for tree in range(count):
-        pending, number = [(0, 0)], 1
-        while pending:
-            node, depth = pending.pop()
-            leaf = depth == 4 or RNG.random() < 0.2 * depth or (tree == 3 and depth == 0)
-            nodes["treeids"].append(tree)
-            nodes["nodeids"].append(node)
-            nodes["featureids"].append(0 if leaf else int(RNG.integers(4)))
-            nodes["values"].append(0.0 if leaf else float(RNG.choice(GRID)))
-            nodes["modes"].append("LEAF" if leaf else str(RNG.choice(modes)))
-            nodes["truenodeids"].append(0 if leaf else number)
-            nodes["falsenodeids"].append(0 if leaf else number + 1)
-            if not leaf:
-                pending += [(number + 1, depth + 1), (number, depth + 1)]
-                number += 2
-                continue
-            each = {"leaf": [int(RNG.integers(targets))], "tree": [tree * tree % targets], "all": range(targets)}
-            for target in each[spread]:
-                weight = float(normal())
-                for key, value in zip(weights, (tree, node, target, abs(weight) / count if positive else weight)):
-                    weights[key].append(value)
-    attributes = {f"nodes_{key}": value for key, value in nodes.items()}
-    attributes |= {f"{kind}_{key}": value for key, value in weights.items()}
-    if missing:
-        attributes["nodes_missing_value_tracks_true"] = integers(0, 2, len(nodes["modes"]), np.int64).tolist()
-    return attributes
-
-
-def tree_ensembles():
-    x = RNG.choice(GRID, (37, 4))
-    holes = np.where(RNG.random((37, 4)) < 0.3, np.float32(np.nan), x)
-    plain = ["BRANCH_LEQ"]
-    regress = lambda given, **kw: case("TreeEnsembleRegressor", [given], domain=LEARNING, **kw)
-    for aggregate in ("SUM", "AVERAGE", "MIN", "MAX"):
-        for targets, spread in ((1, "leaf"), (3, "leaf"), (3, "tree"), (3, "all")):
-            made = trees("target", targets, spread=spread)
-            given = regress(x, n_targets=targets, aggregate_function=aggregate, **made)
-            yield f"tree_regressor_{aggregate}_{targets}_{spread}", given
-    for name, modes in [("leq", plain), *((mode[7:].lower(), [mode]) for mode in MODES[1:])]:
-        # ONNX Runtime takes NaN for missing only where all nodes ask whether a feature is at most a threshold.
-        made = trees("target", 1, modes=modes, missing=modes == plain)
-        yield f"tree_regressor_missing_{name}", regress(holes if modes == plain else x, n_targets=1, **made)
-    yield "tree_regressor_nan", regress(holes, n_targets=1, **trees("target", 1, modes=plain))
-    yield "tree_regressor_base", regress(x, n_targets=2, base_values=[0.5, -1.0], **trees("target", 2))
-    yield "tree_regressor_one_row", regress(x[:1], n_targets=1, **trees("target", 1, count=1))
-    yield "tree_regressor_stump", regress(x, n_targets=1, **trees("target", 1, count=1))
-    double = trees("target", 1, modes=plain)
-    for key in ("nodes_values", "target_weights"):
-        double[f"{key}_as_tensor"] = numpy_helper.from_array(np.array(double.pop(key), np.float64) + 1e-12)
-    yield "tree_regressor_double", regress(x.astype(np.float64), n_targets=1, **double)
-    counted = {"classlabels_int64s": [1, 2, 3], **trees("class", 3, modes=plain)}
-    yield "tree_classifier_integers", case("TreeEnsembleClassifier", [integers(-2, 3, (9, 4), np.int64)], 2, domain=LEARNING, **counted)
-    for transform in ("NONE", "LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
-        yield f"tree_regressor_{transform}", regress(x, n_targets=3, post_transform=transform, **trees("target", 3))
-        for name, kw in {
-            "three": {"made": trees("class", 3), "labels": [7, 3, 5]},
-            "by_tree": {"made": trees("class", 3, spread="tree"), "labels": [7, 3, 5], "base_values": [0.5, 0.0, -0.5]},
-            "probabilities": {"made": trees("class", 1, positive=True), "labels": [4, 2]},
-            "two": {"made": trees("class", 1), "labels": [4, 2], "base_values": [0.25]},
-        }.items():
-            kw = {"post_transform": transform, "classlabels_int64s": kw.pop("labels"), **kw.pop("made"), **kw}
-            yield f"tree_classifier_{transform}_{name}", case("TreeEnsembleClassifier", [x], 2, domain=LEARNING, **kw)
 
 
 def channels_last():
@@ -381,7 +312,7 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
-    families += (recurrent_layers, strings, narrow_types)
+    families += (recurrent_layers, strings, narrow_types, learned)
     for family in families:
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)

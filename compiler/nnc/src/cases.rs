@@ -1,7 +1,8 @@
 //! Test cases in the format of ONNX's backend tests.
 //!
 //! A case is a folder with `model.onnx`, folders `test_data_set_N` holding `input_J.pb` and `output_J.pb` by position,
-//! and optionally `tolerance.txt` with `rtol atol`.
+//! and optionally `tolerance.txt` with `rtol atol`. A map is the tensors of its values, `input_J.pb`, and of its keys,
+//! `input_J.keys.pb`.
 //!
 //! Source: <https://github.com/onnx/onnx/blob/main/docs/OnnxBackendTest.md>.
 

@@ -51,6 +51,7 @@ mod finish;
 mod forest;
 #[cfg(test)]
 mod hostile;
+mod ml_coupling;
 mod ml_labels;
 mod ml_tree_attributes;
 mod movement;

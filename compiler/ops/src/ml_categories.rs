@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
+use crate::ml_labels::Labelled;
 use crate::scope::{Compound, Maps};
 use nnc_ir::op::UnaryOp;
 use nnc_ir::{DType, Tensor, ValueId};
@@ -69,7 +70,8 @@ fn position(ctx: &mut Context, keys: &List) -> Result<ValueId> {
     }
 }
 
-fn position_of_number(ctx: &mut Context, x: ValueId, keys: &Tensor) -> Result<ValueId> {
+/// For each element which of the keys it is, the first of equal ones, or their number.
+pub(crate) fn position_of_number(ctx: &mut Context, x: ValueId, keys: &Tensor) -> Result<ValueId> {
     let count = keys.len() as i64;
     let mut order: Vec<usize> = (0..keys.len()).filter(|&i| !keys.get_f64(i).is_nan()).collect();
     // Integers of 64 bits have no exact double.
@@ -221,7 +223,7 @@ pub fn zip_map(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let all: Vec<i64> = (0..labels.len() as i64).collect();
     let all = ctx.ints_constant(&all);
     let keys = ctx.labelled(&labels, all)?;
-    ctx.define_compound(0, Compound::Maps(Maps { values: x, keys }));
+    ctx.define_compound(0, Compound::Maps(Maps { values: Labelled::Numbers(x), keys }));
     Ok(vec![])
 }
 

@@ -12,7 +12,7 @@ pub(crate) enum Labels {
     Strings(Vec<String>),
 }
 
-/// A tensor of labels.
+/// A tensor of labels, or of what is labelled by others.
 #[derive(Clone, Debug)]
 pub(crate) enum Labelled {
     Numbers(ValueId),

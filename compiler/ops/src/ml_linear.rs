@@ -1,7 +1,7 @@
 //! LinearRegressor and LinearClassifier of `ai.onnx.ml` (<https://onnx.ai/onnx/operators/index_ml.html>), all versions.
 //!
 //! Where the standard is silent, as ONNX Runtime: one score of two classes becomes one for each, and a regressor of one
-//! target leaves its score as it is.
+//! target leaves its score as it is, but for `PROBIT`.
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
@@ -47,8 +47,39 @@ pub(crate) fn transformed(ctx: &mut Context, scores: ValueId, name: &str) -> Res
         "LOGISTIC" => ctx.unary(UnaryOp::Sigmoid, scores),
         "SOFTMAX" => softmax_over(ctx, scores, &[1]),
         "SOFTMAX_ZERO" => softmax_of_others(ctx, scores),
-        other => Err(unsupported(format!("post_transform `{other}` is not supported; use NONE, LOGISTIC or SOFTMAX"))),
+        "PROBIT" => probit(ctx, scores),
+        other => Err(invalid(format!("post_transform `{other}` is not known"))),
     }
+}
+
+/// Scores of targets transformed; a single one stays as it is, but for `PROBIT`.
+pub(crate) fn of_targets(ctx: &mut Context, y: ValueId, targets: usize, transform: &str) -> Result<ValueId> {
+    if targets == 1 && transform != "PROBIT" { Ok(y) } else { transformed(ctx, y, transform) }
+}
+
+/// The number below which a normal one is with these probabilities, by ONNX Runtime's formula.
+///
+/// Source: S. Winitzki, "A handy approximation for the error function and its inverse", 2008.
+fn probit(ctx: &mut Context, x: ValueId) -> Result<ValueId> {
+    let x = ctx.binary_scalar(BinaryOp::Mul, x, 2.0)?;
+    let x = ctx.binary_scalar(BinaryOp::Sub, x, 1.0)?;
+    let below = ctx.unary(UnaryOp::Neg, x)?;
+    let below = ctx.binary_scalar(BinaryOp::Add, below, 1.0)?;
+    let above = ctx.binary_scalar(BinaryOp::Add, x, 1.0)?;
+    let product = ctx.mul(below, above)?;
+    let log = ctx.unary(UnaryOp::Log, product)?;
+    let half = ctx.binary_scalar(BinaryOp::Mul, log, 0.5)?;
+    let part = ctx.binary_scalar(BinaryOp::Add, half, f64::from(2.0f32 / (3.14159f32 * 0.147)))?;
+    let rest = ctx.binary_scalar(BinaryOp::Mul, log, f64::from(1.0f32 / 0.147))?;
+    let square = ctx.mul(part, part)?;
+    let square = ctx.sub(square, rest)?;
+    let root = ctx.unary(UnaryOp::Sqrt, square)?;
+    let root = ctx.sub(root, part)?;
+    let root = ctx.unary(UnaryOp::Sqrt, root)?;
+    let root = ctx.binary_scalar(BinaryOp::Mul, root, std::f64::consts::SQRT_2)?;
+    let negative = ctx.binary_scalar(BinaryOp::Lt, x, 0.0)?;
+    let opposite = ctx.unary(UnaryOp::Neg, root)?;
+    ctx.select(negative, opposite, root)
 }
 
 /// Softmax of the scores that are not 0; those that are stay.
@@ -69,7 +100,7 @@ pub fn linear_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let targets = usize::try_from(ctx.int("targets", 1)?).unwrap_or(0);
     let y = scores(ctx, targets)?;
     let name = ctx.string("post_transform", "NONE")?;
-    Ok(vec![if targets == 1 { y } else { transformed(ctx, y, &name)? }])
+    Ok(vec![of_targets(ctx, y, targets, &name)?])
 }
 
 /// The class with the greatest score, and the scores of all.
@@ -94,6 +125,11 @@ pub fn linear_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let positive = ctx.binary_scalar(BinaryOp::Gt, y, 0.0)?;
     if labels.len() != 2 {
         return Err(invalid(format!("one score cannot tell {} labels apart", labels.len())));
+    }
+    if name == "PROBIT" {
+        return Err(unsupported(
+            "post_transform `PROBIT` of one score of two classes says nothing of the other; use NONE",
+        ));
     }
     let label = ctx.either(positive, &labels)?;
     let score = if name == "LOGISTIC" { ctx.unary(UnaryOp::Sigmoid, y)? } else { y };
@@ -122,7 +158,9 @@ mod tests {
             two().string("post_transform", "SOFTMAX").output("y").run(),
             "f32[2, 2] 0.3775 0.6225 0.2689 0.7311"
         );
-        assert!(two().string("post_transform", "PROBIT").output("y").run().contains("`PROBIT` is not supported"));
+        assert!(two().string("post_transform", "SQUARE").output("y").run().contains("`SQUARE` is not known"));
+        let half = model("LinearRegressor", "x -> y", &[0.5, 0.0], &[0.25]).string("post_transform", "PROBIT");
+        assert_eq!(half.output("y").run(), "f32[2, 1] 0.6746 NaN");
         let short = model("LinearRegressor", "x -> y", &[1.0, 0.0, 1.0], &[]).int("targets", 2).output("y");
         assert!(short.run().contains("3 coefficients do not divide into 2 rows"));
     }

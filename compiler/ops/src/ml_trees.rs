@@ -8,11 +8,11 @@ use crate::context::Context;
 use crate::error::{Result, invalid, unsupported};
 use crate::forest::{Child, Forest, Question};
 use crate::ml_labels::Labels;
-use crate::ml_linear::{rows, transformed};
+use crate::ml_linear::{of_targets, rows, transformed};
 use crate::ml_tree_attributes::{Ensemble, classic, general};
 use nnc_ir::op::{BinaryOp, ReduceOp, UnaryOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Most elements of the table of weights, where each leaf has one for every target.
 const MOST_WEIGHTS: usize = 1 << 28;
@@ -57,9 +57,11 @@ pub fn tree_ensemble_regressor(ctx: &mut Context) -> Result<Vec<ValueId>> {
     };
     let ensemble = classic(ctx, "target")?;
     let x = features(ctx)?;
-    let y = scores(ctx, x, ensemble, targets, aggregate, DType::F32)?;
+    let base = ensemble.base.clone();
+    let y = scores(ctx, x, ensemble, targets, aggregate, DType::F32)?.sums;
+    let y = with_base(ctx, y, &base)?;
     let name = ctx.string("post_transform", "NONE")?;
-    Ok(vec![transformed(ctx, y, &name)?])
+    Ok(vec![of_targets(ctx, y, targets, &name)?])
 }
 
 /// Version 5: scores of the features' type.
@@ -75,7 +77,9 @@ pub fn tree_ensemble(ctx: &mut Context) -> Result<Vec<ValueId>> {
     let ensemble = general(ctx)?;
     let result = ctx.input(0).map(|x| ctx.dtype(x))?;
     let x = features(ctx)?;
-    let y = scores(ctx, x, ensemble, targets, aggregate, ctx.dtype(x))?;
+    let base = ensemble.base.clone();
+    let y = scores(ctx, x, ensemble, targets, aggregate, ctx.dtype(x))?.sums;
+    let y = with_base(ctx, y, &base)?;
     let name = match ctx.int("post_transform", 0)? {
         0 => "NONE",
         1 => "SOFTMAX",
@@ -84,7 +88,7 @@ pub fn tree_ensemble(ctx: &mut Context) -> Result<Vec<ValueId>> {
         4 => "PROBIT",
         other => return Err(invalid(format!("post_transform is {other}, it must be from 0 to 4"))),
     };
-    let y = transformed(ctx, y, name)?;
+    let y = of_targets(ctx, y, targets, name)?;
     Ok(vec![ctx.convert(y, result)?])
 }
 
@@ -100,8 +104,18 @@ pub fn tree_ensemble_classifier(ctx: &mut Context) -> Result<Vec<ValueId>> {
     if let (2, [class]) = (labels.len(), &scored[..]) {
         return one_score(ctx, x, ensemble, &labels, *class, &name);
     }
-    let y = scores(ctx, x, ensemble, labels.len(), Aggregate::Sum, DType::F32)?;
-    let label = ctx.greatest(y, &labels)?;
+    let base = ensemble.base.clone();
+    let Scores { sums, scored } = scores(ctx, x, ensemble, labels.len(), Aggregate::Sum, DType::F32)?;
+    let y = with_base(ctx, sums, &base)?;
+    // Of classes that no leaf of the row scores none wins, unless all have a score to begin with.
+    let compared = match scored.filter(|_| base.is_empty()) {
+        Some(scored) => {
+            let none = ctx.scalar(DType::F32, f64::NEG_INFINITY);
+            ctx.select(scored, y, none)?
+        }
+        None => y,
+    };
+    let label = ctx.greatest(compared, &labels)?;
     let scores = transformed(ctx, y, &name)?;
     Ok(ctx.classified(label, scores))
 }
@@ -115,36 +129,66 @@ fn one_score(
     class: usize,
     transform: &str,
 ) -> Result<Vec<ValueId>> {
-    if ensemble.base.len() > 1 || (class == 1 && !ensemble.base.is_empty()) {
-        return Err(unsupported(
-            "base_values of two classes of which the trees score one are not supported; add them to leaves",
-        ));
-    }
     let probability = ensemble.weights.iter().flatten().all(|&(_, weight)| weight >= 0.0);
+    let base = std::mem::take(&mut ensemble.base);
+    if base.len() > 2 {
+        return Err(invalid(format!("there are {} base_values for 2 classes", base.len())));
+    }
     // It is the only target.
     ensemble.weights.iter_mut().flatten().for_each(|(target, _)| *target = 0);
-    let y = scores(ctx, x, ensemble, 1, Aggregate::Sum, DType::F32)?;
-    let positive = ctx.binary_scalar(BinaryOp::Gt, y, if probability { 0.5 } else { 0.0 })?;
-    let label = ctx.either(positive, labels)?;
-    if class == 1 {
-        let none = ctx.binary_scalar(BinaryOp::Mul, y, 0.0)?;
-        let both = ctx.concat(&[none, y], 1)?;
-        let both = transformed(ctx, both, transform)?;
-        return Ok(ctx.classified(label, both));
-    }
-    let opposite = ctx.unary(UnaryOp::Neg, y)?;
-    let both = match transform {
-        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" if probability => {
-            let rest = ctx.binary_scalar(BinaryOp::Add, opposite, 1.0)?;
-            ctx.concat(&[rest, y], 1)?
+    let Scores { sums, scored } = scores(ctx, x, ensemble, 1, Aggregate::Sum, DType::F32)?;
+    // What a class begins with counts where a leaf scores it, and of two such numbers the second replaces the trees'.
+    let score = match (class, &base[..]) {
+        (0, &[first, ..]) => ctx.binary_scalar(BinaryOp::Add, sums, first)?,
+        (_, &[_, second]) => ctx.full(DType::F32, second, &ctx.shape(sums))?,
+        _ => sums,
+    };
+    let score = match scored {
+        Some(scored) => {
+            let zero = ctx.scalar(DType::F32, 0.0);
+            ctx.select(scored, score, zero)?
         }
-        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" => ctx.concat(&[opposite, y], 1)?,
+        None => score,
+    };
+    let none = ctx.full(DType::F32, 0.0, &ctx.shape(score))?;
+    let both = if class == 0 { [score, none] } else { [none, score] };
+    let both = ctx.concat(&both, 1)?;
+    let both = match (class, base.len()) {
+        (0, 0 | 1) => both_of_one(ctx, score, probability, transform)?,
+        (_, 2) => transformed(ctx, both, transform)?,
         _ => {
-            let both = ctx.concat(&[opposite, y], 1)?;
-            transformed(ctx, both, transform)?
+            let both = transformed(ctx, both, transform)?;
+            match scored {
+                Some(scored) => {
+                    let alone = both_of_one(ctx, score, probability, transform)?;
+                    ctx.select(scored, both, alone)?
+                }
+                None => both,
+            }
         }
     };
+    let positive = ctx.binary_scalar(BinaryOp::Gt, score, if probability { 0.5 } else { 0.0 })?;
+    let label = ctx.either(positive, labels)?;
     Ok(ctx.classified(label, both))
+}
+
+/// The scores of two classes from that of one, `[rows, 1]`.
+fn both_of_one(ctx: &mut Context, score: ValueId, probability: bool, transform: &str) -> Result<ValueId> {
+    let opposite = ctx.unary(UnaryOp::Neg, score)?;
+    match transform {
+        "PROBIT" => Err(unsupported(
+            "post_transform `PROBIT` of one score of two classes says nothing of the other; use NONE, or score both",
+        )),
+        "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" if probability => {
+            let rest = ctx.binary_scalar(BinaryOp::Add, opposite, 1.0)?;
+            ctx.concat(&[rest, score], 1)
+        }
+        "LOGISTIC" => {
+            let both = ctx.concat(&[opposite, score], 1)?;
+            ctx.unary(UnaryOp::Sigmoid, both)
+        }
+        _ => ctx.concat(&[opposite, score], 1),
+    }
 }
 
 /// The input as rows of `f32` or `f64`.
@@ -165,7 +209,14 @@ fn with_base(ctx: &mut Context, y: ValueId, base: &[f64]) -> Result<ValueId> {
     ctx.add(y, base)
 }
 
-/// `[rows, targets]`: the weights of the leaves that each row comes to, combined, and what is added to all rows.
+/// What the leaves that each row comes to say of each target, `[rows, targets]`.
+struct Scores {
+    /// Their weights, combined.
+    sums: ValueId,
+    /// Whether one of them has a weight for it; `None` where that is so for all rows and targets.
+    scored: Option<ValueId>,
+}
+
 fn scores(
     ctx: &mut Context,
     x: ValueId,
@@ -173,7 +224,7 @@ fn scores(
     targets: usize,
     aggregate: Aggregate,
     dtype: DType,
-) -> Result<ValueId> {
+) -> Result<Scores> {
     if targets == 0 {
         return Err(invalid("the number of targets is missing, or 0"));
     }
@@ -196,20 +247,34 @@ fn scores(
         ))
     })?;
     let mut weights = vec![aggregate.none(); count];
+    let mut weighted = vec![0u8; count];
     for (row, &leaf) in leaves.iter().enumerate() {
         for &(target, weight) in ensemble.of_leaf(leaf) {
-            let at = &mut weights[row * width + if single { 0 } else { target }];
+            let place = row * width + if single { 0 } else { target };
+            weighted[place] = 1;
+            let at = &mut weights[place];
             *at = if *at == aggregate.none() { weight } else { *at + weight };
         }
     }
     let shape = [leaves.len(), targets];
-    let weights = ctx.constant(Tensor::from_f64s(dtype, if single { &shape[..1] } else { &shape }, &weights));
-    let mut found = ctx.gather(weights, leaf)?;
-    if single {
-        let (rows, each) = (ctx.dim(x, 0), ensemble.forest.roots.len() / targets);
-        found = ctx.reshape(found, &[rows, Dim::from(targets), Dim::from(each)])?;
-    }
-    let mut y = ctx.reduce(aggregate.reduce(), found, &[if single { 2 } else { 1 }], false)?;
+    let shape = if single { &shape[..1] } else { &shape };
+    let (rows, each) = (ctx.dim(x, 0), ensemble.forest.roots.len() / targets);
+    // What the leaves that rows come to have in a table.
+    let combined = |ctx: &mut Context, table: Tensor, op: ReduceOp| {
+        let table = ctx.constant(table);
+        let mut found = ctx.gather(table, leaf)?;
+        if single {
+            found = ctx.reshape(found, &[rows.clone(), Dim::from(targets), Dim::from(each)])?;
+        }
+        ctx.reduce(op, found, &[if single { 2 } else { 1 }], false)
+    };
+    let mut y = combined(ctx, Tensor::from_f64s(dtype, shape, &weights), aggregate.reduce())?;
+    let scored = if always_scored(&ensemble, targets) {
+        None
+    } else {
+        let weighted = combined(ctx, Tensor::from_slice(shape, &weighted), ReduceOp::Max)?;
+        Some(ctx.convert(weighted, DType::Bool)?)
+    };
     match aggregate {
         Aggregate::Sum => {}
         Aggregate::Average => y = ctx.binary_scalar(BinaryOp::Div, y, trees as f64)?,
@@ -220,7 +285,43 @@ fn scores(
             y = ctx.select(none, zero, y)?;
         }
     }
-    with_base(ctx, y, &ensemble.base)
+    Ok(Scores { sums: y, scored })
+}
+
+/// Whether for each target there is a tree all of whose leaves have a weight for it.
+fn always_scored(ensemble: &Ensemble, targets: usize) -> bool {
+    let mut scored = vec![false; targets];
+    for &root in &ensemble.forest.roots {
+        let leaves = leaves_below(&ensemble.forest, root);
+        // For each target how many leaves have a weight for it, and the last of them.
+        let mut counts: FxHashMap<usize, (usize, usize)> = FxHashMap::default();
+        for (i, &leaf) in leaves.iter().enumerate() {
+            for &(target, _) in ensemble.of_leaf(leaf) {
+                let (count, last) = counts.entry(target).or_insert((0, usize::MAX));
+                if *last != i {
+                    (*count, *last) = (*count + 1, i);
+                }
+            }
+        }
+        counts.iter().filter(|(_, (count, _))| *count == leaves.len()).for_each(|(&target, _)| scored[target] = true);
+    }
+    scored.into_iter().all(|scored| scored)
+}
+
+/// The leaves that a root leads to. A branch that leads nowhere, or back, is told of when tables are made.
+fn leaves_below(forest: &Forest, root: Child) -> Vec<usize> {
+    let (mut leaves, mut seen, mut stack) = (vec![], FxHashSet::default(), vec![root]);
+    while let Some(child) = stack.pop() {
+        match child {
+            Child::Node(node) => {
+                if let (Some(split), true) = (forest.splits.get(node), seen.insert(node)) {
+                    stack.extend([split.yes, split.no]);
+                }
+            }
+            Child::Leaf(leaf) => leaves.push(leaf),
+        }
+    }
+    leaves
 }
 
 /// Where each tree has weights for one target: the trees of the first target, then of the next, as many of each, filled up
@@ -233,21 +334,10 @@ fn trees_by_target(ensemble: &Ensemble, targets: usize) -> Option<Vec<Child>> {
     let mut lists = vec![vec![]; targets];
     for &root in &forest.roots {
         let mut target = None;
-        let (mut seen, mut stack) = (FxHashSet::default(), vec![root]);
-        while let Some(child) = stack.pop() {
-            match child {
-                Child::Node(node) => {
-                    // A branch that leads nowhere, or back, is told of when tables are made.
-                    if let (Some(split), true) = (forest.splits.get(node), seen.insert(node)) {
-                        stack.extend([split.yes, split.no]);
-                    }
-                }
-                Child::Leaf(leaf) => {
-                    for &(other, _) in ensemble.of_leaf(leaf) {
-                        if *target.get_or_insert(other) != other {
-                            return None;
-                        }
-                    }
+        for leaf in leaves_below(forest, root) {
+            for &(other, _) in ensemble.of_leaf(leaf) {
+                if *target.get_or_insert(other) != other {
+                    return None;
                 }
             }
         }
@@ -317,5 +407,33 @@ mod tests {
         assert!(tree("BRANCH_LEQ", 3, 1, 1).run().contains("TreeEnsembleRegressor"));
         assert!(tree("BRANCH_LEQ", 0, 1, i64::MAX).run().contains("too many"));
         assert!(tree("BRANCH_LEQ", 0, 1, 0).run().contains("number of targets"));
+    }
+    /// A stump whose left leaf scores class 1 and whose right leaf scores class `right`.
+    fn stump(labels: &[i64], right: i64, weights: [f32; 2]) -> Sketch {
+        let x = sketch().given("x", &[2, 1], &[0.5f32, 1.5]).node("TreeEnsembleClassifier", "x -> l s");
+        let modes = ["BRANCH_LEQ", "LEAF", "LEAF"].map(|mode| mode.as_bytes().to_vec());
+        let x = x.domain("ai.onnx.ml").attribute("nodes_modes", Attribute::Strings(modes.to_vec()));
+        let x = x.attribute("nodes_values", Attribute::Floats(vec![1.0, 0.0, 0.0]));
+        let x = x.int_list("nodes_treeids", &[0; 3]).int_list("nodes_nodeids", &[0, 1, 2]);
+        let x = x.int_list("nodes_featureids", &[0; 3]).int_list("classlabels_int64s", labels);
+        let x = x.int_list("nodes_truenodeids", &[1, 0, 0]).int_list("nodes_falsenodeids", &[2, 0, 0]);
+        let x = x.int_list("class_treeids", &[0, 0]).int_list("class_nodeids", &[1, 2]);
+        x.int_list("class_ids", &[1, right]).attribute("class_weights", Attribute::Floats(weights.to_vec()))
+    }
+
+    #[test]
+    fn what_no_leaf_scores_does_not_win() {
+        let three = || stump(&[7, 8, 9], 2, [-1.0, -2.0]);
+        assert_eq!(three().output("l").run(), "i64[2] 8 9");
+        assert_eq!(three().output("s").run(), "f32[2, 3] 0 -1 0 0 0 -2");
+        let base = three().attribute("base_values", Attribute::Floats(vec![0.5, 0.0, 0.0]));
+        assert_eq!(base.output("l").run(), "i64[2] 7 7");
+        let two = |weights| stump(&[7, 8], 1, weights);
+        assert_eq!(two([0.75, 0.25]).output("l").run(), "i64[2] 8 7");
+        assert_eq!(two([0.75, -0.25]).output("s").run(), "f32[2, 2] 0 0.75 0 -0.25");
+        let base = two([0.75, 0.25]).attribute("base_values", Attribute::Floats(vec![0.5, 0.625]));
+        assert_eq!(base.output("s").run(), "f32[2, 2] 0 0.625 0 0.625");
+        let many = two([0.75, 0.25]).attribute("base_values", Attribute::Floats(vec![0.5; 3]));
+        assert!(many.output("s").run().contains("there are 3 base_values for 2 classes"));
     }
 }

@@ -89,6 +89,10 @@ macro_rules! for_each_family {
             ml_linear {
                 LinearClassifier 1 linear_classifier in "ai.onnx.ml", LinearRegressor 1 linear_regressor in "ai.onnx.ml"
             }
+            ml_maps { CastMap 1 cast_map in "ai.onnx.ml", DictVectorizer 1 dict_vectorizer in "ai.onnx.ml" }
+            ml_svm {
+                SVMClassifier 1 svm_classifier in "ai.onnx.ml", SVMRegressor 1 svm_regressor in "ai.onnx.ml"
+            }
             ml_trees {
                 TreeEnsemble 5 tree_ensemble in "ai.onnx.ml",
                 TreeEnsembleClassifier 1 tree_ensemble_classifier in "ai.onnx.ml",

@@ -36,8 +36,8 @@ pub(crate) enum Compound {
 /// Maps with the same keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Maps {
-    /// A row for each map, a column for each key.
-    pub values: ValueId,
+    /// The values, one for each key along the last axis; a row for each map where there are several.
+    pub values: Labelled,
     /// The keys.
     pub keys: Labelled,
 }
@@ -316,10 +316,11 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
             Compound::Strings(strings) => strings.values_mut().into_iter().for_each(&mut captured),
             Compound::Narrow(narrow) => captured(&mut narrow.value),
             Compound::Maps(Maps { values, keys }) => {
-                captured(values);
-                match keys {
-                    Labelled::Numbers(keys) => captured(keys),
-                    Labelled::Strings(keys) => keys.values_mut().into_iter().for_each(captured),
+                for part in [values, keys] {
+                    match part {
+                        Labelled::Numbers(part) => captured(part),
+                        Labelled::Strings(part) => part.values_mut().into_iter().for_each(&mut captured),
+                    }
                 }
             }
             Compound::Nothing => {}

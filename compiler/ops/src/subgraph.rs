@@ -1,12 +1,26 @@
-//! Translating a graph inside another one: in a frame of its own, or in place.
+//! Translating a graph inside another one: in a frame of its own, or in place; and loops that no file has, for operators
+//! that repeat something.
 
 use crate::context::{Context, Translator};
+use crate::control::{Trips, core_loop};
 use crate::error::{Result, invalid};
 use crate::finish;
 use crate::scope::{self, Frame, Passed};
 use crate::stated;
-use nnc_ir::{Dim, Encoding, Node, Op, Symbol, TensorType, ValueId};
+use nnc_ir::{DType, Dim, Encoding, Node, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
+use std::sync::LazyLock;
+
+/// What the file has of the body of a loop that an operator makes.
+static NOTHING: LazyLock<Graph> = LazyLock::new(Graph::default);
+
+/// What an iteration yields.
+pub(crate) struct Iteration {
+    /// Whether another one follows, a scalar; where it is left out, all do.
+    pub again: Option<ValueId>,
+    /// What is carried into the next one.
+    pub carried: Vec<ValueId>,
+}
 
 impl<'m> Context<'_, 'm> {
     /// Translates a subgraph in a frame of its own. Its first parameters have the types given; captures are listed by
@@ -98,6 +112,47 @@ impl<'m> Context<'_, 'm> {
             outputs.extend(translator.outputs(onnx)?);
             Ok(outputs)
         })
+    }
+
+    /// A loop of at most `most` iterations. `step` is given the number of the iteration and what is carried into it, and
+    /// writes the body with the context it is handed; values from around the loop it takes in with [`Context::taken_in`].
+    /// Yields what the last iteration leaves.
+    pub(crate) fn repeat(
+        &mut self,
+        most: i64,
+        carried: &[ValueId],
+        step: impl FnOnce(&mut Context<'_, 'm>, ValueId, &[ValueId]) -> Result<Iteration>,
+    ) -> Result<Vec<ValueId>> {
+        let types: Vec<TensorType> = carried.iter().map(|&value| self.ty(value).clone()).collect();
+        let before = self.dims().len();
+        let node = self.node;
+        let mut always = true;
+        let frame = self.translator.in_frame(&NOTHING, |translator| {
+            let mut body = Context::new(translator, node);
+            let mut input = |ty| body.frame_mut().graph.add_input(ty, "");
+            let iteration = input(TensorType::new(DType::I64, vec![]));
+            let condition = input(TensorType::new(DType::Bool, vec![]));
+            let states: Vec<ValueId> = types.iter().map(|ty| input(ty.clone())).collect();
+            let Iteration { again, carried } = step(&mut body, iteration, &states)?;
+            always = again.is_none();
+            let results = std::iter::once(again.unwrap_or(condition)).chain(carried);
+            Ok(results.map(|value| (String::new(), Passed::plain(value))).collect())
+        })?;
+        let left = frame.graph.outputs.iter().skip(1).map(|(_, value)| frame.graph.ty(*value));
+        if !left.eq(types.iter()) {
+            return Err(invalid("an iteration leaves other types than it is entered with"));
+        }
+        let carried: Vec<Passed> = carried.iter().map(|&value| Passed::plain(value)).collect();
+        let trips = if always { Trips::Exactly(Dim::from(most)) } else { Trips::AtMost(Dim::from(most)) };
+        let operands = [self.int_scalar(most), self.scalar(DType::Bool, 1.0)];
+        let results = core_loop(self, frame, &operands, &carried, trips, before)?;
+        Ok(results.into_iter().map(|result| result.value).collect())
+    }
+
+    /// A value of the graph around the one under construction, as that one sees it.
+    pub(crate) fn taken_in(&mut self, outer: ValueId) -> ValueId {
+        let depth = self.translator.frames.len() - 1;
+        scope::capture(&mut self.translator.frames, depth, outer)
     }
 
     /// Translates a subgraph in place, its parameters being the values given; yields its outputs.

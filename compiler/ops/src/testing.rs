@@ -78,6 +78,18 @@ impl Sketch {
         sketch
     }
 
+    /// A part of the value that an input made otherwise has in [`Sketch::run`].
+    pub fn holds<T: Element>(mut self, elements: &[T]) -> Sketch {
+        self.values.push(Tensor::from_slice(&[elements.len()], elements));
+        self
+    }
+
+    /// The same, of strings.
+    pub fn holds_strings(mut self, elements: &[&str]) -> Sketch {
+        self.values.extend(crate::strings::table(elements));
+        self
+    }
+
     /// A constant of strings.
     pub fn strings(mut self, name: &str, dims: &[usize], values: &[&str]) -> Sketch {
         let values = values.iter().map(|v| v.as_bytes().to_vec()).collect();

@@ -6,8 +6,8 @@ use crate::error::{Error, Result, TranslateError, invalid, unsupported};
 use crate::scope::{self, Frame, Passed};
 use crate::signature::CompoundInput;
 use crate::{finish, movement, registry, signature, tensors};
-use nnc_ir::{Dim, DimTable, Graph, SymbolInfo, TensorType};
-use nnc_onnx::{DimInfo, Model, TypeInfo, ValueInfo};
+use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType};
+use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo, ValueInfo};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -150,6 +150,14 @@ impl<'m> Translator<'m> {
     fn model_input(&mut self, input: &'m ValueInfo) -> Result<Option<CompoundInput<'m>>> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
+        if let Some(TypeInfo::Map { key, value }) = &input.ty {
+            let symbol = |name: String| input_symbol(name, self.options);
+            let value = if let TypeInfo::Tensor { elem_type, .. } = **value { part_of_map(elem_type) } else { None };
+            let (Some(value), Some(key)) = (value, part_of_map(*key)) else {
+                return Err(at("of maps, those from numbers or strings to numbers or strings are supported".into()));
+            };
+            return Ok(Some(signature::declare_map(frame, &input.name, [value, key], symbol)));
+        }
         let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
             return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
         };
@@ -259,6 +267,11 @@ impl<'m> Translator<'m> {
         let frames = &mut self.frames;
         graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve_passed(frames, &o.name)?))).collect()
     }
+}
+
+/// The type of a map's keys or values, `None` for strings, if it may be that of one.
+fn part_of_map(elem_type: ElemType) -> Option<Option<DType>> {
+    if elem_type == ElemType::String { Some(None) } else { tensors::dtype(elem_type).map(Some) }
 }
 
 fn shape_of(ty: Option<&TypeInfo>) -> Option<&Vec<DimInfo>> {

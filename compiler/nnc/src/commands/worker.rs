@@ -131,11 +131,13 @@ fn inputs(set: &DataSet, source: &nnc_onnx::Model, model: &Model) -> Result<Vec<
     let mut arrays: Vec<Array> = vec![];
     // Strings are two inputs and one file.
     while let Some(info) = model.signature().inputs.get(arrays.len()) {
-        let position = source.graph.inputs.iter().position(|i| i.name == info.name);
-        let file = set.inputs.iter().find(|f| Some(f.0) == position);
-        let (_, file) =
+        let position = |name: &str| source.graph.inputs.iter().position(|i| i.name == name);
+        let file = set.inputs.iter().find(|f| Some(f.0) == position(&info.name)).map(|f| f.1.clone());
+        let keys = || position(info.name.strip_suffix(".keys")?).map(|n| set.folder.join(format!("input_{n}.keys.pb")));
+        let file = file.or_else(keys);
+        let file =
             file.ok_or_else(|| Failure::user(format!("{}: no file for input `{}`", set.folder.display(), info.name)))?;
-        arrays.extend(tensors(file)?);
+        arrays.extend(tensors(&file)?);
     }
     Ok(arrays)
 }
