@@ -30,6 +30,7 @@ pub mod packed;
 pub mod panics;
 pub mod progress;
 pub mod reference;
+pub mod sequences;
 pub mod sizes;
 pub mod states;
 pub mod statistics;

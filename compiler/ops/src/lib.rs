@@ -49,6 +49,7 @@ mod emit;
 pub mod error;
 mod finish;
 mod forest;
+mod item;
 #[cfg(test)]
 mod hostile;
 mod ml_labels;
@@ -57,8 +58,10 @@ mod movement;
 mod names;
 mod narrow;
 mod narrow_floats;
+mod packed_sequence;
 mod pattern;
 mod ranges;
+mod repeat;
 mod require;
 mod scope;
 mod shapes;
