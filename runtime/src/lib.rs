@@ -37,6 +37,7 @@ mod runner;
 mod signature;
 mod source;
 mod state;
+mod sequences;
 mod strings;
 mod tensor;
 #[cfg(test)]
@@ -52,5 +53,6 @@ pub use pool::Pool;
 pub use runner::{Runner, Threads};
 pub use signature::{Dim, Signature, Symbol, TensorInfo};
 pub use state::{State, StateInfo};
+pub use sequences::Sequence;
 pub use strings::{Strings, string_refs, strings};
 pub use tensor::{Element, Tensor, TensorRef};

@@ -41,6 +41,22 @@ def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, shapes={}, floats=(
     return model, given
 
 
+def typed(name, value):
+    """The name and type of a value, which may be a sequence of tensors."""
+    kind = lambda array: helper.np_dtype_to_tensor_dtype(array.dtype)
+    if isinstance(value, list):
+        shape = ["?"] * value[0].ndim if value else None
+        return helper.make_tensor_sequence_value_info(name, kind(value[0]) if value else onnx.TensorProto.FLOAT, shape)
+    return helper.make_tensor_value_info(name, kind(value), value.shape)
+
+
+def encoded(label, value):
+    """A value as in a file, which may be a sequence of tensors."""
+    if isinstance(value, list):
+        return numpy_helper.from_list([np.asarray(v) for v in value], label).SerializeToString()
+    return numpy_helper.from_array(np.asarray(value), label).SerializeToString()
+
+
 def write(name, model, given, out, tolerance="1e-4 1e-5"):
     """Runs a case and writes it."""
     options = onnxruntime.SessionOptions()
@@ -50,13 +66,11 @@ def write(name, model, given, out, tolerance="1e-4 1e-5"):
     results = session.run(None, given)
     del model.graph.output[:]
     for output, value in zip(session.get_outputs(), results):
-        info = helper.make_tensor_value_info(output.name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
-        model.graph.output.append(info)
+        model.graph.output.append(typed(output.name, value))
     data = out / name / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)
     for kind, values in (("input", list(given.items())), ("output", list(zip((o.name for o in session.get_outputs()), results)))):
         for position, (label, value) in enumerate(values):
-            encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
-            (data / f"{kind}_{position}.pb").write_bytes(encoded)
+            (data / f"{kind}_{position}.pb").write_bytes(encoded(label, value))
     (out / name / "tolerance.txt").write_text(f"{tolerance}\n")
     onnx.save(model, out / name / "model.onnx")

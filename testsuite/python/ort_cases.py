@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
+from ort_sequences import sequences
 from ort_strings import strings
 
 
@@ -380,7 +381,7 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
-    families += (recurrent_layers, strings, narrow_types)
+    families += (recurrent_layers, strings, narrow_types, sequences)
     for family in families:
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)
