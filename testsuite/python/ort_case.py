@@ -41,6 +41,22 @@ def case(op, inputs, outputs=1, constants=(), domain=DOMAIN, shapes={}, floats=(
     return model, given
 
 
+def typed(name, value, stated=True):
+    """The name and type of a value, which may be a sequence of tensors, with its sizes where they are `stated`."""
+    kind = lambda array: helper.np_dtype_to_tensor_dtype(array.dtype)
+    if isinstance(value, list):
+        shape = ["?"] * value[0].ndim if value else None
+        return helper.make_tensor_sequence_value_info(name, kind(value[0]) if value else onnx.TensorProto.FLOAT, shape)
+    return helper.make_tensor_value_info(name, kind(value), value.shape if stated else [None] * value.ndim)
+
+
+def encoded(label, value):
+    """A value as in a file, which may be a sequence of tensors."""
+    if isinstance(value, list):
+        return numpy_helper.from_list([np.asarray(v) for v in value], label).SerializeToString()
+    return numpy_helper.from_array(np.asarray(value), label).SerializeToString()
+
+
 def write(name, model, given, out, tolerance="1e-4 1e-5", stated=True):
     """Runs a case and writes it, with the sizes of its outputs `stated` in the file or left out."""
     options = onnxruntime.SessionOptions()
@@ -50,9 +66,7 @@ def write(name, model, given, out, tolerance="1e-4 1e-5", stated=True):
     results = session.run(None, given)
     del model.graph.output[:]
     for output, value in zip(session.get_outputs(), results):
-        shape = value.shape if stated else [None] * value.ndim
-        info = helper.make_tensor_value_info(output.name, helper.np_dtype_to_tensor_dtype(value.dtype), shape)
-        model.graph.output.append(info)
+        model.graph.output.append(typed(output.name, value, stated))
     data = out / name / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)
     files = []
@@ -66,7 +80,6 @@ def write(name, model, given, out, tolerance="1e-4 1e-5", stated=True):
         files.append((f"input_{position}", label, value))
     files += [(f"output_{i}", o.name, value) for i, (o, value) in enumerate(zip(session.get_outputs(), results))]
     for file, label, value in files:
-        encoded = numpy_helper.from_array(np.asarray(value), label).SerializeToString()
-        (data / f"{file}.pb").write_bytes(encoded)
+        (data / f"{file}.pb").write_bytes(encoded(label, value))
     (out / name / "tolerance.txt").write_text(f"{tolerance}\n")
     onnx.save(model, out / name / "model.onnx")

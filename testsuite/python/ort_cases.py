@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ort_attention import attention, group_query_attention, multi_head_attention
 from ort_case import LEARNING, RNG, case, integers, normal, write
 from ort_learning import learned, tree_ensembles
+from ort_sequences import sequences
 from ort_sizes import sizes
 from ort_strings import strings
 
@@ -312,7 +313,7 @@ def main():
     count = 0
     families = (activations, products, normalisations, narrow_products, quantised, features, linear_models, tree_ensembles)
     families += (attention, multi_head_attention, group_query_attention, channels_last, older_names)
-    families += (recurrent_layers, strings, narrow_types, learned)
+    families += (recurrent_layers, strings, narrow_types, learned, sequences)
     for family in families:
         for name, (model, given), *tolerance in family():
             write(name, model, given, out, *tolerance)

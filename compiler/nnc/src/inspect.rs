@@ -105,7 +105,8 @@ fn compiled_text(s: &Signature, features: &[&str]) -> String {
     out.line("workspace", s.workspace_bytes.map_or_else(|| format!("{symbolic} bytes"), |b| format!("{b} bytes")));
     if s.allocates {
         let outputs: Vec<&str> = s.outputs.iter().filter(|t| t.is_allocated).map(|t| t.name.as_str()).collect();
-        let outputs = if outputs.is_empty() { "no output".to_owned() } else { format!("outputs {}", outputs.join(", ")) };
+        let outputs =
+            if outputs.is_empty() { "no output".to_owned() } else { format!("outputs {}", outputs.join(", ")) };
         out.line("allocates", format!("in each run, for sizes that have no bound before it: {outputs}"));
     }
     out.line("source", hex(&s.source_hash));

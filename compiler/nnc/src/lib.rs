@@ -31,6 +31,7 @@ pub mod packed;
 pub mod panics;
 pub mod progress;
 pub mod reference;
+pub mod sequences;
 pub mod sizes;
 pub mod states;
 pub mod statistics;

@@ -64,7 +64,7 @@ pub fn onnx_runtime(
 fn numbered(path: &Path, signature: &Signature) -> Result<Vec<Tensor>> {
     let mut reader = npz::Reader::open(path)?;
     let mut tensors: Vec<Tensor> = vec![];
-    // Strings are two outputs and one array.
+    // Strings are two outputs and one array; what else is several is as many.
     let mut number = 0;
     while let Some(info) = signature.outputs.get(tensors.len()) {
         let accept = |header: &npz::Header| {

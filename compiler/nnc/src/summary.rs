@@ -58,7 +58,8 @@ fn workspace(program: &Program) -> String {
     let mut text = match text.len() <= LONG {
         true => format!("{text} bytes"),
         false => {
-            let names: Vec<String> = bytes.symbols().into_iter().map(|s| dims.display(&Dim::sym(s)).to_string()).collect();
+            let names: Vec<String> =
+                bytes.symbols().into_iter().map(|s| dims.display(&Dim::sym(s)).to_string()).collect();
             format!("by {}", names.join(", "))
         }
     };

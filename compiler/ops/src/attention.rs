@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::error::{Result, invalid, unfit, unsupported};
-use crate::scope::Passed;
+use crate::item::Item;
 use crate::softmax::softmax_over;
 use crate::tensors;
 use nnc_ir::op::{BinaryOp, PadMode, ReduceOp, UnaryOp};
@@ -365,7 +365,7 @@ fn modified(ctx: &mut Context, name: &str, x: ValueId) -> Result<ValueId> {
         return Ok(x);
     }
     let graph = ctx.subgraph(name)?;
-    let results = ctx.inline(graph, &[Passed::plain(x)])?;
+    let results = ctx.inline(graph, &[Item::Numbers(x)])?;
     match results.first().map(|y| y.number()).transpose()? {
         Some(y) if ctx.ty(y) == ctx.ty(x) => Ok(y),
         _ => Err(unfit(&ctx.ty(x).shape, format_args!("`{name}` must yield what it takes, {}", ctx.show(x)))),

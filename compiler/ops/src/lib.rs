@@ -51,6 +51,7 @@ mod finish;
 mod forest;
 #[cfg(test)]
 mod hostile;
+mod item;
 mod ml_coupling;
 mod ml_labels;
 mod ml_tree_attributes;
@@ -58,8 +59,10 @@ mod movement;
 mod names;
 mod narrow;
 mod narrow_floats;
+mod packed_sequence;
 mod pattern;
 mod ranges;
+mod repeat;
 mod require;
 mod scope;
 mod shapes;

@@ -19,6 +19,16 @@ pub(crate) enum Labelled {
     Strings(Strings),
 }
 
+impl Labelled {
+    /// The values, to be changed together.
+    pub(crate) fn values_mut(&mut self) -> Vec<&mut ValueId> {
+        match self {
+            Labelled::Numbers(value) => vec![value],
+            Labelled::Strings(strings) => strings.values_mut().into_iter().collect(),
+        }
+    }
+}
+
 impl Labels {
     /// How many classes have one.
     pub fn len(&self) -> usize {

@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::error::{Result, invalid};
 use crate::narrow_floats::{self, Conversion};
-use crate::scope::{Compound, Passed};
+use crate::scope::Compound;
 use nnc_ir::op::{BinaryOp, UnaryOp};
 use nnc_ir::{DType, Dim, Encoding, Op, Tensor, ValueId};
 
@@ -67,26 +67,6 @@ impl Context<'_, '_> {
             Some(Compound::Narrow(narrow)) => Some(narrow),
             _ => None,
         })
-    }
-
-    /// Input `index`, which the operator requires, to be handed into a subgraph.
-    pub(crate) fn passed_input(&mut self, index: usize) -> Result<Passed> {
-        Ok(match self.narrow_input(index)? {
-            Some(Narrow { value, encoding }) => Passed { value, encoding: Some(encoding) },
-            None => Passed::plain(self.input(index)?),
-        })
-    }
-
-    /// Makes the outputs what a subgraph yields; the values are the results of the translation.
-    pub(crate) fn yields(&mut self, results: impl IntoIterator<Item = Passed>) -> Vec<ValueId> {
-        let mut values = vec![];
-        for Passed { value, encoding } in results {
-            if let Some(encoding) = encoding {
-                self.define_narrow(values.len(), Narrow { value, encoding });
-            }
-            values.push(value);
-        }
-        values
     }
 
     /// Makes output `index` a tensor of a narrow type.

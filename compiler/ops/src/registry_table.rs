@@ -160,12 +160,13 @@ macro_rules! for_each_family {
                 Compress 9 compress, NonZero 9 non_zero, Unique 11 unique,
                 Unique 1 unique_by_occurrence in "com.microsoft"
             }
+            sequence_map { SequenceMap 17 sequence_map }
             sequence {
                 ConcatFromSequence 11 concat_from_sequence, Optional 15 optional,
                 OptionalGetElement 15 optional_get_element, OptionalHasElement 15 optional_has_element,
                 SequenceAt 11 sequence_at, SequenceConstruct 11 sequence_construct, SequenceEmpty 11 sequence_empty,
                 SequenceErase 11 sequence_erase, SequenceInsert 11 sequence_insert,
-                SequenceLength 11 sequence_length, SequenceMap 17 sequence_map, SplitToSequence 11 split_to_sequence
+                SequenceLength 11 sequence_length, SplitToSequence 11 split_to_sequence
             }
             shape { Shape 1 shape, Size 1 size }
             skip_norm {

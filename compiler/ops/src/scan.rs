@@ -1,10 +1,11 @@
 //! Scan (<https://onnx.ai/onnx/operators/onnx__Scan.html>): a loop over slices of its inputs that carries state. Before opset 9
 //! all values had a batch axis more: then each batch element is a loop of its own.
 
-use crate::context::Context;
-use crate::control::{Trips, check_encodings, core_loop};
+use crate::context::{Context, Translator};
 use crate::error::{Result, invalid, unfit, unsupported};
-use crate::scope::Passed;
+use crate::item::Item;
+use crate::repeat::{Repeat, Rolled, repeat};
+use crate::scope;
 use nnc_ir::{DType, Dim, Op, ValueId};
 use nnc_onnx::Graph;
 
@@ -28,7 +29,7 @@ pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
         return Err(unsupported("lengths of sequences are not supported; export for opset 9 or later"));
     }
     let first = usize::from(batched);
-    let inputs: Vec<Passed> = (first..ctx.input_count()).map(|i| ctx.passed_input(i)).collect::<Result<_>>()?;
+    let inputs: Vec<Item> = (first..ctx.input_count()).map(|i| ctx.item_input(i)).collect::<Result<_>>()?;
     let Some(states) = inputs.len().checked_sub(scans).filter(|_| scans > 0 && body.inputs.len() == inputs.len())
     else {
         return Err(invalid(format!("num_scan_inputs {scans} does not fit {} inputs", inputs.len())));
@@ -59,37 +60,38 @@ pub fn scan(ctx: &mut Context) -> Result<Vec<ValueId>> {
 fn by_batch<'m>(
     ctx: &mut Context<'_, 'm>,
     body: &'m Graph,
-    inputs: &[Passed],
+    inputs: &[Item],
     states: usize,
     order: &Order,
-) -> Result<Vec<Passed>> {
-    let batch = inputs.first().filter(|x| ctx.rank(x.value) > 0).map(|x| ctx.dim(x.value, 0));
+) -> Result<Vec<Item>> {
+    let shaped = inputs.iter().map(Item::tensor).collect::<Result<Vec<ValueId>>>()?;
+    let batch = shaped.first().filter(|x| ctx.rank(**x) > 0).map(|x| ctx.dim(*x, 0));
     let Some(count) = batch.as_ref().and_then(Dim::as_const).filter(|n| (1..=MOST_BATCHES).contains(n)) else {
         return Err(unsupported(format!(
             "the batch must have a fixed size from 1 to {MOST_BATCHES}; fix it with --dim, or export for opset 9 or later"
         )));
     };
-    if inputs.iter().any(|x| ctx.rank(x.value) == 0 || Some(ctx.dim(x.value, 0)) != batch) {
+    if shaped.iter().any(|&x| ctx.rank(x) == 0 || Some(ctx.dim(x, 0)) != batch) {
         return Err(invalid("its inputs differ in the size of the batch"));
     }
-    let mut results: Vec<Vec<Passed>> = vec![];
+    let mut results: Vec<Vec<Item>> = vec![];
     for element in 0..count {
         let mut parts = vec![];
         for x in inputs {
-            let part = ctx.slice_axis(x.value, 0, Dim::from(element), Dim::ONE)?;
-            parts.push(Passed { value: ctx.squeeze(part, &[0])?, ..*x });
+            let part = ctx.slice_axis(x.tensor()?, 0, Dim::from(element), Dim::ONE)?;
+            parts.push(x.with_shaped(ctx.squeeze(part, &[0])?));
         }
         let found = scanned(ctx, body, &parts, states, order)?;
         results.resize(found.len(), vec![]);
         for (list, part) in results.iter_mut().zip(found) {
-            list.push(Passed { value: ctx.unsqueeze(part.value, &[0])?, ..part });
+            list.push(part.with_shaped(ctx.unsqueeze(part.tensor()?, &[0])?));
         }
     }
     let mut stacked = vec![];
     for list in results {
-        let values: Vec<ValueId> = list.iter().map(|part| part.value).collect();
-        let encoding = list.first().and_then(|part| part.encoding);
-        stacked.push(Passed { value: ctx.concat(&values, 0)?, encoding });
+        let Some(first) = list.first() else { return Err(invalid("there are no batches")) };
+        let (values, like) = ctx.joined(&list, first)?;
+        stacked.push(like.with_shaped(ctx.concat(&values, 0)?));
     }
     Ok(stacked)
 }
@@ -98,40 +100,60 @@ fn by_batch<'m>(
 fn scanned<'m>(
     ctx: &mut Context<'_, 'm>,
     body: &'m Graph,
-    inputs: &[Passed],
+    inputs: &[Item],
     states: usize,
     order: &Order,
-) -> Result<Vec<Passed>> {
+) -> Result<Vec<Item>> {
     let (carried, scanned) = inputs.split_at(states);
     // The scanned axis comes first, in the order of the iterations.
     let mut ordered = vec![];
-    for (i, &x) in scanned.iter().enumerate() {
-        let axis = ctx.axis(order.axes_in[i], ctx.rank(x.value))?;
-        let moved = ctx.move_axis(x.value, axis, 0)?;
+    for (i, x) in scanned.iter().enumerate() {
+        let value = x.tensor()?;
+        let axis = ctx.axis(order.axes_in[i], ctx.rank(value))?;
+        let moved = ctx.move_axis(value, axis, 0)?;
         let value = if order.reverse_in[i] != 0 { reversed(ctx, moved, 0)? } else { moved };
-        ordered.push(Passed { value, ..x });
+        ordered.push(x.with_shaped(value));
     }
-    let length = ctx.dim(ordered[0].value, 0);
-    if let Some(other) = ordered.iter().map(|x| ctx.dim(x.value, 0)).find(|other| *other != length) {
-        return Err(unfit([&length, &other], "the scanned inputs differ in length"));
+    let lengths = ordered.iter().map(|x| Ok(ctx.dim(x.tensor()?, 0))).collect::<Result<Vec<Dim>>>()?;
+    let length = lengths[0].clone();
+    if let Some(other) = lengths.iter().find(|other| **other != length) {
+        return Err(unfit([&length, other], "the scanned inputs differ in length"));
     }
-    let before = ctx.dims().len();
-    let frame = ctx.nested_scan(body, carried, &ordered)?;
-    check_encodings(&frame, carried)?;
-    for (i, state) in carried.iter().enumerate() {
-        if frame.graph.ty(frame.graph.outputs[i + 1].1) != ctx.ty(state.value) {
-            return Err(unsupported(format!("state `{}` changes its type between iterations", body.inputs[i].name)));
-        }
-    }
-    let trip = ctx.dim_scalar(length.clone())?;
+    let trip = ctx.dim_scalar(length)?;
     let condition = ctx.scalar(DType::Bool, 1.0);
-    let mut results = core_loop(ctx, frame, &[trip, condition], carried, Trips::Exactly(length), before)?;
-    for (i, result) in results[states..].iter_mut().enumerate() {
-        if order.reverse_out[i] != 0 {
-            result.value = reversed(ctx, result.value, 0)?;
+    let origin = ctx.origin.clone();
+    let names: Vec<&str> = body.inputs.iter().map(|input| input.name.as_str()).collect();
+    let step = |translator: &mut Translator<'m>, [iteration, condition]: [ValueId; 2], state: &[Item]| {
+        let depth = translator.frames.len() - 1;
+        let mut items = state.to_vec();
+        for outer in &ordered {
+            // What is scanned is captured, and read at the iteration's number.
+            let mut item = outer.clone();
+            for value in item.values_mut() {
+                *value = scope::capture(&mut translator.frames, depth, *value);
+            }
+            let gather = Op::Gather { axis: 0, batch: 0 };
+            let slices = translator.frames[depth].push(gather, &[item.tensor()?, iteration], &origin)?;
+            let slice = slices.first().copied().ok_or_else(|| invalid("the operation has no result"))?;
+            items.push(item.with_shaped(slice));
         }
-        let axis = ctx.axis(order.axes_out[i], ctx.rank(result.value))?;
-        result.value = ctx.move_axis(result.value, 0, axis)?;
+        for (input, item) in body.inputs.iter().zip(items) {
+            translator.frames[depth].bind(&input.name, item);
+        }
+        translator.nodes(body)?;
+        let mut outputs = vec![(String::new(), Item::Numbers(condition))];
+        outputs.extend(translator.outputs(body)?);
+        Ok(outputs)
+    };
+    let looped = Repeat { onnx: body, trip, condition, names: &names[..states], step: &step };
+    let mut results = repeat(ctx, &looped, carried, false).map_err(Rolled::error)?;
+    for (i, result) in results[states..].iter_mut().enumerate() {
+        let mut value = result.tensor()?;
+        if order.reverse_out[i] != 0 {
+            value = reversed(ctx, value, 0)?;
+        }
+        let axis = ctx.axis(order.axes_out[i], ctx.rank(value))?;
+        *result = result.with_shaped(ctx.move_axis(value, 0, axis)?);
     }
     Ok(results)
 }

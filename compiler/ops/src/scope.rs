@@ -6,25 +6,29 @@
 
 use crate::assume::settle;
 use crate::error::{Error, Result, invalid, unfit_types, unknown, unsupported};
+use crate::item::Item;
 use crate::ml_labels::Labelled;
 use crate::names::Names;
 use crate::narrow::Narrow;
+use crate::sequence::Sequence;
 use crate::strings::{self, Strings};
 use crate::{stated, tensors};
 use nnc_eval::Env;
 use nnc_ir::op::Relation;
 use nnc_ir::symbolic::{Element, SymbolicValues};
-use nnc_ir::{Dim, Encoding, Graph, Node, Op, Tensor, TensorType, ValueId};
+use nnc_ir::{Dim, Graph, Node, Op, Tensor, TensorType, ValueId};
 use nnc_onnx::ElemType;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// What a name may stand for that is no tensor.
 #[derive(Clone, Debug)]
 pub(crate) enum Compound {
-    /// A list of tensors.
-    Sequence(Vec<ValueId>),
+    /// A sequence of tensors.
+    Sequence(Sequence),
     /// An empty optional.
     Nothing,
+    /// Something that may be nothing: whether it is there, a `bool` scalar, and what it is then.
+    Optional(ValueId, Box<Item>),
     /// A tensor of strings.
     Strings(Strings),
     /// A tensor of 8-bit floats or of a smaller type.
@@ -74,8 +78,8 @@ pub(crate) struct Frame<'m> {
     pub symbolic: SymbolicValues,
     /// What folding may still cost; the innermost frame holds the live one.
     pub budget: Budget,
-    /// The narrow types among those of its results, once it is finished.
-    pub result_encodings: Vec<Option<Encoding>>,
+    /// What it yields, once it is finished; the graph's outputs are the values of all.
+    pub results: Vec<(String, Item)>,
     /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
     pub may_not_run: bool,
 }
@@ -135,7 +139,7 @@ impl<'m> Frame<'m> {
             repeats: FxHashSet::default(),
             symbolic: SymbolicValues::default(),
             budget,
-            result_encodings: vec![],
+            results: vec![],
             may_not_run: false,
         }
     }
@@ -206,48 +210,24 @@ impl<'m> Frame<'m> {
     }
 }
 
-/// A tensor that enters or leaves a graph inside another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Passed {
-    /// The tensor; of a narrow type the bytes that hold its elements.
-    pub value: ValueId,
-    /// Its type if that is a narrow one.
-    pub encoding: Option<Encoding>,
-}
-
-impl Passed {
-    /// A tensor of numbers.
-    pub fn plain(value: ValueId) -> Passed {
-        Passed { value, encoding: None }
-    }
-
-    /// The value of a tensor that must be one of numbers.
-    pub fn number(self) -> Result<ValueId> {
-        match self.encoding {
-            None => Ok(self.value),
-            Some(encoding) => Err(unsupported(format!("tensors of {} are not supported here", encoding.name()))),
-        }
-    }
-}
-
 impl<'m> Frame<'m> {
-    /// Makes a name stand for a tensor.
-    pub fn bind(&mut self, name: &'m str, Passed { value, encoding }: Passed) {
-        match encoding {
-            None => self.names.insert(name, value),
-            Some(encoding) => {
+    /// Makes a name stand for something.
+    pub fn bind(&mut self, name: &'m str, item: Item) {
+        match item {
+            Item::Numbers(value) => self.names.insert(name, value),
+            Item::Compound(compound) => {
                 self.names.remove(name);
-                self.compounds.insert(name, Compound::Narrow(Narrow { value, encoding }));
+                self.compounds.insert(name, compound);
             }
         }
     }
 }
 
-/// The tensor of that name, of numbers or of a narrow type, seen from the innermost frame.
-pub(crate) fn resolve_passed<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Passed> {
+/// What that name stands for, seen from the innermost frame.
+pub(crate) fn resolve_item<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Item> {
     match resolve_compound(frames, name)? {
-        Some(Compound::Narrow(Narrow { value, encoding })) => Ok(Passed { value, encoding: Some(encoding) }),
-        _ => resolve(frames, name).map(Passed::plain),
+        Some(compound) => Ok(Item::Compound(compound)),
+        None => resolve(frames, name).map(Item::Numbers),
     }
 }
 
@@ -261,15 +241,14 @@ pub(crate) fn resolve<'m>(frames: &mut [Frame<'m>], name: &'m str) -> Result<Val
         }
     }
     let Some((depth, mut value)) = found else {
-        let what = match resolve_compound(frames, name)? {
-            Some(Compound::Sequence(_) | Compound::Nothing | Compound::Maps(_)) => {
-                Some("a sequence or optional".to_owned())
-            }
-            Some(Compound::Strings(_)) => Some("a tensor of strings".to_owned()),
-            Some(Compound::Narrow(narrow)) => Some(format!("a tensor of {}", narrow.encoding.name())),
-            None => None,
-        };
-        if let Some(what) = what {
+        if let Some(compound) = resolve_compound(frames, name)? {
+            let what = match &compound {
+                Compound::Sequence(_) | Compound::Nothing | Compound::Optional(..) | Compound::Maps(_) => {
+                    "a sequence or optional".to_owned()
+                }
+                Compound::Strings(_) => "a tensor of strings".to_owned(),
+                Compound::Narrow(narrow) => format!("a tensor of {}", narrow.encoding.name()),
+            };
             return Err(unsupported(format!(
                 "`{name}` is {what}, which is not supported here; only tensors of ordinary numbers are"
             )));
@@ -310,20 +289,8 @@ pub(crate) fn resolve_compound<'m>(frames: &mut [Frame<'m>], name: &'m str) -> R
     }
     let Some((depth, mut compound)) = found else { return Ok(None) };
     for inner in depth + 1..frames.len() {
-        let mut captured = |value: &mut ValueId| *value = capture(frames, inner, *value);
-        match &mut compound {
-            Compound::Sequence(elements) => elements.iter_mut().for_each(captured),
-            Compound::Strings(strings) => strings.values_mut().into_iter().for_each(&mut captured),
-            Compound::Narrow(narrow) => captured(&mut narrow.value),
-            Compound::Maps(Maps { values, keys }) => {
-                for part in [values, keys] {
-                    match part {
-                        Labelled::Numbers(part) => captured(part),
-                        Labelled::Strings(part) => part.values_mut().into_iter().for_each(&mut captured),
-                    }
-                }
-            }
-            Compound::Nothing => {}
+        for value in compound.values_mut() {
+            *value = capture(frames, inner, *value);
         }
     }
     Ok(Some(compound))

@@ -2,12 +2,13 @@
 //! that repeat something.
 
 use crate::context::{Context, Translator};
-use crate::control::{Trips, core_loop};
 use crate::error::{Result, invalid};
 use crate::finish;
-use crate::scope::{self, Frame, Passed};
+use crate::item::{Form, Item};
+use crate::repeat::{Repeat, Rolled, repeat};
+use crate::scope::{self, Frame};
 use crate::stated;
-use nnc_ir::{DType, Dim, Encoding, Node, Op, Symbol, TensorType, ValueId};
+use nnc_ir::{DType, Dim, Node, Op, Symbol, ValueId};
 use nnc_onnx::Graph;
 use std::sync::LazyLock;
 
@@ -23,34 +24,24 @@ pub(crate) struct Iteration {
 }
 
 impl<'m> Context<'_, 'm> {
-    /// Translates a subgraph in a frame of its own. Its first parameters have the types given; captures are listed by
-    /// the frame and not yet among the graph's inputs.
-    pub(crate) fn nested(
-        &mut self,
-        onnx: &'m Graph,
-        parameters: &[(TensorType, Option<Encoding>)],
-    ) -> Result<Frame<'m>> {
-        self.translator.in_frame(onnx, |translator| {
-            let Some(frame) = translator.frames.last_mut() else { return Ok(vec![]) };
-            for (input, (ty, encoding)) in onnx.inputs.iter().zip(parameters) {
-                let value = frame.graph.add_input(ty.clone(), input.name.as_str());
-                frame.bind(&input.name, Passed { value, encoding: *encoding });
-            }
-            translator.nodes(onnx)?;
-            translator.outputs(onnx)
-        })
-    }
-
-    /// As [`Context::nested`], for a branch, which may not run: what it assumes of the dimensions around it holds inside
-    /// it alone, and is checked first when it runs.
-    pub(crate) fn branch(&mut self, onnx: &'m Graph) -> Result<Frame<'m>> {
+    /// Translates a branch in a frame of its own, and what it yields in these forms, where such are given. It may not run:
+    /// what it assumes of the dimensions around it holds inside it alone, and is checked first when it runs.
+    pub(crate) fn branch(&mut self, onnx: &'m Graph, forms: Option<&[Form]>) -> Result<Frame<'m>> {
         let before: Vec<(Symbol, i64, i64)> = self.dims().iter().map(|(s, info)| (s, info.min, info.max)).collect();
+        let node = self.node;
         let mut frame = self.translator.in_frame(onnx, |translator| {
             if let Some(frame) = translator.frames.last_mut() {
                 frame.may_not_run = true;
             }
             translator.nodes(onnx)?;
-            translator.outputs(onnx)
+            let mut results = translator.outputs(onnx)?;
+            let mut inner = Context::new(translator, node);
+            for (i, (_, item)) in results.iter_mut().enumerate() {
+                let own = item.form(inner.graph());
+                let form = forms.and_then(|forms| forms.get(i)).unwrap_or(&own);
+                *item = inner.conform(item, form)?;
+            }
+            Ok(results)
         })?;
         let start = frame.graph.nodes.len();
         for (symbol, min, max) in before {
@@ -83,37 +74,6 @@ impl<'m> Context<'_, 'm> {
         Ok(frame)
     }
 
-    /// As [`Context::nested`], for the body of a Scan as that of a loop: iteration number and condition come first, and
-    /// each scanned value is captured and read at the iteration number.
-    pub(crate) fn nested_scan(&mut self, onnx: &'m Graph, carried: &[Passed], scanned: &[Passed]) -> Result<Frame<'m>> {
-        let types: Vec<(TensorType, Option<Encoding>)> =
-            carried.iter().map(|state| (self.ty(state.value).clone(), state.encoding)).collect();
-        let origin = self.origin.clone();
-        self.translator.in_frame(onnx, |translator| {
-            let depth = translator.frames.len() - 1;
-            let frame = &mut translator.frames[depth];
-            let iteration = frame.graph.add_input(TensorType::new(nnc_ir::DType::I64, vec![]), "");
-            let condition = frame.graph.add_input(TensorType::new(nnc_ir::DType::Bool, vec![]), "");
-            for (input, (ty, encoding)) in onnx.inputs.iter().zip(types) {
-                let value = frame.graph.add_input(ty, input.name.as_str());
-                frame.bind(&input.name, Passed { value, encoding });
-            }
-            for (input, &Passed { value: outer, encoding }) in onnx.inputs[carried.len()..].iter().zip(scanned) {
-                let inner = scope::capture(&mut translator.frames, depth, outer);
-                let gather = Op::Gather { axis: 0, batch: 0 };
-                let frame = &mut translator.frames[depth];
-                let slices = frame.push(gather, &[inner, iteration], &origin)?;
-                if let Some(&value) = slices.first() {
-                    frame.bind(&input.name, Passed { value, encoding });
-                }
-            }
-            translator.nodes(onnx)?;
-            let mut outputs = vec![(String::new(), Passed::plain(condition))];
-            outputs.extend(translator.outputs(onnx)?);
-            Ok(outputs)
-        })
-    }
-
     /// A loop of at most `most` iterations. `step` is given the number of the iteration and what is carried into it, and
     /// writes the body with the context it is handed; values from around the loop it takes in with [`Context::taken_in`].
     /// Yields what the last iteration leaves.
@@ -121,32 +81,25 @@ impl<'m> Context<'_, 'm> {
         &mut self,
         most: i64,
         carried: &[ValueId],
-        step: impl FnOnce(&mut Context<'_, 'm>, ValueId, &[ValueId]) -> Result<Iteration>,
+        step: impl Fn(&mut Context<'_, 'm>, ValueId, &[ValueId]) -> Result<Iteration>,
     ) -> Result<Vec<ValueId>> {
-        let types: Vec<TensorType> = carried.iter().map(|&value| self.ty(value).clone()).collect();
-        let before = self.dims().len();
         let node = self.node;
-        let mut always = true;
-        let frame = self.translator.in_frame(&NOTHING, |translator| {
-            let mut body = Context::new(translator, node);
-            let mut input = |ty| body.frame_mut().graph.add_input(ty, "");
-            let iteration = input(TensorType::new(DType::I64, vec![]));
-            let condition = input(TensorType::new(DType::Bool, vec![]));
-            let states: Vec<ValueId> = types.iter().map(|ty| input(ty.clone())).collect();
-            let Iteration { again, carried } = step(&mut body, iteration, &states)?;
-            always = again.is_none();
-            let results = std::iter::once(again.unwrap_or(condition)).chain(carried);
-            Ok(results.map(|value| (String::new(), Passed::plain(value))).collect())
-        })?;
-        let left = frame.graph.outputs.iter().skip(1).map(|(_, value)| frame.graph.ty(*value));
-        if !left.eq(types.iter()) {
-            return Err(invalid("an iteration leaves other types than it is entered with"));
-        }
-        let carried: Vec<Passed> = carried.iter().map(|&value| Passed::plain(value)).collect();
-        let trips = if always { Trips::Exactly(Dim::from(most)) } else { Trips::AtMost(Dim::from(most)) };
-        let operands = [self.int_scalar(most), self.scalar(DType::Bool, 1.0)];
-        let results = core_loop(self, frame, &operands, &carried, trips, before)?;
-        Ok(results.into_iter().map(|result| result.value).collect())
+        let (trip, first) = (self.int_scalar(most), self.scalar(DType::Bool, 1.0));
+        let looped = Repeat {
+            onnx: &NOTHING,
+            trip,
+            condition: first,
+            names: &[],
+            step: &|translator, [iteration, condition], state| {
+                let state = state.iter().map(Item::number).collect::<Result<Vec<ValueId>>>()?;
+                let Iteration { again, carried } = step(&mut Context::new(translator, node), iteration, &state)?;
+                let results = std::iter::once(again.unwrap_or(condition)).chain(carried);
+                Ok(results.map(|value| (String::new(), Item::Numbers(value))).collect())
+            },
+        };
+        let carried: Vec<Item> = carried.iter().map(|&value| Item::Numbers(value)).collect();
+        let left = repeat(self, &looped, &carried, false).map_err(Rolled::error)?;
+        left.iter().map(Item::number).collect()
     }
 
     /// A value of the graph around the one under construction, as that one sees it.
@@ -156,7 +109,7 @@ impl<'m> Context<'_, 'm> {
     }
 
     /// Translates a subgraph in place, its parameters being the values given; yields its outputs.
-    pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[Passed]) -> Result<Vec<Passed>> {
+    pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[Item]) -> Result<Vec<Item>> {
         if onnx.inputs.len() < arguments.len() {
             return Err(invalid(format!("a subgraph takes {} values, not {}", onnx.inputs.len(), arguments.len())));
         }
@@ -169,8 +122,8 @@ impl<'m> Context<'_, 'm> {
             frame.compounds.remove(constant.name.as_str());
             frame.initializers.insert(&constant.name, &constant.tensor);
         }
-        for (input, &argument) in onnx.inputs.iter().zip(arguments) {
-            frame.bind(&input.name, argument);
+        for (input, argument) in onnx.inputs.iter().zip(arguments) {
+            frame.bind(&input.name, argument.clone());
         }
         let results = self.translator.nodes(onnx).and_then(|()| self.translator.outputs(onnx));
         let frame = self.frame_mut();
@@ -184,10 +137,10 @@ impl<'m> Context<'_, 'm> {
 
 impl<'m> Translator<'m> {
     /// Runs `build`, which yields the outputs, with a new innermost frame.
-    fn in_frame(
+    pub(crate) fn in_frame(
         &mut self,
         onnx: &'m Graph,
-        build: impl FnOnce(&mut Translator<'m>) -> Result<Vec<(String, Passed)>>,
+        build: impl FnOnce(&mut Translator<'m>) -> Result<Vec<(String, Item)>>,
     ) -> Result<Frame<'m>> {
         let Some(around) = self.frames.last_mut() else { return Err(invalid("a subgraph stands alone")) };
         // The table of dimensions moves inwards; what depends on it is worked out before.
@@ -200,9 +153,9 @@ impl<'m> Translator<'m> {
         };
         around.graph.dims = frame.graph.dims.clone();
         around.budget = std::mem::take(&mut frame.budget);
-        for (name, Passed { value, encoding }) in outputs? {
-            frame.graph.outputs.push((name, value));
-            frame.result_encodings.push(encoding);
+        frame.results = outputs?;
+        for (name, item) in &frame.results {
+            frame.graph.outputs.extend(item.values().into_iter().map(|value| (name.clone(), value)));
         }
         finish::prune(&mut frame.graph);
         let used: Vec<bool> = usage(&frame);

@@ -1,6 +1,7 @@
 //! ONNX tensors as constants.
 
 use crate::error::{Result, invalid, unsupported};
+use crate::item::Kind;
 use crate::narrow::{self, ElementType, carrier};
 use nnc_ir::{DType, Data, Encoding, Tensor};
 use nnc_onnx::ElemType;
@@ -65,6 +66,28 @@ pub(crate) fn type_of_number(number: i64) -> Result<ElementType> {
     let plain = dtype(elem).map(ElementType::Plain);
     let found = plain.or_else(|| narrow_encoding(elem).map(ElementType::Narrow));
     found.ok_or_else(|| unsupported(format!("elements of type {elem} are not supported; use another type")))
+}
+
+/// What elements are, by a number found in an attribute.
+pub(crate) fn kind_of_number(number: i64) -> Result<Kind> {
+    if number == i64::from(ElemType::String.number()) {
+        return Ok(Kind::Strings);
+    }
+    Ok(match type_of_number(number)? {
+        ElementType::Plain(dtype) => Kind::Numbers(dtype),
+        ElementType::Narrow(encoding) => Kind::Narrow(encoding),
+    })
+}
+
+/// What the elements of an ONNX type are.
+pub(crate) fn kind(elem: ElemType) -> Option<Kind> {
+    let plain = dtype(elem).map(Kind::Numbers);
+    plain.or_else(|| {
+        encoding(elem).map(|encoding| match encoding {
+            Encoding::Strings => Kind::Strings,
+            narrow => Kind::Narrow(narrow),
+        })
+    })
 }
 
 /// Bytes of a model file, shared.

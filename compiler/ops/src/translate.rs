@@ -3,8 +3,10 @@
 use crate::assume::settle;
 use crate::context::{Context, Translator};
 use crate::error::{Error, Result, TranslateError, invalid, unsupported};
-use crate::scope::{self, Frame, Passed};
-use crate::signature::CompoundInput;
+use crate::item::Item;
+use crate::packed_sequence::Axis;
+use crate::scope::{self, Frame};
+use crate::signature::{CompoundInput, Parameters};
 use crate::{finish, movement, registry, signature, tensors};
 use nnc_ir::{DType, Dim, DimTable, Graph, SymbolInfo, TensorType};
 use nnc_onnx::{DimInfo, ElemType, Model, TypeInfo, ValueInfo};
@@ -148,53 +150,131 @@ impl<'m> Translator<'m> {
 
     /// The parameters of an input, whose symbols there are; what it is if it is no tensor of numbers.
     fn model_input(&mut self, input: &'m ValueInfo) -> Result<Option<CompoundInput<'m>>> {
+        let at = |error: Error| Error { message: format!("input `{}`: {}", input.name, error.message), ..error };
+        let Some(ty) = &input.ty else {
+            return Err(at(unsupported("its type must be known; state it in the model")));
+        };
+        let parameters = self.parameters(&input.name, ty).map_err(at)?;
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
-        let at = |message: String| unsupported(format!("input `{}`: {message}", input.name));
-        if let Some(TypeInfo::Map { key, value }) = &input.ty {
-            let symbol = |name: String| input_symbol(name, self.options);
-            let value = if let TypeInfo::Tensor { elem_type, .. } = **value { part_of_map(elem_type) } else { None };
-            let (Some(value), Some(key)) = (value, part_of_map(*key)) else {
-                return Err(at("of maps, those from numbers or strings to numbers or strings are supported".into()));
-            };
-            return Ok(Some(signature::declare_map(frame, &input.name, [value, key], symbol)));
+        if let Parameters::Numbers(value) = parameters {
+            frame.names.insert(&input.name, value);
+            return Ok(None);
         }
-        let Some(TypeInfo::Tensor { elem_type, shape: Some(shape) }) = &input.ty else {
-            return Err(at("it must be a dense tensor of known rank; state its shape in the model".into()));
+        Ok(Some(CompoundInput { name: &input.name, parameters }))
+    }
+
+    /// Adds the parameters that stand for an input of a type.
+    fn parameters(&mut self, name: &str, ty: &TypeInfo) -> Result<Parameters> {
+        match ty {
+            TypeInfo::Tensor { elem_type, shape: Some(shape) } => {
+                let shape = self.parameter_shape(name, shape)?;
+                self.tensor_parameters(name, *elem_type, shape)
+            }
+            TypeInfo::Sequence(of) => self.sequence_parameters(name, of),
+            TypeInfo::Map { key, value } => self.map_parameters(name, *key, value),
+            TypeInfo::Optional(of) if !matches!(**of, TypeInfo::Optional(_)) => {
+                let held = self.parameters(name, of)?;
+                let Some(frame) = self.frames.last_mut() else { return Ok(held) };
+                let has = frame.graph.add_input(TensorType::new(DType::Bool, vec![]), format!("{name}.has"));
+                Ok(Parameters::Optional(Box::new(held), has))
+            }
+            _ => Err(unsupported("it must be a dense tensor of known rank; state its shape in the model")),
+        }
+    }
+
+    /// Adds the parameters of a map: values and keys, each of numbers of a type or of strings.
+    fn map_parameters(&mut self, name: &str, key: ElemType, value: &TypeInfo) -> Result<Parameters> {
+        let part = |elem: &ElemType| tensors::dtype(*elem).is_some() || *elem == ElemType::String;
+        let value = if let TypeInfo::Tensor { elem_type, .. } = value { Some(*elem_type) } else { None };
+        let Some(value) = value.filter(part).filter(|_| part(&key)) else {
+            return Err(unsupported("of maps, those from numbers or strings to numbers or strings are supported"));
         };
-        let (plain, encoding) = (tensors::dtype(*elem_type), tensors::encoding(*elem_type));
-        // What holds an element, or the offset of a string.
-        let Some(dtype) = plain.or(encoding.map(|encoding| encoding.stored(&[]).dtype)) else {
-            return Err(at(format!("elements of type {elem_type} are not supported; use another type")));
+        let options = self.options;
+        let Some(frame) = self.frames.last_mut() else { return Err(invalid("the model has no graph")) };
+        let table = &mut frame.graph.dims;
+        let size = settle(&Dim::sym(table.new_symbol(input_symbol(format!("{name}_size"), options))), table);
+        let values = self.tensor_parameters(name, value, vec![size.clone()])?;
+        let keys = self.tensor_parameters(&format!("{name}.keys"), key, vec![size])?;
+        Ok(Parameters::Map(Box::new([values, keys])))
+    }
+
+    /// Adds the parameters of a sequence: its elements end to end, and their shapes.
+    fn sequence_parameters(&mut self, name: &str, of: &TypeInfo) -> Result<Parameters> {
+        let TypeInfo::Tensor { elem_type, shape: Some(shape) } = of else {
+            return Err(unsupported(
+                "the elements of a sequence must be tensors of known rank; state their shape in the model, in which sizes \
+                 may be left open",
+            ));
         };
+        let mut axes = vec![];
+        for dim in shape {
+            axes.push(match dim {
+                DimInfo::Size(size) => Axis::Same(fixed_size(*size)?),
+                // A name of one element's size says nothing of another's.
+                DimInfo::Symbol(_) | DimInfo::Unknown => Axis::UpTo(None),
+            });
+        }
+        let options = self.options;
+        let Some(frame) = self.frames.last_mut() else { return Err(invalid("the model has no graph")) };
+        let table = &mut frame.graph.dims;
+        let mut symbol = |what: &str| {
+            let symbol = input_symbol(format!("{name}_{what}"), options);
+            settle(&Dim::sym(table.new_symbol(symbol)), table)
+        };
+        let length = symbol("length");
+        let total = match crate::packed_sequence::same_count(&axes) {
+            Some(count) => &length * &count,
+            None => symbol("total"),
+        };
+        let elements = Box::new(self.tensor_parameters(name, *elem_type, vec![total])?);
+        let Some(frame) = self.frames.last_mut() else { return Err(invalid("the model has no graph")) };
+        let ty = TensorType::new(DType::I64, vec![length, Dim::from(axes.len())]);
+        let dims = frame.graph.add_input(ty, format!("{name}.dims"));
+        Ok(Parameters::Sequence { elements, dims, axes })
+    }
+
+    /// The shape of an input, whose symbols there are.
+    fn parameter_shape(&mut self, name: &str, shape: &[DimInfo]) -> Result<Vec<Dim>> {
+        let options = self.options;
+        let Some(frame) = self.frames.last_mut() else { return Ok(vec![]) };
         let table = &mut frame.graph.dims;
         let mut dims = vec![];
         for (axis, dim) in shape.iter().enumerate() {
             dims.push(match dim {
-                DimInfo::Size(size) => match i64::try_from(*size) {
-                    Ok(size) if size < i64::MAX => Dim::from(size),
-                    _ => return Err(at(format!("dimension {size} is too large"))),
-                },
+                DimInfo::Size(size) => fixed_size(*size)?,
                 DimInfo::Symbol(name) => {
                     let dim = named_dim(name, table);
-                    settle(&dim.ok_or_else(|| at(format!("dimension `{name}` cannot be understood")))?, table)
+                    settle(&dim.ok_or_else(|| unsupported(format!("dimension `{name}` cannot be understood")))?, table)
                 }
                 DimInfo::Unknown => {
-                    let symbol = input_symbol(format!("{}_dim{axis}", input.name), self.options);
+                    let symbol = input_symbol(format!("{name}_dim{axis}"), options);
                     settle(&Dim::sym(table.new_symbol(symbol)), table)
                 }
             });
         }
-        let ty = TensorType::new(dtype, dims);
+        Ok(dims)
+    }
+
+    /// Adds the parameters of a tensor.
+    fn tensor_parameters(&mut self, name: &str, elem_type: ElemType, shape: Vec<Dim>) -> Result<Parameters> {
+        let options = self.options;
+        let Some(frame) = self.frames.last_mut() else { return Err(invalid("the model has no graph")) };
+        let (plain, encoding) = (tensors::dtype(elem_type), tensors::encoding(elem_type));
+        // What holds an element, or the offset of a string.
+        let Some(dtype) = plain.or(encoding.map(|encoding| encoding.stored(&[]).dtype)) else {
+            return Err(unsupported(format!("elements of type {elem_type} are not supported; use another type")));
+        };
+        let ty = TensorType::new(dtype, shape);
         if ty.count() * Dim::from(dtype.size()) == Dim::OVERFLOW {
-            return Err(at("it has more bytes than can be addressed".into()));
+            return Err(unsupported("it has more bytes than can be addressed"));
         }
-        if let Some(encoding) = encoding {
-            let bytes = || input_symbol(format!("{}_bytes", input.name), self.options);
-            return Ok(Some(signature::declare(frame, &input.name, ty.shape, encoding, bytes)));
-        }
-        let value = frame.graph.add_input(ty, input.name.as_str());
-        frame.names.insert(&input.name, value);
-        Ok(None)
+        Ok(match encoding {
+            Some(encoding) => {
+                let bytes = || input_symbol(format!("{name}_bytes"), options);
+                signature::declare(frame, name, ty.shape, encoding, bytes)
+            }
+            None => Parameters::Numbers(frame.graph.add_input(ty, name)),
+        })
     }
 
     /// Refuses ranges for dimensions of such names that the model does not have.
@@ -263,21 +343,25 @@ impl<'m> Translator<'m> {
     }
 
     /// The innermost frame's outputs, with their names.
-    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, Passed)>> {
+    pub(crate) fn outputs(&mut self, graph: &'m nnc_onnx::Graph) -> Result<Vec<(String, Item)>> {
         let frames = &mut self.frames;
-        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve_passed(frames, &o.name)?))).collect()
+        graph.outputs.iter().map(|o| Ok((o.name.clone(), scope::resolve_item(frames, &o.name)?))).collect()
     }
-}
-
-/// The type of a map's keys or values, `None` for strings, if it may be that of one.
-fn part_of_map(elem_type: ElemType) -> Option<Option<DType>> {
-    if elem_type == ElemType::String { Some(None) } else { tensors::dtype(elem_type).map(Some) }
 }
 
 fn shape_of(ty: Option<&TypeInfo>) -> Option<&Vec<DimInfo>> {
     match ty {
         Some(TypeInfo::Tensor { shape, .. }) => shape.as_ref(),
+        Some(TypeInfo::Optional(of)) => shape_of(Some(of)),
         _ => None,
+    }
+}
+
+/// A size that the file states.
+fn fixed_size(size: u64) -> Result<Dim> {
+    match i64::try_from(size) {
+        Ok(size) if size < i64::MAX => Ok(Dim::from(size)),
+        _ => Err(unsupported(format!("dimension {size} is too large"))),
     }
 }
 

@@ -32,10 +32,12 @@ mod text;
 pub use dtype::DType;
 pub use features::{Arch, Feature, aarch64, features_of, names_of_features, x86_64};
 pub use model::{
-    DimDescriptor, DimKind, FLAG_ALLOCATES, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor, StateDescriptor,
-    SymbolDescriptor, TENSOR_ALLOCATED, TensorDescriptor, WeightsTrailer,
+    DimDescriptor, DimKind, FLAG_ALLOCATES, FLAG_STATES, FLAG_WEIGHTS_IN_FILE, FaultDescriptor, ModelDescriptor,
+    StateDescriptor, SymbolDescriptor, TENSOR_ALLOCATED, TensorDescriptor, WeightsTrailer,
 };
-pub use run::{AllocateFn, Allocator, Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, ReleaseFn, RunArgs, RunContext, RunFn};
+pub use run::{
+    AllocateFn, Allocator, Fault, ParallelBody, ParallelFor, PlanFn, PlanResult, ReleaseFn, RunArgs, RunContext, RunFn,
+};
 pub use status::Status;
 pub use text::is_plain;
 

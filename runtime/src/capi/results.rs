@@ -49,7 +49,11 @@ pub unsafe extern "C" fn nnc_run_results(
                 return Err(null(&info.name));
             }
             // SAFETY: as above.
-            tensors.push(TensorRef { dtype: info.dtype, dims, data: unsafe { array(pointer.cast(), bytes, "inputs") }? });
+            tensors.push(TensorRef {
+                dtype: info.dtype,
+                dims,
+                data: unsafe { array(pointer.cast(), bytes, "inputs") }?,
+            });
         }
         let threads = pool.map_or(Threads::Serial, |pool| Threads::Pool(pool.clone()));
         let kept = state.is_some();

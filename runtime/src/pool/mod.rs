@@ -64,12 +64,7 @@ impl Pool {
             return RunContext::NOTHING;
         }
         let pool = Arc::as_ptr(&self.workers.shared).cast_mut().cast::<c_void>();
-        RunContext {
-            parallel_for: Some(parallel_for),
-            pool,
-            threads: self.threads() as u32,
-            ..RunContext::NOTHING
-        }
+        RunContext { parallel_for: Some(parallel_for), pool, threads: self.threads() as u32, ..RunContext::NOTHING }
     }
 
     /// Runs `body` on disjoint ranges that together cover `0..count`, each at least `grain` long but the last. If calls

@@ -147,16 +147,8 @@ fn results_of_the_c_interface() {
         let mut room = [0i64; 3];
         let outputs = [room.as_mut_ptr().cast::<c_void>()];
         let (pool, none) = (std::ptr::null(), std::ptr::null_mut());
-        let status = nnc_run(
-            &model,
-            pool,
-            inputs.as_ptr(),
-            [1i64].as_ptr(),
-            outputs.as_ptr(),
-            dims.as_mut_ptr(),
-            none,
-            0,
-        );
+        let status =
+            nnc_run(&model, pool, inputs.as_ptr(), [1i64].as_ptr(), outputs.as_ptr(), dims.as_mut_ptr(), none, 0);
         assert_eq!(status, Status::BadArgument as i32);
     }
 }

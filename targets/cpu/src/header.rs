@@ -68,7 +68,10 @@ fn write(out: &mut String, program: &Program, weights: Option<(&str, u64)>) -> s
     if !program.states.is_empty() {
         // What has states is run with blocks, which no typed function takes.
     } else if (0..program.outputs.len()).any(|i| program.is_allocated_output(i)) {
-        writeln!(out, "/* How large some outputs are only a run tells (NNC_TENSOR_ALLOCATED): it asks the allocator in its")?;
+        writeln!(
+            out,
+            "/* How large some outputs are only a run tells (NNC_TENSOR_ALLOCATED): it asks the allocator in its"
+        )?;
         writeln!(out, " * context for their memory. No typed function takes them: call `run` of the descriptor. */\n")?;
     } else if all(program).all(|p| p.shape.iter().all(|d| d.as_const().is_some())) {
         function(out, program, &names, &name, &upper, weights.is_some())?;

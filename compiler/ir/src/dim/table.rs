@@ -110,6 +110,26 @@ impl DimTable {
         }
     }
 
+    /// Says what a symbol is at most, over symbols before it. Symbols of other tables are ignored.
+    pub fn set_upper(&mut self, symbol: Symbol, upper: Dim) {
+        let max = upper.bounds(self).1;
+        if let Some(info) = self.symbols.get_mut(symbol.0 as usize) {
+            info.max = info.max.min(max).max(info.min);
+            info.upper = Some(upper);
+        }
+    }
+
+    /// The table where these symbols are as good as given, so that bounds are expressions over them.
+    pub fn with_given(&self, symbols: &[Symbol]) -> DimTable {
+        let mut table = self.clone();
+        for symbol in symbols {
+            if let Some(info) = table.symbols.get_mut(symbol.0 as usize) {
+                info.origin = SymbolOrigin::Input;
+            }
+        }
+        table
+    }
+
     /// Puts the size of each input symbol that has one only into the bounds of others: nothing else mentions it any more.
     pub fn settle_bounds(&mut self) {
         let fixed: Vec<Option<Dim>> = self

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use nnc_desc::Target;
-use nnc_runtime::{DType, Model, TensorRef, Threads};
+use nnc_runtime::{Model, TensorRef, Threads};
 use serde::{Deserialize, Serialize};
 
 use crate::array::Array;
 use crate::cases::{Case, DataSet};
 use crate::driver::{Compilation, OptLevel, Options, Unwatched};
 use crate::errors::{Blame, Failure, Result};
-use crate::{compare, guard, panics, strings};
+use crate::{compare, guard, panics, sequences};
 
 /// Arguments of the worker.
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,10 @@ fn run_case(folder: &Path, options: &Options, guarded: bool) -> Result<Option<St
     let options = Options { name: crate::name::from_path(&case.model()), ..options.clone() };
     let mut watch = Unwatched;
     let mut compilation = Compilation::new(&options, &mut watch)?;
-    let source = compilation.import(&case.model())?;
+    let mut source = compilation.import(&case.model())?;
+    if let Some(set) = case.sets.first() {
+        sequences::state_ranks(&mut source, &set.inputs)?;
+    }
     let model = compilation.load(&source)?;
     for set in &case.sets {
         let inputs = inputs(set, &source, &model)?;
@@ -103,12 +106,14 @@ fn run_case(folder: &Path, options: &Options, guarded: bool) -> Result<Option<St
             Err(problem) => return Ok(Some(problem)),
         };
         for (position, file) in &set.outputs {
-            let name = source.graph.outputs.get(*position).map(|output| output.name.as_str());
+            let output = source.graph.outputs.get(*position);
+            let name = output.map(|output| output.name.as_str());
             let first = model.signature().outputs.iter().position(|info| Some(info.name.as_str()) == name);
             let (Some(name), Some(first)) = (name, first) else {
                 return Ok(Some(format!("there is no output {position}")));
             };
-            for (want, got) in tensors(file)?.iter().zip(&outputs[first..]) {
+            let wanted = sequences::arrays(file, output.and_then(|output| output.ty.as_ref()))?;
+            for (want, got) in wanted.to_compare(&outputs[first..]) {
                 if let Err(difference) = compare::compare(got.view(), want.view(), case.tolerance) {
                     return Ok(Some(format!("output `{name}`: {difference}")));
                 }
@@ -129,29 +134,19 @@ fn plain(model: &Model, inputs: &[TensorRef<'_>]) -> Result<guard::Outcome> {
 /// A file for an input with a default value is passed over: the value is part of the compiled model.
 fn inputs(set: &DataSet, source: &nnc_onnx::Model, model: &Model) -> Result<Vec<Array>> {
     let mut arrays: Vec<Array> = vec![];
-    // Strings are two inputs and one file.
+    // Strings, sequences and optionals are several inputs and one file.
     while let Some(info) = model.signature().inputs.get(arrays.len()) {
         let position = |name: &str| source.graph.inputs.iter().position(|i| i.name == name);
-        let file = set.inputs.iter().find(|f| Some(f.0) == position(&info.name)).map(|f| f.1.clone());
+        let own = position(&info.name);
+        let ty = own.and_then(|own| source.graph.inputs[own].ty.as_ref());
+        let file = set.inputs.iter().find(|f| Some(f.0) == own).map(|f| f.1.clone());
         let keys = || position(info.name.strip_suffix(".keys")?).map(|n| set.folder.join(format!("input_{n}.keys.pb")));
         let file = file.or_else(keys);
         let file =
             file.ok_or_else(|| Failure::user(format!("{}: no file for input `{}`", set.folder.display(), info.name)))?;
-        arrays.extend(tensors(&file)?);
+        // Of a map the file has the values.
+        let ty = ty.filter(|ty| !matches!(ty, nnc_onnx::TypeInfo::Map { .. }));
+        arrays.extend(sequences::arrays(&file, ty)?.all);
     }
     Ok(arrays)
-}
-
-/// A tensor from its file; of strings, two.
-fn tensors(file: &Path) -> Result<Vec<Array>> {
-    let tensor = nnc_onnx::load_tensor(file)?.tensor;
-    let dtype = u32::try_from(tensor.elem_type.number()).ok().and_then(DType::from_code);
-    let refuse = || Failure::unsupported(format!("{}: tensors of type {}", file.display(), tensor.elem_type));
-    let dtype = dtype.ok_or_else(refuse)?;
-    let dims = tensor.dims.iter().map(|&d| d as i64).collect();
-    let arrays = match dtype {
-        DType::String => strings::arrays(dims, tensor.data.strings()).map(Vec::from),
-        _ => Array::from_bytes(dtype, dims, tensor.bytes()).map(|array| vec![array]),
-    };
-    arrays.map_err(|e| e.in_file(file.display()))
 }

@@ -33,7 +33,14 @@ struct Weights(#[allow(dead_code, reason = "only its address is read")] u32);
 static WEIGHTS: Weights = Weights(7);
 
 const fn tensor(name: &'static std::ffi::CStr) -> TensorDescriptor {
-    TensorDescriptor { name: name.as_ptr(), dims: DIMS.as_ptr(), dtype: DType::I32 as u32, rank: 1, flags: 0, reserved: 0 }
+    TensorDescriptor {
+        name: name.as_ptr(),
+        dims: DIMS.as_ptr(),
+        dtype: DType::I32 as u32,
+        rank: 1,
+        flags: 0,
+        reserved: 0,
+    }
 }
 
 static MODEL: ModelDescriptor = ModelDescriptor {

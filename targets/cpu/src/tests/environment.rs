@@ -53,12 +53,8 @@ fn settings_of_threads_change_no_result() {
     let (status, expected) = call(model.descriptor(), &x, None);
     assert_eq!(status, 0);
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
-    let helpers = RunContext {
-        parallel_for: Some(odd_helpers),
-        pool: std::ptr::null_mut(),
-        threads: 2,
-        ..RunContext::NOTHING
-    };
+    let helpers =
+        RunContext { parallel_for: Some(odd_helpers), pool: std::ptr::null_mut(), threads: 2, ..RunContext::NOTHING };
     for context in [None, Some(&helpers)] {
         for value in [0x1F80, ODD, ODDER] {
             let mut actual = vec![];
