@@ -198,11 +198,13 @@ impl Lowering<'_> {
             let own = (0..PARTS).map(|part| Expr::Load(corners, (&at[0] * PARTS + part) * &n + &best));
             let own: Vec<Expr> = own.map(|part| Expr::Var(b.define_here("part", part))).collect();
             let free = b.mutable("free", boolean(true));
-            stripes.search(b, &own, &overlap, free)?;
+            // Boxes without area overlap nothing.
+            let solid = binary(BinaryOp::Gt, own[4].clone(), Expr::constant(DType::F32, 0.0));
+            b.when(solid.clone(), |b| stripes.search(b, &own, &overlap, free))?;
             b.when(Expr::Var(free), |b| {
                 heap.write(b, &(&n - 1 - &kept.index()), &best);
                 b.increment(kept);
-                stripes.add(b, &own)
+                b.when(solid, |b| stripes.add(b, &own))
             })
         })?;
         let counts = b.buffer(lists.counts, &Dim::ZERO, true);

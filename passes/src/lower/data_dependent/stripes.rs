@@ -5,9 +5,9 @@
 //! many boxes. The boxes of a stripe lie in blocks, chained from the youngest to the oldest; what a block does
 //! not use yet are boxes that meet nothing.
 //!
-//! That a stripe is left out never changes a result: a box that overlaps another has a point inside of both, and no
-//! box with a coordinate that is NaN overlaps any. Whichever stripe a box comes to is right, so a NaN or an
-//! overflow on the way there merely makes a stripe longer.
+//! That a stripe is left out never changes a result: a box that overlaps another has a point inside of both. A box whose
+//! area is not positive overlaps none; such boxes do not come here, and so none with a coordinate that is NaN. Whichever
+//! stripe a box comes to is right, so an overflow on the way there merely makes a stripe longer.
 //!
 //! Source: the idea of a grid of cells with their bounds, e.g. J. L. Bentley and J. H. Friedman, "Data Structures for
 //! Range Searching", Computing Surveys 11(4), 1979.
@@ -104,7 +104,7 @@ impl Stripes {
         Stripes { boxes, next, first, bound, around, head, sizes, used, left, scale }
     }
 
-    /// Makes `free` false if a kept box overlaps the one with these parts by more than `limit`.
+    /// Makes `free` false if a kept box overlaps the one with these parts, whose area is positive, by more than `limit`.
     pub fn search(&self, b: &mut KernelBuilder<'_, '_>, own: &[Expr], limit: &Expr, free: Var) -> Lowered {
         let group = b.counter("group", Index::ZERO);
         let searching = all([Expr::Var(free), less(&group.index(), &Index::from(STRIPES / GROUP))]);
@@ -169,7 +169,7 @@ impl Stripes {
         Expr::Load(self.boxes, self.part_at(block, part, lane))
     }
 
-    /// Adds a box.
+    /// Adds a box whose area is positive.
     pub fn add(&self, b: &mut KernelBuilder<'_, '_>, own: &[Expr]) -> Lowered {
         let distance = binary(BinaryOp::Sub, own[1].clone(), self.left.clone());
         let stripe = Expr::Convert(DType::I64, Box::new(binary(BinaryOp::Mul, distance, self.scale.clone())));
@@ -193,7 +193,6 @@ impl Stripes {
         for (part, value) in own[..4].iter().enumerate() {
             let at = &stripe + part as i64 * STRIPES;
             let old = Expr::Var(b.define_here("old", Expr::Load(self.around, at.clone())));
-            // A comparison with NaN does not hold: such a box is outside of its stripe's rectangle.
             let wider = binary(if part < 2 { BinaryOp::Lt } else { BinaryOp::Gt }, value.clone(), old.clone());
             b.push(Stmt::Store(self.around, at, Expr::select(wider, value.clone(), old)));
         }
@@ -240,11 +239,16 @@ impl KernelBuilder<'_, '_> {
         Expr::Var(var)
     }
 
-    /// Whether intersection over union exceeds the limit; boxes without area overlap nothing.
+    /// Whether intersection over union exceeds the limit, of boxes with area.
     fn overlaps(&mut self, x: &[Expr], y: &[Expr], limit: &Expr) -> Expr {
+        // No NaN is among them, so that one comparison chooses.
+        let choose = |x: &Expr, y: &Expr, [if_less, otherwise]: [&Expr; 2]| {
+            Expr::select(binary(BinaryOp::Lt, x.clone(), y.clone()), if_less.clone(), otherwise.clone())
+        };
         let [height, width] = [0, 1].map(|axis| {
-            let high = binary(BinaryOp::Min, x[axis + 2].clone(), y[axis + 2].clone());
-            let low = binary(BinaryOp::Max, x[axis].clone(), y[axis].clone());
+            let (x_low, y_low, x_high, y_high) = (&x[axis], &y[axis], &x[axis + 2], &y[axis + 2]);
+            let high = choose(x_high, y_high, [x_high, y_high]);
+            let low = choose(x_low, y_low, [y_low, x_low]);
             Expr::Var(self.define_here("side", binary(BinaryOp::Sub, high, low)))
         });
         let common = binary(BinaryOp::Mul, height.clone(), width.clone());
@@ -253,6 +257,6 @@ impl KernelBuilder<'_, '_> {
         let union = Expr::Var(self.define_here("union", binary(BinaryOp::Sub, both, common.clone())));
         let exceeds = binary(BinaryOp::Gt, binary(BinaryOp::Div, common, union.clone()), limit.clone());
         let positive = |x: &Expr| binary(BinaryOp::Gt, x.clone(), constant(0.0));
-        all([exceeds].into_iter().chain([&height, &width, &x[4], &y[4], &union].map(positive)))
+        all([exceeds].into_iter().chain([&height, &width, &union].map(positive)))
     }
 }
