@@ -2,7 +2,7 @@
 //!
 //! Source: the ONNX operators `NonZero` and `NonMaxSuppression`,
 //! <https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html>; areas and overlap as ONNX Runtime's
-//! `SuppressByIOU` computes them, but in `f64`.
+//! `SuppressByIOU` computes them, in `f32`.
 
 use crate::env::Env;
 use crate::error::{Eval, unfit};
@@ -40,14 +40,15 @@ pub(super) fn bind_dims(sizes: &Tensor, symbols: &[Symbol], env: &mut Env) -> Ev
 /// Two corners, lower before upper.
 #[derive(Clone, Copy)]
 struct Rect {
-    y: (f64, f64),
-    x: (f64, f64),
+    y: (f32, f32),
+    x: (f32, f32),
 }
 
 impl Rect {
     fn new(v: &[f64], center: bool) -> Rect {
-        let ordered = |a: f64, b: f64| (a.min(b), a.max(b));
-        let around = |center: f64, size: f64| (center - size / 2.0, center + size / 2.0);
+        let v: [f32; 4] = std::array::from_fn(|i| v[i] as f32);
+        let ordered = |a: f32, b: f32| (a.min(b), a.max(b));
+        let around = |center: f32, size: f32| (center - size / 2.0, center + size / 2.0);
         if center {
             Rect { y: around(v[1], v[3]), x: around(v[0], v[2]) }
         } else {
@@ -55,12 +56,12 @@ impl Rect {
         }
     }
 
-    fn area(self) -> f64 {
+    fn area(self) -> f32 {
         (self.y.1 - self.y.0) * (self.x.1 - self.x.0)
     }
 
     /// Whether intersection over union exceeds the threshold; boxes without area overlap nothing.
-    fn overlaps(self, other: Rect, threshold: f64) -> bool {
+    fn overlaps(self, other: Rect, threshold: f32) -> bool {
         let height = self.y.1.min(other.y.1) - self.y.0.max(other.y.0);
         let width = self.x.1.min(other.x.1) - self.x.0.max(other.x.0);
         if height <= 0.0 || width <= 0.0 {
@@ -103,7 +104,7 @@ pub(super) fn non_max_suppression(
             if kept.len() >= limit {
                 break;
             }
-            if !kept.iter().any(|&k| rect(i).overlaps(rect(k), iou)) {
+            if !kept.iter().any(|&k| rect(i).overlaps(rect(k), iou as f32)) {
                 kept.push(i);
                 selected.extend([batch as i64, class as i64, i as i64]);
             }

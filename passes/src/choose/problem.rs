@@ -22,6 +22,8 @@ pub struct Problem {
     pub(crate) columns: Dim,
     /// Summed axes around `k`, of constant size.
     pub(crate) taps: Vec<Axis>,
+    /// Of each of `taps` what decides whether the left operand's border is all that it reads; nothing where it seldom is.
+    pub(crate) reaches: Vec<Option<Reach>>,
     /// Contiguous summed elements.
     pub(crate) k: Dim,
     /// How the left operand is read.
@@ -38,6 +40,19 @@ pub struct Problem {
     pub(crate) index: ResultIndex,
     /// Whether each channel is summed over a window of its own, of few taps.
     pub(crate) depthwise: bool,
+}
+
+/// The positions along one axis of an image that a window's taps read: `position * step + tap * dilation - border`, of which
+/// those below 0 and from `size` on are border, that is zero. The tap `center` always reads the image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// The outer axis that positions are along; nothing for the rows.
+    pub outer: Option<usize>,
+    pub step: i64,
+    pub dilation: i64,
+    pub border: i64,
+    pub size: Dim,
+    pub center: i64,
 }
 
 /// How a left operand is made ready.

@@ -47,6 +47,7 @@ impl Site<'_> {
             rows,
             columns: column_dims.iter().fold(Dim::ONE, |n, size| &n * size),
             taps: summed,
+            reaches: vec![],
             k,
             left,
             right,

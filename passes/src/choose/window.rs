@@ -4,7 +4,7 @@
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
 use super::axes::{Axis, AxisRoles};
-use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
+use super::problem::{Constant, Copied, LeftForm, Problem, Reach, ResultIndex, RightForm};
 use super::{Site, accumulator_type};
 use crate::layout::{Border, View, border, of_all_channels};
 use nnc_ir::op::{Op, Window};
@@ -12,6 +12,9 @@ use nnc_ir::{DType, Dim, Node, ValueId};
 
 /// Most kernel elements that a depthwise kernel writes out.
 const UNROLLED_TAPS: usize = 64;
+
+/// Least dilation at which taps are left out where they read nothing but border: nearer ones seldom do.
+const FAR: usize = 4;
 
 /// Output positions: axis sizes, the input elements per step, and per kernel element.
 pub(crate) struct Geometry {
@@ -68,6 +71,10 @@ impl Site<'_> {
                 RightForm::Packed { value: w, roles, groups: *groups }
             }
         };
+        let mut reaches = vec![];
+        if window.dilations.iter().any(|&d| d >= FAR) && self.is_finite(&right) {
+            reaches = window_reaches(window, &self.graph.shape(x)[1..=spatial], &outer, row_dims.len(), taps.len());
+        }
         Ok(Problem {
             name: "conv",
             batch: vec![Axis { size: Dim::from(*groups as i64), stride: Dim::from(per_group) }],
@@ -75,6 +82,7 @@ impl Site<'_> {
             rows,
             columns: Dim::from(columns),
             taps,
+            reaches,
             k: Dim::from(k),
             left,
             right,
@@ -84,6 +92,12 @@ impl Site<'_> {
             index: ResultIndex::Window { rows: row_dims, columns: Dim::from(columns) },
             depthwise,
         })
+    }
+
+    /// Whether the weights are known to be numbers, whose products with a border are zero.
+    fn is_finite(&self, right: &RightForm) -> bool {
+        let RightForm::Constant(weights) = right else { return false };
+        self.graph.consts.get(weights.constant).to_f64s().iter().all(|w| w.is_finite())
     }
 
     /// The input as strided memory that includes the border; its offset is at the border's first element.
@@ -157,4 +171,27 @@ fn sums(window: &Window, strides: &[Dim], groups: usize, per_group: i64) -> (Vec
     taps.retain(|t| t.0 > 1);
     let axis = |(count, stride): (usize, &Dim)| Axis { size: Dim::from(count as i64), stride: stride.clone() };
     (taps.into_iter().map(axis).collect(), k)
+}
+
+/// What decides, for each of the taps that a window is summed over, whether it reads the image: `rows` axes are walked as
+/// rows, those before are `outer` ones.
+fn window_reaches(window: &Window, image: &[Dim], outer: &[Axis], rows: usize, taps: usize) -> Vec<Option<Reach>> {
+    let spatial = window.size.len();
+    let reach = |a: usize| {
+        let (border, dilation) = (window.pad_low[a], window.dilations[a]);
+        let center = border / dilation;
+        // Then the center's position is that of the result, which the image has.
+        let centered = border % dilation == 0 && window.pad_high[a] + border <= (window.size[a] - 1) * dilation;
+        let outer = (a + 1 < outer.len()).then_some(a + 1);
+        let known = centered && dilation >= FAR && (outer.is_some() || rows == 1);
+        known.then(|| Reach {
+            outer,
+            step: window.strides[a] as i64,
+            dilation: dilation as i64,
+            border: border as i64,
+            size: image[a].clone(),
+            center: center as i64,
+        })
+    };
+    (0..spatial).filter(|&a| window.size[a] > 1).map(reach).take(taps).collect()
 }

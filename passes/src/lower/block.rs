@@ -15,6 +15,7 @@ pub(crate) struct Cut {
 }
 
 /// What is the same for all blocks of a contraction.
+#[derive(Clone)]
 pub(crate) struct Block {
     /// Contiguous summed elements.
     pub k: Index,

@@ -23,6 +23,7 @@ mod movement;
 mod operand;
 mod pool;
 mod problem;
+mod reach;
 mod recurrent;
 mod scratch;
 

@@ -68,8 +68,10 @@ impl Lowering<'_> {
             }
         };
         let rows = b.import(&problem.rows.size);
-        let cut =
-            Cut { rows: (rows, at.block.clone(), imported_block), columns: (columns, at.panel, tile.width as i64) };
+        let cut = Cut {
+            rows: (rows, at.block.clone(), imported_block),
+            columns: (columns, at.panel.clone(), tile.width as i64),
+        };
         let taps = problem
             .taps
             .iter()
@@ -78,21 +80,24 @@ impl Lowering<'_> {
             .ok_or_else(|| b.cx.error("a contraction sums over a symbolic axis that is not contiguous"))?;
         let k = b.import(&problem.k);
         let block = Block { k, left, right, taps, tile, accumulator: problem.accumulator };
-        b.contraction(&cut, &block, &mut |b, cell| {
-            let (row, column) = (&row_start + &cell.row.index(), &column_start + &cell.col.index());
-            let position = Position { batch: &at.batch, outer: &at.outer, row, column };
-            let index = b.result_index(problem, &position);
-            b.finish_anchor(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)?;
-            Ok(b.close_scope())
+        let seen = b.seen(problem, &at, &cut.rows);
+        b.near_taps(&seen, 0, block, &mut |b, block| {
+            b.contraction(&cut, block, &mut |b, cell| {
+                let (row, column) = (&row_start + &cell.row.index(), &column_start + &cell.col.index());
+                let position = Position { batch: &at.batch, outer: &at.outer, row, column };
+                let index = b.result_index(problem, &position);
+                b.finish_anchor(problem.anchor, problem.root, cell.acc, &index, &ty, &storage)?;
+                Ok(b.close_scope())
+            })
         })?;
         b.finish_in(work)
     }
 }
 
 /// Where the parallel loop of a problem stands.
-struct At {
+pub(super) struct At {
     batch: Vec<Index>,
-    outer: Vec<Index>,
+    pub outer: Vec<Index>,
     block: Index,
     panel: Index,
 }

@@ -226,6 +226,28 @@ fn non_max_suppression() {
             );
         }
     }
+    // Many boxes kept, so that stripes have several blocks: crowded, and far apart.
+    for spread in [0.25, 40.0] {
+        check(
+            &format!(
+                "dim n in 0..
+                 dim count in 0.. <= 2*n from node
+                 graph @t(%0: f32[1, n, 2], %1: f32[1, n, 2], %2: f32[1, 2, n]) -> (y: %11) {{
+                   %3 = constant i64[] [1000000]
+                   %4 = constant f32[] [0.6]
+                   %5 = constant f32[] [-1000.0]
+                   %6 = constant f32[] [{spread:?}]
+                   %7 = broadcast %6 shape=[1, n, 2] axes=[] : f32[1, n, 2]
+                   %8 = mul %0, %7 : f32[1, n, 2]
+                   %9 = add %8, %1 : f32[1, n, 2]
+                   %10 = concat %8, %9 axis=2 : f32[1, n, 4]
+                   %11 = non_max_suppression %10, %2, %3, %4, %5 center=false count=count : i64[count, 3]
+                 }}"
+            ),
+            &[1, 400],
+            0.0,
+        );
+    }
     // Equal scores, equal boxes, a box without area.
     check(
         "dim count in 0..6 from node

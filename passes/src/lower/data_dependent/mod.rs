@@ -21,6 +21,7 @@ mod random;
 mod scatter;
 mod split_strings;
 mod strings;
+mod stripes;
 mod top_k;
 mod tree_leaf;
 mod unique;

@@ -2,38 +2,40 @@
 //!
 //! Three kernels: corners and areas of all boxes; in parallel over batches and classes the selection; and the
 //! selections one after the other. Candidates are taken from a heap, so that a class is sorted only as far as it is
-//! looked at. What is selected lies behind the heap, in slots that taking candidates out of it has freed.
+//! looked at. What is selected lies behind the heap, in slots that taking candidates out of it has freed. Which of the
+//! boxes kept so far a candidate may overlap is for `stripes` to say.
 //!
-//! Areas and overlaps are computed in `f64`, as the reference interpreter does: both decide alike.
+//! Areas and overlaps are computed in `f32`, operation by operation as ONNX Runtime and the reference interpreter do:
+//! all decide alike.
 //!
 //! Source: ONNX NonMaxSuppression, <https://onnx.ai/onnx/operators/onnx__NonMaxSuppression.html>.
 
 use super::super::builder::KernelBuilder;
 use super::super::{LowerError, Lowering};
 use super::heap::{Heap, Order, before};
+use super::stripes::{BLOCK, PARTS, Stripes, most_blocks};
 use super::{Lowered, binary, boolean, less, product};
-use nnc_ir::op::{BinaryOp, UnaryOp};
-use nnc_ir::{DType, Dim, Node, Symbol, ValueId};
-use nnc_kernels::kernel::{AxisKind, BufferRef, Expr, Index, Stmt};
+use nnc_ir::op::BinaryOp;
+use nnc_ir::{DType, Dim, Node, Op, Symbol, ValueId};
+use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::plan::{Argument, BufferId};
-
-/// Numbers kept of each box: low y, low x, high y, high x, area.
-const PARTS: i64 = 5;
 
 /// Memory that the kernels share.
 struct Lists {
-    /// `f64[batch, n, PARTS]`.
+    /// `f32[batch, PARTS, n]`.
     boxes: BufferId,
     /// `i64[batch, class, n]`: heaps, and selections from the end.
     slots: BufferId,
     /// `i64[batch, class]`: sizes of the selections.
     counts: BufferId,
+    /// `f32[batch, class, blocks, PARTS, BLOCK]`: the boxes kept.
+    kept: BufferId,
+    /// `i64[batch, class, blocks]`: for each block the one that its stripe goes on with.
+    next: BufferId,
+    /// The most blocks of a list.
+    blocks: Dim,
     /// Sizes of the scores: batches, classes, boxes.
     shape: Vec<Dim>,
-}
-
-fn double(x: Expr) -> Expr {
-    Expr::Convert(DType::F64, Box::new(x))
 }
 
 impl Lowering<'_> {
@@ -44,10 +46,15 @@ impl Lowering<'_> {
         let shape = self.graph.shape(scores).to_vec();
         let capacity = self.capacity(count, &product(&shape))?;
         let all_boxes = [shape[0].clone(), shape[2].clone()];
+        let blocks = most_blocks(&self.most_kept(node.inputs[2], &shape[2]));
+        let all_blocks = product(&shape[..2]) * &blocks;
         let lists = Lists {
-            boxes: self.add_workspace(format!("{boxes}_corners"), DType::F64, &(product(&all_boxes) * PARTS))?,
+            boxes: self.add_workspace(format!("{boxes}_corners"), DType::F32, &(product(&all_boxes) * PARTS))?,
             slots: self.add_workspace(format!("{result}_lists"), DType::I64, &product(&shape))?,
             counts: self.add_workspace(format!("{result}_counts"), DType::I64, &product(&shape[..2]))?,
+            kept: self.add_workspace(format!("{result}_kept"), DType::F32, &(&all_blocks * (PARTS * BLOCK)))?,
+            next: self.add_workspace(format!("{result}_next"), DType::I64, &all_blocks)?,
+            blocks,
             shape,
         };
         let cell = self.cell("count", DType::I64)?;
@@ -86,6 +93,18 @@ impl Lowering<'_> {
         Ok(())
     }
 
+    /// How many boxes of a class are kept at most, of `n`.
+    fn most_kept(&self, limit: ValueId, n: &Dim) -> Dim {
+        let constant = match self.definition(limit).map(|node| &node.op) {
+            Some(Op::Constant(id)) => self.graph.consts.get(*id).to_i64s(),
+            _ => None,
+        };
+        match constant.as_deref() {
+            Some(&[limit]) => n.min(&Dim::from(limit.max(0))),
+            _ => n.clone(),
+        }
+    }
+
     /// Corners and areas of all boxes.
     fn find_corners(&mut self, boxes: ValueId, center: bool, shape: &[Dim], corners: BufferId) -> Lowered {
         let mut b = KernelBuilder::new(self, "box_corners");
@@ -94,11 +113,11 @@ impl Lowering<'_> {
         let mut numbers = vec![];
         for i in 0..4 {
             let number = b.emit(boxes, &[at[0].clone(), at[1].clone(), Index::from(i)])?;
-            numbers.push(Expr::Var(b.define_here("corner", double(number))));
+            numbers.push(Expr::Var(b.define_here("corner", number)));
         }
         let pair = |first: &Expr, second: &Expr| {
             if center {
-                let half = binary(BinaryOp::Div, second.clone(), Expr::constant(DType::F64, 2.0));
+                let half = binary(BinaryOp::Div, second.clone(), Expr::constant(DType::F32, 2.0));
                 let low = binary(BinaryOp::Sub, first.clone(), half.clone());
                 (low, binary(BinaryOp::Add, first.clone(), half))
             } else {
@@ -116,9 +135,8 @@ impl Lowering<'_> {
         let side = |high: usize, low: usize| binary(BinaryOp::Sub, parts[high].clone(), parts[low].clone());
         let area = binary(BinaryOp::Mul, side(2, 0), side(3, 1));
         let target = b.buffer(corners, &Dim::ZERO, true);
-        let first = (&at[0] * &n + &at[1]) * Index::from(PARTS);
         for (i, part) in parts.into_iter().chain([area]).enumerate() {
-            b.push(Stmt::Store(target, &first + &Index::from(i as i64), part));
+            b.push(Stmt::Store(target, (&at[0] * PARTS + i as i64) * &n + &at[1], part));
         }
         b.finish()
     }
@@ -137,7 +155,7 @@ impl Lowering<'_> {
         let limit = b.emit(limit, &[])?;
         let limit = Expr::Var(b.define_here("limit", limit));
         let overlap = b.emit(overlap, &[])?;
-        let overlap = Expr::Var(b.define_here("overlap", double(overlap)));
+        let overlap = Expr::Var(b.define_here("overlap", overlap));
         let threshold = b.emit(threshold, &[])?;
         let threshold = Expr::Var(b.define_here("threshold", threshold));
         let corners = b.buffer(lists.boxes, &Dim::ZERO, false);
@@ -163,6 +181,11 @@ impl Lowering<'_> {
         let past = &n + 1;
         let size = b.freeze("size", Expr::Var(candidates), &past);
         heap.build(&mut b, &size)?;
+        let blocks = b.import(&lists.blocks);
+        let blocks = b.freeze("blocks", Expr::Index(blocks.clone()), &(&blocks + 1));
+        let lefts = |i: &Index| Expr::Load(corners, (&at[0] * PARTS + 1) * &n + i);
+        let buffers = [b.buffer(lists.kept, &Dim::ZERO, true), b.buffer(lists.next, &Dim::ZERO, true)];
+        let stripes = Stripes::new(&mut b, buffers, &list * &blocks, &blocks, (&n, &lefts));
         let kept = b.counter("kept", Index::ZERO);
         let some = less(&Index::ZERO, &candidates.index());
         let more = binary(BinaryOp::And, some, binary(BinaryOp::Lt, Expr::Var(kept), limit));
@@ -172,80 +195,20 @@ impl Lowering<'_> {
             b.assign(candidates, Expr::Index(left.clone()));
             let last = heap.read(b, &left);
             heap.sift(b, &Index::ZERO, &left, &last)?;
-            let corner = |i: &Index| (&at[0] * &n + i) * Index::from(PARTS);
-            let own = b.corners_at(corners, &corner(&best));
+            let own = (0..PARTS).map(|part| Expr::Load(corners, (&at[0] * PARTS + part) * &n + &best));
+            let own: Vec<Expr> = own.map(|part| Expr::Var(b.define_here("part", part))).collect();
             let free = b.mutable("free", boolean(true));
-            let other = b.counter("other", Index::ZERO);
-            let searching = binary(BinaryOp::And, Expr::Var(free), less(&other.index(), &kept.index()));
-            b.repeat(searching, |b| {
-                let chosen = heap.read(b, &(&n - 1 - &other.index()));
-                b.increment(other);
-                b.compare_boxes(corners, &own, &corner(&chosen), &overlap, free)
-            })?;
+            // Boxes without area overlap nothing.
+            let solid = binary(BinaryOp::Gt, own[4].clone(), Expr::constant(DType::F32, 0.0));
+            b.when(solid.clone(), |b| stripes.search(b, &own, &overlap, free))?;
             b.when(Expr::Var(free), |b| {
                 heap.write(b, &(&n - 1 - &kept.index()), &best);
                 b.increment(kept);
-                Ok(())
+                b.when(solid, |b| stripes.add(b, &own))
             })
         })?;
         let counts = b.buffer(lists.counts, &Dim::ZERO, true);
         b.push(Stmt::Store(counts, list, Expr::Var(kept)));
         b.finish()
-    }
-}
-
-impl KernelBuilder<'_, '_> {
-    /// Names the numbers kept of a box.
-    fn corners_at(&mut self, corners: BufferRef, first: &Index) -> Vec<Expr> {
-        (0..PARTS).map(|i| Expr::Var(self.define_here("part", Expr::Load(corners, first + &Index::from(i))))).collect()
-    }
-
-    /// Notes in `free` when a box kept before, whose numbers begin at `first`, overlaps another too much.
-    fn compare_boxes(
-        &mut self,
-        corners: BufferRef,
-        own: &[Expr],
-        first: &Index,
-        limit: &Expr,
-        free: nnc_kernels::Var,
-    ) -> Lowered {
-        // Most pairs lie apart, and one axis is enough to see it.
-        let apart = |b: &mut Self, axis: usize| {
-            let part = |i: i64| Expr::Load(corners, first + &Index::from(i));
-            let high = binary(BinaryOp::Min, own[axis + 2].clone(), part(axis as i64 + 2));
-            let low = binary(BinaryOp::Max, own[axis].clone(), part(axis as i64));
-            let side = binary(BinaryOp::Sub, high, low);
-            let zero = Expr::constant(DType::F64, 0.0);
-            Expr::Var(b.define_here("meet", binary(BinaryOp::Gt, side, zero)))
-        };
-        let meet = apart(self, 0);
-        self.when(meet, |b| {
-            let meet = apart(b, 1);
-            b.when(meet, |b| {
-                let chosen = b.corners_at(corners, first);
-                let overlaps = b.overlaps(own, &chosen, limit);
-                b.assign(free, Expr::unary(UnaryOp::Not, overlaps));
-                Ok(())
-            })
-        })
-    }
-
-    /// Whether intersection over union exceeds the limit; boxes without area overlap nothing.
-    fn overlaps(&mut self, a: &[Expr], b: &[Expr], limit: &Expr) -> Expr {
-        let side = |axis: usize| {
-            let high = binary(BinaryOp::Min, a[axis + 2].clone(), b[axis + 2].clone());
-            let low = binary(BinaryOp::Max, a[axis].clone(), b[axis].clone());
-            binary(BinaryOp::Sub, high, low)
-        };
-        let [height, width] = [0, 1].map(|axis| Expr::Var(self.define_here("side", side(axis))));
-        let common = binary(BinaryOp::Mul, height.clone(), width.clone());
-        let common = Expr::Var(self.define_here("common", common));
-        let both = binary(BinaryOp::Add, a[4].clone(), b[4].clone());
-        let union = Expr::Var(self.define_here("union", binary(BinaryOp::Sub, both, common.clone())));
-        let exceeds = binary(BinaryOp::Gt, binary(BinaryOp::Div, common, union.clone()), limit.clone());
-        let positive = |x: &Expr| binary(BinaryOp::Gt, x.clone(), Expr::constant(DType::F64, 0.0));
-        [&height, &width, &a[4], &b[4], &union]
-            .into_iter()
-            .fold(exceeds, |all, x| binary(BinaryOp::And, all, positive(x)))
     }
 }

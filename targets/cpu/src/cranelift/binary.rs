@@ -146,11 +146,17 @@ impl Lower<'_, '_> {
     /// Arithmetic of integers and bools; `None` when it has no form for these lanes.
     fn int(&mut self, op: BinaryOp, dtype: DType, x: Value, y: Value, lanes: u32) -> Option<Value> {
         let narrow = lanes > 1 && dtype.size() < 4 && dtype != DType::Bool;
+        // The greater of two masks is their union.
+        let op = match (op, dtype) {
+            (BinaryOp::Max, DType::Bool) => BinaryOp::Or,
+            (BinaryOp::Min, DType::Bool) => BinaryOp::And,
+            _ => op,
+        };
         if lanes > 1 {
             // In lanes, narrow values are extended: only what keeps them so is done at once.
             let direct = match op {
                 BinaryOp::And | BinaryOp::Or | BinaryOp::Xor => true,
-                BinaryOp::Max | BinaryOp::Min => lanes == 4 && dtype != DType::Bool,
+                BinaryOp::Max | BinaryOp::Min => lanes == 4,
                 BinaryOp::Add | BinaryOp::Sub => !narrow,
                 BinaryOp::Mul => !narrow && lanes == 4,
                 _ => false,

@@ -291,21 +291,28 @@ impl Lower<'_, '_> {
         let mut folded = vec![];
         for ((a, sum), first) in accumulators.iter().zip(sums).zip(init) {
             let dtype = self.kernel.var_dtype(a.var);
-            let mut parts = vec![];
-            for lane in 0..lanes {
-                parts.push(self.extract(sum, dtype, lane));
-            }
-            // Pairs first, as a tree.
-            while let [x, y, rest @ ..] = parts.as_slice() {
-                let (x, y, rest) = (*x, *y, rest.to_vec());
-                let both = self.combine(a.op, dtype, x, y, 1)?;
-                parts = rest;
-                parts.push(both);
-            }
-            let all = parts.first().copied().unwrap_or(*first);
+            let all = self.fold(a.op, dtype, sum, lanes)?;
             folded.push(self.combine(a.op, dtype, *first, all, 1)?);
         }
         Ok((whole, folded))
+    }
+
+    /// Combines the lanes of a vector.
+    fn fold(&mut self, op: ReduceOp, dtype: DType, vector: Value, lanes: u32) -> Result<Value, CodegenError> {
+        match (dtype, op) {
+            (DType::Bool, ReduceOp::Max) => return Ok(self.b.ins().vany_true(vector)),
+            (DType::Bool, ReduceOp::Min) => return Ok(self.b.ins().vall_true(vector)),
+            _ => {}
+        }
+        let mut parts: Vec<Value> = (0..lanes).map(|lane| self.extract(vector, dtype, lane)).collect();
+        // Pairs first, as a tree.
+        while let [x, y, rest @ ..] = parts.as_slice() {
+            let (x, y, rest) = (*x, *y, rest.to_vec());
+            let both = self.combine(op, dtype, x, y, 1)?;
+            parts = rest;
+            parts.push(both);
+        }
+        Ok(parts.first().copied().unwrap_or(vector))
     }
 
     pub(super) fn combine(
