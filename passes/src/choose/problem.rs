@@ -3,6 +3,7 @@
 //! A [`Problem`] says what is summed and how its operands come to be read; no buffer exists for what is copied or packed yet.
 
 use super::Shape;
+use super::stored::Stored;
 use super::axes::{Axis, AxisRoles, count};
 use crate::layout::{Border, View, ordered_strides};
 use nnc_ir::{ConstId, DType, Dim, ValueId};
@@ -103,6 +104,8 @@ pub(crate) struct Constant {
     pub batch: Vec<(usize, usize)>,
     pub sum: Vec<(usize, usize)>,
     pub columns: (usize, usize),
+    /// How its numbers lie in panels.
+    pub stored: Stored,
 }
 
 impl RightForm {
@@ -133,6 +136,10 @@ impl Problem {
             depth: &count(&self.taps) * &self.k,
             runs: count(&self.taps),
             element_bytes: self.accumulator.size() as u64,
+            stored: match &self.right {
+                RightForm::Constant(constant) if !self.depthwise => constant.stored,
+                _ => Stored::plain(self.accumulator),
+            },
             packed: self.right.is_packed() || self.depthwise,
             panels: self.right != RightForm::Written,
             depthwise: self.depthwise,

@@ -4,6 +4,7 @@
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
 use super::axes::{Axis, AxisRoles};
+use super::stored::Stored;
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
 use super::{Site, accumulator_type};
 use crate::layout::{Border, View, border, of_all_channels};
@@ -56,12 +57,17 @@ impl Site<'_> {
         let depthwise =
             *groups as i64 == channels && per_group == 1 && outputs == channels && window_elements <= UNROLLED_TAPS;
         let right = match self.regions.definition(self.graph, w).map(|n| &n.op) {
-            Some(Op::Constant(constant)) => RightForm::Constant(Constant {
-                constant: *constant,
-                batch: vec![(*groups, columns as usize)],
-                sum: vec![(summed, columns as usize * groups)],
-                columns: (columns as usize, 1),
-            }),
+            Some(Op::Constant(constant)) => RightForm::Constant(self.stored(
+                Constant {
+                    constant: *constant,
+                    batch: vec![(*groups, columns as usize)],
+                    sum: vec![(summed, columns as usize * groups)],
+                    columns: (columns as usize, 1),
+                    stored: Stored::plain(accumulator),
+                },
+                usize::try_from(k).ok(),
+                accumulator,
+            )),
             _ if depthwise => RightForm::Written,
             _ => {
                 let roles = AxisRoles::new(spatial + 2, vec![], (0..=spatial).collect());

@@ -221,13 +221,13 @@ fn programs() {
     breaks(21, &|p| p.buffers[2].place = Place::Workspace { offset: Dim::from(8) });
     breaks(21, &|p| p.buffers[1].place = Place::Input(0));
     breaks(22, &|p| {
-        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8 };
+        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8, halves: false };
         p.weights[0].pack = pack;
     });
     breaks(22, &|p| {
         // One element again and again.
         let sum = vec![(1 << 40, 0), (1 << 40, 0)];
-        p.weights[0].pack = Pack::Panels { batch: vec![], sum, columns: 1, column_stride: 1, width: 8 };
+        p.weights[0].pack = Pack::Panels { batch: vec![], sum, columns: 1, column_stride: 1, width: 8, halves: false };
     });
     breaks(23, &|p| run(p, &|arguments, _, _| arguments[0].buffer = BufferId(9)));
     breaks(23, &|p| run(p, &|arguments, _, _| arguments[0].buffer = BufferId(2)));
