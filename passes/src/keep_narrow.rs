@@ -207,7 +207,7 @@ fn transposed(spread: Spread, from: &[usize], perm: &[usize]) -> Option<Spread> 
 
 #[cfg(test)]
 mod tests {
-    use super::{by_axes, keep_narrow};
+    use super::{Finder, by_axes, keep_narrow};
     use nnc_ir::op::Op;
     use nnc_ir::{Graph, Tensor};
 
@@ -223,8 +223,9 @@ mod tests {
             }
         };
         let narrow = weight(&keep_narrow(graph.clone())).filter(|t| t.data.as_widened().is_some());
-        let folded = weight(&crate::fold_constants::fold_weights(graph)).unwrap();
-        (narrow, folded)
+        let finder = Finder { graph: &graph, definitions: &graph.definitions() };
+        let product = graph.nodes.iter().find(|node| matches!(node.op, Op::Contract { .. })).unwrap();
+        (narrow, finder.data(product.inputs[1], 24, usize::MAX).unwrap())
     }
 
     /// Transposed blocks of 32 along the sum.

@@ -62,6 +62,8 @@ pub struct RightOperand {
     pub layout: RightLayout,
     /// What is fetched meanwhile.
     pub fetch: Fetch,
+    /// What is subtracted, exactly, from the integers of a panel that is summed in floats, before all else.
+    pub less: u8,
     /// What becomes of a panel's numbers before they are multiplied; they are converted to the type of the sums anyway.
     pub grid: Option<Grid>,
 }

@@ -310,6 +310,9 @@ impl<'a> Printer<'a> {
             RightLayout::Nibbles => self.push(" nibbles"),
             RightLayout::Rows { row_stride } => self.bracketed(" rows", row_stride),
         }
+        if c.right.less > 0 {
+            let _ = write!(self.out, " less {}", c.right.less);
+        }
         if let Some(grid) = &c.right.grid {
             self.push(" grid ");
             self.element(grid.buffer, &grid.offset);

@@ -15,9 +15,13 @@ const LEAST_BLOCK: usize = 16;
 pub(crate) struct Stored {
     /// Type of the numbers in memory.
     pub dtype: DType,
-    /// Whether they are 4 bits of a byte, and what was added to them for that.
-    pub halves: Option<u8>,
-    /// Whether zero points are subtracted.
+    /// Whether they are 4 bits of a byte.
+    pub halves: bool,
+    /// What was added to them for that.
+    pub added: u8,
+    /// What is subtracted from all: that, and a zero point that all have.
+    pub less: u8,
+    /// Whether zero points of their own are subtracted.
     pub zeros: bool,
     /// Whether they are multiplied by scales.
     pub scales: bool,
@@ -28,7 +32,7 @@ pub(crate) struct Stored {
 impl Stored {
     /// As elements of a type.
     pub const fn plain(dtype: DType) -> Stored {
-        Stored { dtype, halves: None, zeros: false, scales: false, block: None }
+        Stored { dtype, halves: false, added: 0, less: 0, zeros: false, scales: false, block: None }
     }
 
     /// Whether numbers have zero points or scales.
@@ -38,14 +42,15 @@ impl Stored {
 
     /// Bits of a number.
     pub const fn bits(&self) -> u64 {
-        if self.halves.is_some() { 4 } else { 8 * self.dtype.size() as u64 }
+        if self.halves { 4 } else { 8 * self.dtype.size() as u64 }
     }
 
     /// Instructions for a vector of them that is loaded, beside the load.
     pub const fn conversions(&self) -> u64 {
         let of_type = match self.dtype {
-            _ if self.halves.is_some() => 4,
-            DType::F16 | DType::BF16 | DType::I8 | DType::U8 => 2,
+            _ if self.halves => 3,
+            DType::F16 | DType::BF16 => 2,
+            DType::I8 | DType::U8 => 2 + (self.less > 0) as u64,
             _ => 0,
         };
         of_type + self.zeros as u64 + self.scales as u64
@@ -68,10 +73,14 @@ impl Stored {
         }
         let block = if one { None } else { Some(block) };
         let even = block.or(k).is_some_and(|k| k % 2 == 0);
-        let halves = if even { halves(&widened.numbers, widened.zeros.as_ref()) } else { None };
-        let dtype = if halves.is_some() { DType::U8 } else { widened.numbers.dtype };
-        let zeros = widened.zeros.is_some() || halves.is_some_and(|added| added > 0);
-        Stored { dtype, halves, zeros, scales: widened.scales.is_some(), block }
+        let added = if even { added(&widened.numbers) } else { None };
+        let halves = added.is_some();
+        let added = added.unwrap_or(0);
+        let zero = widened.zeros.as_ref().map_or(Some(0), |zeros| common(&zeros.values));
+        let less = zero.filter(|_| widened.numbers.dtype.is_int()).and_then(|zero| u8::try_from(zero + i64::from(added)).ok());
+        let dtype = if halves { DType::U8 } else { widened.numbers.dtype };
+        let zeros = widened.zeros.is_some() && less.is_none();
+        Stored { dtype, halves, added, less: less.unwrap_or(added), zeros, scales: widened.scales.is_some(), block }
     }
 }
 
@@ -101,17 +110,18 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// What must be added to numbers for them to be 0 to 15; `None` where they need more bits. Signed ones are shifted along with
-/// their zero points, which must stay exact.
-fn halves(numbers: &Tensor, zeros: Option<&Spread>) -> Option<u8> {
+/// The integer that all zero points are, if they are one that few bits hold.
+fn common(zeros: &Tensor) -> Option<i64> {
+    let zero = zeros.splat()?;
+    (zero.fract() == 0.0 && zero.abs() < 1024.0).then_some(zero as i64)
+}
+
+/// What must be added to numbers for them to be 0 to 15; `None` where they need more bits.
+fn added(numbers: &Tensor) -> Option<u8> {
     let bytes = numbers.data.bytes();
     match numbers.dtype {
         DType::U8 => bytes.iter().all(|&n| n < 16).then_some(0),
-        DType::I8 => {
-            let small = |zero: f64| zero.fract() == 0.0 && zero.abs() < 1024.0;
-            let exact = zeros.is_none_or(|zeros| zeros.values.to_f64s().into_iter().all(small));
-            (exact && bytes.iter().all(|&n| (-8..8).contains(&(n as i8)))).then_some(8)
-        }
+        DType::I8 => bytes.iter().all(|&n| (-8..8).contains(&(n as i8))).then_some(8),
         _ => None,
     }
 }
@@ -136,19 +146,23 @@ mod tests {
         let axes = Constant { constant: ConstId(0), batch: vec![], sum: vec![(64, 2)], columns: (2, 1), stored: Stored::plain(DType::F32) };
         let of = |tensor: &Tensor, k| {
             let stored = Stored::of(tensor, &axes, k, DType::F32);
-            (stored.dtype, stored.halves, stored.block, stored.has_grid())
+            (stored.dtype, stored.halves, stored.less, stored.zeros, stored.block)
         };
         let signed = |most: i8, zero| blocks(Tensor::from_slice(&[64, 2], &[most; 128]), zero);
-        assert_eq!(of(&signed(7, 0.0), Some(64)), (DType::U8, Some(8), Some(32), true));
-        assert_eq!(of(&signed(8, 0.0), Some(64)), (DType::I8, None, Some(32), true));
-        // A zero point that is no integer would round once more.
-        assert_eq!(of(&signed(7, 0.5), Some(64)), (DType::I8, None, Some(32), true));
-        assert_eq!(of(&signed(7, 0.0), Some(16)), (DType::U8, Some(8), Some(16), true));
+        let (u8, i8, f32) = (DType::U8, DType::I8, DType::F32);
+        assert_eq!(of(&signed(7, 0.0), Some(64)), (u8, true, 8, false, Some(32)));
+        assert_eq!(of(&signed(7, -3.0), Some(64)), (u8, true, 5, false, Some(32)));
+        assert_eq!(of(&signed(7, -9.0), Some(64)), (u8, true, 8, true, Some(32)));
+        assert_eq!(of(&signed(7, 0.5), Some(64)), (u8, true, 8, true, Some(32)));
+        assert_eq!(of(&signed(8, 0.0), Some(64)), (i8, false, 0, false, Some(32)));
+        assert_eq!(of(&signed(8, 3.0), Some(64)), (i8, false, 3, false, Some(32)));
+        assert_eq!(of(&signed(8, 0.5), Some(64)), (i8, false, 0, true, Some(32)));
+        assert_eq!(of(&signed(7, 0.0), Some(16)), (u8, true, 8, false, Some(16)));
         // Runs too short, or of a length that only a run knows.
-        assert_eq!(of(&signed(7, 0.0), Some(8)), (DType::F32, None, None, false));
-        assert_eq!(of(&signed(7, 0.0), None), (DType::F32, None, None, false));
+        assert_eq!(of(&signed(7, 0.0), Some(8)), (f32, false, 0, false, None));
+        assert_eq!(of(&signed(7, 0.0), None), (f32, false, 0, false, None));
         let half = Tensor::from_f64s(DType::F16, &[64, 2], &[1.0; 128]);
-        assert_eq!(of(&half, Some(64)), (DType::F16, None, None, false));
+        assert_eq!(of(&half, Some(64)), (DType::F16, false, 0, false, None));
         assert_eq!(Stored::of(&half, &axes, Some(64), DType::F64).dtype, DType::F64);
     }
 }

@@ -23,8 +23,8 @@ pub(crate) enum Right {
         batch: Vec<Axis>,
         /// Elements of one panel.
         panel_elements: Dim,
-        /// Whether an element is two numbers of 4 bits.
-        halves: bool,
+        /// How they lie there.
+        stored: Stored,
         /// Zero points and scales.
         grid: Option<PanelGrid>,
     },
@@ -39,7 +39,6 @@ pub(crate) struct PanelGrid {
     pub batch: Vec<Axis>,
     /// Elements for one panel.
     pub panel_elements: Dim,
-    pub stored: Stored,
 }
 
 impl Lowering<'_> {
@@ -90,7 +89,7 @@ impl Lowering<'_> {
     fn pack_constant(&mut self, constant: &Constant, width: usize) -> Result<Right, LowerError> {
         let Constant { constant: id, batch, sum, columns: (columns, column_stride), stored } = constant.clone();
         let source = numbers(self.graph.consts.get(id), &stored);
-        let halves = stored.halves.is_some();
+        let halves = stored.halves;
         let panel = sum.iter().map(|s| s.0).product::<usize>() * width / if halves { 2 } else { 1 };
         let panels = columns.div_ceil(width);
         let grid = match stored.has_grid() {
@@ -99,7 +98,7 @@ impl Lowering<'_> {
         };
         let batch_axes = batch_axes(&batch, panel * panels);
         let buffer = self.add_weight(&source, Pack::Panels { batch, sum, columns, column_stride, width, halves })?;
-        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64), halves, grid })
+        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64), stored, grid })
     }
 
     /// Packs the zero points and scales of a constant.
@@ -110,7 +109,6 @@ impl Lowering<'_> {
         let summed: usize = sum.iter().map(|s| s.0).product();
         let block = stored.block.unwrap_or(summed.max(1));
         let mut values: Vec<f32> = vec![];
-        let added = f32::from(stored.halves.unwrap_or(0));
         for base in offsets(batch) {
             for panel in 0..columns.div_ceil(width) {
                 for first in offsets(sum).step_by(block) {
@@ -118,11 +116,8 @@ impl Lowering<'_> {
                         let columns = (panel * width..(panel + 1) * width).map(|c| c.min(columns - 1));
                         columns.map(|column| get(base + first + column * column_stride)).collect()
                     };
-                    if stored.zeros {
-                        values.extend(row(&|at| widened.zeros.as_ref().map_or(0.0, |zeros| zeros.get(at)) + added));
-                    }
-                    if let Some(scales) = &widened.scales {
-                        values.extend(row(&|at| scales.get(at)));
+                    for spread in widened.zeros.iter().filter(|_| stored.zeros).chain(&widened.scales) {
+                        values.extend(row(&|at| spread.get(at)));
                     }
                 }
             }
@@ -131,7 +126,7 @@ impl Lowering<'_> {
         let panel = summed.div_ceil(block) * rows * width;
         let batch = batch_axes(batch, panel * columns.div_ceil(width));
         let buffer = self.add_weight(&Tensor::from_slice(&[values.len()], &values), Pack::Plain)?;
-        Ok(PanelGrid { buffer, batch, panel_elements: Dim::from(panel as i64), stored: *stored })
+        Ok(PanelGrid { buffer, batch, panel_elements: Dim::from(panel as i64) })
     }
 
     /// Packs an operand into workspace memory by a step of its own.
@@ -204,7 +199,7 @@ impl Lowering<'_> {
             b.close_loop();
         }
         b.finish()?;
-        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements, halves: false, grid: None })
+        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements, stored: Stored::plain(dtype), grid: None })
     }
 
     /// Copies an operand into dense rows.
@@ -230,8 +225,8 @@ fn batch_axes(batch: &[(usize, usize)], elements: usize) -> Vec<Axis> {
 
 /// The numbers of a constant as they are stored.
 fn numbers(tensor: &Tensor, stored: &Stored) -> Tensor {
-    match (tensor.data.as_widened(), stored.halves) {
-        (Some(widened), Some(added)) if added > 0 => {
+    match (tensor.data.as_widened(), stored.added) {
+        (Some(widened), added) if added > 0 => {
             let bytes = widened.numbers.data.bytes().iter().map(|n| n.wrapping_add(added));
             Tensor { dtype: stored.dtype, data: Data::new(bytes.collect::<Vec<u8>>()), ..tensor.clone() }
         }

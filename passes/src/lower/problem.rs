@@ -50,7 +50,7 @@ impl Lowering<'_> {
         let columns = b.import(&problem.columns);
         let column_start = &at.panel * &Index::from(tile.width as i64);
         let right = match &right_memory {
-            Right::Panels { buffer, batch, panel_elements, halves, grid } => {
+            Right::Panels { buffer, batch, panel_elements, stored, grid } => {
                 let offset = walk(&mut b, batch, &at.batch) + &at.panel * &b.import(panel_elements);
                 let fetch = match choice.fetch {
                     choose::Fetch::Nothing => Fetch::Nothing,
@@ -58,21 +58,21 @@ impl Lowering<'_> {
                     choose::Fetch::Next => b.next_panel(problem, choice, &at, &offset, panel_elements),
                 };
                 let buffer = b.buffer(*buffer, &Dim::ZERO, false);
-                let layout = if *halves { RightLayout::Nibbles } else { RightLayout::Panel };
+                let layout = if stored.halves { RightLayout::Nibbles } else { RightLayout::Panel };
                 let grid = grid.as_ref().map(|grid| Grid {
                     buffer: b.buffer(grid.buffer, &Dim::ZERO, false),
                     offset: walk(&mut b, &grid.batch, &at.batch) + &at.panel * &b.import(&grid.panel_elements),
-                    zeros: grid.stored.zeros,
-                    scales: grid.stored.scales,
-                    per_tap: grid.stored.block.is_some(),
+                    zeros: stored.zeros,
+                    scales: stored.scales,
+                    per_tap: stored.block.is_some(),
                 });
-                RightOperand { buffer, offset, layout, fetch, grid }
+                RightOperand { buffer, offset, layout, less: stored.less, grid, fetch }
             }
             Right::Rows { buffer, offset, batch, row_stride } => {
                 let start = walk(&mut b, batch, &at.batch) + &column_start;
                 let layout = RightLayout::Rows { row_stride: b.import(row_stride) };
                 let buffer = b.buffer(*buffer, offset, false);
-                RightOperand { buffer, offset: start, layout, fetch: Fetch::Nothing, grid: None }
+                RightOperand { buffer, offset: start, layout, less: 0, grid: None, fetch: Fetch::Nothing }
             }
         };
         let rows = b.import(&problem.rows.size);

@@ -69,6 +69,7 @@ pub(super) fn contraction(b: &mut Builder) {
         b.buffers[w.0 as usize].extend(padded);
     }
 
+    let less = if panel && left == DType::F32 && right.is_int() && b.rng.chance(50) { b.rng.between(1, 255) as u8 } else { 0 };
     let grid = (panel && left == DType::F32 && b.rng.chance(40)).then(|| {
         let (zeros, per_tap, offset) = (b.rng.chance(50), b.rng.chance(60), b.rng.between(0, 5));
         let grid = Grid { buffer: a, offset: Index::from(offset), zeros, scales: !zeros || b.rng.chance(50), per_tap };
@@ -81,7 +82,7 @@ pub(super) fn contraction(b: &mut Builder) {
     let col = b.counter("col", n);
     let acc = b.kernel.add_var("acc", acc_dtype, i64::MIN, i64::MAX);
     // Sums of products within 4, or of bytes less a zero point, times a scale; integers wrap exactly.
-    let bound = if left.is_float() && right.is_int() { 1100.0 } else { 16.0 } * summed as f64;
+    let bound = if left.is_float() && right.is_int() { 2200.0 } else { 16.0 } * summed as f64;
     let sum = Value { expr: Expr::Var(acc), dtype: acc_dtype, exact: !acc_dtype.is_float(), leaf: false, bound };
     let column_stride = n + b.rng.between(0, 2);
     let element = (p.index() * &m_dim + row.index()) * column_stride + col.index();
@@ -120,7 +121,7 @@ pub(super) fn contraction(b: &mut Builder) {
     b.kernel.body.push(Stmt::Contract(Box::new(Contraction {
         extents: Extents { m: m_dim.clone(), n: Index::from(n), k: Index::from(k) },
         left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Index::from(row_stride) },
-        right: RightOperand { buffer: w, offset: Index::from(offset), layout, fetch, grid },
+        right: RightOperand { buffer: w, offset: Index::from(offset), layout, less, grid, fetch },
         taps,
         tile: Tile { rows, width: width as usize },
         accumulator: acc_dtype,

@@ -68,6 +68,7 @@ pub(super) struct ContractionCode {
     pub b_row_stride: Option<Poly>,
     /// Whether a byte of `b` holds two k.
     pub nibbles: bool,
+    pub less: u8,
     /// Buffer and offset of zero points and scales.
     pub grid: Option<(u32, Poly, Grid)>,
     pub width: usize,
@@ -201,6 +202,7 @@ fn contraction(kernel: &Kernel, c: &Contraction) -> Option<ContractionCode> {
             RightLayout::Rows { row_stride } => Some(poly(row_stride)),
         },
         nibbles: c.right.layout == RightLayout::Nibbles,
+        less: c.right.less,
         grid: c.right.grid.as_ref().map(|grid| (grid.buffer.0, poly(&grid.offset), grid.clone())),
         width: c.tile.width,
         acc_dtype: c.accumulator,

@@ -274,6 +274,9 @@ impl Machine<'_> {
                     if g.nibbles {
                         right.iter_mut().for_each(|y| *y = y.nibble(step % 2 == 1));
                     }
+                    if g.less > 0 {
+                        right.iter_mut().for_each(|y| *y = y.less(T::from_byte(g.less)));
+                    }
                     if let Some((buffer, offset, grid)) = &g.grid {
                         self.spread((*buffer, offset, grid), if grid.per_tap { tap } else { 0 }, &mut right)?;
                     }

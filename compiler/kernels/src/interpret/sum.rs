@@ -6,6 +6,7 @@ use nnc_ir::DType;
 /// A type that products are summed in.
 pub(super) trait Sum: Copy + Default {
     fn plus_product(self, x: Self, y: Self) -> Self;
+    fn from_byte(byte: u8) -> Self;
     fn less(self, x: Self) -> Self;
     fn times(self, x: Self) -> Self;
     /// Of a byte its lower or upper half.
@@ -19,6 +20,9 @@ pub(super) trait Sum: Copy + Default {
 impl Sum for f32 {
     fn plus_product(self, x: f32, y: f32) -> f32 {
         self + x * y
+    }
+    fn from_byte(byte: u8) -> f32 {
+        f32::from(byte)
     }
     fn less(self, x: f32) -> f32 {
         self - x
@@ -48,6 +52,9 @@ impl Sum for f64 {
     fn plus_product(self, x: f64, y: f64) -> f64 {
         self + x * y
     }
+    fn from_byte(byte: u8) -> f64 {
+        f64::from(byte)
+    }
     fn less(self, x: f64) -> f64 {
         self - x
     }
@@ -68,6 +75,9 @@ impl Sum for f64 {
 impl Sum for i32 {
     fn plus_product(self, x: i32, y: i32) -> i32 {
         self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn from_byte(byte: u8) -> i32 {
+        i32::from(byte)
     }
     fn less(self, x: i32) -> i32 {
         self.wrapping_sub(x)
@@ -93,6 +103,9 @@ impl Sum for i32 {
 impl Sum for i64 {
     fn plus_product(self, x: i64, y: i64) -> i64 {
         self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn from_byte(byte: u8) -> i64 {
+        i64::from(byte)
     }
     fn less(self, x: i64) -> i64 {
         self.wrapping_sub(x)

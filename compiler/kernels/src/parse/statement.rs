@@ -163,6 +163,10 @@ impl Parser<'_> {
             self.expect("rows")?;
             RightLayout::Rows { row_stride: self.bracketed()? }
         };
+        let less = match self.eat("less") {
+            true => u8::try_from(self.size()?).map_err(|_| self.error("expected at most 255 before"))?,
+            false => 0,
+        };
         let grid = if self.eat("grid") {
             let (buffer, offset) = self.element()?;
             let (zeros, scales) = (self.eat("zeros"), self.eat("scales"));
@@ -191,7 +195,7 @@ impl Parser<'_> {
         Ok(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
             left,
-            right: RightOperand { buffer: right, offset, layout, fetch, grid },
+            right: RightOperand { buffer: right, offset, layout, less, grid, fetch },
             taps,
             tile: Tile { rows, width },
             accumulator,

@@ -44,6 +44,12 @@ impl Checker<'_> {
                 ensure(g.taps.is_empty(), 12, || "a right operand of rows takes no taps".to_owned())?;
             }
         }
+        if g.right.less > 0 {
+            let panel = !matches!(g.right.layout, RightLayout::Rows { .. });
+            ensure(b.is_int() && g.accumulator == DType::F32 && panel, 12, || {
+                "what is subtracted is of integers in a panel that is summed in f32".to_owned()
+            })?;
+        }
         if let Some(grid) = &g.right.grid {
             self.index(&grid.offset)?;
             let dtype = self.buffer(grid.buffer)?.dtype;

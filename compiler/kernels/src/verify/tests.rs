@@ -125,7 +125,16 @@ fn contractions() {
     with(12, "f32 tile 1 x 0 m [n] n [0] k [4]", "b x[0] panel", "");
     with(12, "f32 tile 0 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
     with(12, "i32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
-    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel", "");
+    with(12, "f64 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
+    with(0, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] nibbles less 8 grid x[0] zeros scales per_tap", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [3]", "b b[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [n]", "b b[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel less 3", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] rows [8] less 3", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel grid b[0] scales", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel grid x[0]", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] rows [8] grid x[0] scales", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 2 by [1] b x[0] rows [8]", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 0 by [1] b x[0] panel", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "if true { }");

@@ -112,7 +112,7 @@ impl KernelBuilder<'_, '_> {
         let block = Block {
             k: Index::from(matrix.hidden),
             left: LeftOperand { buffer: state, offset: Index::ZERO, row_stride: state_stride.clone() },
-            right: RightOperand { buffer: b, offset, layout, fetch: Fetch::Nothing, grid: None },
+            right: RightOperand { buffer: b, offset, layout, fetch: Fetch::Nothing, less: 0, grid: None },
             taps: vec![],
             tile: matrix.tile,
             accumulator: layer.dtype,

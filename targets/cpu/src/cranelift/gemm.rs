@@ -255,6 +255,11 @@ impl Lower<'_, '_> {
             };
         }
         let mut vector = self.operand(dtype, g.accumulator, vector, tile.lanes)?;
+        if g.right.less > 0 {
+            let less = self.constant(nnc_kernels::Scalar::new(DType::F32, f64::from(g.right.less)));
+            let less = self.splat(less, DType::F32, tile.lanes);
+            vector = self.b.ins().fsub(vector, less);
+        }
         let Some(grid) = &g.right.grid else { return Ok(vector) };
         let mut at = v as i32 * tile.lanes as i32 * 4;
         if grid.zeros {

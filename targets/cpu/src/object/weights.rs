@@ -27,7 +27,7 @@ impl Layout {
         let mut hashes: FxHashMap<usize, blake3::Hash> = FxHashMap::default();
         for (i, weight) in weights.iter().enumerate() {
             let group =
-                groups.entry((weight.source.dtype, &weight.pack, weight.source.data.bytes().len())).or_default();
+                groups.entry((weight.source.dtype, &weight.pack, weight.source.data.len())).or_default();
             let twin = group.iter().copied().find(|&other| {
                 let mut hash =
                     |k: usize| *hashes.entry(k).or_insert_with(|| blake3::hash(weights[k].source.data.bytes()));

@@ -198,7 +198,8 @@ impl Lower<'_> {
             (true, false) => 1,
             (true, true) => vectors,
         };
-        while rows > 1 && !MicroKernel::fits(rows, vectors, masks, self.size) {
+        let tables = usize::from(gemm.right.less > 0 || gemm.right.layout == RightLayout::Nibbles);
+        while rows > 1 && !MicroKernel::fits(rows, vectors, (masks, tables), self.size) {
             rows -= 1;
         }
         rows
@@ -219,6 +220,18 @@ impl Lower<'_> {
         let at = self.pointer(grid.buffer, &offset, 4)?;
         let row = gemm.tile.width as i32 * 4;
         Ok(Some(Grid { at, row, zeros: grid.zeros, scales: grid.scales, per_tap: grid.per_tap }))
+    }
+
+    /// What integers are looked up in, or what is subtracted from them.
+    fn table(&mut self, panel: &Panel<'_>) -> Lowered<Option<VReg>> {
+        let less = i32::from(panel.gemm.right.less);
+        let words: Vec<u32> = match (panel.numbers, self.size) {
+            (Numbers::Nibbles, Size::Z) => (0..16).map(|n| ((n - less) as f32).to_bits()).collect(),
+            _ if less == 0 => return Ok(None),
+            _ => vec![less as u32],
+        };
+        let context = Context { size: self.size, lanes: self.lanes, axis: None, tail: None };
+        self.constant_reg(&words, &context).map(Some)
     }
 
     /// The summed loops: elements of k, and the loops around.
@@ -326,6 +339,7 @@ impl Lower<'_> {
             masks.push(if panel.mask_loads { self.column_mask(panel, j)? } else { None });
         }
         let fetch = self.fetch(panel, &start, rows)?;
+        let table = self.table(panel)?;
         let results: Vec<VReg> = (0..rows * panel.vectors).map(|_| self.f.vec()).collect();
         self.push(Body::Micro(Box::new(MicroKernel {
             rows,
@@ -337,6 +351,7 @@ impl Lower<'_> {
             b: panel.b,
             b_stride: panel.b_stride,
             numbers: panel.numbers,
+            table,
             grid: panel.grid,
             taps: panel.taps.clone(),
             masks,

@@ -73,6 +73,9 @@ pub struct MicroKernel {
     pub b_stride: Stride,
     /// How numbers of `b` are stored.
     pub numbers: Numbers,
+    /// What turns integers into what they are less a number: with [`Numbers::Nibbles`] in 512 bits the 16 values as `F32`, else
+    /// that number in every lane.
+    pub table: Option<VReg>,
     /// What becomes of them when they are loaded.
     pub grid: Option<Grid>,
     /// Loops around k, outermost first.
@@ -210,6 +213,8 @@ struct Plan {
     broadcast: usize,
     broadcasts: usize,
     mask: usize,
+    /// The register of [`MicroKernel::table`].
+    table: usize,
 }
 
 impl MicroKernel {
@@ -219,7 +224,8 @@ impl MicroKernel {
     }
 
     fn plan(&self) -> Plan {
-        let registers = vector_registers(self.size) - self.mask_registers();
+        let table = vector_registers(self.size) - usize::from(self.table.is_some());
+        let registers = table - self.mask_registers();
         let tile = self.rows * self.vectors;
         let fits = |sets: usize| tile * sets + self.vectors + 2 <= registers && tile * sets <= 16;
         let sets = if fits(4) && tile <= 4 {
@@ -233,14 +239,14 @@ impl MicroKernel {
         let group = self.vectors.min(free.saturating_sub(1)).max(1);
         let b = tile * sets;
         let broadcasts = (registers - b - group).clamp(1, 4);
-        Plan { sets, group, b, broadcast: b + group, broadcasts, mask: registers }
+        Plan { sets, group, b, broadcast: b + group, broadcasts, mask: registers, table }
     }
 
-    /// Whether a tile of this shape has enough registers.
-    pub fn fits(rows: usize, vectors: usize, masks: usize, size: Size) -> bool {
+    /// Whether a tile of this shape has enough registers, beside those for masks or for a table.
+    pub fn fits(rows: usize, vectors: usize, (masks, tables): (usize, usize), size: Size) -> bool {
         let masks = if size == Size::Z { 0 } else { masks };
         // One vector of b and, on AVX2, one broadcast.
-        rows * vectors + masks + 2 <= vector_registers(size)
+        rows * vectors + masks + tables + 2 <= vector_registers(size)
     }
 
     /// Operands and clobbers, for the allocator.
@@ -270,6 +276,9 @@ impl MicroKernel {
             clobbers.add(int(GRID));
         }
         let plan = self.plan();
+        if let Some(table) = self.table {
+            out.push(RaOperand::reg_fixed_use(table, PReg::new(plan.table, RegClass::Float)));
+        }
         for (next, mask) in self.masks.iter().flatten().enumerate() {
             let preg = match self.size {
                 Size::Z => PReg::new(1 + next, RegClass::Vector),
@@ -461,9 +470,17 @@ impl MicroKernel {
         Ok(())
     }
 
-    /// Loads a vector of `b` as `F32`; of nibbles the lower halves, or the upper.
-    fn load(&self, asm: &mut Assembler, to: usize, memory: Arg, column: usize, upper: bool) -> Result<(), Fault> {
-        let to = Arg::Reg(vector(to, self.size));
+    /// Loads the vector of a column of `b` as `F32`; of nibbles the lower halves, or the upper.
+    fn load(
+        &self,
+        asm: &mut Assembler,
+        plan: &Plan,
+        to: usize,
+        memory: Arg,
+        (column, upper): (usize, bool),
+    ) -> Result<(), Fault> {
+        let register = |i| Arg::Reg(vector(i, self.size));
+        let (to, table) = (register(to), register(plan.table));
         match self.numbers {
             Numbers::F32 => asm.op(M::Vmovups, &[to, memory])?,
             Numbers::F16 => asm.op(M::Vcvtph2ps, &[to, memory])?,
@@ -472,17 +489,25 @@ impl MicroKernel {
                 asm.op(M::Vpslld, &[to, to, Arg::Imm(16)])?;
             }
             Numbers::I8 => asm.op(M::Vpmovsxbd, &[to, memory])?,
-            Numbers::U8 => asm.op(M::Vpmovzxbd, &[to, memory])?,
-            Numbers::Nibbles => {
-                asm.op(M::Vpmovzxbd, &[to, memory])?;
-                if !upper {
-                    asm.op(M::Vpslld, &[to, to, Arg::Imm(28)])?;
-                }
-                asm.op(M::Vpsrld, &[to, to, Arg::Imm(if upper { 4 } else { 28 })])?;
-            }
+            Numbers::U8 | Numbers::Nibbles => asm.op(M::Vpmovzxbd, &[to, memory])?,
         }
-        if matches!(self.numbers, Numbers::I8 | Numbers::U8 | Numbers::Nibbles) {
-            asm.op(M::Vcvtdq2ps, &[to, to])?;
+        if self.numbers == Numbers::Nibbles && upper {
+            asm.op(M::Vpsrld, &[to, to, Arg::Imm(4)])?;
+        }
+        match (self.numbers, self.table) {
+            // The table is looked up by the lower 4 bits, whatever is above.
+            (Numbers::Nibbles, Some(_)) if self.size == Size::Z => asm.op(M::Vpermps, &[to, to, table])?,
+            (Numbers::I8 | Numbers::U8 | Numbers::Nibbles, less) => {
+                if self.numbers == Numbers::Nibbles && !upper {
+                    asm.op(M::Vpslld, &[to, to, Arg::Imm(28)])?;
+                    asm.op(M::Vpsrld, &[to, to, Arg::Imm(28)])?;
+                }
+                if less.is_some() {
+                    asm.op(M::Vpsubd, &[to, to, table])?;
+                }
+                asm.op(M::Vcvtdq2ps, &[to, to])?;
+            }
+            _ => {}
         }
         let Some(grid) = self.grid else { return Ok(()) };
         let row = |at: i32| Arg::Mem(gpr(GRID, Size::R64), None, at + column as i32 * self.size.bytes());
@@ -515,7 +540,7 @@ impl MicroKernel {
             for (i, column) in columns.clone().enumerate() {
                 let mask_number = self.masks.iter().take(column).flatten().count();
                 match self.masks.get(column).copied().flatten() {
-                    None => self.load(asm, plan.b + i, b_memory(column), column, step % 2 == 1)?,
+                    None => self.load(asm, plan, plan.b + i, b_memory(column), (column, step % 2 == 1))?,
                     Some(_) if self.size == Size::Z => {
                         let mask = Some(Register::K1 + mask_number as u32);
                         let extras = Extras { mask, zeroing: true, broadcast: false };
