@@ -68,7 +68,7 @@ pub fn known<'t>(
         return base.map_or(Known::No, Known::Virtual);
     };
     match op {
-        Op::Constant(id) => return Known::Folded(consts.get(*id).data.bytes().len() as u64),
+        Op::Constant(id) => return Known::Folded(consts.get(*id).data.len() as u64),
         Op::Dims { dims, .. } => {
             return if dims.iter().all(|d| d.as_const().is_some()) { Known::Folded(bytes) } else { Known::No };
         }
@@ -154,7 +154,7 @@ fn fold_up_to(mut graph: Graph, most: u64) -> Graph {
     graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|v| readers[v.index()] += 1);
     graph.outputs.iter().for_each(|(_, v)| needed[v.index()] = true);
     let constants = graph.nodes.iter().filter_map(|node| match node.op {
-        Op::Constant(id) => Some(graph.consts.get(id).data.bytes().len() as u64),
+        Op::Constant(id) => Some(graph.consts.get(id).data.len() as u64),
         _ => None,
     });
     let mut left = constants.fold(MOST_WORK, |sum, bytes| sum.saturating_add(bytes.saturating_mul(16)));
@@ -206,6 +206,10 @@ fn fold_node(
             None
         }
         (Known::Folded(bytes), _) if bytes > most => return None,
+        // Weights stay in the type that the file has until it is known how they are read.
+        (Known::Folded(bytes), Op::Convert(to)) if most < u64::MAX && bytes > SMALL_BYTES && to.is_float() => {
+            return None;
+        }
         (Known::Folded(_), _) => {
             let types: Vec<&TensorType> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
             *left = left.checked_sub(work(&node.op, &types, std::slice::from_ref(graph.ty(output))))?;

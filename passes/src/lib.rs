@@ -14,6 +14,7 @@ pub mod fold_constants;
 pub mod fuel;
 pub mod hand_in_constants;
 pub mod in_place;
+mod keep_narrow;
 pub mod layout;
 pub mod lower;
 pub mod memory;

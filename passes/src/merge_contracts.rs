@@ -77,7 +77,8 @@ impl<'a> Finder<'a> {
         let Op::Contract { batch, contract, out } = &node.op else { return None };
         let (&[(left, right)], true) = (contract.as_slice(), batch.is_empty()) else { return None };
         let &[x, w] = node.inputs.as_slice() else { return None };
-        let weights = self.constant(w)?;
+        // Joined numbers would be widened.
+        let weights = self.constant(w).filter(|&id| self.graph.consts.get(id).data.as_widened().is_none())?;
         if self.graph.ty(w).rank() != 2 || self.graph.ty(w).dtype != *out || self.is_output(node.outputs[0]) {
             return None;
         }

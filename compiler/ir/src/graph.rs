@@ -144,7 +144,7 @@ impl Hash for ConstPool {
     }
 }
 
-/// Hash over type, shape and elements.
+/// Hash over type, shape and elements, or what elements are widened from.
 pub fn content_hash(tensor: &Tensor) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(tensor.dtype.name().as_bytes());
@@ -152,7 +152,22 @@ pub fn content_hash(tensor: &Tensor) -> [u8; 32] {
     for &d in &tensor.shape {
         hasher.update(&(d as u64).to_le_bytes());
     }
-    hasher.update(tensor.data.bytes());
+    match tensor.data.as_widened() {
+        None => hasher.update(tensor.data.bytes()),
+        Some(widened) => {
+            hasher.update(&content_hash(&widened.numbers));
+            for spread in [&widened.zeros, &widened.scales] {
+                hasher.update(&[u8::from(spread.is_some())]);
+                let Some(spread) = spread else { continue };
+                hasher.update(&content_hash(&spread.values));
+                for factor in &spread.factors {
+                    hasher.update(&(factor.0 as u64).to_le_bytes());
+                    hasher.update(&(factor.1 as u64).to_le_bytes());
+                }
+            }
+            &mut hasher
+        }
+    };
     *hasher.finalize().as_bytes()
 }
 

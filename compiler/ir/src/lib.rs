@@ -26,6 +26,7 @@ pub mod symbolic;
 pub mod tensor;
 pub mod tree_tables;
 pub mod verify;
+pub mod widened;
 
 pub use dim::{Dim, DimTable, Symbol, SymbolInfo, SymbolOrigin};
 pub use dtype::DType;
@@ -33,3 +34,4 @@ pub use encoding::{Encoded, Encoding, Encodings};
 pub use graph::{ConstId, ConstPool, Graph, Node, NodeId, TensorType, ValueId};
 pub use op::Op;
 pub use tensor::{Data, Tensor};
+pub use widened::{Spread, Widened};

@@ -1,22 +1,58 @@
 //! Constant tensors and their shared bytes.
 
-use crate::DType;
+use crate::{DType, Widened};
 use std::fmt;
 use std::sync::Arc;
 
-/// Immutable bytes with shared ownership: an owned vector, or a range of a mapped model file.
+/// Immutable bytes with shared ownership: an owned vector, a range of a mapped model file, or numbers that are widened when
+/// somebody asks for the bytes.
 #[derive(Clone)]
-pub struct Data(Arc<dyn AsRef<[u8]> + Send + Sync>);
+pub struct Data(Source);
+
+#[derive(Clone)]
+enum Source {
+    Bytes(Arc<dyn AsRef<[u8]> + Send + Sync>),
+    Widened(Arc<Widened>),
+}
 
 impl Data {
     /// Shares any byte container, e.g. `Vec<u8>` or a mapped range.
     pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Data {
-        Data(Arc::new(bytes))
+        Data(Source::Bytes(Arc::new(bytes)))
     }
 
-    /// The bytes; not aligned to anything.
+    /// Elements of `f32` that stay in fewer bits.
+    pub fn widened(widened: Widened) -> Data {
+        Data(Source::Widened(Arc::new(widened)))
+    }
+
+    /// The numbers, where they stay in fewer bits.
+    pub fn as_widened(&self) -> Option<&Widened> {
+        match &self.0 {
+            Source::Bytes(_) => None,
+            Source::Widened(widened) => Some(widened),
+        }
+    }
+
+    /// The bytes; not aligned to anything. Those of widened numbers are made here and kept.
     pub fn bytes(&self) -> &[u8] {
-        (*self.0).as_ref()
+        match &self.0 {
+            Source::Bytes(bytes) => (**bytes).as_ref(),
+            Source::Widened(widened) => widened.bytes(),
+        }
+    }
+
+    /// Number of bytes.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Source::Bytes(bytes) => (**bytes).as_ref().len(),
+            Source::Widened(widened) => widened.numbers.len() * size_of::<f32>(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -31,7 +67,7 @@ impl Eq for Data {}
 
 impl fmt::Debug for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Data({} bytes)", self.bytes().len())
+        write!(f, "Data({} bytes)", self.len())
     }
 }
 
@@ -52,7 +88,7 @@ impl Tensor {
     /// A tensor over `bytes`; `None` when their number does not fit the shape.
     pub fn new(dtype: DType, shape: Vec<usize>, data: Data) -> Option<Tensor> {
         let count = shape.iter().try_fold(1usize, |a, &b| a.checked_mul(b))?;
-        (count.checked_mul(dtype.size())? == data.bytes().len()).then_some(Tensor { dtype, shape, data })
+        (count.checked_mul(dtype.size())? == data.len()).then_some(Tensor { dtype, shape, data })
     }
 
     /// A tensor from typed elements.
@@ -148,8 +184,11 @@ impl Tensor {
         }
     }
 
-    /// The single value every element has, if there is one (`NaN` counts as itself).
+    /// The single value every element has, if there is one (`NaN` counts as itself); it is not looked for in widened numbers.
     pub fn splat(&self) -> Option<f64> {
+        if self.data.as_widened().is_some() {
+            return None;
+        }
         let size = self.dtype.size();
         let bytes = self.data.bytes();
         let first = bytes.get(..size)?;

@@ -62,6 +62,34 @@ pub struct RightOperand {
     pub layout: RightLayout,
     /// What is fetched meanwhile.
     pub fetch: Fetch,
+    /// What is subtracted, exactly, from the integers of a panel that is summed in floats, before all else.
+    pub less: u8,
+    /// What becomes of a panel's numbers before they are multiplied; they are converted to the type of the sums anyway.
+    pub grid: Option<Grid>,
+}
+
+/// Zero points and scales of a panel's numbers: a number becomes `(number - zero) * scale`, each rounded to `F32`, the type of
+/// the sums. They lie in rows as wide as the tile, the zero points of some numbers before their scales.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// Memory, of `F32`.
+    pub buffer: BufferRef,
+    /// First element.
+    pub offset: Index,
+    /// Whether there are zero points.
+    pub zeros: bool,
+    /// Whether there are scales.
+    pub scales: bool,
+    /// Whether every tap (row-major over the taps) has rows of its own, as blocks along the sum have; otherwise all numbers of a
+    /// column have one.
+    pub per_tap: bool,
+}
+
+impl Grid {
+    /// Elements of a tap's rows, for a tile of some width.
+    pub fn row_elements(&self, width: usize) -> usize {
+        (usize::from(self.zeros) + usize::from(self.scales)) * width
+    }
 }
 
 /// What is brought into cache while products are summed. A hint: it changes no result, and may name what is not there.
@@ -87,6 +115,9 @@ pub enum RightLayout {
     /// One panel: for each tap (row-major over the taps) and each k, as many consecutive elements as the tile is wide,
     /// those of the columns past `n` being zero.
     Panel,
+    /// A panel of numbers of 4 bits, 0 to 15, in bytes: those of an even k in the lower half, of the next in the upper. The
+    /// offset is in bytes, k a constant and even, and columns past `n` may be anything.
+    Nibbles,
     /// Row k at `k * row_stride` elements, columns contiguous; only `n` columns may be read. Requires no taps.
     Rows {
         /// Elements between rows.

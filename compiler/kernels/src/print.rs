@@ -307,7 +307,18 @@ impl<'a> Printer<'a> {
         self.element(c.right.buffer, &c.right.offset);
         match &c.right.layout {
             RightLayout::Panel => self.push(" panel"),
+            RightLayout::Nibbles => self.push(" nibbles"),
             RightLayout::Rows { row_stride } => self.bracketed(" rows", row_stride),
+        }
+        if c.right.less > 0 {
+            let _ = write!(self.out, " less {}", c.right.less);
+        }
+        if let Some(grid) = &c.right.grid {
+            self.push(" grid ");
+            self.element(grid.buffer, &grid.offset);
+            self.push(if grid.zeros { " zeros" } else { "" });
+            self.push(if grid.scales { " scales" } else { "" });
+            self.push(if grid.per_tap { " per_tap" } else { "" });
         }
         match &c.right.fetch {
             Fetch::Nothing => {}

@@ -179,6 +179,10 @@ pub fn walk(statements: &mut [Stmt], f: &mut dyn FnMut(Mention<'_>)) {
                 if let RightLayout::Rows { row_stride } = &mut c.right.layout {
                     f(Mention::Index(row_stride));
                 }
+                if let Some(grid) = &mut c.right.grid {
+                    f(Mention::Buffer(&mut grid.buffer));
+                    f(Mention::Index(&mut grid.offset));
+                }
                 if let Fetch::Next { offset, per_row } = &mut c.right.fetch {
                     f(Mention::Index(offset));
                     f(Mention::Index(per_row));

@@ -3,7 +3,7 @@
 //! Packing is described as data and done while the artifact is written, so that the packed copy of a large model
 //! never lies in memory whole.
 
-use nnc_ir::Tensor;
+use nnc_ir::{DType, Tensor};
 use std::io;
 
 /// An index of [`crate::Program::weights`].
@@ -28,6 +28,9 @@ pub enum Pack {
         column_stride: usize,
         /// Panel width.
         width: usize,
+        /// Whether two successive summed elements are the halves of a byte, the first the lower: their number is even, and
+        /// they are `u8` below 16.
+        halves: bool,
     },
 }
 
@@ -45,9 +48,10 @@ impl Weight {
     pub fn packed_len(&self) -> usize {
         match &self.pack {
             Pack::Plain => self.source.len(),
-            Pack::Panels { batch, sum, columns, width, .. } => {
+            Pack::Panels { batch, sum, columns, width, halves, .. } => {
                 let loops = batch.iter().chain(sum).map(|l| l.0);
-                loops.chain([columns.div_ceil((*width).max(1)), *width]).fold(1, usize::saturating_mul)
+                let elements = loops.chain([columns.div_ceil((*width).max(1)), *width]).fold(1, usize::saturating_mul);
+                if *halves { elements / 2 } else { elements }
             }
         }
     }
@@ -60,10 +64,11 @@ impl Weight {
     /// Number of elements of the source, from its first on, that the layout reads; `None` when that overflows or the
     /// layout makes no sense.
     pub fn source_reach(&self) -> Option<usize> {
-        let Pack::Panels { batch, sum, columns, column_stride, width } = &self.pack else {
+        let Pack::Panels { batch, sum, columns, column_stride, width, halves } = &self.pack else {
             return Some(self.source.len());
         };
-        if *width == 0 {
+        let summed = sum.iter().fold(1usize, |n, l| n.wrapping_mul(l.0));
+        if *width == 0 || *halves && (summed % 2 == 1 || self.source.dtype != DType::U8) {
             return None;
         }
         let mut last = 0usize;
@@ -84,10 +89,11 @@ impl Weight {
         }
         let bytes = self.source.data.bytes();
         let size = self.source.dtype.size();
-        let Pack::Panels { batch, sum, columns, column_stride, width } = &self.pack else {
+        let Pack::Panels { batch, sum, columns, column_stride, width, halves } = &self.pack else {
             return out.write_all(bytes);
         };
         let mut row = vec![0u8; width * size];
+        let mut lower: Option<Vec<u8>> = None;
         for base in offsets(batch) {
             for panel in 0..columns.div_ceil(*width) {
                 let used = (*columns - panel * width).min(*width);
@@ -102,7 +108,14 @@ impl Weight {
                             cell.copy_from_slice(&bytes[from..from + size]);
                         }
                     }
-                    out.write_all(&row)?;
+                    match lower.take() {
+                        None if *halves => lower = Some(row.clone()),
+                        None => out.write_all(&row)?,
+                        Some(mut pair) => {
+                            pair.iter_mut().zip(&row).for_each(|(low, high)| *low = *low & 15 | *high << 4);
+                            out.write_all(&pair)?;
+                        }
+                    }
                 }
             }
         }
@@ -111,7 +124,7 @@ impl Weight {
 }
 
 /// Every offset that nested loops of (count, stride) reach, row-major.
-fn offsets(loops: &[(usize, usize)]) -> impl Iterator<Item = usize> + '_ {
+pub fn offsets(loops: &[(usize, usize)]) -> impl Iterator<Item = usize> + '_ {
     let total: usize = loops.iter().map(|l| l.0).product();
     (0..total).map(move |flat| {
         let mut rest = flat;
@@ -143,7 +156,8 @@ mod tests {
     #[test]
     fn panels_of_a_matrix() {
         // [2, 5] into panels of 4 columns: the second holds one and is padded.
-        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 5)], columns: 5, column_stride: 1, width: 4 };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(2, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
         let weight = Weight { source: counting(&[2, 5]), pack };
         assert_eq!(packed(&weight), [0., 1., 2., 3., 5., 6., 7., 8., 4., 0., 0., 0., 9., 0., 0., 0.]);
     }
@@ -151,14 +165,41 @@ mod tests {
     #[test]
     fn panels_of_a_transposed_batch() {
         // [2 batches, 3 columns, 2 rows]: the summed axis is the innermost.
-        let pack = Pack::Panels { batch: vec![(2, 6)], sum: vec![(2, 1)], columns: 3, column_stride: 2, width: 2 };
+        let pack = Pack::Panels {
+            batch: vec![(2, 6)],
+            sum: vec![(2, 1)],
+            columns: 3,
+            column_stride: 2,
+            width: 2,
+            halves: false,
+        };
         let weight = Weight { source: counting(&[2, 3, 2]), pack };
         assert_eq!(packed(&weight), [0., 2., 1., 3., 4., 0., 5., 0., 6., 8., 7., 9., 10., 0., 11., 0.]);
     }
 
     #[test]
+    fn panels_of_halves() {
+        let source = Tensor::from_slice(&[4, 3], &[1u8, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15]);
+        let pack = |rows| Pack::Panels {
+            batch: vec![],
+            sum: vec![(rows, 3)],
+            columns: 3,
+            column_stride: 1,
+            width: 2,
+            halves: true,
+        };
+        let mut bytes = vec![];
+        let weight = Weight { source: source.clone(), pack: pack(4) };
+        weight.write_to(&mut bytes).unwrap();
+        assert_eq!(bytes, [0x41, 0x52, 0xa7, 0xb8, 0x63, 0, 0xf9, 0]);
+        assert_eq!(weight.packed_bytes(), 8);
+        assert!(Weight { source, pack: pack(3) }.write_to(&mut vec![]).is_err());
+    }
+
+    #[test]
     fn a_layout_beyond_the_source_is_refused() {
-        let pack = Pack::Panels { batch: vec![], sum: vec![(3, 5)], columns: 5, column_stride: 1, width: 4 };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(3, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
         let weight = Weight { source: counting(&[2, 5]), pack };
         assert_eq!(weight.source_reach(), Some(15));
         assert!(weight.write_to(&mut Vec::new()).is_err());

@@ -96,6 +96,8 @@ pub(crate) struct Budget {
 
 /// Most elements (or products of elements) that folding constants at import may touch.
 const MOST_FOLDING_WORK: u64 = 1 << 28;
+/// Most numbers that are folded into floats of more bits at import.
+const MOST_WIDENED: usize = 1 << 10;
 /// Most bytes of constants that folding at import may make.
 const MOST_FOLDED_BYTES: u64 = 1 << 28;
 
@@ -378,6 +380,14 @@ impl Frame<'_> {
         // A size that depends on data comes out as small as the operands are.
         let large = |ty: &TensorType| ty.static_shape().is_some_and(|s| !small(&s));
         if types.iter().any(large) {
+            return None;
+        }
+        // Weights stay in the type that the file has until it is known how they are read.
+        if let (Op::Convert(to), [from]) = (op, &operands[..])
+            && to.is_float()
+            && to.size() > from.dtype.size()
+            && from.static_shape().is_some_and(|s| s.iter().product::<usize>() > MOST_WIDENED)
+        {
             return None;
         }
         if let Op::Dims { dims, scalar } = op {

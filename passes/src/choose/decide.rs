@@ -1,6 +1,7 @@
 //! What is chosen for each region of a graph.
 
 use super::problem::Problem;
+use super::stored::Stored;
 use super::{Candidate, Shape, candidates};
 use crate::error::LowerError;
 use crate::layout::{Layout, View};
@@ -95,6 +96,7 @@ impl Site<'_> {
                 depth: matrix[0].clone(),
                 runs: Dim::ONE,
                 element_bytes: dtype.size() as u64,
+                stored: Stored::plain(dtype),
                 packed,
                 panels: true,
                 depthwise: false,

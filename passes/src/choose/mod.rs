@@ -11,6 +11,7 @@ mod decide;
 mod panels;
 pub(crate) mod problem;
 mod product;
+pub(crate) mod stored;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,6 +21,7 @@ use decide::Site;
 pub(crate) use decide::accumulator_type;
 pub use decide::{Choice, Decision, choose};
 pub use problem::Problem;
+use stored::Stored;
 pub use text::{ChoiceError, Taken, parse, print, take};
 
 use nnc_desc::tiles::Tile;
@@ -51,6 +53,8 @@ pub struct Shape {
     pub runs: Dim,
     /// Bytes of an element.
     pub element_bytes: u64,
+    /// How the right operand is stored where it is packed into panels.
+    pub(crate) stored: Stored,
     /// Whether the right operand is packed into panels, rather than read where it lies.
     pub packed: bool,
     /// Whether register tiles can do it.

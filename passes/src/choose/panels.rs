@@ -8,6 +8,9 @@ use nnc_ir::Dim;
 /// Most register tiles of one block: more iterations serve more threads.
 const MOST_TILES: u64 = 8;
 
+/// Cycles, in thousandths, of an instruction that widens a vector: beside multiply-adds there are two a cycle.
+const CONVERSION: u64 = 500;
+
 /// Cycles, in thousandths, that a tile spends between two runs of its sum.
 const NEXT_RUN: u64 = 4000;
 
@@ -64,11 +67,20 @@ pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Pan
 
     // One pass of all rows over all panels.
     let stride = shape.row_stride.as_const().map(|n| n.unsigned_abs().saturating_mul(shape.element_bytes));
+    // A block of numbers with a zero point and scale of its own is a run.
+    let runs = shape.stored.block.map_or(runs, |block| runs.max(depth / block.max(1) as u64));
     let next_runs = Work { millicycles: runs.saturating_mul(NEXT_RUN), ..Work::default() };
+    let conversions = |vectors: u64| Work {
+        millicycles: vectors.saturating_mul(shape.stored.conversions()).saturating_mul(CONVERSION),
+        ..Work::default()
+    };
     let (mut pass, mut tile_count, mut conflicts) = (Work::default(), 0u64, 0u64);
     for (rows, times) in [(block, full), (rest, u64::from(rest > 0))] {
         for (rows, count) in tiles_of(rows, panels.tile.rows as u64, width / lanes, shape.rows.as_const().is_some()) {
-            let each = |columns: u64| product.step(rows, columns.div_ceil(lanes)).times(depth) + next_runs;
+            let each = |columns: u64| {
+                let vectors = columns.div_ceil(lanes);
+                (product.step(rows, vectors) + conversions(vectors)).times(depth) + next_runs
+            };
             let all = each(width).times(panel_count.saturating_sub(1)) + each(last);
             pass = pass + all.times(count * times);
             tile_count += count * times;
@@ -85,7 +97,7 @@ pub(super) fn work(shape: &Shape, sizes: &Sizes, product: &Product, panels: &Pan
 
     // What streams: the panel of a tile, the rows of a block, and whichever operand passes again and again.
     let row = depth.saturating_mul(shape.element_bytes);
-    let panel = row.saturating_mul(width);
+    let panel = depth.saturating_mul(width).saturating_mul(shape.stored.bits()) / 8;
     let right = panel.saturating_mul(panel_count);
     let left = row.saturating_mul(rows);
     let tiles_of_panel = tile_count.saturating_mul(outer).max(1);

@@ -4,6 +4,7 @@
 
 use super::Shape;
 use super::axes::{Axis, AxisRoles, count};
+use super::stored::Stored;
 use crate::layout::{Border, View, ordered_strides};
 use nnc_ir::{ConstId, DType, Dim, ValueId};
 
@@ -118,6 +119,8 @@ pub(crate) struct Constant {
     pub batch: Vec<(usize, usize)>,
     pub sum: Vec<(usize, usize)>,
     pub columns: (usize, usize),
+    /// How its numbers lie in panels.
+    pub stored: Stored,
 }
 
 impl RightForm {
@@ -148,6 +151,10 @@ impl Problem {
             depth: &count(&self.taps) * &self.k,
             runs: count(&self.taps),
             element_bytes: self.accumulator.size() as u64,
+            stored: match &self.right {
+                RightForm::Constant(constant) if !self.depthwise => constant.stored,
+                _ => Stored::plain(self.accumulator),
+            },
             packed: self.right.is_packed() || self.depthwise,
             panels: self.right != RightForm::Written,
             depthwise: self.depthwise,

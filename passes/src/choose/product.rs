@@ -6,6 +6,7 @@
 
 use super::axes::{Axis, AxisRoles, OperandAxes, count, merge};
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
+use super::stored::Stored;
 use super::{Site, accumulator_type};
 use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Node, ValueId};
@@ -30,7 +31,9 @@ impl Site<'_> {
             (left, axes) = self.copied(lhs, &left_roles, accumulator);
         }
         let mut summed = merge(&axes.summed);
-        let right = self.right_form(rhs, right_roles, summed.len(), accumulator);
+        let contiguous =
+            summed.last().map_or(Some(1), |axis| axis.size.as_const()).and_then(|k| usize::try_from(k).ok());
+        let right = self.right_form(rhs, right_roles, (summed.len(), contiguous), accumulator);
         if let Some(empty) = summed.iter().position(|axis| axis.size.is_const(0)) {
             // A sum of nothing, whatever the other axes.
             summed = vec![summed.swap_remove(empty)];
@@ -85,10 +88,16 @@ impl Site<'_> {
         (LeftForm::Copied(copied), axes)
     }
 
-    /// How the right operand is made ready, beside a left operand with so many summed axes.
-    fn right_form(&self, value: ValueId, roles: AxisRoles, summed_axes: usize, acc: DType) -> RightForm {
-        if let Some(constant) = self.constant_axes(value, &roles) {
-            return RightForm::Constant(constant);
+    /// How the right operand is made ready, beside a left operand with so many summed axes, the last of some size.
+    fn right_form(
+        &self,
+        value: ValueId,
+        roles: AxisRoles,
+        (summed_axes, k): (usize, Option<usize>),
+        acc: DType,
+    ) -> RightForm {
+        if let Some(constant) = self.constant_axes(value, &roles, acc) {
+            return RightForm::Constant(self.stored(constant, k, acc));
         }
         let (dtype, shape) = (self.graph.ty(value).dtype, self.graph.shape(value));
         if let Some(view) = self.view_of(value)
@@ -112,7 +121,7 @@ impl Site<'_> {
     }
 
     /// The axes of a constant (or a view of one) that can be packed at compile time.
-    fn constant_axes(&self, value: ValueId, roles: &AxisRoles) -> Option<Constant> {
+    fn constant_axes(&self, value: ValueId, roles: &AxisRoles, acc: DType) -> Option<Constant> {
         let view = self.view_of(value)?;
         if !view.offset.is_const(0) {
             return None;
@@ -133,6 +142,13 @@ impl Site<'_> {
             [only] => (count(&free).as_const()? as usize, only.stride.as_const()? as usize),
             _ => return None,
         };
-        Some(Constant { constant, batch: axes(&roles.batch), sum: axes(&roles.summed), columns })
+        let stored = Stored::plain(acc);
+        Some(Constant { constant, batch: axes(&roles.batch), sum: axes(&roles.summed), columns, stored })
+    }
+
+    /// A constant, of which `k` summed elements are contiguous for the left operand, with the form of its numbers in panels.
+    pub(super) fn stored(&self, constant: Constant, k: Option<usize>, acc: DType) -> Constant {
+        let stored = Stored::of(self.graph.consts.get(constant.constant), &constant, k, acc);
+        Constant { stored, ..constant }
     }
 }

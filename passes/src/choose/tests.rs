@@ -15,6 +15,7 @@ fn shape(rows: i64, columns: i64, depth: i64) -> Shape {
         depth,
         runs: Dim::ONE,
         element_bytes: 4,
+        stored: super::stored::Stored::plain(nnc_ir::DType::F32),
         packed: true,
         panels: true,
         depthwise: false,

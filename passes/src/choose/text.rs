@@ -128,6 +128,11 @@ impl Shape {
         // What is one in most products is not worth a word.
         let told =
             sizes.into_iter().filter(|(name, size)| matches!(*name, "rows" | "columns" | "depth") || !size.is_const(1));
-        told.map(named).collect::<Vec<String>>().join(", ")
+        let mut told: Vec<String> = told.map(named).collect();
+        if self.stored.bits() != 8 * self.element_bytes {
+            let block = self.stored.block.map_or(String::new(), |block| format!(" in blocks of {block}"));
+            told.push(format!("weights of {} bits{block}", self.stored.bits()));
+        }
+        told.join(", ")
     }
 }

@@ -5,6 +5,7 @@
 
 use super::axes::{Axis, AxisRoles};
 use super::problem::{Constant, Copied, LeftForm, Problem, Reach, ResultIndex, RightForm};
+use super::stored::Stored;
 use super::{Site, accumulator_type};
 use crate::layout::{Border, View, border, of_all_channels};
 use nnc_ir::op::{Op, Window};
@@ -59,12 +60,17 @@ impl Site<'_> {
         let depthwise =
             *groups as i64 == channels && per_group == 1 && outputs == channels && window_elements <= UNROLLED_TAPS;
         let right = match self.regions.definition(self.graph, w).map(|n| &n.op) {
-            Some(Op::Constant(constant)) => RightForm::Constant(Constant {
-                constant: *constant,
-                batch: vec![(*groups, columns as usize)],
-                sum: vec![(summed, columns as usize * groups)],
-                columns: (columns as usize, 1),
-            }),
+            Some(Op::Constant(constant)) => RightForm::Constant(self.stored(
+                Constant {
+                    constant: *constant,
+                    batch: vec![(*groups, columns as usize)],
+                    sum: vec![(summed, columns as usize * groups)],
+                    columns: (columns as usize, 1),
+                    stored: Stored::plain(accumulator),
+                },
+                usize::try_from(k).ok(),
+                accumulator,
+            )),
             _ if depthwise => RightForm::Written,
             _ => {
                 let roles = AxisRoles::new(spatial + 2, vec![], (0..=spatial).collect());

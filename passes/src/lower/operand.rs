@@ -6,12 +6,13 @@ use super::emit::compute_type;
 use super::{LowerError, Lowering};
 use crate::choose::axes::{Axis, AxisRoles, merge};
 use crate::choose::problem::{Constant, Copied, LeftForm, RightForm};
+use crate::choose::stored::Stored;
 use crate::layout::{Storage, dense_strides};
 use nnc_ir::op::BinaryOp;
-use nnc_ir::{DType, Dim, Tensor, ValueId};
+use nnc_ir::{DType, Data, Dim, Tensor, ValueId};
 use nnc_kernels::kernel::{AxisKind, Expr, Index, Stmt};
 use nnc_kernels::plan::BufferId;
-use nnc_kernels::weights::Pack;
+use nnc_kernels::weights::{Pack, offsets};
 
 /// A right operand ready for a GEMM.
 pub(crate) enum Right {
@@ -22,9 +23,22 @@ pub(crate) enum Right {
         batch: Vec<Axis>,
         /// Elements of one panel.
         panel_elements: Dim,
+        /// How they lie there.
+        stored: Stored,
+        /// Zero points and scales.
+        grid: Option<PanelGrid>,
     },
     /// Rows read in place.
     Rows { buffer: BufferId, offset: Dim, batch: Vec<Axis>, row_stride: Dim },
+}
+
+/// Zero points and scales of panels: rows for each panel, for each block of its sum if there are blocks.
+pub(crate) struct PanelGrid {
+    pub buffer: BufferId,
+    /// As of the panels.
+    pub batch: Vec<Axis>,
+    /// Elements for one panel.
+    pub panel_elements: Dim,
 }
 
 impl Lowering<'_> {
@@ -60,7 +74,7 @@ impl Lowering<'_> {
     /// Makes a right operand ready for panels of `width` columns.
     pub(super) fn right_operand(&mut self, form: &RightForm, width: usize, acc: DType) -> Result<Right, LowerError> {
         match form {
-            RightForm::Constant(constant) => self.pack_constant(constant, width, acc),
+            RightForm::Constant(constant) => self.pack_constant(constant, width),
             RightForm::Rows { base, offset, batch, row_stride } => {
                 let (offset, batch, row_stride) = (offset.clone(), batch.clone(), row_stride.clone());
                 Ok(Right::Rows { buffer: self.storage(*base)?.buffer, offset, batch, row_stride })
@@ -71,20 +85,48 @@ impl Lowering<'_> {
         }
     }
 
-    /// Packs a constant at compile time.
-    fn pack_constant(&mut self, constant: &Constant, width: usize, acc: DType) -> Result<Right, LowerError> {
-        let Constant { constant, batch, sum, columns: (columns, column_stride) } = constant.clone();
-        let source = widened(self.graph.consts.get(constant), acc);
-        let panel = sum.iter().map(|s| s.0).product::<usize>() * width;
-        let per_batch = panel * columns.div_ceil(width);
-        let packed_batch: Vec<Dim> = batch.iter().map(|b| Dim::from(b.0 as i64)).collect();
-        let batch_axes = dense_strides(&packed_batch)
-            .into_iter()
-            .zip(&packed_batch)
-            .map(|(s, n)| Axis { size: n.clone(), stride: s * Dim::from(per_batch as i64) })
-            .collect();
-        let buffer = self.add_weight(&source, Pack::Panels { batch, sum, columns, column_stride, width })?;
-        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64) })
+    /// Packs a constant at compile time, as it is stored.
+    fn pack_constant(&mut self, constant: &Constant, width: usize) -> Result<Right, LowerError> {
+        let Constant { constant: id, batch, sum, columns: (columns, column_stride), stored } = constant.clone();
+        let source = numbers(self.graph.consts.get(id), &stored);
+        let halves = stored.halves;
+        let panel = sum.iter().map(|s| s.0).product::<usize>() * width / if halves { 2 } else { 1 };
+        let panels = columns.div_ceil(width);
+        let grid = match stored.has_grid() {
+            true => Some(self.pack_grid(constant, width)?),
+            false => None,
+        };
+        let batch_axes = batch_axes(&batch, panel * panels);
+        let buffer = self.add_weight(&source, Pack::Panels { batch, sum, columns, column_stride, width, halves })?;
+        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements: Dim::from(panel as i64), stored, grid })
+    }
+
+    /// Packs the zero points and scales of a constant.
+    fn pack_grid(&mut self, constant: &Constant, width: usize) -> Result<PanelGrid, LowerError> {
+        let Constant { batch, sum, columns: (columns, column_stride), stored, .. } = constant;
+        let tensor = self.graph.consts.get(constant.constant);
+        let widened = tensor.data.as_widened().ok_or_else(|| self.error("zero points of what has none"))?;
+        let summed: usize = sum.iter().map(|s| s.0).product();
+        let block = stored.block.unwrap_or(summed.max(1));
+        let mut values: Vec<f32> = vec![];
+        for base in offsets(batch) {
+            for panel in 0..columns.div_ceil(width) {
+                for first in offsets(sum).step_by(block) {
+                    let row = |get: &dyn Fn(usize) -> f32| -> Vec<f32> {
+                        let columns = (panel * width..(panel + 1) * width).map(|c| c.min(columns - 1));
+                        columns.map(|column| get(base + first + column * column_stride)).collect()
+                    };
+                    for spread in widened.zeros.iter().filter(|_| stored.zeros).chain(&widened.scales) {
+                        values.extend(row(&|at| spread.get(at)));
+                    }
+                }
+            }
+        }
+        let rows = usize::from(stored.zeros) + usize::from(stored.scales);
+        let panel = summed.div_ceil(block) * rows * width;
+        let batch = batch_axes(batch, panel * columns.div_ceil(width));
+        let buffer = self.add_weight(&Tensor::from_slice(&[values.len()], &values), Pack::Plain)?;
+        Ok(PanelGrid { buffer, batch, panel_elements: Dim::from(panel as i64) })
     }
 
     /// Packs an operand into workspace memory by a step of its own.
@@ -157,7 +199,7 @@ impl Lowering<'_> {
             b.close_loop();
         }
         b.finish()?;
-        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements })
+        Ok(Right::Panels { buffer, batch: batch_axes, panel_elements, stored: Stored::plain(dtype), grid: None })
     }
 
     /// Copies an operand into dense rows.
@@ -174,10 +216,26 @@ impl Lowering<'_> {
     }
 }
 
-/// A constant in the type that products of it are accumulated in, where half precision has to be widened.
-pub(crate) fn widened(tensor: &Tensor, acc: DType) -> Tensor {
-    match tensor.dtype {
-        DType::F16 | DType::BF16 => Tensor::from_f64s(acc, &tensor.shape, &tensor.to_f64s()),
+/// Axes of dense blocks of `elements` each.
+fn batch_axes(batch: &[(usize, usize)], elements: usize) -> Vec<Axis> {
+    let sizes: Vec<Dim> = batch.iter().map(|b| Dim::from(b.0 as i64)).collect();
+    let strides = dense_strides(&sizes).into_iter().zip(&sizes);
+    strides.map(|(s, n)| Axis { size: n.clone(), stride: s * Dim::from(elements as i64) }).collect()
+}
+
+/// The numbers of a constant as they are stored.
+fn numbers(tensor: &Tensor, stored: &Stored) -> Tensor {
+    match (tensor.data.as_widened(), stored.added) {
+        (Some(widened), added) if added > 0 => {
+            let bytes = widened.numbers.data.bytes().iter().map(|n| n.wrapping_add(added));
+            Tensor { dtype: stored.dtype, data: Data::new(bytes.collect::<Vec<u8>>()), ..tensor.clone() }
+        }
+        (Some(widened), _) if widened.numbers.dtype == stored.dtype => {
+            Tensor { shape: tensor.shape.clone(), ..widened.numbers.clone() }
+        }
+        _ if matches!(tensor.dtype, DType::F16 | DType::BF16) && tensor.dtype != stored.dtype => {
+            Tensor::from_f64s(stored.dtype, &tensor.shape, &tensor.to_f64s())
+        }
         _ => tensor.clone(),
     }
 }

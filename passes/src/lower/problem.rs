@@ -8,10 +8,10 @@ use super::builder::KernelBuilder;
 use super::operand::Right;
 use super::{LowerError, Lowering};
 use crate::choose::axes::{Axis, count};
-use crate::choose::problem::{Problem, ResultIndex};
+use crate::choose::problem::{Problem, ResultIndex, RightForm};
 use crate::choose::{self, Panels};
 use nnc_ir::Dim;
-use nnc_kernels::contraction::{Fetch, LeftOperand, RightLayout, RightOperand, Tap};
+use nnc_kernels::contraction::{Fetch, Grid, LeftOperand, RightLayout, RightOperand, Tap};
 use nnc_kernels::kernel::Index;
 
 /// Where in the result a sum stands.
@@ -50,7 +50,7 @@ impl Lowering<'_> {
         let columns = b.import(&problem.columns);
         let column_start = &at.panel * &Index::from(tile.width as i64);
         let right = match &right_memory {
-            Right::Panels { buffer, batch, panel_elements } => {
+            Right::Panels { buffer, batch, panel_elements, stored, grid } => {
                 let offset = walk(&mut b, batch, &at.batch) + &at.panel * &b.import(panel_elements);
                 let fetch = match choice.fetch {
                     choose::Fetch::Nothing => Fetch::Nothing,
@@ -58,13 +58,21 @@ impl Lowering<'_> {
                     choose::Fetch::Next => b.next_panel(problem, choice, &at, &offset, panel_elements),
                 };
                 let buffer = b.buffer(*buffer, &Dim::ZERO, false);
-                RightOperand { buffer, offset, layout: RightLayout::Panel, fetch }
+                let layout = if stored.halves { RightLayout::Nibbles } else { RightLayout::Panel };
+                let grid = grid.as_ref().map(|grid| Grid {
+                    buffer: b.buffer(grid.buffer, &Dim::ZERO, false),
+                    offset: walk(&mut b, &grid.batch, &at.batch) + &at.panel * &b.import(&grid.panel_elements),
+                    zeros: stored.zeros,
+                    scales: stored.scales,
+                    per_tap: stored.block.is_some(),
+                });
+                RightOperand { buffer, offset, layout, less: stored.less, grid, fetch }
             }
             Right::Rows { buffer, offset, batch, row_stride } => {
                 let start = walk(&mut b, batch, &at.batch) + &column_start;
                 let layout = RightLayout::Rows { row_stride: b.import(row_stride) };
                 let buffer = b.buffer(*buffer, offset, false);
-                RightOperand { buffer, offset: start, layout, fetch: Fetch::Nothing }
+                RightOperand { buffer, offset: start, layout, less: 0, grid: None, fetch: Fetch::Nothing }
             }
         };
         let rows = b.import(&problem.rows.size);
@@ -72,13 +80,22 @@ impl Lowering<'_> {
             rows: (rows, at.block.clone(), imported_block),
             columns: (columns, at.panel.clone(), tile.width as i64),
         };
-        let taps = problem
+        let mut taps = problem
             .taps
             .iter()
             .map(|t| t.size.as_const().map(|n| Tap { count: n as usize, stride: b.import(&t.stride) }))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| b.cx.error("a contraction sums over a symbolic axis that is not contiguous"))?;
-        let k = b.import(&problem.k);
+        let mut k = problem.k.clone();
+        // Blocks of numbers that share a zero point and scale are taps.
+        if let RightForm::Constant(constant) = &problem.right
+            && let Some(block) = constant.stored.block.map(|block| block as i64)
+        {
+            let count = k.floor_div(&Dim::from(block)).as_const().unwrap_or(1);
+            taps.push(Tap { count: count as usize, stride: Index::from(block) });
+            k = Dim::from(block);
+        }
+        let k = b.import(&k);
         let block = Block { k, left, right, taps, tile, accumulator: problem.accumulator };
         let seen = b.seen(problem, &at, &cut.rows);
         b.near_taps(&seen, 0, block, &mut |b, block| {

@@ -71,7 +71,10 @@ impl KernelBuilder<'_, '_> {
         block: Block,
         emit: &mut Emit<'_>,
     ) -> Result<(), LowerError> {
-        let Some(Some(reach)) = seen.get(axis).filter(|_| block.right.layout == RightLayout::Panel) else {
+        // Where each tap of a panel has zero points or scales of its own, they are found by its number.
+        let by_number = block.right.grid.as_ref().is_some_and(|grid| grid.per_tap);
+        let whole = block.right.layout == RightLayout::Panel && !by_number;
+        let Some(Some(reach)) = seen.get(axis).filter(|_| whole) else {
             return emit(self, &block);
         };
         self.without_first(seen, axis, (reach, reach.center), &block, emit)

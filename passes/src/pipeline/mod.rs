@@ -12,6 +12,7 @@ use crate::dead_code::{remove_dead, sweep};
 use crate::fold_constants::{fold_constants, fold_weights};
 use crate::fuel::Fuel;
 use crate::hand_in_constants::hand_in_constants;
+use crate::keep_narrow::keep_narrow;
 use crate::layout::{self, Around, Layout};
 use crate::lower::{Lowered, Plan};
 use crate::merge_contracts::merge_contracts;
@@ -125,6 +126,12 @@ pub const PASSES: &[Pass] = &[
     // After `simplify`: scales stand next to their products only when the transposes between them are gone
     // (tests: `batch_norm_meets_conv`).
     Pass { name: "fold_scales", stage: Stage::Rewrite, run: Run::Graph(fold_scales) },
+    // After the rewrites, and before weights are folded into more bits.
+    Pass {
+        name: "keep_narrow",
+        stage: Stage::Finish,
+        run: Run::Graph(|graph, context| spend(graph, context, keep_narrow)),
+    },
     // After the rewrites, which leave arithmetic on weights as operations.
     Pass {
         name: "fold_weights",

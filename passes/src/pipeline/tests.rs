@@ -54,7 +54,7 @@ fn unknown_pass() {
     let message = run(&options).unwrap_err().to_string();
     assert_eq!(
         message,
-        "there is no pass \"tidy\": there are remove_dead, fold_constants, simplify, fold_scales, fold_weights, \
+        "there is no pass \"tidy\": there are remove_dead, fold_constants, simplify, fold_scales, keep_narrow, fold_weights, \
          merge_contracts, sweep, hand_in_constants, fuse, lay_out, choose, lower, collapse, parallelise, unswitch, count_work, chain, join, share, plan_memory"
     );
 }

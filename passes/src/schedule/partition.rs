@@ -300,10 +300,18 @@ impl Reader<'_> {
         self.touch(c.left.buffer, false, &left);
         let right = match &c.right.layout {
             RightLayout::Panel => self.fresh(&(&(&taps * &c.extents.k) * c.tile.width as i64)),
+            RightLayout::Nibbles => {
+                self.fresh(&(&(&taps * &c.extents.k).floor_div(&Index::from(2)) * c.tile.width as i64))
+            }
             RightLayout::Rows { row_stride } => &k * &self.resolve(row_stride) + self.fresh(&c.extents.n),
         };
         let right = self.resolve(&c.right.offset) + right;
         self.touch(c.right.buffer, false, &right);
+        if let Some(grid) = &c.right.grid {
+            let rows = if grid.per_tap { taps } else { Index::ONE };
+            let row = self.fresh(&(&rows * grid.row_elements(c.tile.width) as i64));
+            self.touch(grid.buffer, false, &(self.resolve(&grid.offset) + row));
+        }
         let column = self.fresh(&c.extents.n);
         self.meaning.insert(c.epilogue.row, row);
         self.meaning.insert(c.epilogue.column, column);

@@ -35,7 +35,16 @@ pub struct Product {
     pub tiles: &'static [(usize, usize)],
 }
 
-const F32: &[(DType, DType)] = &[(DType::F32, DType::F32), (DType::F16, DType::F16), (DType::BF16, DType::BF16)];
+/// Weights may be narrower than what they are multiplied by.
+const F32: &[(DType, DType)] = &[
+    (DType::F32, DType::F32),
+    (DType::F16, DType::F16),
+    (DType::BF16, DType::BF16),
+    (DType::F32, DType::F16),
+    (DType::F32, DType::BF16),
+    (DType::F32, DType::I8),
+    (DType::F32, DType::U8),
+];
 const F64: &[(DType, DType)] = &[(DType::F64, DType::F64)];
 /// Two's complement sums wrap alike whether operands of their own size are signed or not.
 const I32: &[(DType, DType)] = &[

@@ -196,8 +196,8 @@ fn check_node(graph: &Graph, node: &Node, symbols: &mut Symbols, defined: &mut [
     if let Op::Constant(id) = node.op {
         let tensor = graph.consts.get(id);
         let count = tensor.shape.iter().try_fold(tensor.dtype.size(), |a, &b| a.checked_mul(b));
-        if count != Some(tensor.data.bytes().len()) {
-            return Err((6, format!("{id} has {} bytes", tensor.data.bytes().len())).into());
+        if count != Some(tensor.data.len()) {
+            return Err((6, format!("{id} has {} bytes", tensor.data.len())).into());
         }
     }
     if types.len() != node.outputs.len() {

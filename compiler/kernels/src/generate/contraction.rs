@@ -2,14 +2,15 @@
 
 use super::expr::{Leaves, Value};
 use super::{Builder, Fill};
-use crate::contraction::{Contraction, Epilogue, Extents, Fetch, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::contraction::{Contraction, Epilogue, Extents, Fetch, Grid, LeftOperand, RightLayout, RightOperand, Tap};
 use crate::kernel::{Expr, Index, Stmt};
 use nnc_desc::tiles::Tile;
 use nnc_ir::DType;
 
 pub(super) fn contraction(b: &mut Builder) {
     let (left, right, acc_dtype) = match b.rng.below(10) {
-        0..=5 => (DType::F32, DType::F32, DType::F32),
+        0..=3 => (DType::F32, DType::F32, DType::F32),
+        4 | 5 => (DType::F32, b.rng.pick(&[DType::F16, DType::BF16, DType::I8, DType::U8]), DType::F32),
         6 => (DType::F64, DType::F64, DType::F64),
         7 => {
             let bytes = [DType::U8, DType::I8];
@@ -20,8 +21,10 @@ pub(super) fn contraction(b: &mut Builder) {
     };
     let width = b.rng.pick(&[8i64, 16, 32, 64]);
     let (m, n) = (b.rng.between(1, 20), b.rng.between(1, width));
-    let k = b.rng.between(1, 24);
     let panel = b.rng.chance(70);
+    let nibbles = panel && left == DType::F32 && right == DType::U8 && b.rng.chance(50);
+    let k = b.rng.between(1, 24);
+    let k = if nibbles { k + k % 2 } else { k };
     // Taps step over rows of the left operand, as a convolution's do.
     let row_stride = k + b.rng.between(0, 3);
     let mut taps = vec![];
@@ -41,14 +44,20 @@ pub(super) fn contraction(b: &mut Builder) {
 
     let a = b.buffer(left, (rows - 1) * row_stride + reach + k, Fill::Tame);
     let offset = b.rng.between(0, 5);
-    let (layout, b_stride) = if panel {
+    let (layout, b_stride) = if nibbles {
+        (RightLayout::Nibbles, width)
+    } else if panel {
         (RightLayout::Panel, width)
     } else {
         let stride = n + b.rng.between(0, 4);
         (RightLayout::Rows { row_stride: Index::from(stride) }, stride)
     };
     // Rows end with their last column, panels are whole.
-    let elements = if panel { summed * width } else { (summed - 1) * b_stride + n };
+    let elements = match layout {
+        RightLayout::Nibbles => summed / 2 * width,
+        RightLayout::Panel => summed * width,
+        RightLayout::Rows { .. } => (summed - 1) * b_stride + n,
+    };
     let w = b.buffer(right, offset + elements, Fill::Tame);
     if panel {
         let size = right.size();
@@ -60,11 +69,21 @@ pub(super) fn contraction(b: &mut Builder) {
         b.buffers[w.0 as usize].extend(padded);
     }
 
+    let less =
+        if panel && left == DType::F32 && right.is_int() && b.rng.chance(50) { b.rng.between(1, 255) as u8 } else { 0 };
+    let grid = (panel && left == DType::F32 && b.rng.chance(40)).then(|| {
+        let (zeros, per_tap, offset) = (b.rng.chance(50), b.rng.chance(60), b.rng.between(0, 5));
+        let grid = Grid { buffer: a, offset: Index::from(offset), zeros, scales: !zeros || b.rng.chance(50), per_tap };
+        let tap_rows = if per_tap { summed / k } else { 1 };
+        let elements = offset + tap_rows * grid.row_elements(width as usize) as i64;
+        Grid { buffer: b.buffer(DType::F32, elements, Fill::Tame), ..grid }
+    });
+
     let row = b.counter("row", m);
     let col = b.counter("col", n);
     let acc = b.kernel.add_var("acc", acc_dtype, i64::MIN, i64::MAX);
-    // Sums of products within 4; integers wrap exactly.
-    let bound = 4.0 * summed as f64;
+    // Sums of products within 4, or of bytes less a zero point, times a scale; integers wrap exactly.
+    let bound = if left.is_float() && right.is_int() { 2200.0 } else { 16.0 } * summed as f64;
     let sum = Value { expr: Expr::Var(acc), dtype: acc_dtype, exact: !acc_dtype.is_float(), leaf: false, bound };
     let column_stride = n + b.rng.between(0, 2);
     let element = (p.index() * &m_dim + row.index()) * column_stride + col.index();
@@ -103,7 +122,7 @@ pub(super) fn contraction(b: &mut Builder) {
     b.kernel.body.push(Stmt::Contract(Box::new(Contraction {
         extents: Extents { m: m_dim.clone(), n: Index::from(n), k: Index::from(k) },
         left: LeftOperand { buffer: a, offset: p.index() * &m_dim * row_stride, row_stride: Index::from(row_stride) },
-        right: RightOperand { buffer: w, offset: Index::from(offset), layout, fetch },
+        right: RightOperand { buffer: w, offset: Index::from(offset), layout, less, grid, fetch },
         taps,
         tile: Tile { rows, width: width as usize },
         accumulator: acc_dtype,

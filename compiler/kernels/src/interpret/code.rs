@@ -1,7 +1,7 @@
 //! Kernels with names resolved to slots and functions to pointers, so that running them does not search or match types.
 
 use super::scalar::{self, Fn1, Fn2, Wide};
-use crate::contraction::{Contraction, RightLayout};
+use crate::contraction::{Contraction, Grid, RightLayout};
 use crate::index::{self, Polynomial};
 use crate::kernel::{Access, Accumulator, Expr, Index, Kernel, Stmt, Var};
 use crate::ops;
@@ -66,6 +66,11 @@ pub(super) struct ContractionCode {
     pub b_offset: Poly,
     /// `None`: a panel.
     pub b_row_stride: Option<Poly>,
+    /// Whether a byte of `b` holds two k.
+    pub nibbles: bool,
+    pub less: u8,
+    /// Buffer and offset of zero points and scales.
+    pub grid: Option<(u32, Poly, Grid)>,
     pub width: usize,
     pub acc_dtype: DType,
     pub row: Local,
@@ -193,9 +198,12 @@ fn contraction(kernel: &Kernel, c: &Contraction) -> Option<ContractionCode> {
         b: c.right.buffer.0,
         b_offset: poly(&c.right.offset),
         b_row_stride: match &c.right.layout {
-            RightLayout::Panel => None,
+            RightLayout::Panel | RightLayout::Nibbles => None,
             RightLayout::Rows { row_stride } => Some(poly(row_stride)),
         },
+        nibbles: c.right.layout == RightLayout::Nibbles,
+        less: c.right.less,
+        grid: c.right.grid.as_ref().map(|grid| (grid.buffer.0, poly(&grid.offset), grid.clone())),
         width: c.tile.width,
         acc_dtype: c.accumulator,
         row: local(kernel, c.epilogue.row),

@@ -2,6 +2,7 @@
 
 use super::code::{Acc, Code, ContractionCode, Factor, Local, Node, Op, Poly};
 use super::sum::Sum;
+use crate::contraction::Grid;
 use nnc_ir::DType;
 use nnc_ir::dim::DimOp;
 
@@ -267,8 +268,18 @@ impl Machine<'_> {
                 let a = start.checked_add(*step).ok_or(Fault::Index)?;
                 self.elements(g.a, a, count, &mut left)?;
                 for (i, &x) in (0i64..).zip(&left) {
-                    let position = tap.checked_mul(k).and_then(|t| at(b_offset, t.checked_add(i)?, b_stride));
+                    let step = tap.checked_mul(k).and_then(|t| t.checked_add(i)).ok_or(Fault::Index)?;
+                    let position = at(b_offset, if g.nibbles { step / 2 } else { step }, b_stride);
                     self.elements::<T>(g.b, position.ok_or(Fault::Index)?, b_count, &mut right)?;
+                    if g.nibbles {
+                        right.iter_mut().for_each(|y| *y = y.nibble(step % 2 == 1));
+                    }
+                    if g.less > 0 {
+                        right.iter_mut().for_each(|y| *y = y.less(T::from_byte(g.less)));
+                    }
+                    if let Some((buffer, offset, grid)) = &g.grid {
+                        self.spread((*buffer, offset, grid), if grid.per_tap { tap } else { 0 }, &mut right)?;
+                    }
                     for (sum, &y) in sums.iter_mut().zip(&right) {
                         *sum = sum.plus_product(x, y);
                     }
@@ -280,6 +291,30 @@ impl Machine<'_> {
                 self.locals[g.acc as usize] = sum.to_bits64();
                 self.block(&g.epilogue)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Subtracts the zero points of a tap from numbers, and multiplies them by its scales.
+    fn spread<T: Sum>(
+        &self,
+        (buffer, offset, grid): (u32, &Poly, &Grid),
+        tap: i64,
+        out: &mut [T],
+    ) -> Result<(), Fault> {
+        let width = out.len();
+        let first =
+            tap.checked_mul(grid.row_elements(width) as i64).and_then(|t| self.index(offset).ok()?.checked_add(t));
+        let mut first = first.ok_or(Fault::Index)?;
+        let mut row = vec![];
+        if grid.zeros {
+            self.elements(buffer, first, width, &mut row)?;
+            out.iter_mut().zip(&row).for_each(|(x, &zero)| *x = x.less(zero));
+            first = first.checked_add(width as i64).ok_or(Fault::Index)?;
+        }
+        if grid.scales {
+            self.elements(buffer, first, width, &mut row)?;
+            out.iter_mut().zip(&row).for_each(|(x, &scale)| *x = x.times(scale));
         }
         Ok(())
     }

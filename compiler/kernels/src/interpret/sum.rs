@@ -6,6 +6,11 @@ use nnc_ir::DType;
 /// A type that products are summed in.
 pub(super) trait Sum: Copy + Default {
     fn plus_product(self, x: Self, y: Self) -> Self;
+    fn from_byte(byte: u8) -> Self;
+    fn less(self, x: Self) -> Self;
+    fn times(self, x: Self) -> Self;
+    /// Of a byte its lower or upper half.
+    fn nibble(self, upper: bool) -> Self;
     /// Bits, zero-extended.
     fn to_bits64(self) -> u64;
     /// Appends elements of `dtype` (one that `nnc_desc::products::sums` pairs with this accumulator), converted.
@@ -16,6 +21,18 @@ impl Sum for f32 {
     fn plus_product(self, x: f32, y: f32) -> f32 {
         self + x * y
     }
+    fn from_byte(byte: u8) -> f32 {
+        f32::from(byte)
+    }
+    fn less(self, x: f32) -> f32 {
+        self - x
+    }
+    fn times(self, x: f32) -> f32 {
+        self * x
+    }
+    fn nibble(self, upper: bool) -> f32 {
+        f32::from((self as u8 >> if upper { 4 } else { 0 }) & 15)
+    }
     fn to_bits64(self) -> u64 {
         u64::from(self.to_bits())
     }
@@ -24,6 +41,8 @@ impl Sum for f32 {
         match dtype {
             DType::F16 => out.extend(elements.map(|b| half::f16::from_bits(b as u16).to_f32())),
             DType::BF16 => out.extend(elements.map(|b| half::bf16::from_bits(b as u16).to_f32())),
+            DType::I8 => out.extend(bytes.iter().map(|&b| f32::from(b as i8))),
+            DType::U8 => out.extend(bytes.iter().map(|&b| f32::from(b))),
             _ => out.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
         }
     }
@@ -32,6 +51,18 @@ impl Sum for f32 {
 impl Sum for f64 {
     fn plus_product(self, x: f64, y: f64) -> f64 {
         self + x * y
+    }
+    fn from_byte(byte: u8) -> f64 {
+        f64::from(byte)
+    }
+    fn less(self, x: f64) -> f64 {
+        self - x
+    }
+    fn times(self, x: f64) -> f64 {
+        self * x
+    }
+    fn nibble(self, upper: bool) -> f64 {
+        f64::from((self as u8 >> if upper { 4 } else { 0 }) & 15)
     }
     fn to_bits64(self) -> u64 {
         self.to_bits()
@@ -44,6 +75,18 @@ impl Sum for f64 {
 impl Sum for i32 {
     fn plus_product(self, x: i32, y: i32) -> i32 {
         self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn from_byte(byte: u8) -> i32 {
+        i32::from(byte)
+    }
+    fn less(self, x: i32) -> i32 {
+        self.wrapping_sub(x)
+    }
+    fn times(self, x: i32) -> i32 {
+        self.wrapping_mul(x)
+    }
+    fn nibble(self, upper: bool) -> i32 {
+        (self >> if upper { 4 } else { 0 }) & 15
     }
     fn to_bits64(self) -> u64 {
         u64::from(self as u32)
@@ -60,6 +103,18 @@ impl Sum for i32 {
 impl Sum for i64 {
     fn plus_product(self, x: i64, y: i64) -> i64 {
         self.wrapping_add(x.wrapping_mul(y))
+    }
+    fn from_byte(byte: u8) -> i64 {
+        i64::from(byte)
+    }
+    fn less(self, x: i64) -> i64 {
+        self.wrapping_sub(x)
+    }
+    fn times(self, x: i64) -> i64 {
+        self.wrapping_mul(x)
+    }
+    fn nibble(self, upper: bool) -> i64 {
+        (self >> if upper { 4 } else { 0 }) & 15
     }
     fn to_bits64(self) -> u64 {
         self as u64

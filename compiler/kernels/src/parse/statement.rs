@@ -1,7 +1,7 @@
 //! Statements.
 
 use super::{Parsed, Parser};
-use crate::contraction::{Contraction, Epilogue, Extents, Fetch, LeftOperand, RightLayout, RightOperand, Tap};
+use crate::contraction::{Contraction, Epilogue, Extents, Fetch, Grid, LeftOperand, RightLayout, RightOperand, Tap};
 use crate::kernel::{Accumulator, AxisKind, Loop, Stmt, Var};
 use crate::print::{FULL_RANGE, RESERVED, loop_range};
 use nnc_desc::tiles::Tile;
@@ -154,12 +154,25 @@ impl Parser<'_> {
             taps.push(Tap { count, stride: self.bracketed()? });
         }
         self.expect("b")?;
-        let (buffer, offset) = self.element()?;
+        let (right, offset) = self.element()?;
         let layout = if self.eat("panel") {
             RightLayout::Panel
+        } else if self.eat("nibbles") {
+            RightLayout::Nibbles
         } else {
             self.expect("rows")?;
             RightLayout::Rows { row_stride: self.bracketed()? }
+        };
+        let less = match self.eat("less") {
+            true => u8::try_from(self.size()?).map_err(|_| self.error("expected at most 255 before"))?,
+            false => 0,
+        };
+        let grid = if self.eat("grid") {
+            let (buffer, offset) = self.element()?;
+            let (zeros, scales) = (self.eat("zeros"), self.eat("scales"));
+            Some(Grid { buffer, offset, zeros, scales, per_tap: self.eat("per_tap") })
+        } else {
+            None
         };
         let fetch = if !self.eat("fetch") {
             Fetch::Nothing
@@ -182,7 +195,7 @@ impl Parser<'_> {
         Ok(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
             left,
-            right: RightOperand { buffer, offset, layout, fetch },
+            right: RightOperand { buffer: right, offset, layout, less, grid, fetch },
             taps,
             tile: Tile { rows, width },
             accumulator,

@@ -211,11 +211,11 @@ fn weight_text(weight: &Weight) -> String {
     let mut text = format!("{}[{shape}] {hash}", source.dtype);
     match &weight.pack {
         Pack::Plain => text.push_str(" plain"),
-        Pack::Panels { batch, sum, columns, column_stride, width } => {
+        Pack::Panels { batch, sum, columns, column_stride, width, halves } => {
             let loops = |all: &[(usize, usize)]| list(all, |(count, step)| format!("{count} by {step}"));
             let (batch, sum) = (loops(batch), loops(sum));
             let _ = write!(text, " panels batch ({batch}) sum ({sum}) columns {columns} by {column_stride}");
-            let _ = write!(text, " width {width}");
+            let _ = write!(text, " width {width}{}", if *halves { " halves" } else { "" });
         }
     }
     text

@@ -33,10 +33,34 @@ impl Checker<'_> {
             RightLayout::Panel => {
                 ensure(g.extents.n.as_const().is_some(), 12, || "the columns of a panel are a constant".to_owned())?;
             }
+            RightLayout::Nibbles => {
+                let even = g.extents.k.as_const().is_some_and(|k| k % 2 == 0);
+                ensure(
+                    b == DType::U8 && g.accumulator == DType::F32 && even && g.extents.n.as_const().is_some(),
+                    12,
+                    || "nibbles are bytes, summed in f32 over a constant, even k".to_owned(),
+                )?;
+            }
             RightLayout::Rows { row_stride } => {
                 self.index(row_stride)?;
                 ensure(g.taps.is_empty(), 12, || "a right operand of rows takes no taps".to_owned())?;
             }
+        }
+        if g.right.less > 0 {
+            let panel = !matches!(g.right.layout, RightLayout::Rows { .. });
+            ensure(b.is_int() && g.accumulator == DType::F32 && panel, 12, || {
+                "what is subtracted is of integers in a panel that is summed in f32".to_owned()
+            })?;
+        }
+        if let Some(grid) = &g.right.grid {
+            self.index(&grid.offset)?;
+            let dtype = self.buffer(grid.buffer)?.dtype;
+            let panel = !matches!(g.right.layout, RightLayout::Rows { .. });
+            ensure(
+                dtype == DType::F32 && g.accumulator == DType::F32 && panel && (grid.zeros || grid.scales),
+                12,
+                || "a grid is f32, of zeros or scales, for a panel that is summed in f32".to_owned(),
+            )?;
         }
         if let Fetch::Next { offset, per_row } = &g.right.fetch {
             self.index(offset)?;

@@ -125,7 +125,16 @@ fn contractions() {
     with(12, "f32 tile 1 x 0 m [n] n [0] k [4]", "b x[0] panel", "");
     with(12, "f32 tile 0 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
     with(12, "i32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
-    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel", "");
+    with(12, "f64 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "");
+    with(0, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] nibbles less 8 grid x[0] zeros scales per_tap", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [3]", "b b[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [n]", "b b[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] nibbles", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel less 3", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] rows [8] less 3", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel grid b[0] scales", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] panel grid x[0]", "");
+    with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b b[0] rows [8] grid x[0] scales", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 2 by [1] b x[0] rows [8]", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "tap 0 by [1] b x[0] panel", "");
     with(12, "f32 tile 1 x 8 m [n] n [8] k [4]", "b x[0] panel", "if true { }");
@@ -221,13 +230,14 @@ fn programs() {
     breaks(21, &|p| p.buffers[2].place = Place::Workspace { offset: Dim::from(8) });
     breaks(21, &|p| p.buffers[1].place = Place::Input(0));
     breaks(22, &|p| {
-        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8 };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8, halves: false };
         p.weights[0].pack = pack;
     });
     breaks(22, &|p| {
         // One element again and again.
         let sum = vec![(1 << 40, 0), (1 << 40, 0)];
-        p.weights[0].pack = Pack::Panels { batch: vec![], sum, columns: 1, column_stride: 1, width: 8 };
+        p.weights[0].pack = Pack::Panels { batch: vec![], sum, columns: 1, column_stride: 1, width: 8, halves: false };
     });
     breaks(23, &|p| run(p, &|arguments, _, _| arguments[0].buffer = BufferId(9)));
     breaks(23, &|p| run(p, &|arguments, _, _| arguments[0].buffer = BufferId(2)));

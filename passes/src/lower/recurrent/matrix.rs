@@ -79,6 +79,7 @@ impl Lowering<'_> {
             columns: count,
             column_stride: 1,
             width: tile.width,
+            halves: false,
         };
         let buffer = self.add_weight(&source, pack)?;
         Ok(matrix(buffer, true))
@@ -111,7 +112,7 @@ impl KernelBuilder<'_, '_> {
         let block = Block {
             k: Index::from(matrix.hidden),
             left: LeftOperand { buffer: state, offset: Index::ZERO, row_stride: state_stride.clone() },
-            right: RightOperand { buffer: b, offset, layout, fetch: Fetch::Nothing },
+            right: RightOperand { buffer: b, offset, layout, fetch: Fetch::Nothing, less: 0, grid: None },
             taps: vec![],
             tile: matrix.tile,
             accumulator: layer.dtype,

@@ -13,6 +13,9 @@ use nnc_kernels::affine::Varying;
 use nnc_kernels::contraction::{RightLayout, Tap};
 use nnc_kernels::{AxisKind, Contraction, Index, Loop};
 
+/// What a loop carries before the sums: the addresses of the right operand and of its zero points and scales.
+const SUMS: usize = 2;
+
 /// Where a tile lies and how large it is.
 #[derive(Clone, Copy)]
 struct Tile {
@@ -46,7 +49,7 @@ impl Lower<'_, '_> {
         let wide = i64::from(lanes) * 2;
         // Columns in whole vectors: of a panel all, of rows what lies within.
         let covered = match g.right.layout {
-            RightLayout::Panel => {
+            RightLayout::Panel | RightLayout::Nibbles => {
                 let round = self.i64(i64::from(lanes) - 1);
                 let mask = self.i64(-i64::from(lanes));
                 let up = self.b.ins().iadd(n, round);
@@ -59,7 +62,7 @@ impl Lower<'_, '_> {
         };
         let constant = g.extents.n.as_const();
         let whole_vectors = |n: i64| match g.right.layout {
-            RightLayout::Panel => (n + i64::from(lanes) - 1) / i64::from(lanes),
+            RightLayout::Panel | RightLayout::Nibbles => (n + i64::from(lanes) - 1) / i64::from(lanes),
             RightLayout::Rows { .. } => n / i64::from(lanes),
         };
         let mask = self.i64(-wide);
@@ -140,15 +143,24 @@ impl Lower<'_, '_> {
         let across = self.b.ins().imul(tile.column, size);
         let b_start = self.b.ins().iadd(start, across);
         let b_step = match &g.right.layout {
-            RightLayout::Panel => self.i64(g.tile.width as i64 * b_size),
+            RightLayout::Panel | RightLayout::Nibbles => self.i64(g.tile.width as i64 * b_size),
             RightLayout::Rows { row_stride } => self.index(&(row_stride * b_size)),
         };
         let zero = self.zero(acc, tile.lanes);
-        let mut carried = vec![b_start];
-        carried.resize(1 + tile.rows * tile.vectors, zero);
+        let grid_start = match &g.right.grid {
+            Some(grid) => {
+                let (start, offset) = self.address(grid.buffer, &grid.offset);
+                let across = self.b.ins().imul_imm_s(tile.column, 4);
+                let start = self.b.ins().iadd(start, across);
+                self.b.ins().iadd_imm_s(start, i64::from(offset))
+            }
+            None => self.i64(0),
+        };
+        let mut carried = vec![b_start, grid_start];
+        carried.resize(SUMS + tile.rows * tile.vectors, zero);
         let begin = self.i64(0);
         let sums = self.taps(g, tile, &rows, begin, &g.taps, &carried, b_step)?;
-        self.epilogue(g, tile, &sums[1..], used)
+        self.epilogue(g, tile, &sums[SUMS..], used)
     }
 
     fn zero(&mut self, dtype: DType, lanes: u32) -> Value {
@@ -156,7 +168,7 @@ impl Lower<'_, '_> {
         self.splat(zero, dtype, lanes)
     }
 
-    /// The loops over taps, outermost first, around the loop over k. `carried` is B's address, then the sums;
+    /// The loops over taps, outermost first, around the loop over k. `carried` is B's address, its grid's, then the sums;
     /// `a_bytes` how far into the rows of A the taps so far have led.
     #[allow(clippy::too_many_arguments, reason = "the state of a loop nest")]
     fn taps(
@@ -180,47 +192,93 @@ impl Lower<'_, '_> {
             });
         }
         let k = self.index(&(&g.extents.k * a_size));
-        self.carry(zero, k, a_size, carried, |l, i, carried| {
+        let steps = if g.right.layout == RightLayout::Nibbles { 2 } else { 1 };
+        let mut sums = self.carry(zero, k, a_size * steps, carried, |l, i, carried| {
             let at = l.b.ins().iadd(a_bytes, i);
-            l.step(g, tile, rows, at, carried, b_step)
-        })
+            let mut carried = carried.to_vec();
+            for upper in [false, true].into_iter().take(steps as usize) {
+                let at = l.b.ins().iadd_imm_s(at, if upper { a_size } else { 0 });
+                l.step(g, tile, rows, (at, upper), &mut carried)?;
+            }
+            carried[0] = l.b.ins().iadd(carried[0], b_step);
+            Ok(carried)
+        })?;
+        if let Some(grid) = g.right.grid.as_ref().filter(|grid| grid.per_tap) {
+            sums[1] = self.b.ins().iadd_imm_s(sums[1], 4 * grid.row_elements(g.tile.width) as i64);
+        }
+        Ok(sums)
     }
 
-    /// One summed element: a rank-1 update of the tile.
+    /// One summed element: a rank-1 update of the tile. `upper`: of nibbles, the upper halves.
     fn step(
         &mut self,
         g: &Contraction,
         tile: Tile,
         rows: &[Value],
-        at: Value,
-        carried: &[Value],
-        b_step: Value,
-    ) -> Result<Vec<Value>, CodegenError> {
-        let (a_dtype, b_dtype) =
-            (self.kernel.buffers[g.left.buffer.0 as usize].dtype, self.kernel.buffers[g.right.buffer.0 as usize].dtype);
-        let bytes = tile.lanes as usize * b_dtype.size();
-        let mut right = vec![];
-        for v in 0..tile.vectors {
-            let vector = self.load(b_dtype, carried[0], (v * bytes) as i32, tile.lanes);
-            right.push(self.operand(b_dtype, g.accumulator, vector, tile.lanes)?);
-        }
-        let mut next = vec![self.b.ins().iadd(carried[0], b_step)];
+        (at, upper): (Value, bool),
+        carried: &mut [Value],
+    ) -> Result<(), CodegenError> {
+        let a_dtype = self.kernel.buffers[g.left.buffer.0 as usize].dtype;
+        let right: Vec<Value> =
+            (0..tile.vectors).map(|v| self.right(g, tile, v, carried, upper)).collect::<Result<_, _>>()?;
         for (r, row) in rows.iter().enumerate() {
             let address = self.b.ins().iadd(*row, at);
             let element = self.load(a_dtype, address, 0, 1);
             let element = self.operand(a_dtype, g.accumulator, element, 1)?;
             let element = self.splat(element, g.accumulator, tile.lanes);
             for (v, vector) in right.iter().enumerate() {
-                let sum = carried[1 + r * tile.vectors + v];
-                next.push(if g.accumulator.is_float() {
-                    self.mul_add(element, *vector, sum)
+                let sum = &mut carried[SUMS + r * tile.vectors + v];
+                *sum = if g.accumulator.is_float() {
+                    self.mul_add(element, *vector, *sum)
                 } else {
                     let product = self.b.ins().imul(element, *vector);
-                    self.b.ins().iadd(sum, product)
-                });
+                    self.b.ins().iadd(*sum, product)
+                };
             }
         }
-        Ok(next)
+        Ok(())
+    }
+
+    /// A vector of the right operand in the accumulator's type.
+    fn right(
+        &mut self,
+        g: &Contraction,
+        tile: Tile,
+        v: usize,
+        carried: &[Value],
+        upper: bool,
+    ) -> Result<Value, CodegenError> {
+        let dtype = self.kernel.buffers[g.right.buffer.0 as usize].dtype;
+        let bytes = tile.lanes as usize * dtype.size();
+        let mut vector = self.load(dtype, carried[0], (v * bytes) as i32, tile.lanes);
+        if g.right.layout == RightLayout::Nibbles {
+            vector = if upper {
+                self.b.ins().ushr_imm_u(vector, 4)
+            } else {
+                let ty = self.b.func.dfg.value_type(vector);
+                let mask = self.b.ins().iconst(ty.lane_type(), 15);
+                let mask = if ty.is_vector() { self.b.ins().splat(ty, mask) } else { mask };
+                self.b.ins().band(vector, mask)
+            };
+        }
+        let mut vector = self.operand(dtype, g.accumulator, vector, tile.lanes)?;
+        if g.right.less > 0 {
+            let less = self.constant(nnc_kernels::Scalar::new(DType::F32, f64::from(g.right.less)));
+            let less = self.splat(less, DType::F32, tile.lanes);
+            vector = self.b.ins().fsub(vector, less);
+        }
+        let Some(grid) = &g.right.grid else { return Ok(vector) };
+        let mut at = v as i32 * tile.lanes as i32 * 4;
+        if grid.zeros {
+            let zero = self.load(DType::F32, carried[1], at, tile.lanes);
+            vector = self.b.ins().fsub(vector, zero);
+            at += g.tile.width as i32 * 4;
+        }
+        if grid.scales {
+            let scale = self.load(DType::F32, carried[1], at, tile.lanes);
+            vector = self.b.ins().fmul(vector, scale);
+        }
+        Ok(vector)
     }
 
     /// An element in the accumulator's type; integers of the same size are the same bits.
@@ -269,7 +327,9 @@ impl Lower<'_, '_> {
         // Of rows only whole tiles are summed; a panel's last tile may reach past its columns.
         let full = match g.right.layout {
             RightLayout::Rows { .. } => true,
-            RightLayout::Panel => g.extents.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0),
+            RightLayout::Panel | RightLayout::Nibbles => {
+                g.extents.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0)
+            }
         };
         let one = |l: &mut Self, c: Value, lanes: u32| {
             let col = l.b.ins().iadd(tile.column, c);

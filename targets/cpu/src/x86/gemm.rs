@@ -14,7 +14,7 @@ use std::collections::HashSet;
 
 use super::address::r64;
 use super::machine::{Base, Body, Mem, Operand, Size};
-use super::micro::{self, Advance, MicroKernel, Stride, Tap};
+use super::micro::{self, Advance, Grid, MicroKernel, Numbers, Stride, Tap};
 use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Scope, Stop, Value};
 use super::shape;
@@ -35,6 +35,8 @@ struct Panel<'g> {
     a_stride: Stride,
     b: VReg,
     b_stride: Stride,
+    numbers: Numbers,
+    grid: Option<Grid>,
     taps: Vec<Tap>,
     /// Operations of the epilogue.
     weight: usize,
@@ -46,10 +48,16 @@ impl Lower<'_> {
     /// A GEMM over one panel.
     pub fn gemm(&mut self, gemm: &Contraction) -> Lowered<()> {
         let dtype = |b: nnc_kernels::BufferRef| self.kernel.buffers[b.0 as usize].dtype;
-        if gemm.accumulator != DType::F32
-            || dtype(gemm.left.buffer) != DType::F32
-            || dtype(gemm.right.buffer) != DType::F32
-        {
+        let numbers = match (dtype(gemm.right.buffer), &gemm.right.layout) {
+            (DType::U8, RightLayout::Nibbles) => Numbers::Nibbles,
+            (DType::F32, _) => Numbers::F32,
+            (DType::F16, RightLayout::Panel) => Numbers::F16,
+            (DType::BF16, RightLayout::Panel) => Numbers::BF16,
+            (DType::I8, RightLayout::Panel) => Numbers::I8,
+            (DType::U8, RightLayout::Panel) => Numbers::U8,
+            _ => return Err(Stop::Unsupported(Reason::ProductType)),
+        };
+        if gemm.accumulator != DType::F32 || dtype(gemm.left.buffer) != DType::F32 {
             return Err(Stop::Unsupported(Reason::ProductType));
         }
         let (m, n) = (self.resolve(&gemm.extents.m), self.resolve(&gemm.extents.n));
@@ -74,12 +82,17 @@ impl Lower<'_> {
         }
         // Panels are padded to their width, which need not be whole vectors when the panel was made for another target.
         let mask_loads = partial && (rows_layout || !gemm.tile.width.is_multiple_of(lanes));
+        if mask_loads && (numbers != Numbers::F32 || gemm.right.grid.is_some()) {
+            return Err(Stop::Unsupported(Reason::ProductType));
+        }
         let rows = self.tile_rows(gemm, vectors, most_vectors, mask_loads, n.as_const().is_none());
         let (k, taps) = self.sums(gemm)?;
         let offset = self.resolve(&gemm.right.offset);
-        let b = self.pointer(gemm.right.buffer, &offset, 4)?;
+        let element = i64::from(numbers.bytes());
+        let b = self.pointer(gemm.right.buffer, &offset, numbers.bytes() as usize)?;
+        let grid = self.grid(gemm)?;
         let b_stride = match &gemm.right.layout {
-            RightLayout::Panel => self.stride(&(Index::from(gemm.tile.width) * 4), 16)?,
+            RightLayout::Panel | RightLayout::Nibbles => self.stride(&(Index::from(gemm.tile.width) * element), 16)?,
             RightLayout::Rows { row_stride } => {
                 let bytes = self.resolve(row_stride) * 4;
                 self.stride(&bytes, 16)?
@@ -100,6 +113,8 @@ impl Lower<'_> {
             a_stride,
             b,
             b_stride,
+            numbers,
+            grid,
             taps,
             weight: shape.weight,
             by_lane: shape.by_lane,
@@ -183,7 +198,8 @@ impl Lower<'_> {
             (true, false) => 1,
             (true, true) => vectors,
         };
-        while rows > 1 && !MicroKernel::fits(rows, vectors, masks, self.size) {
+        let tables = usize::from(gemm.right.less > 0 || gemm.right.layout == RightLayout::Nibbles);
+        while rows > 1 && !MicroKernel::fits(rows, vectors, (masks, tables), self.size) {
             rows -= 1;
         }
         rows
@@ -197,6 +213,27 @@ impl Lower<'_> {
         }
     }
 
+    /// Zero points and scales of a panel.
+    fn grid(&mut self, gemm: &Contraction) -> Lowered<Option<Grid>> {
+        let Some(grid) = &gemm.right.grid else { return Ok(None) };
+        let offset = self.resolve(&grid.offset);
+        let at = self.pointer(grid.buffer, &offset, 4)?;
+        let row = gemm.tile.width as i32 * 4;
+        Ok(Some(Grid { at, row, zeros: grid.zeros, scales: grid.scales, per_tap: grid.per_tap }))
+    }
+
+    /// What integers are looked up in, or what is subtracted from them.
+    fn table(&mut self, panel: &Panel<'_>) -> Lowered<Option<VReg>> {
+        let less = i32::from(panel.gemm.right.less);
+        let words: Vec<u32> = match (panel.numbers, self.size) {
+            (Numbers::Nibbles, Size::Z) => (0..16).map(|n| ((n - less) as f32).to_bits()).collect(),
+            _ if less == 0 => return Ok(None),
+            _ => vec![less as u32],
+        };
+        let context = Context { size: self.size, lanes: self.lanes, axis: None, tail: None };
+        self.constant_reg(&words, &context).map(Some)
+    }
+
     /// The summed loops: elements of k, and the loops around.
     fn sums(&mut self, gemm: &Contraction) -> Lowered<(Result<i64, VReg>, Vec<Tap>)> {
         let mut k = self.resolve(&gemm.extents.k);
@@ -206,8 +243,9 @@ impl Lower<'_> {
             return Ok((Ok(0), vec![]));
         }
         // Taps whose rows of `a` follow each other are more k.
+        let apart = gemm.right.grid.as_ref().is_some_and(|grid| grid.per_tap);
         while let Some((count, step)) = loops.last() {
-            if *step != k {
+            if apart || *step != k {
                 break;
             }
             k = k * *count as i64;
@@ -258,16 +296,18 @@ impl Lower<'_> {
             Fetch::Ahead => return Ok(micro::Fetch::Ahead),
             Fetch::Next { offset, per_row } => (self.resolve(offset), self.resolve(per_row)),
         };
-        let at = self.pointer(panel.gemm.right.buffer, &(offset + start * &per_row), 4)?;
+        let element = i64::from(panel.numbers.bytes());
+        let at = self.pointer(panel.gemm.right.buffer, &(offset + start * &per_row), panel.numbers.bytes() as usize)?;
         let taps: i64 = panel.taps.iter().map(|tap| tap.count as i64).product();
         let rounds = panel.k.map_or(0, |k| k / micro::UNROLL).saturating_mul(taps);
         // More than the whole of what a round reads would be another panel's.
-        let most = (panel.vectors as i64 * i64::from(self.size.bytes()) * micro::UNROLL).max(micro::LINE);
+        let of_step = panel.vectors as i64 * i64::from(self.size.bytes()) / 4 * element;
+        let most = (of_step * micro::UNROLL / panel.numbers.steps()).max(micro::LINE);
         if rounds == 0 {
             // In how many rounds is known at run time only: a line a round.
             return Ok(micro::Fetch::Next { at, bytes: Stride::Const(micro::LINE as i32) });
         }
-        let of_round = (&per_row * (4 * rows as i64)).ceil_div(&Index::from(rounds));
+        let of_round = (&per_row * (element * rows as i64)).ceil_div(&Index::from(rounds));
         let bytes = match of_round.as_const() {
             Some(bytes) => Stride::Const(bytes.clamp(0, most) as i32),
             None => {
@@ -299,6 +339,7 @@ impl Lower<'_> {
             masks.push(if panel.mask_loads { self.column_mask(panel, j)? } else { None });
         }
         let fetch = self.fetch(panel, &start, rows)?;
+        let table = self.table(panel)?;
         let results: Vec<VReg> = (0..rows * panel.vectors).map(|_| self.f.vec()).collect();
         self.push(Body::Micro(Box::new(MicroKernel {
             rows,
@@ -309,6 +350,9 @@ impl Lower<'_> {
             a_stride: panel.a_stride,
             b: panel.b,
             b_stride: panel.b_stride,
+            numbers: panel.numbers,
+            table,
+            grid: panel.grid,
             taps: panel.taps.clone(),
             masks,
             results: results.clone(),

@@ -71,6 +71,13 @@ pub struct MicroKernel {
     pub b: VReg,
     /// Distance between rows of `b`.
     pub b_stride: Stride,
+    /// How numbers of `b` are stored.
+    pub numbers: Numbers,
+    /// What turns integers into what they are less a number: with [`Numbers::Nibbles`] in 512 bits the 16 values as `F32`, else
+    /// that number in every lane.
+    pub table: Option<VReg>,
+    /// What becomes of them when they are loaded.
+    pub grid: Option<Grid>,
     /// Loops around k, outermost first.
     pub taps: Vec<Tap>,
     /// For each vector the mask of its loads from `b`, where not all lanes may be read.
@@ -79,6 +86,49 @@ pub struct MicroKernel {
     pub results: Vec<VReg>,
     /// What is fetched meanwhile.
     pub fetch: Fetch,
+}
+
+/// How numbers are stored; all but [`Numbers::F32`] are converted as they are loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    F32,
+    F16,
+    BF16,
+    I8,
+    U8,
+    /// A byte for two successive k, the first in the lower half.
+    Nibbles,
+}
+
+impl Numbers {
+    /// Bytes of an element of `b`; of nibbles an element is a pair.
+    pub fn bytes(self) -> i32 {
+        match self {
+            Numbers::F32 => 4,
+            Numbers::F16 | Numbers::BF16 => 2,
+            Numbers::I8 | Numbers::U8 | Numbers::Nibbles => 1,
+        }
+    }
+
+    /// Successive k that an element holds.
+    pub fn steps(self) -> i64 {
+        if self == Numbers::Nibbles { 2 } else { 1 }
+    }
+}
+
+/// Rows of zero points, which are subtracted from numbers, and of scales, by which they are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// Address of the first row.
+    pub at: VReg,
+    /// Bytes of a row.
+    pub row: i32,
+    /// Whether zero points are there.
+    pub zeros: bool,
+    /// Whether scales are there, behind them.
+    pub scales: bool,
+    /// Whether every tap has its own.
+    pub per_tap: bool,
 }
 
 /// What a tile brings into cache meanwhile.
@@ -121,10 +171,13 @@ const NEXT: usize = B_STRIDE;
 const NEXT_BYTES: usize = K;
 /// Further row bases when the distance between rows is not constant.
 const BASES: [usize; 8] = [reg::R8, reg::R9, reg::R10, reg::R11, reg::RBX, reg::R12, reg::R13, reg::R14];
+/// Zero points and scales.
+const GRID: usize = BASES[BASES.len() - 1];
 /// Loop counter.
 const COUNT: usize = reg::R15;
 
-/// Most rows that a tile with a variable distance between rows may have: see [`row_places`].
+/// Most rows that a tile with a variable distance between rows may have, so that their bases leave [`GRID`] alone: see
+/// [`row_places`].
 pub const MAX_DYNAMIC_ROWS: usize = 24;
 
 /// Number of vector registers.
@@ -160,6 +213,8 @@ struct Plan {
     broadcast: usize,
     broadcasts: usize,
     mask: usize,
+    /// The register of [`MicroKernel::table`].
+    table: usize,
 }
 
 impl MicroKernel {
@@ -169,7 +224,8 @@ impl MicroKernel {
     }
 
     fn plan(&self) -> Plan {
-        let registers = vector_registers(self.size) - self.mask_registers();
+        let table = vector_registers(self.size) - usize::from(self.table.is_some());
+        let registers = table - self.mask_registers();
         let tile = self.rows * self.vectors;
         let fits = |sets: usize| tile * sets + self.vectors + 2 <= registers && tile * sets <= 16;
         let sets = if fits(4) && tile <= 4 {
@@ -183,14 +239,14 @@ impl MicroKernel {
         let group = self.vectors.min(free.saturating_sub(1)).max(1);
         let b = tile * sets;
         let broadcasts = (registers - b - group).clamp(1, 4);
-        Plan { sets, group, b, broadcast: b + group, broadcasts, mask: registers }
+        Plan { sets, group, b, broadcast: b + group, broadcasts, mask: registers, table }
     }
 
-    /// Whether a tile of this shape has enough registers.
-    pub fn fits(rows: usize, vectors: usize, masks: usize, size: Size) -> bool {
+    /// Whether a tile of this shape has enough registers, beside those for masks or for a table.
+    pub fn fits(rows: usize, vectors: usize, (masks, tables): (usize, usize), size: Size) -> bool {
         let masks = if size == Size::Z { 0 } else { masks };
         // One vector of b and, on AVX2, one broadcast.
-        rows * vectors + masks + 2 <= vector_registers(size)
+        rows * vectors + masks + tables + 2 <= vector_registers(size)
     }
 
     /// Operands and clobbers, for the allocator.
@@ -215,7 +271,14 @@ impl MicroKernel {
                 out.push(RaOperand::reg_fixed_use(bytes, int(NEXT_BYTES)));
             }
         }
+        if let Some(grid) = self.grid {
+            out.push(RaOperand::reg_fixed_use(grid.at, int(GRID)));
+            clobbers.add(int(GRID));
+        }
         let plan = self.plan();
+        if let Some(table) = self.table {
+            out.push(RaOperand::reg_fixed_use(table, PReg::new(plan.table, RegClass::Float)));
+        }
         for (next, mask) in self.masks.iter().flatten().enumerate() {
             let preg = match self.size {
                 Size::Z => PReg::new(1 + next, RegClass::Vector),
@@ -268,6 +331,12 @@ impl MicroKernel {
             heads.push(head);
         }
         self.k_loop(asm, &plan, bases.len())?;
+        if let Some(grid) = self.grid.filter(|grid| grid.per_tap && !self.taps.is_empty()) {
+            asm.op(
+                M::Add,
+                &[r64(GRID), Arg::Imm(i64::from(grid.row) * i64::from(grid.zeros as i32 + grid.scales as i32))],
+            )?;
+        }
         for (tap, head) in self.taps.iter().zip(heads).rev() {
             for i in 0..bases.len() {
                 let base = r64(if i == 0 { A } else { BASES[i - 1] });
@@ -345,15 +414,17 @@ impl MicroKernel {
         }
         for step in 0..count as i32 {
             let b_offset = match self.b_stride {
-                Stride::Const(bytes) => bytes * step,
+                Stride::Const(bytes) => bytes * (step / self.numbers.steps() as i32),
                 Stride::Reg(_) => 0,
             };
-            self.fetch_ahead(asm, b_offset)?;
+            if i64::from(step) % self.numbers.steps() == 0 {
+                self.fetch_ahead(asm, b_offset)?;
+            }
             let set = step as usize % plan.sets;
             let mut column = 0;
             while column < self.vectors {
                 let columns = column..(column + plan.group).min(self.vectors);
-                self.group(asm, plan, set, columns.clone(), b_offset, step * 4)?;
+                self.group(asm, plan, set, columns.clone(), b_offset, step)?;
                 column = columns.end;
             }
             if let Stride::Reg(_) = self.b_stride {
@@ -361,7 +432,7 @@ impl MicroKernel {
             }
         }
         if let Stride::Const(bytes) = self.b_stride {
-            asm.op(M::Add, &[r64(B), Arg::Imm(i64::from(bytes) * count)])?;
+            asm.op(M::Add, &[r64(B), Arg::Imm(i64::from(bytes) * count / self.numbers.steps())])?;
         }
         for i in 0..bases {
             asm.op(M::Add, &[r64(if i == 0 { A } else { BASES[i - 1] }), Arg::Imm(4 * count)])?;
@@ -388,13 +459,66 @@ impl MicroKernel {
     fn fetch_ahead(&self, asm: &mut Assembler, b_offset: i32) -> Result<(), Fault> {
         let Stride::Const(bytes) = self.b_stride else { return Ok(()) };
         // Rows that are not dense belong to a larger matrix, where what follows is another panel's.
-        if self.fetch != Fetch::Ahead || bytes != self.vectors as i32 * self.size.bytes() {
+        let row = self.vectors as i32 * self.size.bytes() / 4 * self.numbers.bytes();
+        // Of rows that share a line, the first fetches it.
+        let fetched = bytes < LINE as i32 && b_offset % LINE as i32 != 0;
+        if self.fetch != Fetch::Ahead || bytes != row || fetched {
             return Ok(());
         }
         let mut line = 0;
         while line < bytes {
             asm.op(M::Prefetcht0, &[Arg::Mem(gpr(B, Size::R64), None, b_offset + STREAM_AHEAD + line)])?;
             line += LINE as i32;
+        }
+        Ok(())
+    }
+
+    /// Loads the vector of a column of `b` as `F32`; of nibbles the lower halves, or the upper.
+    fn load(
+        &self,
+        asm: &mut Assembler,
+        plan: &Plan,
+        to: usize,
+        memory: Arg,
+        (column, upper): (usize, bool),
+    ) -> Result<(), Fault> {
+        let register = |i| Arg::Reg(vector(i, self.size));
+        let (to, table) = (register(to), register(plan.table));
+        match self.numbers {
+            Numbers::F32 => asm.op(M::Vmovups, &[to, memory])?,
+            Numbers::F16 => asm.op(M::Vcvtph2ps, &[to, memory])?,
+            Numbers::BF16 => {
+                asm.op(M::Vpmovzxwd, &[to, memory])?;
+                asm.op(M::Vpslld, &[to, to, Arg::Imm(16)])?;
+            }
+            Numbers::I8 => asm.op(M::Vpmovsxbd, &[to, memory])?,
+            Numbers::U8 | Numbers::Nibbles => asm.op(M::Vpmovzxbd, &[to, memory])?,
+        }
+        if self.numbers == Numbers::Nibbles && upper {
+            asm.op(M::Vpsrld, &[to, to, Arg::Imm(4)])?;
+        }
+        match (self.numbers, self.table) {
+            // The table is looked up by the lower 4 bits, whatever is above.
+            (Numbers::Nibbles, Some(_)) if self.size == Size::Z => asm.op(M::Vpermps, &[to, to, table])?,
+            (Numbers::I8 | Numbers::U8 | Numbers::Nibbles, less) => {
+                if self.numbers == Numbers::Nibbles && !upper {
+                    asm.op(M::Vpslld, &[to, to, Arg::Imm(28)])?;
+                    asm.op(M::Vpsrld, &[to, to, Arg::Imm(28)])?;
+                }
+                if less.is_some() {
+                    asm.op(M::Vpsubd, &[to, to, table])?;
+                }
+                asm.op(M::Vcvtdq2ps, &[to, to])?;
+            }
+            _ => {}
+        }
+        let Some(grid) = self.grid else { return Ok(()) };
+        let row = |at: i32| Arg::Mem(gpr(GRID, Size::R64), None, at + column as i32 * self.size.bytes());
+        if grid.zeros {
+            asm.op(M::Vsubps, &[to, to, row(0)])?;
+        }
+        if grid.scales {
+            asm.op(M::Vmulps, &[to, to, row(if grid.zeros { grid.row } else { 0 })])?;
         }
         Ok(())
     }
@@ -406,18 +530,20 @@ impl MicroKernel {
         set: usize,
         columns: std::ops::Range<usize>,
         b_offset: i32,
-        a_offset: i32,
+        step: i32,
     ) -> Result<(), Fault> {
+        let a_offset = step * 4;
         let register = |i| Arg::Reg(vector(i, self.size));
         let acc = |row: usize, column: usize| register((set * self.rows + row) * self.vectors + column);
-        let b_memory = |column: usize| Arg::Mem(gpr(B, Size::R64), None, b_offset + column as i32 * self.size.bytes());
+        let width = self.size.bytes() / 4 * self.numbers.bytes();
+        let b_memory = |column: usize| Arg::Mem(gpr(B, Size::R64), None, b_offset + column as i32 * width);
         let masked = columns.clone().any(|c| self.masks.get(c).is_some_and(Option::is_some));
-        let direct = self.rows == 1 && !masked;
+        let direct = self.rows == 1 && !masked && self.numbers == Numbers::F32 && self.grid.is_none();
         if !direct {
             for (i, column) in columns.clone().enumerate() {
                 let mask_number = self.masks.iter().take(column).flatten().count();
                 match self.masks.get(column).copied().flatten() {
-                    None => asm.op(M::Vmovups, &[register(plan.b + i), b_memory(column)])?,
+                    None => self.load(asm, plan, plan.b + i, b_memory(column), (column, step % 2 == 1))?,
                     Some(_) if self.size == Size::Z => {
                         let mask = Some(Register::K1 + mask_number as u32);
                         let extras = Extras { mask, zeroing: true, broadcast: false };

@@ -173,7 +173,8 @@ impl ProgramParser<'_> {
         self.text.expect("columns")?;
         let (columns, column_stride) = self.strided()?;
         self.text.expect("width")?;
-        Ok(Pack::Panels { batch, sum, columns, column_stride, width: self.text.size()? })
+        let width = self.text.size()?;
+        Ok(Pack::Panels { batch, sum, columns, column_stride, width, halves: self.text.eat("halves") })
     }
 
     fn loops(&mut self) -> Parsed<Vec<(usize, usize)>> {
