@@ -14,7 +14,7 @@ mod builder;
 mod copy;
 mod data_dependent;
 mod depthwise;
-mod emit;
+pub(crate) mod emit;
 mod empty;
 mod epilogue;
 mod indices;

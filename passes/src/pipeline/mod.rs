@@ -155,7 +155,9 @@ pub const PASSES: &[Pass] = &[
     Pass { name: "collapse", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::collapse) },
     // After `collapse`: one loop over all elements is shared better than the outermost of several.
     Pass { name: "parallelise", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::parallelise) },
-    // After both, which would otherwise meet every loop twice.
+    // After both: what they leave in lanes is all that there is to split.
+    Pass { name: "split", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::split) },
+    // After those, which would otherwise meet every loop twice.
     Pass { name: "unswitch", stage: Stage::Schedule, run: Run::Program(schedule::unswitch) },
     Pass { name: "count_work", stage: Stage::Schedule, run: Run::Program(schedule::count_work) },
     // After `count_work`, by which both decide.

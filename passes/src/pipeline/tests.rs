@@ -55,7 +55,8 @@ fn unknown_pass() {
     assert_eq!(
         message,
         "there is no pass \"tidy\": there are remove_dead, fold_constants, simplify, fold_scales, keep_narrow, fold_weights, \
-         merge_contracts, sweep, hand_in_constants, fuse, lay_out, choose, lower, collapse, parallelise, unswitch, count_work, chain, join, share, plan_memory"
+         merge_contracts, sweep, hand_in_constants, fuse, lay_out, choose, lower, collapse, parallelise, split, unswitch, count_work, chain, join, share, \
+         allocate, plan_memory"
     );
 }
 

@@ -14,6 +14,7 @@ mod parallelise;
 mod part;
 mod partition;
 mod share;
+mod split;
 mod unswitch;
 mod work;
 
@@ -33,6 +34,11 @@ pub fn collapse(lowered: &mut Lowered, _: &Target) {
 /// Makes the outermost loop of each kernel the one that threads share.
 pub fn parallelise(lowered: &mut Lowered, _: &Target) {
     each_kernel(&mut lowered.program, parallelise::parallelise);
+}
+
+/// Splits vector loops over several axes where an index has to tell the axes apart.
+pub fn split(lowered: &mut Lowered, _: &Target) {
+    each_kernel(&mut lowered.program, split::split);
 }
 
 /// Has kernels test once what sizes of axes they rely on.

@@ -2,13 +2,16 @@
 //! the kernel interpreter, and compared with the core operations' own meaning. Every program is printed and read back.
 
 mod allocated;
+mod axes;
 mod cases;
 mod control;
 mod data_dependent;
+mod far_taps;
 mod limits;
 mod pooling;
 mod sizes;
 mod states;
+mod suppression;
 
 use nnc_desc::Target;
 use nnc_ir::{DType, Graph, Tensor};

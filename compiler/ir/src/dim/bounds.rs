@@ -4,8 +4,7 @@
 //! to start at 0, where every term with a positive coefficient is at least 0. The second proves `n*m - n >= 0` for
 //! `n >= 0`, `m >= 1`, which intervals cannot.
 
-use super::canonical::Term;
-use super::canonical::gcd;
+use super::canonical::{Monomial, Term, gcd};
 use super::{Atom, Dim, DimOp, DimTable, Symbol};
 use std::collections::BTreeMap;
 
@@ -94,13 +93,21 @@ fn not_negative(mut dim: Dim, table: &DimTable, cases: u32) -> bool {
         if interval(&dim, table, MAX_UPPER_DEPTH).0 >= 0 {
             return true;
         }
-        // -c * count >= -c * upper: replace a symbol by its symbolic bound and look again.
-        let bounded = dim.terms().iter().find_map(|term| match term.mono.0.as_slice() {
-            [Atom::Sym(s)] if term.coef < 0 => table.lookup(*s)?.upper.clone().map(|u| (term.coef, *s, u)),
-            _ => None,
+        // -c * count >= -c * upper: replace a symbol by its symbolic bound and look again. So too in a product of others that
+        // are not negative.
+        let bounded = dim.terms().iter().filter(|term| term.coef < 0).find_map(|term| {
+            let least = |atom: &Atom| atom_interval(atom, table, MAX_UPPER_DEPTH).0;
+            term.mono.0.iter().enumerate().find_map(|(place, atom)| {
+                let Atom::Sym(symbol) = atom else { return None };
+                let upper = table.lookup(*symbol)?.upper.clone()?;
+                let mut others = term.mono.0.clone();
+                others.remove(place);
+                let gain = Dim::term(term.coef, Monomial(others.clone())) * &(upper - Dim::sym(*symbol));
+                others.iter().all(|atom| least(atom) >= 0).then_some(gain)
+            })
         });
-        let Some((coef, symbol, upper)) = bounded else { break };
-        dim = &dim + &((upper - Dim::sym(symbol)) * coef);
+        let Some(gain) = bounded else { break };
+        dim = &dim + &gain;
     }
     let Some(cases) = cases.checked_sub(1) else { return false };
     if is_negative_somewhere(&dim, table) {
@@ -178,9 +185,31 @@ fn decide(op: DimOp, mut operands: Vec<Dim>, table: &DimTable) -> Dim {
         (DimOp::FloorDiv | DimOp::Mod, [a, b]) if a.provably_ge(&Dim::ZERO, table) && b.provably_gt(a, table) => {
             return if op == DimOp::FloorDiv { Dim::ZERO } else { a.clone() };
         }
+        (DimOp::FloorDiv, [a, b]) => {
+            if let Some(quotient) = divide_steps(a, b, table) {
+                return quotient;
+            }
+        }
         _ => {}
     }
     Dim::apply(op, &operands)
+}
+
+/// `floor((m * x + r) / (c * x))`, which is `floor(m / c)` where `0 <= r < x`.
+fn divide_steps(a: &Dim, b: &Dim, table: &DimTable) -> Option<Dim> {
+    let ([divisor @ Term { coef: 1.., .. }], 0) = (b.terms(), b.constant()) else { return None };
+    let mut multiples = Dim::ZERO;
+    for term in a.terms() {
+        if let Some(mono) = term.mono.divided_by(&divisor.mono) {
+            multiples = multiples + Dim::term(term.coef, mono);
+        }
+    }
+    let content = gcd(multiples.content(), multiples.constant().unsigned_abs());
+    let step = i64::try_from(gcd(content, divisor.coef.unsigned_abs())).ok().filter(|&step| step > 0)?;
+    let (x, count) = (Dim::term(step, divisor.mono.clone()), Dim::from(divisor.coef / step));
+    let whole = multiples.div_exact(&Dim::from(step))?;
+    let rest = a - &(&whole * &x);
+    (rest.provably_ge(&Dim::ZERO, table) && x.provably_gt(&rest, table)).then(|| whole.floor_div(&count))
 }
 
 fn interval(dim: &Dim, table: &DimTable, depth: u32) -> Interval {

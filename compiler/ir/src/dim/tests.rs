@@ -246,6 +246,25 @@ fn bounds_decide() {
     assert!(!Dim::OVERFLOW.provably_ge(&Dim::sym(n), &table));
 }
 
+/// The index of a pair of rows among positions of rows and columns: what is below a row does not reach the next.
+#[test]
+fn divisions_by_several_steps() {
+    let mut table = table_of(&[("n", 0, i64::MAX), ("m", 0, i64::MAX), ("k", 0, 63)]);
+    let [n, m] = [0, 1].map(|s| Dim::sym(Symbol(s)));
+    table.fresh("i", 0, i64::MAX, Some(&n - 1));
+    table.fresh("j", 0, i64::MAX, Some(&m - 1));
+    for (text, expected) in [
+        ("floor((n*m*k + m*i_0 + j_0)/(2*n*m))", "floor(k/2)"),
+        ("floor((4*n*m*k + m*i_0 + j_0)/(8*n*m))", "floor(k/2)"),
+        ("floor((3*n*m*k + 2*n*m + m*i_0 + j_0)/(6*n*m))", "floor((3*k + 2)/6)"),
+        ("floor((n*m*k + m*i_0 + j_0 + 1)/(2*n*m))", "floor((n*m*k + m*i_0 + j_0 + 1)/(2*n*m))"),
+        ("floor((n*m*k + m*i_0 - j_0)/(2*n*m))", "floor((n*m*k + m*i_0 - j_0)/(2*n*m))"),
+    ] {
+        let simplified = table.parse(text).unwrap().simplify(&table);
+        assert_eq!(simplified, table.parse(expected).unwrap(), "{text} -> {}", table.display(&simplified));
+    }
+}
+
 #[test]
 fn extremes() {
     let mut table = table_of(&[("n", 0, i64::MAX), ("m", 0, i64::MAX)]);
