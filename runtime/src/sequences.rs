@@ -70,7 +70,10 @@ impl Sequence {
 
     /// The two inputs that stand for it.
     pub fn inputs(&self) -> [TensorRef<'_>; 2] {
-        [TensorRef { dtype: self.dtype, dims: &self.total, data: &self.elements }, TensorRef::new(&self.shape, &self.dims)]
+        [
+            TensorRef { dtype: self.dtype, dims: &self.total, data: &self.elements },
+            TensorRef::new(&self.shape, &self.dims),
+        ]
     }
 
     /// How many tensors it has.

@@ -357,7 +357,8 @@ mod tests {
 
     #[test]
     fn strings() {
-        let branch = |node: &str, inputs: &str| sketch().node(node, &format!("{inputs} -> r")).int("axis", 0).output("r");
+        let branch =
+            |node: &str, inputs: &str| sketch().node(node, &format!("{inputs} -> r")).int("axis", 0).output("r");
         for (condition, expected) in [(1, "string[4] a bc a bc"), (0, "string[2] a bc")] {
             let sketch = sketch().given_strings("x", "2", &["a", "bc"]).given_bools("c", &[], &[condition]);
             let sketch = sketch.node("If", "c -> y").graph("then_branch", branch("Concat", "x x"));

@@ -157,9 +157,10 @@ impl Item {
     pub(crate) fn number(&self) -> Result<ValueId> {
         match self {
             Item::Numbers(value) => Ok(*value),
-            Item::Compound(compound) => {
-                Err(unsupported(format!("{} are not supported here; only tensors of ordinary numbers are", compound.what())))
-            }
+            Item::Compound(compound) => Err(unsupported(format!(
+                "{} are not supported here; only tensors of ordinary numbers are",
+                compound.what()
+            ))),
         }
     }
 
@@ -213,7 +214,9 @@ impl Item {
     /// As [`Item::shaped`], of what must be a tensor.
     pub(crate) fn tensor(&self) -> Result<ValueId> {
         self.shaped().ok_or_else(|| match self {
-            Item::Compound(compound) => unsupported(format!("{} are not supported here; only tensors are", compound.what())),
+            Item::Compound(compound) => {
+                unsupported(format!("{} are not supported here; only tensors are", compound.what()))
+            }
             Item::Numbers(_) => invalid("there is no tensor"),
         })
     }
@@ -358,7 +361,8 @@ impl Context<'_, '_> {
                 Item::Compound(Compound::Strings(self.strings_of(&[""], numbers)))
             }
             Form::Packed(kind, axes) => {
-                let elements = Box::new(self.empty(&Form::Tensor(*kind, TensorType::new(DType::I64, vec![Dim::ZERO])))?);
+                let elements =
+                    Box::new(self.empty(&Form::Tensor(*kind, TensorType::new(DType::I64, vec![Dim::ZERO])))?);
                 let dims = self.constant(Tensor::from_slice::<i64>(&[0, axes.len()], &[]));
                 Item::Compound(Compound::Sequence(Sequence::Packed(Packed { elements, dims, axes: axes.clone() })))
             }

@@ -49,9 +49,9 @@ mod emit;
 pub mod error;
 mod finish;
 mod forest;
-mod item;
 #[cfg(test)]
 mod hostile;
+mod item;
 mod ml_labels;
 mod ml_tree_attributes;
 mod movement;

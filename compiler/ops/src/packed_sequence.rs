@@ -277,17 +277,13 @@ impl Context<'_, '_> {
         let after = self.slice_axis(elements, 0, end.clone(), &total - &end)?;
         let rows_before = self.slice_axis(packed.dims, 0, Dim::ZERO, at)?;
         let rows_after = self.slice_axis(packed.dims, 0, next.clone(), &length - &next)?;
-        Ok([
-            (packed.elements.with_shaped(before), rows_before),
-            (packed.elements.with_shaped(after), rows_after),
-        ])
+        Ok([(packed.elements.with_shaped(before), rows_before), (packed.elements.with_shaped(after), rows_after)])
     }
 
     /// The sizes that all elements have on the axes that `needed` says; a run in which they differ fails.
     fn common_sizes(&mut self, packed: &Packed, needed: impl Fn(usize) -> bool) -> Result<Vec<Dim>> {
         let unknown = |(axis, known): (usize, &Axis)| needed(axis) && matches!(known, Axis::UpTo(_));
-        let mut sizes: Vec<Dim> =
-            packed.axes.iter().map(|axis| axis.most().cloned().unwrap_or(Dim::ZERO)).collect();
+        let mut sizes: Vec<Dim> = packed.axes.iter().map(|axis| axis.most().cloned().unwrap_or(Dim::ZERO)).collect();
         if !packed.axes.iter().enumerate().any(unknown) {
             return Ok(sizes);
         }

@@ -251,8 +251,7 @@ fn bound_growth(ctx: &mut Context, repeat: &Repeat<'_, '_>, frame: &Frame<'_>, c
     let most = ctx.symbolic(repeat.trip).and_then(|mut trip| trip.pop()).filter(|trip| !trip.is_const(i64::MAX));
     let most = most.and_then(|trip| trip.greatest(ctx.dims())).map(|trip| trip.max(&Dim::ZERO).simplify(ctx.dims()));
     let initial: Vec<ValueId> = carried.iter().flat_map(Item::values).collect();
-    let mut open: Vec<(Place, Symbol)> =
-        changing.varying.iter().copied().zip(changing.sizes.iter().copied()).collect();
+    let mut open: Vec<(Place, Symbol)> = changing.varying.iter().copied().zip(changing.sizes.iter().copied()).collect();
     // What one adds may be another.
     for _ in 0..=open.len().min(4) {
         let given: Vec<Symbol> = open.iter().map(|o| o.1).collect();
@@ -272,7 +271,9 @@ fn bound_growth(ctx: &mut Context, repeat: &Repeat<'_, '_>, frame: &Frame<'_>, c
                 (_, Some(more), None) if more.bounds(&table).1 <= 0 => Some(first),
                 _ => None,
             };
-            found.extend(upper.map(|upper| upper.simplify(ctx.dims())).filter(|u| *u != Dim::OVERFLOW).map(|u| (symbol, u)));
+            found.extend(
+                upper.map(|upper| upper.simplify(ctx.dims())).filter(|u| *u != Dim::OVERFLOW).map(|u| (symbol, u)),
+            );
         }
         if found.is_empty() {
             return;
@@ -372,7 +373,8 @@ enum Trips {
 
 fn trips(ctx: &mut Context, repeat: &Repeat<'_, '_>, frame: &mut Frame<'_>) -> Trips {
     let again = frame.graph.outputs[0].1;
-    let goes_on = again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0));
+    let goes_on =
+        again == frame.graph.inputs[1] || frame.known(again).is_some_and(|t| t.splat().is_some_and(|c| c != 0.0));
     let unconditional = ctx.constant_scalar(repeat.condition).is_some_and(|c| c != 0.0) && goes_on;
     let count = ctx.symbolic(repeat.trip).and_then(|mut t| t.pop());
     let count = count.filter(|c| !c.is_const(i64::MAX)).map(|c| Dim::max(&c, &Dim::ZERO).simplify(ctx.dims()));

@@ -144,7 +144,9 @@ impl Context<'_, '_> {
                 self.results_of(name, held, rank, results)?;
                 results.push((format!("{name}.has"), *has));
             }
-            Compound::Nothing => return Err(invalid(format!("output `{name}` is nothing; state its type in the model"))),
+            Compound::Nothing => {
+                return Err(invalid(format!("output `{name}` is nothing; state its type in the model")));
+            }
         }
         Ok(())
     }

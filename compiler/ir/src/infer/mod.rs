@@ -114,7 +114,9 @@ fn dispatch(op: &Op, inputs: &[&TensorType], consts: &ConstPool) -> Types {
         Op::Recurrent(cell) => nested::recurrent(inputs, cell),
         Op::Random { dtype, shape, .. } => nested::random(inputs, *dtype, shape),
         Op::If { varying, sizes, then, otherwise } => nested::if_(inputs, then, otherwise, varying, sizes),
-        Op::Loop { body, carried, varying, sizes, trips } => nested::loop_(inputs, body, *carried, (varying, sizes), *trips),
+        Op::Loop { body, carried, varying, sizes, trips } => {
+            nested::loop_(inputs, body, *carried, (varying, sizes), *trips)
+        }
     }
 }
 
