@@ -22,6 +22,9 @@ const PRECISE_ATTEMPTS: usize = 4;
 /// What an iteration yields: whether to go on, what is carried, what is scanned; with names.
 pub(crate) type Results = Vec<(String, Item)>;
 
+/// Translates an iteration, in the innermost frame, from its number, the condition and what is carried.
+pub(crate) type Step<'a, 'm> = dyn Fn(&mut Translator<'m>, [ValueId; 2], &[Item]) -> Result<Results> + 'a;
+
 /// A loop to be translated.
 pub(crate) struct Repeat<'a, 'm> {
     /// The graph that its values belong to.
@@ -33,7 +36,7 @@ pub(crate) struct Repeat<'a, 'm> {
     /// Names of the carried values.
     pub names: &'a [&'m str],
     /// Translates an iteration, in a frame of its own, from its number, the condition and what is carried.
-    pub step: &'a dyn Fn(&mut Translator<'m>, [ValueId; 2], &[Item]) -> Result<Results>,
+    pub step: &'a Step<'a, 'm>,
 }
 
 /// Why a loop did not become a core loop.
