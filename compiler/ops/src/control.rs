@@ -196,7 +196,7 @@ fn unrolled<'m>(
 mod tests {
     use crate::testing::{Sketch, sketch};
     use nnc_ir::DType;
-    use nnc_onnx::ElemType::{Bool, Float, Int4, Int64, Uint4};
+    use nnc_onnx::ElemType::{self, Bool, Float, Int4, Int64, Uint4};
 
     fn conditional(inputs: Sketch) -> Sketch {
         let then = sketch().floats("one", &[1], &[1.0]).node("Add", "x one -> t").output("t");
@@ -353,6 +353,23 @@ mod tests {
             let sketch = sketch.node("Loop", "n _ s -> last all").graph("body", body());
             assert_eq!(sketch.output(result).run(), expected);
         }
+    }
+
+    #[test]
+    fn strings() {
+        let branch =
+            |node: &str, inputs: &str| sketch().node(node, &format!("{inputs} -> r")).int("axis", 0).output("r");
+        for (condition, expected) in [(1, "string[4] a bc a bc"), (0, "string[2] a bc")] {
+            let sketch = sketch().given_strings("x", "2", &["a", "bc"]).given_bools("c", &[], &[condition]);
+            let sketch = sketch.node("If", "c -> y").graph("then_branch", branch("Concat", "x x"));
+            let sketch = sketch.graph("else_branch", self::sketch().node("Identity", "x -> r").output("r"));
+            assert_eq!(sketch.output("y").run(), expected);
+        }
+        let body = sketch().input("i", Int64, "").input("again", Bool, "").input("v", ElemType::String, "3");
+        let body = body.ints("p", &[3], &[1, 2, 0]).node("Gather", "v p -> w").node("Identity", "again -> again_out");
+        let body = body.output("again_out").output("w");
+        let turned = sketch().given_strings("x", "3", &["a", "bc", ""]).given("n", &[], &[2i64]);
+        assert_eq!(turned.node("Loop", "n _ x -> y").graph("body", body).output("y").run(), "string[3]  a bc");
     }
 
     /// A constant of a branch in place hides that of the same name around it, and is hidden again after it.

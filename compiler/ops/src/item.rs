@@ -97,6 +97,18 @@ impl Form {
         }
     }
 
+    /// A sequence of elements of another number of axes, in the place of one that must then be empty.
+    pub(crate) fn replaced_if_empty(&self, other: &Form) -> Option<Form> {
+        match (self, other) {
+            (Form::Optional(a), b) => Some(Form::Optional(Box::new(a.replaced_if_empty(b)?))),
+            (Form::Packed(kind, _), Form::List(..) | Form::Packed(..)) => {
+                let (_, axes) = other.axes().filter(|axes| axes.0 == *kind)?;
+                Some(Form::Packed(*kind, axes?))
+            }
+            _ => None,
+        }
+    }
+
     /// What is known of the axes of a sequence's elements; `None` for them where there are no elements.
     fn axes(&self) -> Option<(Kind, Option<Vec<Axis>>)> {
         match self {

@@ -71,7 +71,14 @@ impl Context<'_, '_> {
     /// A sequence of tensors of `rank` axes, packed.
     pub(crate) fn pack(&mut self, sequence: &Sequence, kind: Kind, rank: usize) -> Result<Packed> {
         let items = match sequence {
-            Sequence::Packed(packed) => return Ok(packed.clone()),
+            Sequence::Packed(packed) if packed.axes.len() == rank => return Ok(packed.clone()),
+            // Files state scalars as the elements of sequences that begin empty.
+            Sequence::Packed(packed) => {
+                let length = self.packed_length(packed);
+                let what = format!("the length of a sequence of elements of rank {}, not {rank},", packed.axes.len());
+                self.require(length, Relation::Equal, Dim::ZERO, what)?;
+                return self.packed_nothing(kind, rank);
+            }
             Sequence::List(_, items) => items,
         };
         let mut axes: Vec<Axis> = vec![];
@@ -224,14 +231,8 @@ impl Context<'_, '_> {
     /// With one element more, before the one at a position, or at the end.
     pub(crate) fn packed_insert(&mut self, packed: &Packed, item: &Item, position: Option<ValueId>) -> Result<Packed> {
         let shape = self.shape(item.tensor()?);
-        if shape.len() != packed.axes.len() {
-            return Err(unsupported(format!(
-                "an element of rank {} is put into a sequence of elements of rank {}; only sequences of a length known at \
-                 compile time may have both",
-                shape.len(),
-                packed.axes.len()
-            )));
-        }
+        let kind = item.kind(self.graph()).ok_or_else(|| invalid("the elements of a sequence must be tensors"))?;
+        let packed = &self.pack(&Sequence::Packed(packed.clone()), kind, shape.len())?;
         let own: Vec<Axis> = shape.into_iter().map(Axis::Same).collect();
         let axes = match self.packed_length(packed).is_const(0) {
             true => own,

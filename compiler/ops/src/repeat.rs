@@ -10,7 +10,8 @@ use crate::item::{Form, Item};
 use crate::packed_sequence::Axis;
 use crate::scope::{Compound, Frame};
 use crate::sequence::Sequence;
-use nnc_ir::{DType, Dim, Op, Symbol, TensorType, ValueId};
+use nnc_ir::dim::{Atom, DimOp};
+use nnc_ir::{DType, Dim, DimTable, Op, Symbol, TensorType, ValueId};
 use nnc_onnx::Graph;
 
 /// How often a body is translated before it is given up: forms get more general each time.
@@ -20,6 +21,9 @@ const PRECISE_ATTEMPTS: usize = 4;
 
 /// What an iteration yields: whether to go on, what is carried, what is scanned; with names.
 pub(crate) type Results = Vec<(String, Item)>;
+
+/// Translates an iteration, in the innermost frame, from its number, the condition and what is carried.
+pub(crate) type Step<'a, 'm> = dyn Fn(&mut Translator<'m>, [ValueId; 2], &[Item]) -> Result<Results> + 'a;
 
 /// A loop to be translated.
 pub(crate) struct Repeat<'a, 'm> {
@@ -32,7 +36,7 @@ pub(crate) struct Repeat<'a, 'm> {
     /// Names of the carried values.
     pub names: &'a [&'m str],
     /// Translates an iteration, in a frame of its own, from its number, the condition and what is carried.
-    pub step: &'a dyn Fn(&mut Translator<'m>, [ValueId; 2], &[Item]) -> Result<Results>,
+    pub step: &'a Step<'a, 'm>,
 }
 
 /// Why a loop did not become a core loop.
@@ -78,7 +82,8 @@ pub(crate) fn repeat<'m>(
         let (frame, left) = body(ctx, repeat, (&carried, &forms), &entering, (before, attempt < PRECISE_ATTEMPTS))?;
         let mut both = vec![];
         for (i, (form, left)) in forms.iter().zip(&left).enumerate() {
-            match form.unify(left).filter(|both| changing || both == form) {
+            let fits = form.unify(left).or_else(|| form.replaced_if_empty(left));
+            match fits.filter(|both| changing || both == form) {
                 Some(fits) => both.push(fits),
                 None => return Err(Rolled::Varies(changes(ctx, repeat, i, form, left))),
             }
@@ -258,13 +263,15 @@ fn bound_growth(ctx: &mut Context, repeat: &Repeat<'_, '_>, frame: &Frame<'_>, c
         let mut found = vec![];
         for &((value, axis), symbol) in &open {
             let first = ctx.ty(initial[value]).shape[axis].greatest(ctx.dims());
-            let last = leaving(frame, value).ok().and_then(|ty| ty.shape[axis].greatest(&table));
+            let last = leaving(frame, value).ok().map(|ty| ty.shape[axis].clone());
             let (Some(first), Some(last)) = (first, last) else { continue };
-            let more = (&last - &Dim::sym(symbol)).simplify(&table);
-            let upper = match &most {
-                _ if !mentions(&last, &given) => Some(first.max(&last)),
-                Some(most) if !mentions(&more, &given) => Some(first + more.max(&Dim::ZERO) * most.clone()),
-                None if more.bounds(&table).1 <= 0 => Some(first),
+            let more = growth(&last, symbol, &table).map(|more| more.simplify(&table));
+            let upper = match (last.greatest(&table), more, &most) {
+                (Some(last), ..) if !mentions(&last, &given) => Some(first.max(&last)),
+                (_, Some(more), Some(most)) if !mentions(&more, &given) => {
+                    Some(first + more.max(&Dim::ZERO) * most.clone())
+                }
+                (_, Some(more), None) if more.bounds(&table).1 <= 0 => Some(first),
                 _ => None,
             };
             found.extend(
@@ -278,6 +285,30 @@ fn bound_growth(ctx: &mut Context, repeat: &Repeat<'_, '_>, frame: &Frame<'_>, c
             ctx.frame_mut().graph.dims.set_upper(symbol, upper);
             open.retain(|o| o.1 != symbol);
         }
+    }
+}
+
+/// What is added at most to a size that is a symbol, where another takes its place.
+fn growth(last: &Dim, symbol: Symbol, table: &DimTable) -> Option<Dim> {
+    let more = last - &Dim::sym(symbol);
+    if !more.symbols().contains(&symbol) {
+        let more = more.greatest(table)?;
+        // What the symbols in it are bounded by may mention the size.
+        if !more.symbols().contains(&symbol) {
+            return Some(more);
+        }
+    }
+    let last = last.greatest(table)?;
+    let view = last.view();
+    let [(1, atoms)] = view.terms.as_slice() else { return Some(&last - &Dim::sym(symbol)) };
+    match atoms.as_slice() {
+        [Atom::Op(DimOp::Max, operands)] => {
+            let mut each = operands.iter().map(|operand| growth(operand, symbol, table));
+            let first = each.next()??;
+            let most = each.try_fold(first, |most, more| Some(most.max(&more?)));
+            most.map(|most| most + view.constant)
+        }
+        _ => Some(&last - &Dim::sym(symbol)),
     }
 }
 

@@ -225,7 +225,8 @@ pub fn split_to_sequence(ctx: &mut Context) -> Result<Vec<ValueId>> {
         let sequence = match split {
             None => ctx.packed_slices(&x, axis, keep)?,
             Some(split) => {
-                let sizes = if ctx.rank(split) > 0 { ctx.convert(split, DType::I64)? } else { ctx.even_parts(&total, split)? };
+                let sizes =
+                    if ctx.rank(split) > 0 { ctx.convert(split, DType::I64)? } else { ctx.even_parts(&total, split)? };
                 ctx.packed_split(&x, axis, sizes)?
             }
         };

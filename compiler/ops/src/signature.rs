@@ -14,6 +14,7 @@ use crate::packed_sequence::{Axis, Packed};
 use crate::scope::{self, Compound, Frame, Maps};
 use crate::sequence::Sequence;
 use crate::tensors;
+use nnc_ir::op::Relation;
 use nnc_ir::{DType, Dim, Encoded, Encoding, SymbolInfo, TensorType, ValueId};
 use nnc_onnx::{Node, TypeInfo};
 use std::collections::BTreeMap;
@@ -119,6 +120,11 @@ impl Context<'_, '_> {
             Compound::Strings(strings) => {
                 let [offsets, bytes] = self.packed(strings)?;
                 let shape = self.shape(strings.numbers);
+                // A branch or a loop yields as many offsets as it yields strings, which its sizes do not tell.
+                let count = Encoding::Strings.stored(&shape).count();
+                let known = self.dim(offsets, 0);
+                self.require(known, Relation::Equal, count.clone(), "the number of offsets of strings".to_owned())?;
+                let offsets = self.slice_axis(offsets, 0, Dim::ZERO, count)?;
                 encode(self, Encoding::Strings, shape, results.len());
                 results.push((name.to_owned(), offsets));
                 results.push((format!("{name}.bytes"), bytes));
