@@ -219,13 +219,14 @@ typedef void (*nnc_parallel_body)(void *data, int64_t begin, int64_t end);
  * 1 counts as 1; with `count` below 1 nothing is called. */
 typedef void (*nnc_parallel_for_fn)(void *pool, int64_t count, int64_t grain, nnc_parallel_body body, void *data);
 
-/* The threads a run may use. */
+/* What a run may use: threads, and a seed. */
 struct nnc_run_context {
     nnc_parallel_for_fn parallel_for; /* null: the run stays on the calling thread */
     void *pool;                       /* passed to parallel_for */
     uint32_t threads;                 /* how many it uses, the caller included; a hint, 0 counts as 1 */
     uint32_t flags;                   /* zero */
-    uint64_t reserved[3];
+    uint64_t seed;                    /* of random numbers that have none of their own; the lower 63 bits count */
+    uint64_t reserved[2];             /* zero */
 };
 
 /* The memory of one run, all owned by the caller. Outputs and workspace overlap nothing else here. Tensors are dense and

@@ -265,7 +265,7 @@ fn unrolled<'m>(
         }
         let mut arguments = vec![Passed::plain(ctx.int_scalar(iteration)), Passed::plain(again)];
         arguments.extend(&state);
-        let results = ctx.inline(body, &arguments)?;
+        let results = ctx.iterated(arguments[0].value, |ctx| ctx.inline(body, &arguments))?;
         again = results[0].number()?;
         state.copy_from_slice(&results[1..=carried.len()]);
         for (list, &result) in scanned.iter_mut().zip(&results[carried.len() + 1..]) {

@@ -76,6 +76,8 @@ pub(crate) struct Frame<'m> {
     pub budget: Budget,
     /// The narrow types among those of its results, once it is finished.
     pub result_encodings: Vec<Option<Encoding>>,
+    /// The numbers of the iterations that it is in by itself, of rolled loops and of unrolled ones: `i64` scalars.
+    pub iterations: Vec<ValueId>,
     /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
     pub may_not_run: bool,
 }
@@ -136,6 +138,7 @@ impl<'m> Frame<'m> {
             symbolic: SymbolicValues::default(),
             budget,
             result_encodings: vec![],
+            iterations: vec![],
             may_not_run: false,
         }
     }

@@ -167,7 +167,9 @@ pub fn sequence_map(ctx: &mut Context) -> Result<Vec<ValueId>> {
                 _ => ctx.input(input)?,
             }));
         }
-        for (list, result) in results.iter_mut().zip(ctx.inline(body, &arguments)?) {
+        let number = ctx.int_scalar(i as i64);
+        let yielded = ctx.iterated(number, |ctx| ctx.inline(body, &arguments))?;
+        for (list, result) in results.iter_mut().zip(yielded) {
             list.push(result.number()?);
         }
     }

@@ -23,8 +23,8 @@ pub(crate) struct Iteration {
 }
 
 impl<'m> Context<'_, 'm> {
-    /// Translates a subgraph in a frame of its own. Its first parameters have the types given; captures are listed by
-    /// the frame and not yet among the graph's inputs.
+    /// Translates the body of a loop, whose first parameter is the iteration's number, in a frame of its own. Its first
+    /// parameters have the types given; captures are listed by the frame and not yet among the graph's inputs.
     pub(crate) fn nested(
         &mut self,
         onnx: &'m Graph,
@@ -36,6 +36,7 @@ impl<'m> Context<'_, 'm> {
                 let value = frame.graph.add_input(ty.clone(), input.name.as_str());
                 frame.bind(&input.name, Passed { value, encoding: *encoding });
             }
+            frame.iterations.extend(frame.graph.inputs.first());
             translator.nodes(onnx)?;
             translator.outputs(onnx)
         })
@@ -94,6 +95,7 @@ impl<'m> Context<'_, 'm> {
             let frame = &mut translator.frames[depth];
             let iteration = frame.graph.add_input(TensorType::new(nnc_ir::DType::I64, vec![]), "");
             let condition = frame.graph.add_input(TensorType::new(nnc_ir::DType::Bool, vec![]), "");
+            frame.iterations.push(iteration);
             for (input, (ty, encoding)) in onnx.inputs.iter().zip(types) {
                 let value = frame.graph.add_input(ty, input.name.as_str());
                 frame.bind(&input.name, Passed { value, encoding });
@@ -133,6 +135,7 @@ impl<'m> Context<'_, 'm> {
             let iteration = input(TensorType::new(DType::I64, vec![]));
             let condition = input(TensorType::new(DType::Bool, vec![]));
             let states: Vec<ValueId> = types.iter().map(|ty| input(ty.clone())).collect();
+            body.frame_mut().iterations.push(iteration);
             let Iteration { again, carried } = step(&mut body, iteration, &states)?;
             always = again.is_none();
             let results = std::iter::once(again.unwrap_or(condition)).chain(carried);
@@ -153,6 +156,33 @@ impl<'m> Context<'_, 'm> {
     pub(crate) fn taken_in(&mut self, outer: ValueId) -> ValueId {
         let depth = self.translator.frames.len() - 1;
         scope::capture(&mut self.translator.frames, depth, outer)
+    }
+
+    /// What `translate` yields in the iteration of that number of a loop that is unrolled.
+    pub(crate) fn iterated<T>(
+        &mut self,
+        number: ValueId,
+        translate: impl FnOnce(&mut Context<'_, 'm>) -> Result<T>,
+    ) -> Result<T> {
+        self.frame_mut().iterations.push(number);
+        let result = translate(self);
+        self.frame_mut().iterations.pop();
+        result
+    }
+
+    /// The number of each iteration that the node is in, from the outermost loop inwards.
+    pub(crate) fn iterations(&mut self) -> Vec<ValueId> {
+        let frames = &mut self.translator.frames;
+        let mut found = vec![];
+        for depth in 0..frames.len() {
+            for mut value in frames[depth].iterations.clone() {
+                for inner in depth + 1..frames.len() {
+                    value = scope::capture(frames, inner, value);
+                }
+                found.push(value);
+            }
+        }
+        found
     }
 
     /// Translates a subgraph in place, its parameters being the values given; yields its outputs.

@@ -156,6 +156,7 @@ layout! {
         POOL = pool,
         THREADS = threads,
         FLAGS = flags,
+        SEED = seed,
         RESERVED = reserved,
     }
 }
@@ -186,7 +187,7 @@ mod tests {
             ("WeightsTrailer", 64, &[0, 8, 16, 32]),
             ("PlanResult", 56, &[0, 8, 16, 24, 32]),
             ("RunArgs", 96, &[0, 8, 16, 24, 32, 40, 48, 56, 64, 68, 72, 80, 88]),
-            ("RunContext", 48, &[0, 8, 16, 20, 24]),
+            ("RunContext", 48, &[0, 8, 16, 20, 24, 32]),
         ];
         assert_eq!(STRUCTURES.len(), expected.len());
         for (found, (name, size, offsets)) in STRUCTURES.iter().zip(expected) {

@@ -95,7 +95,7 @@ pub type ParallelBody = unsafe extern "C" fn(data: *mut c_void, begin: i64, end:
 pub type ParallelFor =
     unsafe extern "C" fn(pool: *mut c_void, count: i64, grain: i64, body: ParallelBody, data: *mut c_void);
 
-/// The threads a run may use.
+/// What a run may use: threads, and a seed.
 #[repr(C)]
 #[derive(Debug)]
 pub struct RunContext {
@@ -107,6 +107,8 @@ pub struct RunContext {
     pub threads: u32,
     /// Zero.
     pub flags: u32,
+    /// What random numbers without a seed of their own depend on; the lower 63 bits count. 0 where nobody gave one.
+    pub seed: u64,
     /// Zero.
-    pub reserved: [u64; 3],
+    pub reserved: [u64; 2],
 }

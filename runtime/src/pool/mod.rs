@@ -69,7 +69,8 @@ impl Pool {
             pool,
             threads: self.threads() as u32,
             flags: 0,
-            reserved: [0; 3],
+            seed: 0,
+            reserved: [0; 2],
         }
     }
 
@@ -110,7 +111,7 @@ impl fmt::Debug for Pool {
 
 /// The context of a run without threads.
 pub(crate) fn serial_context() -> RunContext {
-    RunContext { parallel_for: None, pool: std::ptr::null_mut(), threads: 1, flags: 0, reserved: [0; 3] }
+    RunContext { parallel_for: None, pool: std::ptr::null_mut(), threads: 1, flags: 0, seed: 0, reserved: [0; 2] }
 }
 
 /// [`nnc_abi::ParallelFor`] of a [`Pool`].

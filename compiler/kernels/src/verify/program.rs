@@ -48,7 +48,10 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
         });
         check.map_err(|p| error(format!("output `{}`", output.name), p))?;
     }
+    let of_run = program.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Run);
+    checker.bound.extend(of_run.map(|(symbol, _)| symbol));
     checker.steps(&program.steps, 0)?;
+    checker.bound.retain(|s| program.dims.lookup(*s).is_none_or(|info| info.origin != SymbolOrigin::Run));
     for output in &program.outputs {
         for dim in &output.shape {
             checker.dim(dim).map_err(|p| error(format!("output `{}`", output.name), p))?;

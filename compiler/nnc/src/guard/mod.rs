@@ -174,7 +174,8 @@ impl Variant {
             pool: std::ptr::null_mut(),
             threads: self.threads,
             flags: 0,
-            reserved: [0; 3],
+            seed: 0,
+            reserved: [0; 2],
         };
         let args = RunArgs {
             inputs: input_pointers.as_ptr(),

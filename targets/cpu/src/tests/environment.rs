@@ -58,7 +58,8 @@ fn settings_of_threads_change_no_result() {
         pool: std::ptr::null_mut(),
         threads: 2,
         flags: 0,
-        reserved: [0; 3],
+        seed: 0,
+        reserved: [0; 2],
     };
     for context in [None, Some(&helpers)] {
         for value in [0x1F80, ODD, ODDER] {

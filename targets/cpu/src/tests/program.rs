@@ -147,7 +147,8 @@ fn call_and_check(model: &ModelDescriptor) {
         pool: std::ptr::from_mut(&mut calls).cast(),
         threads: 2,
         flags: 0,
-        reserved: [0; 3],
+        seed: 0,
+        reserved: [0; 2],
     };
     assert_eq!(call(model, &x, None), (0, expected.clone()));
     assert_eq!(call(model, &x, Some(&context)), (0, expected.clone()));
