@@ -164,6 +164,14 @@ int32_t nnc_run_with_state(const struct nnc_model *model, const struct nnc_pool 
                            const void *const *inputs, const int64_t *input_dims, void *const *outputs,
                            int64_t *output_dims, void *workspace, uint64_t workspace_bytes);
 
+/* ---- Random numbers ---- */
+
+/* As nnc_run, or as nnc_run_with_state if `state` is not null, with a seed, of which the lower 63 bits count. Random numbers
+ * of nodes without a seed of their own depend on it: runs with one seed draw the same numbers. Other runs have the seed 0. */
+int32_t nnc_run_with_seed(const struct nnc_model *model, const struct nnc_pool *pool, uint64_t seed,
+                          struct nnc_state *state, const void *const *inputs, const int64_t *input_dims,
+                          void *const *outputs, int64_t *output_dims, void *workspace, uint64_t workspace_bytes);
+
 /* ---- Threads ---- */
 
 /* Makes a pool that runs loops on `threads` threads, the caller of a loop being one of them; 0 for one per core that this

@@ -245,15 +245,15 @@ struct nnc_allocator {
     void *state; /* passed to both */
 };
 
-/* The threads and memory that a run may use. */
+/* What a run may use: threads, a seed, and memory. */
 struct nnc_run_context {
     nnc_parallel_for_fn parallel_for; /* null: the run stays on the calling thread */
     void *pool;                       /* passed to parallel_for */
     uint32_t threads;                 /* how many it uses, the caller included; a hint, 0 counts as 1 */
     uint32_t flags;                   /* zero */
-    uint64_t reserved[1];
+    uint64_t seed;                    /* of random numbers that have none of their own; the lower 63 bits count */
     const struct nnc_allocator *allocator; /* with NNC_FLAG_ALLOCATES not null; else not looked at */
-    uint64_t reserved_behind[1];
+    uint64_t reserved;                /* zero */
 };
 
 /* The memory of one run, all owned by the caller. Outputs and workspace overlap nothing else here. Tensors are dense and

@@ -222,6 +222,7 @@ impl Model {
     /// Runs the model on the given threads.
     pub fn run_with(&self, inputs: &[TensorRef<'_>], threads: &Threads) -> Result<Vec<Tensor>> {
         self.inner.with_buffers(|buffers| {
+            buffers.seed = 0;
             buffers.run(&self.inner, inputs, None, threads)?;
             Ok(buffers.take_outputs(&self.inner.signature))
         })

@@ -42,6 +42,12 @@ impl Runner {
         &self.model
     }
 
+    /// The seed of the runs to come, 0 until then: random numbers of nodes without a seed of their own depend on it. Its
+    /// lower 63 bits count.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.buffers.seed = seed;
+    }
+
     /// Runs the model; [`Self::output`] gives the results until the next run.
     pub fn run(&mut self, inputs: &[TensorRef<'_>]) -> Result<()> {
         self.buffers.run(&self.model.inner, inputs, None, &self.threads)
@@ -104,6 +110,8 @@ pub(crate) struct Buffers {
     input_dims: Vec<i64>,
     symbols: Vec<i64>,
     pointers: Pointers,
+    /// What the next run is given.
+    pub(crate) seed: u64,
 }
 
 /// The arrays of pointers of one call; meaningless between calls.
@@ -314,7 +322,7 @@ impl Buffers {
                 self.pointers.states.push(block.pointer().cast());
             }
         }
-        let memory = Memory { inputs, outputs, states: &self.pointers.states, workspace };
+        let memory = Memory { inputs, outputs, states: &self.pointers.states, workspace, seed: self.seed };
         // SAFETY: the caller's promise, and blocks are as large as states say.
         let done = unsafe { call(model, &self.input_dims, &memory, (&mut self.output_dims, &mut self.heap), threads) };
         self.heap.end();
@@ -374,12 +382,13 @@ impl Buffers {
     }
 }
 
-/// The memory of a run, by the arrays of [`RunArgs`].
+/// The memory of a run, by the arrays of [`RunArgs`], and its seed.
 struct Memory<'a> {
     inputs: &'a [*const c_void],
     outputs: &'a [*mut c_void],
     states: &'a [*mut c_void],
     workspace: (*mut c_void, u64),
+    seed: u64,
 }
 
 /// Calls a model's `run`.
@@ -400,7 +409,7 @@ unsafe fn call(
         Threads::Pool(pool) => pool.context(),
     };
     let allocator = Heap::allocator(heap);
-    let context = RunContext { allocator: &allocator, ..threads };
+    let context = RunContext { allocator: &allocator, seed: memory.seed, ..threads };
     let mut fault = Fault::NONE;
     let args = RunArgs {
         inputs: memory.inputs.as_ptr(),

@@ -3,7 +3,7 @@
 use crate::error::{Cause, Eval};
 use crate::values::MAX_COUNT;
 use nnc_ir::dim::Atom;
-use nnc_ir::{Dim, DimTable, Symbol, Tensor};
+use nnc_ir::{Dim, DimTable, Symbol, SymbolOrigin, Tensor};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,6 +31,14 @@ impl Env {
     /// No symbol has a value; definitions are checked against the bounds in `table`.
     pub fn with_table(table: &DimTable) -> Env {
         Env { table: Arc::new(table.clone()), ..Env::default() }
+    }
+
+    /// Gives the symbol of the run's seed, if there is one, the seed's lower 63 bits.
+    pub fn seed(&mut self, seed: u64) {
+        let found = self.table.iter().find(|(_, info)| info.origin == SymbolOrigin::Run).map(|(symbol, _)| symbol);
+        if let Some(symbol) = found {
+            self.values.insert(symbol, (seed & i64::MAX as u64) as i64);
+        }
     }
 
     /// The value of a symbol, if it has one.

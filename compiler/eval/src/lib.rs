@@ -71,7 +71,22 @@ pub fn eval_op(op: &Op, inputs: &[&Tensor], consts: &ConstPool, env: &mut Env) -
 /// # Errors
 /// When the inputs do not fit the signature or a node fails; the error names the node.
 pub fn run(graph: &Graph, inputs: &[Tensor]) -> Result<Vec<Tensor>, EvalError> {
-    control::run_graph(graph, inputs, &mut Env::with_table(&graph.dims), None)
+    run_with_seed(graph, inputs, 0)
+}
+
+/// The same with a seed for random numbers, of which the lower 63 bits count.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_seed(graph: &Graph, inputs: &[Tensor], seed: u64) -> Result<Vec<Tensor>, EvalError> {
+    control::run_graph(graph, inputs, &mut env(graph, seed), None)
+}
+
+/// What is known before a graph runs.
+fn env(graph: &Graph, seed: u64) -> Env {
+    let mut env = Env::with_table(&graph.dims);
+    env.seed(seed);
+    env
 }
 
 /// Everything that one run computes.
@@ -90,7 +105,7 @@ pub struct Trace {
 pub fn trace(graph: &Graph, inputs: &[Tensor]) -> Result<Trace, EvalError> {
     let mut trace = Trace::default();
     let inside = Rc::new(RefCell::new(vec![]));
-    let mut env = Env::with_table(&graph.dims);
+    let mut env = env(graph, 0);
     env.inside = Some(Rc::clone(&inside));
     control::run_graph(graph, inputs, &mut env, Some(&mut trace.values))?;
     trace.inside = inside.take();

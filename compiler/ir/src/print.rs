@@ -44,6 +44,7 @@ pub fn graph(graph: &Graph) -> String {
         printer.text(match info.origin {
             SymbolOrigin::Input => "\n",
             SymbolOrigin::Node => " from node\n",
+            SymbolOrigin::Run => " from run\n",
         });
     }
     printer.graph(graph);

@@ -175,9 +175,10 @@ fn unrolled<'m>(
             Some(_) if iteration as usize >= MOST_UNROLLED => return Ok(None),
             Some(_) => {}
         }
-        let mut arguments = vec![Item::Numbers(ctx.int_scalar(iteration)), Item::Numbers(again)];
+        let number = ctx.int_scalar(iteration);
+        let mut arguments = vec![Item::Numbers(number), Item::Numbers(again)];
         arguments.extend(state);
-        let mut results = ctx.inline(body, &arguments)?.into_iter();
+        let mut results = ctx.iterated(number, |ctx| ctx.inline(body, &arguments))?.into_iter();
         again = results.next().ok_or_else(|| invalid("its body yields nothing"))?.number()?;
         state = results.by_ref().take(carried.len()).collect();
         for (list, result) in scanned.iter_mut().zip(results) {

@@ -5,9 +5,10 @@
 
 use crate::context::Context;
 use crate::error::Result;
+use crate::random::drawn;
 use crate::sequence::pass_on;
 use nnc_ir::op::{BinaryOp, Distribution};
-use nnc_ir::{DType, Op, ValueId};
+use nnc_ir::{DType, ValueId};
 
 /// The input, which may be a sequence.
 pub fn identity(ctx: &mut Context) -> Result<Vec<ValueId>> {
@@ -50,10 +51,8 @@ fn trained(ctx: &mut Context, training: ValueId, inference: Vec<ValueId>) -> Res
         }
         None => ctx.scalar(DType::F32, 0.5),
     };
-    let seed = ctx.int("seed", 0)? as u64;
-    let distribution = Distribution::Uniform { low: 0.0, high: 1.0 };
-    let counter = ctx.int_scalar(0);
-    let draw = ctx.one(Op::Random { distribution, dtype: DType::F32, shape, seed }, &[counter])?;
+    let seed = ctx.optional_int("seed")?.map(|seed| seed as u64);
+    let draw = drawn(ctx, Distribution::Uniform { low: 0.0, high: 1.0 }, DType::F32, &shape, seed)?;
     let kept = ctx.binary(BinaryOp::Ge, draw, ratio)?;
     let one = ctx.scalar(DType::F32, 1.0);
     let rest = ctx.sub(one, ratio)?;

@@ -152,8 +152,9 @@ impl Context<'_, '_> {
         if carrier(narrow.encoding) == DType::U8 {
             return Ok(narrow.value);
         }
-        let bytes = self.one(Op::Bitcast(DType::U8), &[narrow.value])?;
-        self.low_bits(bytes, narrow.encoding.bits())
+        // What is left fits both types: a conversion is done in lanes, a change of type of the bits is not.
+        let low = self.low_bits(narrow.value, narrow.encoding.bits())?;
+        self.convert(low, DType::U8)
     }
 
     /// The tensor whose elements have the low bits of these bytes.
@@ -163,9 +164,9 @@ impl Context<'_, '_> {
         if carrier(encoding) == DType::I8 {
             // The highest bit, added to a number that lacks it or taken off one that has it, carries into the others.
             let sign = f64::from(1u8 << (bits - 1));
+            value = self.convert(value, DType::I8)?;
             value = self.binary_scalar(BinaryOp::Xor, value, sign)?;
             value = self.binary_scalar(BinaryOp::Sub, value, sign)?;
-            value = self.one(Op::Bitcast(DType::I8), &[value])?;
         }
         Ok(Narrow { value, encoding })
     }

@@ -1,7 +1,8 @@
 //! Random numbers: RandomNormal, RandomUniform, their Like forms, Bernoulli and Multinomial.
 //!
-//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; all opsets. Numbers depend on the seed, or the node's name
-//! where none is given, and nothing else: every run of a compiled model draws the same ones.
+//! Pages: `https://onnx.ai/onnx/operators/onnx__<Name>.html`; all opsets. Numbers depend on the node's seed and the
+//! iteration of the loops it is in, so that every run draws the same ones. Where it has no seed they depend on its name
+//! and on the seed that the run is given: no two nodes draw the same ones, and runs with one seed do.
 
 use crate::context::Context;
 use crate::error::{Result, invalid};
@@ -13,20 +14,47 @@ use std::hash::Hasher;
 
 /// Numbers of one distribution.
 fn draw(ctx: &mut Context, distribution: Distribution, dtype: DType, shape: &[Dim]) -> Result<ValueId> {
-    let seed = match ctx.optional_float("seed")? {
-        Some(seed) => u64::from(seed.to_bits()),
-        None => {
-            let mut hasher = FxHasher::default();
-            hasher.write(ctx.node.name.as_bytes());
-            ctx.node.outputs.iter().for_each(|name| hasher.write(name.as_bytes()));
-            hasher.finish()
-        }
-    };
+    let seed = ctx.optional_float("seed")?.map(|seed| u64::from(seed.to_bits()));
+    drawn(ctx, distribution, dtype, shape, seed)
+}
+
+/// The same with the node's seed, if it has one.
+pub(crate) fn drawn(
+    ctx: &mut Context,
+    distribution: Distribution,
+    dtype: DType,
+    shape: &[Dim],
+    seed: Option<u64>,
+) -> Result<ValueId> {
     if !dtype.is_float() {
         return Err(invalid(format!("random numbers of type {dtype}")));
     }
-    let counter = ctx.int_scalar(0);
-    ctx.one(Op::Random { distribution, dtype, shape: shape.to_vec(), seed }, &[counter])
+    let (key, mut counter) = match seed {
+        Some(seed) => (seed, ctx.int_scalar(0)),
+        None => {
+            let seed = ctx.frame_mut().graph.dims.seed();
+            (hash_of_names(ctx), ctx.dim_scalar(Dim::sym(seed))?)
+        }
+    };
+    for iteration in ctx.iterations() {
+        // An odd factor, so that different counters stay different; far apart, so that numbers of iterations cannot meet.
+        let factor = ctx.int_scalar(SPREAD);
+        counter = ctx.mul(counter, factor)?;
+        counter = ctx.add(counter, iteration)?;
+        counter = ctx.binary_scalar(BinaryOp::Add, counter, 1.0)?;
+    }
+    ctx.one(Op::Random { distribution, dtype, shape: shape.to_vec(), seed: key }, &[counter])
+}
+
+/// The factor of D. Knuth's linear congruential generator MMIX.
+const SPREAD: i64 = 6_364_136_223_846_793_005;
+
+/// A number that no other node of the model has, as likely as not.
+fn hash_of_names(ctx: &Context) -> u64 {
+    let mut hasher = FxHasher::default();
+    hasher.write(ctx.node.name.as_bytes());
+    ctx.node.outputs.iter().for_each(|name| hasher.write(name.as_bytes()));
+    hasher.finish()
 }
 
 fn normal(ctx: &mut Context) -> Result<Distribution> {
@@ -119,7 +147,101 @@ pub fn multinomial(ctx: &mut Context) -> Result<Vec<ValueId>> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::sketch;
+    use crate::testing::{Sketch, sketch};
+    use nnc_onnx::ElemType::{Bool, Float, Int64};
+
+    /// All outputs of a run with a seed.
+    fn draws(sketch: &Sketch, seed: u64) -> Vec<Vec<f64>> {
+        let graph = sketch.translate().unwrap();
+        nnc_ir::verify::verify(&graph).unwrap();
+        nnc_eval::run_with_seed(&graph, &[], seed).unwrap().iter().map(nnc_ir::Tensor::to_f64s).collect()
+    }
+
+    /// How two samples go together, -1 to 1.
+    fn correlation(a: &[f64], b: &[f64]) -> f64 {
+        let [(ma, va), (mb, vb)] = [moments(a), moments(b)];
+        a.iter().zip(b).map(|(a, b)| (a - ma) * (b - mb)).sum::<f64>() / a.len() as f64 / (va * vb).sqrt()
+    }
+
+    /// Mean and variance.
+    fn moments(sample: &[f64]) -> (f64, f64) {
+        let mean = sample.iter().sum::<f64>() / sample.len() as f64;
+        (mean, sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / sample.len() as f64)
+    }
+
+    #[test]
+    fn draws_follow_seeds() {
+        let two = sketch().node("RandomUniform", "-> a").int_list("shape", &[8]).output("a");
+        let two = two.node("RandomUniform", "-> b").int_list("shape", &[8]).float("seed", 1.0).output("b");
+        let (one, other) = (draws(&two, 1), draws(&two, 2));
+        assert_eq!(one, draws(&two, 1));
+        assert_eq!(one, draws(&two, 1 | 1 << 63));
+        assert_ne!(one[0], other[0]);
+        assert_eq!(one[1], other[1]);
+    }
+
+    #[test]
+    fn moments_and_independence() {
+        const COUNT: i64 = 40_000;
+        let normal = |x: Sketch, name: &str| x.node("RandomNormal", name).int_list("shape", &[COUNT]);
+        let x = normal(sketch(), "-> a").float("mean", 3.0).float("scale", 2.0).output("a");
+        let x = normal(x, "-> b").output("b");
+        let x = x.node("RandomUniform", "-> c").int_list("shape", &[COUNT]).float("low", -1.0).float("high", 5.0);
+        let x = x.output("c");
+        let runs = [draws(&x, 0), draws(&x, 1), draws(&x, 1 << 40)];
+        for run in &runs {
+            for (sample, mean, variance) in [(&run[0], 3.0, 4.0), (&run[1], 0.0, 1.0), (&run[2], 2.0, 3.0)] {
+                let found = moments(sample);
+                // Five times what the mean, and about what the variance, is usually off.
+                let off = 5.0 * (variance / COUNT as f64).sqrt();
+                assert!((found.0 - mean).abs() < off && (found.1 / variance - 1.0).abs() < 0.05, "{found:?}");
+            }
+        }
+        let samples: Vec<&Vec<f64>> = runs.iter().flatten().collect();
+        for (i, a) in samples.iter().enumerate() {
+            for b in &samples[..i] {
+                assert!(correlation(a, b).abs() < 5.0 / (COUNT as f64).sqrt());
+            }
+            assert!(correlation(&a[1..], &a[..a.len() - 1]).abs() < 5.0 / (COUNT as f64).sqrt());
+        }
+    }
+
+    #[test]
+    fn classes_by_their_probabilities() {
+        let logits = [0.0f32, 1.0, -1.0, 2.0].map(|p| p + 7.0);
+        let x = sketch().floats("x", &[1, 4], &logits).node("Multinomial", "x -> y").int("sample_size", 40_000);
+        let drawn = &draws(&x.output("y"), 5)[0];
+        let sum: f64 = logits.iter().map(|p| f64::from(*p).exp()).sum();
+        for (class, p) in logits.iter().enumerate() {
+            let p = f64::from(*p).exp() / sum;
+            let found = drawn.iter().filter(|&&c| c == class as f64).count() as f64 / 40_000.0;
+            assert!((found - p).abs() < 5.0 * (p * (1.0 - p) / 40_000.0).sqrt(), "{class}: {found}, not {p}");
+        }
+        let x = sketch().floats("x", &[1], &[0.3]).ints("n", &[1], &[40_000]).node("Expand", "x n -> p");
+        let drawn = &draws(&x.node("Bernoulli", "p -> y").output("y"), 6)[0];
+        assert!((moments(drawn).0 - 0.3).abs() < 5.0 * (0.21f64 / 40_000.0).sqrt());
+    }
+
+    /// Iterations draw different numbers, whether a loop is unrolled or not, with a seed or without.
+    #[test]
+    fn iterations_draw_anew() {
+        for seeded in [false, true] {
+            let body = |grows: bool| {
+                let body = sketch().input("i", Int64, "").input("c", Bool, "").input("s", Float, "n");
+                let body = body.node("RandomUniform", "-> r").int_list("shape", &[1]);
+                let body = if seeded { body.float("seed", 2.0) } else { body };
+                let body = body.node("Identity", "c -> d").node("Identity", "r -> e");
+                let body =
+                    if grows { body.node("Concat", "s r -> t").int("axis", 0) } else { body.node("Add", "s r -> t") };
+                body.output("d").output("t").output("e")
+            };
+            for grows in [false, true] {
+                let x = sketch().ints("m", &[], &[3]).floats("z", &[1], &[0.0]).node("Loop", "m _ z -> t e");
+                let run = &draws(&x.graph("body", body(grows)).output("e"), 9)[0];
+                assert!(run[0] != run[1] && run[1] != run[2] && run[0] != run[2], "{run:?}");
+            }
+        }
+    }
 
     #[test]
     fn drawn() {
@@ -133,6 +255,11 @@ mod tests {
         let low = f32::NEG_INFINITY;
         let sure = sketch().given("x", &[1, 3], &[low, 0.0, low]).node("Multinomial", "x -> y").int("sample_size", 4);
         assert_eq!(sure.output("y").run(), "i32[1, 4] 1 1 1 1");
+        let seeded = |name: &str| {
+            let uniform = sketch().node("RandomUniform", &format!("-> {name}")).int_list("shape", &[4]);
+            uniform.float("seed", 3.0).output(name).run()
+        };
+        assert_eq!(seeded("a"), seeded("b"));
         let bad = sketch().node("RandomNormal", "-> y").int_list("shape", &[-1]).output("y").run();
         assert!(bad.contains("the shape has the size -1"), "{bad}");
     }

@@ -53,6 +53,7 @@ macro_rules! for_each_family {
                 FusedMatMul 1 fused_matmul in "com.microsoft", NhwcFusedConv 1 nhwc_fused_conv in "com.microsoft",
                 TransposeMatMul 1 fused_matmul in "com.microsoft"
             }
+            gated_bias { GatedRelativePositionBias 1 gated_relative_position_bias in "com.microsoft" }
             gather {
                 Gather 1 gather, GatherElements 11 gather_elements, GatherND 11 gather_nd,
                 GatherND 1 gather_nd in "com.microsoft", UnfoldTensor 1 unfold_tensor in "com.microsoft"

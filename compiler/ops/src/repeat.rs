@@ -168,6 +168,7 @@ fn body<'m>(
         }
         let mut values = values.into_iter();
         let state: Vec<Item> = carried.iter().map(|item| item.of_values(&frame.graph, &mut values)).collect();
+        frame.iterations.push(iteration);
         let mut results = (repeat.step)(translator, [iteration, condition], &state)?;
         let mut inner = Context::new(translator, node);
         for ((_, result), form) in results.iter_mut().skip(1).zip(forms) {

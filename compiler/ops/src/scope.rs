@@ -80,6 +80,8 @@ pub(crate) struct Frame<'m> {
     pub budget: Budget,
     /// What it yields, once it is finished; the graph's outputs are the values of all.
     pub results: Vec<(String, Item)>,
+    /// The numbers of the iterations that it is in by itself, of rolled loops and of unrolled ones: `i64` scalars.
+    pub iterations: Vec<ValueId>,
     /// Whether it may not run, so that what it assumes of the dimensions holds inside it alone.
     pub may_not_run: bool,
 }
@@ -142,6 +144,7 @@ impl<'m> Frame<'m> {
             symbolic: SymbolicValues::default(),
             budget,
             results: vec![],
+            iterations: vec![],
             may_not_run: false,
         }
     }

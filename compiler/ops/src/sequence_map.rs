@@ -45,7 +45,9 @@ fn written_out<'m>(
                 item => item.clone(),
             });
         }
-        for (list, result) in results.iter_mut().zip(ctx.inline(body, &arguments)?) {
+        let number = ctx.int_scalar(i as i64);
+        let yielded = ctx.iterated(number, |ctx| ctx.inline(body, &arguments))?;
+        for (list, result) in results.iter_mut().zip(yielded) {
             list.push(result);
         }
     }

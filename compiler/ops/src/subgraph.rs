@@ -108,6 +108,33 @@ impl<'m> Context<'_, 'm> {
         scope::capture(&mut self.translator.frames, depth, outer)
     }
 
+    /// What `translate` yields in the iteration of that number of a loop that is unrolled.
+    pub(crate) fn iterated<T>(
+        &mut self,
+        number: ValueId,
+        translate: impl FnOnce(&mut Context<'_, 'm>) -> Result<T>,
+    ) -> Result<T> {
+        self.frame_mut().iterations.push(number);
+        let result = translate(self);
+        self.frame_mut().iterations.pop();
+        result
+    }
+
+    /// The number of each iteration that the node is in, from the outermost loop inwards.
+    pub(crate) fn iterations(&mut self) -> Vec<ValueId> {
+        let frames = &mut self.translator.frames;
+        let mut found = vec![];
+        for depth in 0..frames.len() {
+            for mut value in frames[depth].iterations.clone() {
+                for inner in depth + 1..frames.len() {
+                    value = scope::capture(frames, inner, value);
+                }
+                found.push(value);
+            }
+        }
+        found
+    }
+
     /// Translates a subgraph in place, its parameters being the values given; yields its outputs.
     pub(crate) fn inline(&mut self, onnx: &'m Graph, arguments: &[Item]) -> Result<Vec<Item>> {
         if onnx.inputs.len() < arguments.len() {

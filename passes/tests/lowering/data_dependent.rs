@@ -451,3 +451,30 @@ fn what_a_count_leaves_over_has_room() {
         1e-5,
     );
 }
+
+/// In a loop as well, where the seed is one of the things around it, and where half of the numbers are read.
+#[test]
+fn random_numbers_by_the_seed_of_the_run() {
+    check(
+        "dim n in 0..
+         dim seed in 0.. from run
+         dim trips in 0..3 from node
+         graph @t(%0: f32[n]) -> (y: %4, z: %5, s: %7) {
+           %1 = constant i64[] [3]
+           %2 = constant bool[] [true]
+           %3 = dims dims=[seed] scalar=true : i64[]
+           %4 = random %3 distribution=uniform(0.0, 1.0) dtype=f32 shape=[n, 3] seed=77 : f32[n, 3]
+           %5, %6 = loop %1, %2, %0 carried=1 trips=trips body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (c: %1, s: %7, r: %6) {
+             %3 = dims dims=[seed] scalar=true : i64[]
+             %4 = add %3, %0 : i64[]
+             %5 = random %4 distribution=uniform(-1.0, 1.0) dtype=f32 shape=[2, n] seed=78 : f32[2, n]
+             %6 = slice %5 starts=[1, 0] sizes=[1, n] steps=[1, 1] : f32[1, n]
+             %8 = reshape %6 shape=[n] : f32[n]
+             %7 = add %2, %8 : f32[n]
+           } : f32[n], f32[trips, 1, n]
+           %7 = dims dims=[seed] scalar=true : i64[]
+         }",
+        &[0, 1, 5],
+        1e-6,
+    );
+}

@@ -157,9 +157,9 @@ layout! {
         POOL = pool,
         THREADS = threads,
         FLAGS = flags,
-        RESERVED = reserved,
+        SEED = seed,
         ALLOCATOR = allocator,
-        RESERVED_BEHIND = reserved_behind,
+        RESERVED = reserved,
     }
     /// Offsets in [`crate::Allocator`].
     allocator: Allocator {

@@ -118,7 +118,7 @@ pub struct Allocator {
     pub state: *mut c_void,
 }
 
-/// The threads and memory that a run may use.
+/// What a run may use: threads, a seed, and memory.
 #[repr(C)]
 #[derive(Debug)]
 pub struct RunContext {
@@ -130,23 +130,23 @@ pub struct RunContext {
     pub threads: u32,
     /// Zero.
     pub flags: u32,
-    /// Zero.
-    pub reserved: [u64; 1],
+    /// What random numbers without a seed of their own depend on; the lower 63 bits count. 0 where nobody gave one.
+    pub seed: u64,
     /// Where a model with [`crate::FLAG_ALLOCATES`] gets memory during the run; else not looked at.
     pub allocator: *const Allocator,
     /// Zero.
-    pub reserved_behind: [u64; 1],
+    pub reserved: u64,
 }
 
 impl RunContext {
-    /// Neither threads nor an allocator.
+    /// Neither threads nor a seed nor an allocator.
     pub const NOTHING: RunContext = RunContext {
         parallel_for: None,
         pool: core::ptr::null_mut(),
         threads: 1,
         flags: 0,
-        reserved: [0],
+        seed: 0,
         allocator: core::ptr::null(),
-        reserved_behind: [0],
+        reserved: 0,
     };
 }

@@ -59,7 +59,7 @@ pub unsafe extern "C" fn nnc_run(
 ) -> i32 {
     let call = Call { model, pool, inputs, input_dims, outputs, output_dims, workspace: (workspace, workspace_bytes) };
     // SAFETY: the caller's promise.
-    guard(|| unsafe { run(call, None) })
+    guard(|| unsafe { run(call, None, 0) })
 }
 
 /// Runs a model on what a state holds.
@@ -85,8 +85,32 @@ pub unsafe extern "C" fn nnc_run_with_state(
         // SAFETY: the caller's promise.
         let state = unsafe { state.as_mut() }.ok_or_else(|| null("state"))?;
         // SAFETY: as above.
-        unsafe { run(call, Some(state)) }
+        unsafe { run(call, Some(state), 0) }
     })
+}
+
+/// Runs a model whose random numbers depend on a seed; on what a state holds, where one is given.
+///
+/// # Safety
+///
+/// As [`nnc_run`], or [`nnc_run_with_state`] where the state is not null.
+#[unsafe(no_mangle)]
+#[allow(clippy::too_many_arguments)] // As above.
+pub unsafe extern "C" fn nnc_run_with_seed(
+    model: *const Model,
+    pool: *const Pool,
+    seed: u64,
+    state: *mut State,
+    inputs: *const *const c_void,
+    input_dims: *const i64,
+    outputs: *const *mut c_void,
+    output_dims: *mut i64,
+    workspace: *mut c_void,
+    workspace_bytes: u64,
+) -> i32 {
+    let call = Call { model, pool, inputs, input_dims, outputs, output_dims, workspace: (workspace, workspace_bytes) };
+    // SAFETY: the caller's promise.
+    guard(|| unsafe { run(call, state.as_mut(), seed) })
 }
 
 /// The arguments of a run.
@@ -103,7 +127,7 @@ struct Call {
 /// # Safety
 ///
 /// That of the functions above.
-unsafe fn run(call: Call, state: Option<&mut State>) -> Result<()> {
+unsafe fn run(call: Call, state: Option<&mut State>, seed: u64) -> Result<()> {
     // SAFETY: the caller's promise, here and below.
     let (model, pool) = unsafe { (borrow(call.model, "model")?, call.pool.as_ref()) };
     let signature = model.signature();
@@ -118,6 +142,7 @@ unsafe fn run(call: Call, state: Option<&mut State>) -> Result<()> {
     let threads = pool.map_or(Threads::Serial, |pool| Threads::Pool(pool.clone()));
     model.inner.with_buffers(|buffers| {
         let tensors = (inputs, outputs);
+        buffers.seed = seed;
         // SAFETY: as above.
         let dims = unsafe { buffers.run_raw(&model.inner, input_dims, tensors, call.workspace, state, &threads) }?;
         if !call.output_dims.is_null() {

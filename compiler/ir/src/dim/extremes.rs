@@ -37,7 +37,7 @@ impl Dim {
 
     /// Whether it mentions a symbol that data defines.
     pub fn depends_on_data(&self, table: &DimTable) -> bool {
-        self.symbols().iter().any(|s| table.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Node))
+        self.symbols().iter().any(|s| table.lookup(*s).is_some_and(|i| i.origin != SymbolOrigin::Input))
     }
 }
 

@@ -11,6 +11,8 @@ pub enum SymbolOrigin {
     Input,
     /// A node, from data (`NonZero`, `Loop`, `BindDims`, ...).
     Node,
+    /// Who runs the model: the seed of random numbers. No size depends on it.
+    Run,
 }
 
 /// What is known of a symbol.
@@ -75,6 +77,15 @@ impl DimTable {
     pub fn fresh(&mut self, prefix: &str, min: i64, max: i64, upper: Option<Dim>) -> Symbol {
         let name = self.unused_name(prefix);
         self.new_symbol(SymbolInfo { name, min, max, upper, origin: SymbolOrigin::Node })
+    }
+
+    /// The symbol of the seed that a run is given, added where there is none.
+    pub fn seed(&mut self) -> Symbol {
+        let found = self.iter().find(|(_, info)| info.origin == SymbolOrigin::Run).map(|(symbol, _)| symbol);
+        found.unwrap_or_else(|| {
+            let info = SymbolInfo { origin: SymbolOrigin::Run, ..SymbolInfo::input("seed") };
+            self.new_symbol(info)
+        })
     }
 
     fn unused_name(&mut self, prefix: &str) -> String {

@@ -193,7 +193,8 @@ impl<'a> Parser<'a> {
         let upper = if self.eat("<=") { Some(self.dim()?) } else { None };
         let origin = match self.keyword("from") {
             true if self.keyword("node") => SymbolOrigin::Node,
-            true => return Err(self.expected("`node`")),
+            true if self.keyword("run") => SymbolOrigin::Run,
+            true => return Err(self.expected("`node` or `run`")),
             false => SymbolOrigin::Input,
         };
         self.table.new_symbol(SymbolInfo { name, min, max, upper, origin });

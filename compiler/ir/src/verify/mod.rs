@@ -48,6 +48,9 @@ pub fn verify(graph: &Graph) -> Result<(), VerifyError> {
     let mut symbols = Symbols { visible: vec![false; graph.dims.len()], claimed: vec![false; graph.dims.len()] };
     let at = |(rule, message): Broken| VerifyError { rule, place: format!("graph {}", graph.name), message };
     check_table(graph).map_err(at)?;
+    for (symbol, _) in graph.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Run) {
+        symbols.visible[symbol.0 as usize] = true;
+    }
     for &input in &graph.inputs {
         let ty = known(graph, input).map_err(at)?;
         for symbol in ty.shape.iter().flat_map(Dim::symbols) {

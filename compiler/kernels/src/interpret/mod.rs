@@ -15,7 +15,7 @@ mod sum;
 #[cfg(test)]
 mod tests;
 
-pub use program::{Value, run};
+pub use program::{Value, run, run_with_seed};
 
 use crate::kernel::Kernel;
 use crate::verify::{self, VerifyError};

@@ -5,7 +5,7 @@ use super::machine::{POISON, View, read};
 use super::{MAX_BYTES, RunError, execute, prepare};
 use crate::plan::{Argument, BufferId, Parameter, Place, Program, SizeCheck, State, Step};
 use crate::verify;
-use nnc_ir::{DType, Dim, Symbol};
+use nnc_ir::{DType, Dim, Symbol, SymbolOrigin};
 use std::ops::Range;
 
 /// A tensor of the caller: its dimensions and its elements' bytes.
@@ -16,10 +16,21 @@ pub type Value = (Vec<i64>, Vec<u8>);
 /// # Errors
 /// When the program breaks a rule, the inputs do not fit its signature, or the run fails.
 pub fn run(program: &Program, inputs: &[Value]) -> Result<Vec<Value>, RunError> {
+    run_with_seed(program, inputs, 0)
+}
+
+/// The same with a seed for random numbers, of which the lower 63 bits count.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_seed(program: &Program, inputs: &[Value], seed: u64) -> Result<Vec<Value>, RunError> {
     verify::program(program)?;
     let codes = program.kernels.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
     let mut host = Host { program, codes, symbols: vec![None; program.dims.len()], regions: vec![], places: vec![] };
     host.bind_inputs(inputs)?;
+    for (symbol, _) in program.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Run) {
+        host.symbols[symbol.0 as usize] = Some((seed & i64::MAX as u64) as i64);
+    }
     host.allocate(inputs)?;
     host.steps(&program.steps)?;
     host.outputs()

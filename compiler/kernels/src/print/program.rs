@@ -77,6 +77,7 @@ impl<'a> Printer<'a> {
             let origin = match info.origin {
                 SymbolOrigin::Input => "input",
                 SymbolOrigin::Node => "node",
+                SymbolOrigin::Run => "run",
             };
             let max = if info.max == i64::MAX { String::new() } else { format!("={}", info.max) };
             let upper = info.upper.as_ref().map(|d| format!(" below {}", program.dims.display(d)));

@@ -49,6 +49,8 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
         });
         check.map_err(|p| error(format!("output `{}`", output.name), p))?;
     }
+    let of_run = program.dims.iter().filter(|(_, info)| info.origin == SymbolOrigin::Run);
+    checker.bound.extend(of_run.map(|(symbol, _)| symbol));
     checker.steps(&program.steps, 0)?;
     for id in &checker.allocated {
         let buffer = &program.buffers[id.0 as usize];
@@ -56,6 +58,7 @@ pub fn program(program: &Program) -> Result<(), VerifyError> {
         let check = ensure(there, 28, || "its memory is not asked for".to_owned());
         check.map_err(|p| error(format!("buffer `{}`", buffer.name), p))?;
     }
+    checker.bound.retain(|s| program.dims.lookup(*s).is_none_or(|info| info.origin != SymbolOrigin::Run));
     for output in &program.outputs {
         for dim in &output.shape {
             checker.dim(dim).map_err(|p| error(format!("output `{}`", output.name), p))?;

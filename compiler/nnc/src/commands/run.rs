@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Where the outputs go, named as the model's outputs
     #[arg(long, value_name = "OUT.npz")]
     outputs: PathBuf,
+    /// Seed of random numbers that have none of their own
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
     #[command(flatten)]
     threads: ThreadArguments,
 }
@@ -36,6 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let views: Vec<TensorRef<'_>> = arrays.iter().map(|a| a.view()).collect();
     let names: Vec<String> = model.signature().outputs.iter().map(|o| o.name.clone()).collect();
     let mut runner = Runner::new(model, arguments.threads.threads());
+    runner.set_seed(arguments.seed);
     runner.run(&views).map_err(|e| Failure::of_run(&arguments.model, e))?;
     let outputs: Vec<(&str, TensorRef<'_>)> =
         names.iter().enumerate().map(|(i, name)| (name.as_str(), runner.output(i))).collect();

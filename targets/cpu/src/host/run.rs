@@ -9,7 +9,7 @@ use cranelift_codegen::ir::{GlobalValueData, InstBuilder, StackSlotData, StackSl
 use cranelift_frontend::FunctionBuilder;
 use cranelift_module::{FuncId, Module};
 use nnc_abi::{Status, layout::run_args, layout::run_context};
-use nnc_ir::{Dim, SymbolOrigin};
+use nnc_ir::{Dim, Symbol, SymbolOrigin};
 
 impl<M: Module> Host<'_, M> {
     pub(super) fn run(&mut self, dims: FuncId, steps: FuncId) -> Result<FuncId, CodegenError> {
@@ -62,6 +62,9 @@ impl<M: Module> Host<'_, M> {
             let context = bind_context(b, args, frame);
             host.bind_allocator(b, frame, context);
             host.clear_slots(b, frame);
+            if let Some(symbol) = program.dims.iter().find(|(_, i)| i.origin == SymbolOrigin::Run).map(|(s, _)| s) {
+                bind_seed(b, args, symbols, symbol);
+            }
             let depends = |d: &Dim| {
                 d.symbols().iter().any(|s| program.dims.lookup(*s).is_some_and(|i| i.origin == SymbolOrigin::Node))
             };
@@ -166,6 +169,24 @@ fn workspace(b: &mut FunctionBuilder<'_>, table: &mut Table<'_>, args: Value, fr
     let aligned = compare(b, IntCC::Equal, low, 0);
     let fine = b.ins().bor(aligned, none);
     require(b, fine, Status::Misaligned);
+}
+
+/// The seed's lower 63 bits, or 0 where there is no context.
+fn bind_seed(b: &mut FunctionBuilder<'_>, args: Value, symbols: Value, symbol: Symbol) {
+    let place = 8 * symbol.0 as i32;
+    let none = b.ins().iconst(types::I64, 0);
+    b.ins().store(FLAGS, none, symbols, place);
+    let context = b.ins().load(types::I64, FLAGS, args, run_args::CONTEXT as i32);
+    let (look, done) = (b.create_block(), b.create_block());
+    let present = not_null(b, context);
+    b.ins().brif(present, look, &[], done, &[]);
+    b.switch_to_block(look);
+    let seed = b.ins().load(types::I64, FLAGS, context, run_context::SEED as i32);
+    let most = b.ins().iconst(types::I64, i64::MAX);
+    let seed = b.ins().band(seed, most);
+    b.ins().store(FLAGS, seed, symbols, place);
+    b.ins().jump(done, &[]);
+    b.switch_to_block(done);
 }
 
 /// Keeps the context in the frame, or null when it brings no threads; answers the context.

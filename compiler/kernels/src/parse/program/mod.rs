@@ -108,8 +108,10 @@ impl ProgramParser<'_> {
             SymbolOrigin::Input
         } else if self.text.eat("node") {
             SymbolOrigin::Node
+        } else if self.text.eat("run") {
+            SymbolOrigin::Run
         } else {
-            return Err(self.text.error("expected `input` or `node`"));
+            return Err(self.text.error("expected `input`, `node` or `run`"));
         };
         let min = self.text.integer()?;
         self.text.expect("..")?;

@@ -148,7 +148,7 @@ fn errors_name_the_place() {
         assert!(error.problem.contains(problem), "{error}");
     };
     check("dim n..:", "dim n:", "dimension `n` is declared twice");
-    check("node 0..", "data 0..", "expected `input` or `node`");
+    check("node 0..", "data 0..", "expected `input`, `node` or `run`");
     check("below n*", "below m*", "unknown dimension `m`");
     check("input x:", "input x", "expected `:`");
     check("weight 1:", "weight 2:", "expected `1`");
