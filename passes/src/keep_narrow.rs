@@ -141,12 +141,7 @@ impl<'a> Finder<'a> {
             (Op::Transpose { perm }, &[x]) => transposed(self.spread_of(x, depth, most)?, &self.shape(x)?, perm),
             _ => {
                 let values = self.data(value, depth, most).filter(|t| t.dtype == DType::F32)?;
-                let mut step = values.len();
-                let factors = values.shape.iter().map(|&size| {
-                    step /= size.max(1);
-                    (size, step)
-                });
-                Some(Spread { factors: factors.collect(), values: values.clone() })
+                Some(compressed(&values))
             }
         }
     }
@@ -179,6 +174,36 @@ impl<'a> Finder<'a> {
         let ty = self.graph.ty(value);
         (tensor.dtype == ty.dtype && ty.static_shape()? == tensor.shape).then_some(tensor)
     }
+}
+
+/// A tensor of which blocks along its axes, as long as they can be, are stored once: import may have repeated them already.
+fn compressed(tensor: &Tensor) -> Spread {
+    let (bytes, size) = (tensor.data.bytes(), tensor.dtype.size());
+    let mut inner = tensor.len();
+    let mut blocks = vec![];
+    for &count in &tensor.shape {
+        let whole = inner * size;
+        inner /= count.max(1);
+        let one = inner * size;
+        // Where a slice along the axis differs from the one before it, a block begins.
+        let same = |at: usize| bytes.chunks_exact(whole.max(1)).all(|c| c[at * one..][..one] == c[(at - 1) * one..][..one]);
+        let block = (1..count).filter(|&at| !same(at)).fold(count, gcd).max(1);
+        blocks.push((count / block, block, inner));
+    }
+    let mut step = blocks.iter().map(|b| b.0).product::<usize>();
+    let mut factors = vec![];
+    let mut starts = vec![0];
+    for &(count, block, stride) in &blocks {
+        step /= count.max(1);
+        factors.extend([(count, step), (block, 0)]);
+        starts = starts.iter().flat_map(|from| (0..count).map(move |i| from + i * block * stride)).collect();
+    }
+    let values: Vec<u8> = starts.iter().flat_map(|&at| &bytes[at * size..][..size]).copied().collect();
+    Spread { values: Tensor { dtype: tensor.dtype, shape: vec![starts.len()], data: Data::new(values) }, factors }
+}
+
+pub(crate) fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The factors of each axis of a shape; `None` where one goes across two axes.
@@ -214,7 +239,7 @@ fn transposed(spread: Spread, from: &[usize], perm: &[usize]) -> Option<Spread> 
 
 #[cfg(test)]
 mod tests {
-    use super::{Finder, by_axes, keep_narrow};
+    use super::{Finder, by_axes, compressed, keep_narrow};
     use nnc_ir::op::Op;
     use nnc_ir::{Graph, Tensor};
 
@@ -268,6 +293,16 @@ mod tests {
         );
         assert!(kept(&twice).0.is_none());
         assert!(kept(&BLOCKS.replace("(y: %11)", "(y: %11, z: %10)")).0.is_none());
+    }
+
+    #[test]
+    fn repeated_values_are_found() {
+        let tensor = Tensor::from_slice(&[2, 4, 2], &[1f32, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
+        let spread = compressed(&tensor);
+        assert_eq!(spread.values.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
+        assert!((0..16).all(|at| f64::from(spread.get(at)) == tensor.get_f64(at)));
+        assert_eq!(compressed(&Tensor::from_slice(&[4], &[1f32, 1.0, 1.0, 2.0])).values.len(), 4);
+        assert_eq!(compressed(&Tensor::from_slice(&[], &[5f32])).values.len(), 1);
     }
 
     #[test]

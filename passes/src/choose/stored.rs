@@ -4,6 +4,7 @@
 //! Source of the 4-bit form: two successive summed elements in a byte, as llama.cpp's and MLAS's panels have them.
 
 use super::problem::Constant;
+use crate::keep_narrow::gcd;
 use nnc_desc::products;
 use nnc_ir::{DType, Spread, Tensor};
 
@@ -105,10 +106,6 @@ fn run(spread: &Spread, axes: &Constant, most: usize) -> Option<usize> {
     let holds = |base: usize| (0..summed).step_by(run.max(1)).all(|at| index(base, at) == index(base, at + run - 1));
     let all = (0..batches).all(|b| (0..*columns).all(|column| holds(flat(batch, b) + column * step)));
     (run > 0 && summed % run == 0 && all).then_some(run)
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// The integer that all zero points are, if they are one that few bits hold.

@@ -8,7 +8,7 @@ use crate::{parse, print};
 use nnc_ir::op::{Relation, UnaryOp};
 use nnc_ir::{DType, Dim, DimTable, Symbol, SymbolInfo, Tensor};
 
-const HEAD: &str = "kernel @k(x: read f32 align 4, h: read f16 align 2, b: read i8 align 1, y: write f32 align 4; \
+const HEAD: &str = "kernel @k(x: read f32 align 4, h: read f16 align 2, b: read u8 align 1, y: write f32 align 4; \
                     n: i64) parallel p in 0..4 {\n";
 
 /// A kernel of this body breaks this rule (0: none).
