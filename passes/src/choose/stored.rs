@@ -105,7 +105,7 @@ fn run(spread: &Spread, axes: &Constant, most: usize) -> Option<usize> {
     // Other columns have the same runs, or the value is another's.
     let holds = |base: usize| (0..summed).step_by(run.max(1)).all(|at| index(base, at) == index(base, at + run - 1));
     let all = (0..batches).all(|b| (0..*columns).all(|column| holds(flat(batch, b) + column * step)));
-    (run > 0 && summed % run == 0 && all).then_some(run)
+    (run > 0 && summed.is_multiple_of(run) && all).then_some(run)
 }
 
 /// The integer that all zero points are, if they are one that few bits hold.
