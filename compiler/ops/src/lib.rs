@@ -66,6 +66,7 @@ mod shapes;
 mod signature;
 mod stated;
 mod string_case;
+mod string_numbers;
 mod strings;
 mod subgraph;
 mod survey;
