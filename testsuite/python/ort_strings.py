@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ort_case import LEARNING, case, integers, normal
+from ort_case import LEARNING, RNG, case, integers, normal
 
 WORDS = ["rome", "paris", "", "oslo", "Paris", "naïve", "a b  c", " oslo "]
 
@@ -86,7 +86,23 @@ def texts():
             yield f"{name}_strings", case("TfIdfVectorizer", given, domain="", pool_strings=pool, **kw)
 
 
+def numbers():
+    """Numbers as strings, and strings as numbers."""
+    free = {0: ("n",)}
+    texts = [f"{v:.{d}e}" for d in (3, 7, 14) for v in RNG.standard_normal(40) * 10.0 ** RNG.integers(-30, 30, 40)]
+    texts += ["0", "-0", "12", ".5", "-7.", "1e5", "+2.5E-3", " 3.25", "00012.5", "1e-45", "3e38", "inf", "-INF", "nan"]
+    for name, to in (("float", 1), ("double", 11)):
+        yield f"cast_string_to_{name}", case("Cast", [np.array(texts, object)], domain="", shapes=free, to=to), "1e-6 0"
+    wholes = [str(v) for v in RNG.integers(-(10**17), 10**17, 40)] + ["0", "-1", "+5", " 12", "007"]
+    yield "cast_string_to_int64", case("Cast", [np.array(wholes, object)], domain="", shapes=free, to=7)
+    yield "cast_string_to_int32", case("Cast", [np.array(["-5", "2147483647"], object)], domain="", to=6)
+    for kind in (np.int8, np.uint8, np.int32, np.int64, np.uint64):
+        limits = np.iinfo(kind)
+        values = np.array([0, 1, 9, 10, 99, limits.max, limits.min, limits.max // 3], kind)
+        yield f"cast_{kind.__name__}_to_string", case("Cast", [values], domain="", shapes=free, to=8)
+
+
 def strings():
     """All of these."""
-    for family in (categories, movements, texts):
+    for family in (categories, movements, texts, numbers):
         yield from family()

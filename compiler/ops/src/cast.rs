@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::error::{Result, invalid};
 use crate::narrow::{ElementType, Narrow};
 use crate::narrow_floats::{Conversion, Rounding};
+use crate::string_numbers;
 use nnc_ir::{DType, Op, ValueId};
 
 /// The element type the attribute `to` names.
@@ -49,8 +50,28 @@ fn yields(ctx: &mut Context, narrow: Narrow) -> Result<Vec<ValueId>> {
     Ok(vec![narrow.value])
 }
 
+/// The number of strings among the types of elements.
+const STRING: i64 = 8;
+
 /// The input in the type `to`.
 pub fn cast(ctx: &mut Context) -> Result<Vec<ValueId>> {
+    let strings = ctx.optional_strings(0)?;
+    if ctx.optional_int("to")? == Some(STRING) {
+        conversion(ctx)?;
+        let strings = match strings {
+            Some(strings) => strings,
+            None => {
+                let x = ctx.number_input(0)?;
+                string_numbers::written(ctx, x)?
+            }
+        };
+        ctx.define_strings(0, strings);
+        return Ok(vec![]);
+    }
+    if let (Some(strings), ElementType::Plain(dtype)) = (strings, target(ctx)?) {
+        conversion(ctx)?;
+        return Ok(vec![string_numbers::read(ctx, &strings, dtype)?]);
+    }
     let to = target(ctx)?;
     converted(ctx, to)
 }
@@ -116,7 +137,5 @@ mod tests {
         }
         let bits = sketch().opset(26).given("x", &[1], &[1.0f32]).node("BitCast", "x -> y").int("to", 6).output("y");
         assert_eq!(bits.run(), "i32[1] 1065353216");
-        let strings = sketch().given("x", &[1], &[1.0f32]).node("Cast", "x -> y").int("to", 8).output("y");
-        assert!(strings.run().contains("elements of type string are not supported"));
     }
 }

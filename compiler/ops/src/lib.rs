@@ -69,6 +69,7 @@ mod shapes;
 mod signature;
 mod stated;
 mod string_case;
+mod string_numbers;
 mod strings;
 mod subgraph;
 mod survey;

@@ -7,6 +7,7 @@ use crate::error::{Result, invalid};
 use crate::ml_categories::position_of_number;
 use crate::ml_labels::{Labelled, Labels};
 use crate::scope::{Compound, Maps};
+use crate::string_numbers;
 use crate::strings::Strings;
 use nnc_ir::op::{BinaryOp, ScatterOp};
 use nnc_ir::{DType, Dim, Op, Tensor, ValueId};
@@ -123,6 +124,9 @@ pub fn cast_map(ctx: &mut Context) -> Result<Vec<ValueId>> {
         ("TO_FLOAT", Labelled::Numbers(row)) => Labelled::Numbers(ctx.convert(row, DType::F32)?),
         ("TO_INT64", Labelled::Numbers(row)) => Labelled::Numbers(ctx.convert(row, DType::I64)?),
         ("TO_STRING", Labelled::Strings(row)) => Labelled::Strings(row),
+        ("TO_FLOAT", Labelled::Strings(row)) => Labelled::Numbers(string_numbers::read(ctx, &row, DType::F32)?),
+        ("TO_INT64", Labelled::Strings(row)) => Labelled::Numbers(string_numbers::read(ctx, &row, DType::I64)?),
+        ("TO_STRING", Labelled::Numbers(row)) => Labelled::Strings(string_numbers::written(ctx, row)?),
         (other, _) => return Err(invalid(format!("cast_to is `{other}`, it must be TO_FLOAT, TO_INT64 or TO_STRING"))),
     };
     as_row(ctx, row)
