@@ -186,7 +186,8 @@ fn compressed(tensor: &Tensor) -> Spread {
         inner /= count.max(1);
         let one = inner * size;
         // Where a slice along the axis differs from the one before it, a block begins.
-        let same = |at: usize| bytes.chunks_exact(whole.max(1)).all(|c| c[at * one..][..one] == c[(at - 1) * one..][..one]);
+        let same =
+            |at: usize| bytes.chunks_exact(whole.max(1)).all(|c| c[at * one..][..one] == c[(at - 1) * one..][..one]);
         let block = (1..count).filter(|&at| !same(at)).fold(count, gcd).max(1);
         blocks.push((count / block, block, inner));
     }
@@ -297,7 +298,10 @@ mod tests {
 
     #[test]
     fn repeated_values_are_found() {
-        let tensor = Tensor::from_slice(&[2, 4, 2], &[1f32, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
+        let tensor = Tensor::from_slice(
+            &[2, 4, 2],
+            &[1f32, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0],
+        );
         let spread = compressed(&tensor);
         assert_eq!(spread.values.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         assert!((0..16).all(|at| f64::from(spread.get(at)) == tensor.get_f64(at)));

@@ -99,6 +99,17 @@ def narrow_products():
         yield f"matmul_{bits}bits_{k}_zeros", case("MatMulNBits", [a, packed, scales, zeros], constants=(1, 2, 3), **size)
     floats = [a, packed, scales, None, None, normal(n)]
     yield "matmul_2bits_bias", case("MatMulNBits", floats, constants=(1, 2, 5), **size)
+    # Weights so large that they stay in few bits; columns that fill no panel.
+    own = np.random.default_rng(1)
+    for bits, k, n, rows in ((4, 128, 40, 1), (4, 96, 75, 7), (8, 128, 33, 5), (2, 128, 70, 3)):
+        a = own.standard_normal((rows, k)).astype(np.float32)
+        scales = own.uniform(0.01, 0.1, (n, k // 32)).astype(np.float32)
+        packed = own.integers(0, 256, (n, k // 32, 4 * bits), np.uint8)
+        size = {"K": k, "N": n, "block_size": 32, "bits": bits}
+        yield f"matmul_{bits}bits_large_{k}", case("MatMulNBits", [a, packed, scales], constants=(1, 2), **size)
+        zeros = own.integers(0, 256, (n, -(-(k // 32) * bits // 8)), np.uint8)
+        given = [a, packed, scales, zeros]
+        yield f"matmul_{bits}bits_large_{k}_zeros", case("MatMulNBits", given, constants=(1, 2, 3), **size)
 
 
 def quantised():

@@ -8,6 +8,7 @@ mod control;
 mod data_dependent;
 mod far_taps;
 mod limits;
+mod narrow;
 mod pooling;
 mod sizes;
 mod states;
@@ -50,9 +51,14 @@ fn check(text: &str, symbols: &[i64], tolerance: f64) {
 fn check_with(text: &str, states: &[(usize, usize)], symbols: &[i64], tolerance: f64) {
     let graph = nnc_ir::parse::graph(text).unwrap_or_else(|e| panic!("{e}\n{text}"));
     nnc_ir::verify::verify(&graph).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    check_graph(&graph, text, states, symbols, tolerance);
+}
+
+/// The same for a graph that has a text for messages.
+fn check_graph(graph: &Graph, text: &str, states: &[(usize, usize)], symbols: &[i64], tolerance: f64) {
     for target in ["x86_64", "x86_64-avx2", "x86_64-avx512"] {
         let target = nnc_desc::Target::parse(target).unwrap();
-        let program = planned(&graph, &target, states).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        let program = planned(graph, &target, states).unwrap_or_else(|e| panic!("{e}\n{text}"));
         let printed = || program.kernels.iter().map(print::kernel).collect::<String>();
         nnc_kernels::verify::program(&program).unwrap_or_else(|e| panic!("{e}\n{text}\n{}", printed()));
         check_text(&program);
@@ -68,6 +74,7 @@ fn check_with(text: &str, states: &[(usize, usize)], symbols: &[i64], tolerance:
                 })
                 .collect();
             let want = nnc_eval::run_with_seed(&graph, &tensors, SEED).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            let want = nnc_eval::run(graph, &tensors).unwrap_or_else(|e| panic!("{e}\n{text}"));
             let raw: Vec<(Vec<i64>, Vec<u8>)> = tensors
                 .iter()
                 .map(|t| (t.shape.iter().map(|&d| d as i64).collect(), t.data.bytes().to_vec()))
