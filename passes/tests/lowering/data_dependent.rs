@@ -464,7 +464,7 @@ fn random_numbers_by_the_seed_of_the_run() {
            %2 = constant bool[] [true]
            %3 = dims dims=[seed] scalar=true : i64[]
            %4 = random %3 distribution=uniform(0.0, 1.0) dtype=f32 shape=[n, 3] seed=77 : f32[n, 3]
-           %5, %6 = loop %1, %2, %0 carried=1 trips=trips body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (c: %1, s: %7, r: %6) {
+           %5, %6 = loop %1, %2, %0 carried=1 varying=[] sizes=[] trips=trips body=graph @body(%0: i64[], %1: bool[], %2: f32[n]) -> (c: %1, s: %7, r: %6) {
              %3 = dims dims=[seed] scalar=true : i64[]
              %4 = add %3, %0 : i64[]
              %5 = random %4 distribution=uniform(-1.0, 1.0) dtype=f32 shape=[2, n] seed=78 : f32[2, n]

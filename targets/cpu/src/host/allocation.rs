@@ -64,7 +64,8 @@ impl<M: Module> Host<'_, M> {
         self.release_slot(b, at.frame, slot);
         let mut overflow = b.ins().iconst(types::I8, 0);
         let value = checked(b, &mut at.table, bytes, &mut overflow);
-        let fits = compare(b, IntCC::Equal, overflow, 0);
+        let one = b.ins().iconst(types::I8, 1);
+        let fits = b.ins().bxor(overflow, one);
         let limit = b.ins().iconst(types::I64, i64::MAX);
         self.require_of(b, at.frame, step, (fits, Status::SizeOverflow), [value, limit]);
         let zero = b.ins().iconst(types::I64, 0);
