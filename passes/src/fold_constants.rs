@@ -207,7 +207,9 @@ fn fold_node(
         }
         (Known::Folded(bytes), _) if bytes > most => return None,
         // Weights stay in the type that the file has until it is known how they are read.
-        (Known::Folded(bytes), Op::Convert(to)) if most < u64::MAX && bytes > SMALL_BYTES && to.is_float() => return None,
+        (Known::Folded(bytes), Op::Convert(to)) if most < u64::MAX && bytes > SMALL_BYTES && to.is_float() => {
+            return None;
+        }
         (Known::Folded(_), _) => {
             let types: Vec<&TensorType> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
             *left = left.checked_sub(work(&node.op, &types, std::slice::from_ref(graph.ty(output))))?;

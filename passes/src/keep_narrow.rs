@@ -31,7 +31,9 @@ pub fn keep_narrow(mut graph: Graph) -> Graph {
             && !uses[value.index()].is_empty()
             && uses[value.index()].iter().all(|id| of_product(id, value))
             && !output.contains(&value);
-        if let Some(tensor) = weight.then(|| Finder { graph: &graph, definitions: &definitions }.constant(value)).flatten() {
+        if let Some(tensor) =
+            weight.then(|| Finder { graph: &graph, definitions: &definitions }.constant(value)).flatten()
+        {
             found.push((position, tensor));
         }
     }
@@ -151,14 +153,19 @@ impl<'a> Finder<'a> {
             return Some(self.graph.consts.get(id).clone()).filter(|t| t.len() <= most);
         }
         let count = self.shape(value)?.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= most)?;
-        if node.op.has_effect() || !node.op.subgraphs().is_empty() || node.outputs.len() != 1 || node.inputs.is_empty() {
+        if node.op.has_effect() || !node.op.subgraphs().is_empty() || node.outputs.len() != 1 || node.inputs.is_empty()
+        {
             return None;
         }
         // A broadcast is not larger than what it is for.
         let most = count.checked_mul(MOST_GROWTH)?;
         let moves = matches!(
             node.op,
-            Op::Reshape { .. } | Op::Transpose { .. } | Op::Broadcast { .. } | Op::Slice { .. } | Op::Convert(_)
+            Op::Reshape { .. }
+                | Op::Transpose { .. }
+                | Op::Broadcast { .. }
+                | Op::Slice { .. }
+                | Op::Convert(_)
                 | Op::Binary(_)
         );
         let operands: Option<Vec<Tensor>> =
@@ -179,7 +186,8 @@ fn compressed(tensor: &Tensor) -> Spread {
         inner /= count.max(1);
         let one = inner * size;
         // Where a slice along the axis differs from the one before it, a block begins.
-        let same = |at: usize| bytes.chunks_exact(whole.max(1)).all(|c| c[at * one..][..one] == c[(at - 1) * one..][..one]);
+        let same =
+            |at: usize| bytes.chunks_exact(whole.max(1)).all(|c| c[at * one..][..one] == c[(at - 1) * one..][..one]);
         let block = (1..count).filter(|&at| !same(at)).fold(count, gcd).max(1);
         blocks.push((count / block, block, inner));
     }
@@ -290,7 +298,10 @@ mod tests {
 
     #[test]
     fn repeated_values_are_found() {
-        let tensor = Tensor::from_slice(&[2, 4, 2], &[1f32, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0]);
+        let tensor = Tensor::from_slice(
+            &[2, 4, 2],
+            &[1f32, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0, 4.0, 4.0, 4.0, 4.0],
+        );
         let spread = compressed(&tensor);
         assert_eq!(spread.values.to_vec::<f32>().unwrap(), [1.0, 2.0, 3.0, 4.0]);
         assert!((0..16).all(|at| f64::from(spread.get(at)) == tensor.get_f64(at)));

@@ -84,7 +84,7 @@ impl Widened {
 #[cfg(test)]
 mod tests {
     use super::{Spread, Widened};
-    use crate::{Data, DType, Tensor};
+    use crate::{DType, Data, Tensor};
 
     /// Two columns of four rows, of which two share a scale.
     #[test]

@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn panels_of_a_matrix() {
         // [2, 5] into panels of 4 columns: the second holds one and is padded.
-        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(2, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
         let weight = Weight { source: counting(&[2, 5]), pack };
         assert_eq!(packed(&weight), [0., 1., 2., 3., 5., 6., 7., 8., 4., 0., 0., 0., 9., 0., 0., 0.]);
     }
@@ -164,7 +165,14 @@ mod tests {
     #[test]
     fn panels_of_a_transposed_batch() {
         // [2 batches, 3 columns, 2 rows]: the summed axis is the innermost.
-        let pack = Pack::Panels { batch: vec![(2, 6)], sum: vec![(2, 1)], columns: 3, column_stride: 2, width: 2, halves: false };
+        let pack = Pack::Panels {
+            batch: vec![(2, 6)],
+            sum: vec![(2, 1)],
+            columns: 3,
+            column_stride: 2,
+            width: 2,
+            halves: false,
+        };
         let weight = Weight { source: counting(&[2, 3, 2]), pack };
         assert_eq!(packed(&weight), [0., 2., 1., 3., 4., 0., 5., 0., 6., 8., 7., 9., 10., 0., 11., 0.]);
     }
@@ -190,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_layout_beyond_the_source_is_refused() {
-        let pack = Pack::Panels { batch: vec![], sum: vec![(3, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(3, 5)], columns: 5, column_stride: 1, width: 4, halves: false };
         let weight = Weight { source: counting(&[2, 5]), pack };
         assert_eq!(weight.source_reach(), Some(15));
         assert!(weight.write_to(&mut Vec::new()).is_err());

@@ -18,10 +18,10 @@ mod text;
 pub(crate) mod window;
 
 use decide::Site;
-use stored::Stored;
 pub(crate) use decide::accumulator_type;
 pub use decide::{Choice, Decision, choose};
 pub use problem::Problem;
+use stored::Stored;
 pub use text::{ChoiceError, Taken, parse, print, take};
 
 use nnc_desc::tiles::Tile;

@@ -3,8 +3,8 @@
 //! A [`Problem`] says what is summed and how its operands come to be read; no buffer exists for what is copied or packed yet.
 
 use super::Shape;
-use super::stored::Stored;
 use super::axes::{Axis, AxisRoles, count};
+use super::stored::Stored;
 use crate::layout::{Border, View, ordered_strides};
 use nnc_ir::{ConstId, DType, Dim, ValueId};
 

@@ -5,8 +5,8 @@
 //! not contiguous). An operand that has no such view is copied into one first.
 
 use super::axes::{Axis, AxisRoles, OperandAxes, count, merge};
-use super::stored::Stored;
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
+use super::stored::Stored;
 use super::{Site, accumulator_type};
 use nnc_ir::op::Op;
 use nnc_ir::{DType, Dim, Node, ValueId};
@@ -31,7 +31,8 @@ impl Site<'_> {
             (left, axes) = self.copied(lhs, &left_roles, accumulator);
         }
         let mut summed = merge(&axes.summed);
-        let contiguous = summed.last().map_or(Some(1), |axis| axis.size.as_const()).and_then(|k| usize::try_from(k).ok());
+        let contiguous =
+            summed.last().map_or(Some(1), |axis| axis.size.as_const()).and_then(|k| usize::try_from(k).ok());
         let right = self.right_form(rhs, right_roles, (summed.len(), contiguous), accumulator);
         if let Some(empty) = summed.iter().position(|axis| axis.size.is_const(0)) {
             // A sum of nothing, whatever the other axes.

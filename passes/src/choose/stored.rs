@@ -78,7 +78,8 @@ impl Stored {
         let halves = added.is_some();
         let added = added.unwrap_or(0);
         let zero = widened.zeros.as_ref().map_or(Some(0), |zeros| common(&zeros.values));
-        let less = zero.filter(|_| widened.numbers.dtype.is_int()).and_then(|zero| u8::try_from(zero + i64::from(added)).ok());
+        let less =
+            zero.filter(|_| widened.numbers.dtype.is_int()).and_then(|zero| u8::try_from(zero + i64::from(added)).ok());
         let dtype = if halves { DType::U8 } else { widened.numbers.dtype };
         let zeros = widened.zeros.is_some() && less.is_none();
         Stored { dtype, halves, added, less: less.unwrap_or(added), zeros, scales: widened.scales.is_some(), block }
@@ -104,7 +105,7 @@ fn run(spread: &Spread, axes: &Constant, most: usize) -> Option<usize> {
     // Other columns have the same runs, or the value is another's.
     let holds = |base: usize| (0..summed).step_by(run.max(1)).all(|at| index(base, at) == index(base, at + run - 1));
     let all = (0..batches).all(|b| (0..*columns).all(|column| holds(flat(batch, b) + column * step)));
-    (run > 0 && summed % run == 0 && all).then_some(run)
+    (run > 0 && summed.is_multiple_of(run) && all).then_some(run)
 }
 
 /// The integer that all zero points are, if they are one that few bits hold.
@@ -140,7 +141,13 @@ mod tests {
 
     #[test]
     fn bits_and_blocks() {
-        let axes = Constant { constant: ConstId(0), batch: vec![], sum: vec![(64, 2)], columns: (2, 1), stored: Stored::plain(DType::F32) };
+        let axes = Constant {
+            constant: ConstId(0),
+            batch: vec![],
+            sum: vec![(64, 2)],
+            columns: (2, 1),
+            stored: Stored::plain(DType::F32),
+        };
         let of = |tensor: &Tensor, k| {
             let stored = Stored::of(tensor, &axes, k, DType::F32);
             (stored.dtype, stored.halves, stored.less, stored.zeros, stored.block)

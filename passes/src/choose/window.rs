@@ -4,8 +4,8 @@
 //! With unit dilation the innermost kernel axis and the channels are one contiguous sum.
 
 use super::axes::{Axis, AxisRoles};
-use super::stored::Stored;
 use super::problem::{Constant, Copied, LeftForm, Problem, ResultIndex, RightForm};
+use super::stored::Stored;
 use super::{Site, accumulator_type};
 use crate::layout::{Border, View, border, of_all_channels};
 use nnc_ir::op::{Op, Window};

@@ -300,7 +300,9 @@ impl Reader<'_> {
         self.touch(c.left.buffer, false, &left);
         let right = match &c.right.layout {
             RightLayout::Panel => self.fresh(&(&(&taps * &c.extents.k) * c.tile.width as i64)),
-            RightLayout::Nibbles => self.fresh(&(&(&taps * &c.extents.k).floor_div(&Index::from(2)) * c.tile.width as i64)),
+            RightLayout::Nibbles => {
+                self.fresh(&(&(&taps * &c.extents.k).floor_div(&Index::from(2)) * c.tile.width as i64))
+            }
             RightLayout::Rows { row_stride } => &k * &self.resolve(row_stride) + self.fresh(&c.extents.n),
         };
         let right = self.resolve(&c.right.offset) + right;

@@ -69,7 +69,8 @@ pub(super) fn contraction(b: &mut Builder) {
         b.buffers[w.0 as usize].extend(padded);
     }
 
-    let less = if panel && left == DType::F32 && right.is_int() && b.rng.chance(50) { b.rng.between(1, 255) as u8 } else { 0 };
+    let less =
+        if panel && left == DType::F32 && right.is_int() && b.rng.chance(50) { b.rng.between(1, 255) as u8 } else { 0 };
     let grid = (panel && left == DType::F32 && b.rng.chance(40)).then(|| {
         let (zeros, per_tap, offset) = (b.rng.chance(50), b.rng.chance(60), b.rng.between(0, 5));
         let grid = Grid { buffer: a, offset: Index::from(offset), zeros, scales: !zeros || b.rng.chance(50), per_tap };

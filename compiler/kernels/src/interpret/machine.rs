@@ -296,9 +296,15 @@ impl Machine<'_> {
     }
 
     /// Subtracts the zero points of a tap from numbers, and multiplies them by its scales.
-    fn spread<T: Sum>(&self, (buffer, offset, grid): (u32, &Poly, &Grid), tap: i64, out: &mut [T]) -> Result<(), Fault> {
+    fn spread<T: Sum>(
+        &self,
+        (buffer, offset, grid): (u32, &Poly, &Grid),
+        tap: i64,
+        out: &mut [T],
+    ) -> Result<(), Fault> {
         let width = out.len();
-        let first = tap.checked_mul(grid.row_elements(width) as i64).and_then(|t| self.index(offset).ok()?.checked_add(t));
+        let first =
+            tap.checked_mul(grid.row_elements(width) as i64).and_then(|t| self.index(offset).ok()?.checked_add(t));
         let mut first = first.ok_or(Fault::Index)?;
         let mut row = vec![];
         if grid.zeros {

@@ -35,9 +35,11 @@ impl Checker<'_> {
             }
             RightLayout::Nibbles => {
                 let even = g.extents.k.as_const().is_some_and(|k| k % 2 == 0);
-                ensure(b == DType::U8 && g.accumulator == DType::F32 && even && g.extents.n.as_const().is_some(), 12, || {
-                    "nibbles are bytes, summed in f32 over a constant, even k".to_owned()
-                })?;
+                ensure(
+                    b == DType::U8 && g.accumulator == DType::F32 && even && g.extents.n.as_const().is_some(),
+                    12,
+                    || "nibbles are bytes, summed in f32 over a constant, even k".to_owned(),
+                )?;
             }
             RightLayout::Rows { row_stride } => {
                 self.index(row_stride)?;
@@ -54,9 +56,11 @@ impl Checker<'_> {
             self.index(&grid.offset)?;
             let dtype = self.buffer(grid.buffer)?.dtype;
             let panel = !matches!(g.right.layout, RightLayout::Rows { .. });
-            ensure(dtype == DType::F32 && g.accumulator == DType::F32 && panel && (grid.zeros || grid.scales), 12, || {
-                "a grid is f32, of zeros or scales, for a panel that is summed in f32".to_owned()
-            })?;
+            ensure(
+                dtype == DType::F32 && g.accumulator == DType::F32 && panel && (grid.zeros || grid.scales),
+                12,
+                || "a grid is f32, of zeros or scales, for a panel that is summed in f32".to_owned(),
+            )?;
         }
         if let Fetch::Next { offset, per_row } = &g.right.fetch {
             self.index(offset)?;

@@ -230,7 +230,8 @@ fn programs() {
     breaks(21, &|p| p.buffers[2].place = Place::Workspace { offset: Dim::from(8) });
     breaks(21, &|p| p.buffers[1].place = Place::Input(0));
     breaks(22, &|p| {
-        let pack = Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8, halves: false };
+        let pack =
+            Pack::Panels { batch: vec![], sum: vec![(2, 4)], columns: 2, column_stride: 1, width: 8, halves: false };
         p.weights[0].pack = pack;
     });
     breaks(22, &|p| {

@@ -240,7 +240,14 @@ impl Lower<'_, '_> {
     }
 
     /// A vector of the right operand in the accumulator's type.
-    fn right(&mut self, g: &Contraction, tile: Tile, v: usize, carried: &[Value], upper: bool) -> Result<Value, CodegenError> {
+    fn right(
+        &mut self,
+        g: &Contraction,
+        tile: Tile,
+        v: usize,
+        carried: &[Value],
+        upper: bool,
+    ) -> Result<Value, CodegenError> {
         let dtype = self.kernel.buffers[g.right.buffer.0 as usize].dtype;
         let bytes = tile.lanes as usize * dtype.size();
         let mut vector = self.load(dtype, carried[0], (v * bytes) as i32, tile.lanes);
@@ -320,7 +327,9 @@ impl Lower<'_, '_> {
         // Of rows only whole tiles are summed; a panel's last tile may reach past its columns.
         let full = match g.right.layout {
             RightLayout::Rows { .. } => true,
-            RightLayout::Panel | RightLayout::Nibbles => g.extents.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0),
+            RightLayout::Panel | RightLayout::Nibbles => {
+                g.extents.n.as_const().is_some_and(|n| n % i64::from(tile.lanes) == 0)
+            }
         };
         let one = |l: &mut Self, c: Value, lanes: u32| {
             let col = l.b.ins().iadd(tile.column, c);

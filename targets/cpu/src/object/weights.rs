@@ -26,8 +26,7 @@ impl Layout {
         let mut groups: FxHashMap<(nnc_ir::DType, &nnc_kernels::Pack, usize), Vec<usize>> = FxHashMap::default();
         let mut hashes: FxHashMap<usize, blake3::Hash> = FxHashMap::default();
         for (i, weight) in weights.iter().enumerate() {
-            let group =
-                groups.entry((weight.source.dtype, &weight.pack, weight.source.data.len())).or_default();
+            let group = groups.entry((weight.source.dtype, &weight.pack, weight.source.data.len())).or_default();
             let twin = group.iter().copied().find(|&other| {
                 let mut hash =
                     |k: usize| *hashes.entry(k).or_insert_with(|| blake3::hash(weights[k].source.data.bytes()));

@@ -131,7 +131,8 @@ fn names_mean_what_the_printer_meant() {
     let Step::If { then, otherwise, .. } = &program.steps[7] else { panic!("{:?}", program.steps[7]) };
     assert_eq!((then.len(), otherwise.len()), (0, 1));
     let batch = vec![(2, 24)];
-    let pack = Pack::Panels { batch, sum: vec![(2, 12), (2, 6)], columns: 6, column_stride: 1, width: 16, halves: false };
+    let pack =
+        Pack::Panels { batch, sum: vec![(2, 12), (2, 6)], columns: 6, column_stride: 1, width: 16, halves: false };
     assert_eq!(program.weights[1].pack, pack);
 }
 

@@ -114,7 +114,14 @@ impl Shape {
         kernel.body.push(Stmt::Contract(Box::new(Contraction {
             extents: Extents { m, n, k },
             left: LeftOperand { buffer: a, offset: Index::ZERO, row_stride },
-            right: RightOperand { buffer: b, offset: Index::ZERO, layout, fetch: self.fetch.clone(), less: 0, grid: None },
+            right: RightOperand {
+                buffer: b,
+                offset: Index::ZERO,
+                layout,
+                fetch: self.fetch.clone(),
+                less: 0,
+                grid: None,
+            },
             taps,
             tile: Tile { rows: self.rows, width: self.width },
             accumulator: DType::F32,
