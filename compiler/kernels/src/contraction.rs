@@ -2,7 +2,7 @@
 //!
 //! For r in `0..m`, c in `0..n`:
 //! `sum[r, c]` is the sum over taps and k in `0..k` of `left[offset + r * row_stride + tap offset + k] * right[..]`,
-//! then the epilogue runs once per element, with `row`, `column` and `sum` bound and `column` in vector lanes.
+//! where elements of the right operand are widened and scaled as it says, then the epilogue runs once per element, with `row`, `column` and `sum` bound and `column` in vector lanes.
 //!
 //! Source: the batch-reduce GEMM of Georganas et al., "High-Performance Deep Learning via a Single Building Block", 2019.
 

@@ -5,6 +5,10 @@
 //!
 //! The driver verifies what each pass yields, tells an observer of it, stops where it is told, and spends [`crate::fuel`].
 
+mod names;
+
+use self::names::optional;
+pub use self::names::{for_speed, names};
 use crate::LowerError;
 use crate::allocate::allocate;
 use crate::choose::{self, ChoiceError, Decision, Taken};
@@ -173,23 +177,6 @@ pub const PASSES: &[Pass] = &[
         run: Run::Program(|lowered, _| memory::plan(&mut lowered.program)),
     },
 ];
-
-/// The names of the passes, in order.
-pub fn names() -> Vec<&'static str> {
-    PASSES.iter().map(|pass| pass.name).collect()
-}
-
-/// The names of the passes that may be left out.
-fn optional() -> Vec<&'static str> {
-    PASSES.iter().filter(|pass| pass.is_optional()).map(|pass| pass.name).collect()
-}
-
-/// The passes that serve speed alone: without them every operation is computed by itself. What is left folds constants,
-/// which lowering needs where a weight is computed from others, and drops what nobody reads.
-pub fn for_speed() -> Vec<&'static str> {
-    const NEEDED: [&str; 5] = ["remove_dead", "fold_constants", "fold_weights", "sweep", "hand_in_constants"];
-    optional().into_iter().filter(|name| !NEEDED.contains(name)).collect()
-}
 
 /// What a pass has yielded.
 #[derive(Clone, Copy)]

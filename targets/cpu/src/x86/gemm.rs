@@ -14,7 +14,8 @@ use std::collections::HashSet;
 
 use super::address::r64;
 use super::machine::{Base, Body, Mem, Operand, Size};
-use super::micro::{self, Advance, Grid, MicroKernel, Numbers, Stride, Tap};
+use super::micro::{self, Advance, MicroKernel, Stride, Tap};
+use super::numbers::{Grid, Numbers};
 use super::reason::Reason;
 use super::select::{Context, Lower, Lowered, Scope, Stop, Value};
 use super::shape;

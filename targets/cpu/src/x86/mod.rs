@@ -26,6 +26,7 @@ mod machine;
 mod masks;
 mod memory;
 mod micro;
+mod numbers;
 mod reason;
 mod reduce;
 mod regalloc;
