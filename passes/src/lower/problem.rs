@@ -26,6 +26,13 @@ pub(crate) struct Position<'a> {
     pub column: Index,
 }
 
+impl KernelBuilder<'_, '_> {
+    /// Elements from the first to an index along some axes.
+    fn walk(&mut self, axes: &[Axis], index: &[Index]) -> Index {
+        axes.iter().zip(index).fold(Index::ZERO, |sum, (a, i)| sum + i * &self.import(&a.stride))
+    }
+}
+
 impl Lowering<'_> {
     /// Emits the kernel of a problem and its step.
     pub(super) fn emit_problem(&mut self, problem: &Problem, (choice, work): (&Panels, Dim)) -> Result<(), LowerError> {
@@ -36,22 +43,17 @@ impl Lowering<'_> {
         let mut b = KernelBuilder::new(self, problem.name);
         b.root = Some(problem.root);
         let at = b.open_problem(problem, choice);
-        let walk = |b: &mut KernelBuilder<'_, '_>, axes: &[Axis], index: &[Index]| {
-            axes.iter().zip(index).fold(Index::ZERO, |sum, (a, i)| sum + i * &b.import(&a.stride))
-        };
         let tile = choice.tile;
         let imported_block = b.import(&choice.block);
         let row_start = &at.block * &imported_block;
         let row_stride = b.import(&problem.rows.stride);
-        let offset = walk(&mut b, &problem.batch, &at.batch)
-            + walk(&mut b, &problem.outer, &at.outer)
-            + &row_start * &row_stride;
+        let offset = b.walk(&problem.batch, &at.batch) + b.walk(&problem.outer, &at.outer) + &row_start * &row_stride;
         let left = LeftOperand { buffer: b.buffer(left_memory.buffer, &left_memory.offset, false), offset, row_stride };
         let columns = b.import(&problem.columns);
         let column_start = &at.panel * &Index::from(tile.width as i64);
         let right = match &right_memory {
             Right::Panels { buffer, batch, panel_elements, stored, grid } => {
-                let offset = walk(&mut b, batch, &at.batch) + &at.panel * &b.import(panel_elements);
+                let offset = b.walk(batch, &at.batch) + &at.panel * &b.import(panel_elements);
                 let fetch = match choice.fetch {
                     choose::Fetch::Nothing => Fetch::Nothing,
                     choose::Fetch::Ahead => Fetch::Ahead,
@@ -61,7 +63,7 @@ impl Lowering<'_> {
                 let layout = if stored.halves { RightLayout::Nibbles } else { RightLayout::Panel };
                 let grid = grid.as_ref().map(|grid| Grid {
                     buffer: b.buffer(grid.buffer, &Dim::ZERO, false),
-                    offset: walk(&mut b, &grid.batch, &at.batch) + &at.panel * &b.import(&grid.panel_elements),
+                    offset: b.walk(&grid.batch, &at.batch) + &at.panel * &b.import(&grid.panel_elements),
                     zeros: stored.zeros,
                     scales: stored.scales,
                     per_tap: stored.block.is_some(),
@@ -69,7 +71,7 @@ impl Lowering<'_> {
                 RightOperand { buffer, offset, layout, less: stored.less, grid, fetch }
             }
             Right::Rows { buffer, offset, batch, row_stride } => {
-                let start = walk(&mut b, batch, &at.batch) + &column_start;
+                let start = b.walk(batch, &at.batch) + &column_start;
                 let layout = RightLayout::Rows { row_stride: b.import(row_stride) };
                 let buffer = b.buffer(*buffer, offset, false);
                 RightOperand { buffer, offset: start, layout, less: 0, grid: None, fetch: Fetch::Nothing }
