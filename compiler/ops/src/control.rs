@@ -10,7 +10,7 @@ use crate::item::{Form, Item};
 use crate::repeat::{Repeat, Rolled, known_outside, repeat};
 use crate::scope::Frame;
 use nnc_ir::{DType, Dim, Op, Symbol, ValueId};
-use nnc_onnx::Graph;
+use nnc_onnx::{Graph, TypeInfo};
 
 /// A loop is not unrolled further than this.
 const MOST_UNROLLED: usize = 256;
@@ -135,14 +135,21 @@ pub fn loop_<'m>(ctx: &mut Context<'_, 'm>) -> Result<Vec<ValueId>> {
         return Err(invalid(format!("its body does not fit {} carried values", carried.len())));
     }
     let names: Vec<&str> = body.inputs[2..].iter().map(|input| input.name.as_str()).collect();
+    let node = ctx.node;
     let step = |translator: &mut Translator<'m>, [iteration, condition]: [ValueId; 2], state: &[Item]| {
-        let Some(frame) = translator.frames.last_mut() else { return Ok(vec![]) };
-        let first = [Item::Numbers(iteration), Item::Numbers(condition)];
-        for (input, item) in body.inputs.iter().zip(first.iter().chain(state)) {
-            frame.bind(&input.name, item.clone());
+        let mut ctx = Context::new(translator, node);
+        let mut arguments = first_arguments(&mut ctx, body, [iteration, condition])?;
+        arguments.extend_from_slice(state);
+        for (input, item) in body.inputs.iter().zip(arguments) {
+            ctx.frame_mut().bind(&input.name, item);
         }
         translator.nodes(body)?;
-        translator.outputs(body)
+        let mut results = translator.outputs(body)?;
+        if let Some((_, again)) = results.first_mut() {
+            let scalar = Context::new(translator, node).reshape(again.number()?, &[])?;
+            *again = Item::Numbers(scalar);
+        }
+        Ok(results)
     };
     let looped = Repeat { onnx: body, trip, condition, names: &names, step: &step };
     let results = match repeat(ctx, &looped, &carried, false) {
@@ -154,6 +161,17 @@ pub fn loop_<'m>(ctx: &mut Context<'_, 'm>) -> Result<Vec<ValueId>> {
         Err(Rolled::Failed(error)) => return Err(error),
     };
     Ok(ctx.yields(results))
+}
+
+/// The iteration's number and the condition as a body takes them: scalars, or vectors of one element where it says so.
+fn first_arguments(ctx: &mut Context, body: &Graph, values: [ValueId; 2]) -> Result<Vec<Item>> {
+    let mut arguments = vec![];
+    for (input, value) in body.inputs.iter().zip(values) {
+        let vector = matches!(&input.ty, Some(TypeInfo::Tensor { shape: Some(shape), .. }) if shape.len() == 1);
+        let shape = if vector { vec![Dim::ONE] } else { vec![] };
+        arguments.push(Item::Numbers(ctx.reshape(value, &shape)?));
+    }
+    Ok(arguments)
 }
 
 /// The iterations one after the other; `None` when their number is not known.
@@ -176,7 +194,7 @@ fn unrolled<'m>(
             Some(_) => {}
         }
         let number = ctx.int_scalar(iteration);
-        let mut arguments = vec![Item::Numbers(number), Item::Numbers(again)];
+        let mut arguments = first_arguments(ctx, body, [number, again])?;
         arguments.extend(state);
         let mut results = ctx.iterated(number, |ctx| ctx.inline(body, &arguments))?.into_iter();
         again = results.next().ok_or_else(|| invalid("its body yields nothing"))?.number()?;
@@ -289,6 +307,20 @@ mod tests {
         let run = sketch().given("s", &[1], &[1.0f32]).given("factor", &[1], &[10.0f32]).given("n", &[], &[2i64]);
         let run = run.node("Loop", "n _ s -> last all").graph("body", doubling());
         assert_eq!(run.output("all").run(), "f32[2, 1] 20 40");
+    }
+
+    /// A body that takes its iteration's number and the condition as vectors of one element, as some exporters write them.
+    #[test]
+    fn numbers_as_vectors() {
+        for n in [3i64, 2] {
+            let body = sketch().input("i", Int64, "1").input("again", Bool, "1").input("s_in", Int64, "2");
+            let body = body.node("Add", "s_in i -> s_out").node("Identity", "again -> again_out");
+            let body = body.node("Slice", "s_in i i -> none").output("again_out").output("s_out");
+            let looped = sketch().given("s", &[2], &[10i64, 20]);
+            let looped = if n == 3 { looped.ints("n", &[], &[n]) } else { looped.given("n", &[], &[n]) };
+            let last = looped.node("Loop", "n _ s -> y").graph("body", body).output("y").run();
+            assert_eq!(last, if n == 3 { "i64[2] 13 23" } else { "i64[2] 11 21" });
+        }
     }
 
     /// A constant trip count bounds a loop that a condition may end.

@@ -167,9 +167,8 @@ pub const PASSES: &[Pass] = &[
     // After `count_work`, by which both decide.
     Pass { name: "chain", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::chain) },
     Pass { name: "join", stage: Stage::Schedule, run: Run::OptionalProgram(schedule::join) },
-    // After everything that changes kernels.
     Pass { name: "share", stage: Stage::Schedule, run: Run::Program(schedule::share) },
-    // After everything that moves steps.
+    // `share` comes after everything that changes kernels, `allocate` after what moves steps.
     Pass { name: "allocate", stage: Stage::Schedule, run: Run::TryProgram(|lowered| allocate(&mut lowered.program)) },
     Pass {
         name: "plan_memory",
