@@ -93,6 +93,9 @@ impl Allocate<'_> {
             let mut inside = FxHashSet::default();
             for &(buffer, (first, last)) in uses.iter().filter(|(_, (first, _))| *first == number) {
                 if self.asked.contains(&buffer) {
+                    if first == last && asks_in_part(&step, buffer) {
+                        inside.insert(buffer);
+                    }
                     continue;
                 }
                 match self.bytes(buffer, known) {
@@ -153,6 +156,18 @@ impl Allocate<'_> {
         let problem =
             format!("its {size} bytes are known only after they are written, and have no bound: give {bounds}");
         LowerError { origin: origin.to_owned(), problem }
+    }
+}
+
+/// Whether a buffer that a step uses has memory only in a part of it, which may not run.
+fn asks_in_part(step: &Step, buffer: BufferId) -> bool {
+    match step {
+        Step::If { then, otherwise, .. } => {
+            let asks = |steps: &[Step]| steps.iter().any(|step| asks_for(step, buffer));
+            asks(then) != asks(otherwise)
+        }
+        Step::While { .. } => true,
+        Step::Run { .. } | Step::Bind { .. } | Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => false,
     }
 }
 

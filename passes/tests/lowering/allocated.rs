@@ -140,3 +140,33 @@ fn rounds_ask_for_what_they_need() {
         1e-4,
     );
 }
+
+/// What a branch within the rounds of a loop asks for is given back in each round.
+#[test]
+fn branches_of_rounds_give_back() {
+    check(
+        "dim n in 0..
+         dim m in 0.. from node
+         dim a in 0.. from node
+         dim trips in 0..3 <= 3 from node
+         graph @t(%0: f32[2], %1: bool[]) -> (y: %4) {
+           %2 = constant i64[] [3]
+           %3 = constant bool[] [true]
+           %4 = loop %2, %3, %0, %1 carried=1 varying=[] sizes=[] trips=trips
+             body=graph @body(%0: i64[], %1: bool[], %2: f32[2], %3: bool[]) -> (go: %1, y: %8) {
+             bind_dims %0 symbols=[m]
+             %4 = broadcast %2 shape=[m, 2] axes=[1] : f32[m, 2]
+             %5 = exp %4 : f32[m, 2]
+             %6 = if %3, %5 varying=[(0, 0)] sizes=[a]
+               then=graph @then(%0: f32[m, 2]) -> (y: %1) {
+                 %1 = concat %0, %0 axis=0 : f32[2*m, 2]
+               } otherwise=graph @otherwise(%0: f32[m, 2]) -> (y: %0) {
+               } : f32[a, 2]
+             %7 = neg %6 : f32[a, 2]
+             %8 = reduce %7 op=max axes=[0] : f32[2]
+           } : f32[2]
+         }",
+        &[1],
+        1e-4,
+    );
+}
