@@ -133,7 +133,13 @@ impl Allocate<'_> {
                 known.insert(symbol);
                 step
             }
-            Step::Run { .. } | Step::Check(_) | Step::Allocate { .. } | Step::Release { .. } => step,
+            // What is written there may be what finds a size.
+            Step::Allocate { buffer, bytes, origin } => {
+                let most = bytes.greatest_given(&self.program.dims, &|symbol| known.contains(&symbol));
+                let bytes = most.ok_or_else(|| self.not_known(buffer, &origin))?;
+                Step::Allocate { buffer, bytes, origin }
+            }
+            Step::Run { .. } | Step::Check(_) | Step::Release { .. } => step,
         })
     }
 

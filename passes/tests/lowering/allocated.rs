@@ -170,3 +170,27 @@ fn branches_of_rounds_give_back() {
         1e-4,
     );
 }
+
+/// A branch asks for what a loop in it fills before it is known how much that is.
+#[test]
+fn what_a_loop_finds_has_the_most_of_its_size() {
+    check(
+        "dim trips in 0..5 from node
+         dim a in 0.. from node
+         graph @t(%0: bool[], %1: f32[3]) -> (y: %2) {
+           %2 = if %0, %1 varying=[(0, 0)] sizes=[a]
+             then=graph @then(%0: f32[3]) -> (y: %4) {
+               %1 = constant i64[] [4]
+               %2 = constant bool[] [true]
+               %3, %4 = loop %1, %2, %0 carried=1 varying=[] sizes=[] trips=trips
+                 body=graph @body(%0: i64[], %1: bool[], %2: f32[3]) -> (go: %1, x: %3, y: %3) {
+                 %3 = exp %2 : f32[3]
+               } : f32[3], f32[trips, 3]
+             } otherwise=graph @otherwise(%0: f32[3]) -> (y: %1) {
+               %1 = reshape %0 shape=[1, 3] : f32[1, 3]
+             } : f32[a, 3]
+         }",
+        &[1],
+        1e-4,
+    );
+}
