@@ -446,7 +446,7 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    fn copy_storage(&mut self, ty: &TensorType, source: &Storage, target: &Storage) -> Lowered {
+    pub(in crate::lower) fn copy_storage(&mut self, ty: &TensorType, source: &Storage, target: &Storage) -> Lowered {
         let mut b = KernelBuilder::new(self, "copy");
         let (index, opened) = b.open_loops(&ty.shape, AxisKind::Vector);
         let (from, to) = (b.element(&source.strides, &index), b.element(&target.strides, &index));

@@ -79,17 +79,33 @@ impl Lowering<'_> {
             columns: self.graph.shape(*r)[1].as_const().unwrap_or(0),
         };
         let mut states = vec![self.state(*h0, h)?];
+        let mut lasts = vec![h];
         if let (Some(c0), Some(&c)) = (c0, node.outputs.get(2)) {
             states.push(self.state(c0, c)?);
+            lasts.push(c);
         }
         let y_storage = self.storage(y)?;
         let weights = self.recurrent_weights(&layer, *r, y, choices)?;
-        self.emit_layer(&layer, &states, &weights, &y_storage)
+        self.emit_layer(&layer, &states, &weights, &y_storage)?;
+        for (state, last) in states.iter().zip(lasts) {
+            let wanted = self.storage(last)?;
+            if wanted != state.storage {
+                let ty = self.graph.ty(last).clone();
+                self.copy_storage(&ty, &state.storage, &wanted)?;
+            }
+        }
+        Ok(())
     }
 
-    /// A state, which lives where its last value is wanted.
+    /// A state, which lives where its last value is wanted if its units lie side by side there.
     fn state(&mut self, initial: ValueId, last: ValueId) -> Result<State, LowerError> {
-        Ok(State { initial, storage: self.storage(last)? })
+        let mut storage = self.storage(last)?;
+        if !storage.strides[1].is_const(1) {
+            let ty = self.graph.ty(last).clone();
+            let buffer = self.add_workspace(format!("{last}_state"), ty.dtype, &ty.count())?;
+            storage = Storage::dense(buffer, &ty.shape);
+        }
+        Ok(State { initial, storage })
     }
 
     fn recurrent_weights(
