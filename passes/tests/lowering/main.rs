@@ -10,6 +10,7 @@ mod far_taps;
 mod limits;
 mod narrow;
 mod pooling;
+mod recurrent;
 mod sizes;
 mod states;
 mod suppression;
